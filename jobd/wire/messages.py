@@ -1,0 +1,455 @@
+"""Every message of the client protocol: frozen, tagged, closed, and bounded on every str, list and map.
+
+Shapes on the wire are msgpack maps with a `type` key; `man/jobd-protocol.7` documents them for other clients.
+argv, environment and paths are *bin*: any bytes but NUL. Times are int64 nanoseconds since the epoch (wall clock).
+Sizes are bytes. Absent optional values are nil or left out.
+
+Direction: the client sends a Hello and then requests (`Request`), each with an `id` of its own choosing; the daemon
+sends a Hello, and for each request either one `Reply`, or one `Fault`, or any number of `Item`s and one `End`.
+A request that fails after some items ends with a `Fault`. `Cancel` ends a request early: it answers CANCELED.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta, Struct
+
+PROTOCOL_VERSION: Final = 1
+
+# --- bounds (each is checked by the decoder before anything is built) -------------------------------------------
+MAX_FRAME_BYTES: Final = 1 << 20  # DESIGN.md, section 6
+MAX_ARGV_ENV_BYTES: Final = 768 << 10  # DESIGN.md, section 6: argv + environment, each with its NUL
+MAX_ARG_BYTES: Final = (128 << 10) - 1  # Linux MAX_ARG_STRLEN, 32 pages with the NUL
+
+Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+RunId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Word: TypeAlias = Annotated[str, Meta(max_length=64)]
+JobName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=96)]  # NAME, or OWNER/NAME
+Pattern: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+Selector: TypeAlias = Annotated[str, Meta(max_length=64)]  # a run of a job: 0, -1, N, an id or the end of one
+Text: TypeAlias = Annotated[str, Meta(max_length=4096)]
+Arg: TypeAlias = Annotated[bytes, Meta(max_length=MAX_ARG_BYTES)]
+PathBytes: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=4095)]  # Linux PATH_MAX
+Argv: TypeAlias = Annotated[list[Arg], Meta(min_length=1, max_length=65536)]
+EnvList: TypeAlias = Annotated[list[Arg], Meta(max_length=16384)]  # b"NAME=value"
+Names: TypeAlias = Annotated[list[JobName], Meta(min_length=1, max_length=4096)]
+Patterns: TypeAlias = Annotated[list[Pattern], Meta(max_length=4096)]
+RunIds: TypeAlias = Annotated[list[RunId], Meta(max_length=4096)]
+Words: TypeAlias = Annotated[list[Word], Meta(max_length=64)]
+Settings: TypeAlias = Annotated[dict[Word, Text], Meta(max_length=128)]
+Rlimits: TypeAlias = Annotated[dict[Word, tuple[int, int]], Meta(max_length=32)]
+Nanos: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", omit_defaults=True):
+    """Base of all messages."""
+
+
+# --- both ways --------------------------------------------------------------------------------------------------
+class Hello(Message, tag="hello"):
+    """First frame each way. The daemon's carries the caller as the kernel named him."""
+
+    version: int
+    software: Word  # "jobctl 0.1.0", "jobd 0.1.0"
+    uid: int | None = None  # from the daemon only, as are the next two
+    gid: int | None = None
+    pid: int | None = None
+
+
+# --- requests ---------------------------------------------------------------------------------------------------
+class Run(Message, tag="run"):
+    """Submit a command as a transient job. Retrying with the same `run` is safe: it answers as the first did.
+
+    `settings` are job-file keys, tables with a dot (`stop.timeout`), as text; the daemon types them by the key.
+    Reply: Started. With `exec_wait` (default) the reply comes when exec has succeeded or failed, else when accepted.
+    """
+
+    id: Id
+    run: RunId
+    argv: Argv
+    env: EnvList
+    cwd: PathBytes
+    name: JobName | None = None
+    shell: bool = False  # argv is [script]: run by /bin/sh -c
+    umask: Annotated[int, Meta(ge=0, le=0o777)] = 0o022
+    rlimits: Rlimits = {}  # "nofile": (soft, hard), RLIM_INFINITY as -1
+    nice: Annotated[int, Meta(ge=-20, le=19)] = 0
+    settings: Settings = {}
+    exec_wait: bool = True
+
+
+class Start(Message, tag="start"):
+    """Start jobs by name: the last submission again. `runs[i]` is the id for `names[i]`, made by the client.
+
+    Items: Progress; then Done for each job; End.
+    """
+
+    id: Id
+    names: Names
+    runs: RunIds
+    no_block: bool = False
+
+
+class Stop(Message, tag="stop"):
+    """Stop jobs: returns when no process of them is left. Items: Progress, Done per job; End."""
+
+    id: Id
+    names: Names
+    no_block: bool = False
+
+
+class Restart(Message, tag="restart"):
+    """Stop, then start. As Start; `runs` as there."""
+
+    id: Id
+    names: Names
+    runs: RunIds
+    no_block: bool = False
+
+
+class Kill(Message, tag="kill"):
+    """Send a signal. `whom`: main, all. Items: Done per job; End."""
+
+    id: Id
+    names: Names
+    signal: Annotated[int, Meta(ge=1, le=64)] = 15
+    whom: Word = "all"
+
+
+class Get(Message, tag="get"):
+    """State of jobs by exact name or glob. Reply: Jobs. An unknown name gives a view with load "not-found"."""
+
+    id: Id
+    names: Names
+    tree: bool = False  # also the processes of each
+
+
+class List(Message, tag="list"):
+    """Jobs that are active, queued, held, enabled or failed (`all`: every one). Reply: Jobs, sorted by owner, name.
+
+    At most 1,000 a reply; `more` in the reply is the cursor for the next request's `after`.
+    """
+
+    id: Id
+    patterns: Patterns = []
+    all: bool = False
+    states: Words = []  # each matches load, active or sub
+    after: Annotated[str, Meta(max_length=128)] = ""
+
+
+class History(Message, tag="history"):
+    """Runs, newest first. Reply: Runs; `more` is the cursor for the next page's `before`."""
+
+    id: Id
+    jobs: Patterns = []
+    states: Words = []  # state, result, or "failed": all results but success, stopped, canceled
+    since: Nanos | None = None  # by time queued
+    until: Nanos | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    offset: Annotated[int, Meta(ge=0, le=2**40)] = 0
+    before: Id | None = None
+
+
+class Resolve(Message, tag="resolve"):
+    """Find one run of one job (`run` "0", "-1", "3", or an id's end). Reply: Runs with one row.
+
+    `job` may be empty when `run` is an id or the unique end of one.
+    """
+
+    id: Id
+    job: Annotated[str, Meta(max_length=96)] = ""
+    run: Selector = "0"
+
+
+class Logs(Message, tag="logs"):
+    """Output of jobs. Items: LogRun at each run's start, Output, Dropped, Progress; End when all is said.
+
+    `run`: a selector, or "all". `lines`: only the last N lines (over runs where `run` is "all" or lines reach back).
+    `follow` goes on with new output and the job's next runs until the job is at rest. `split`: one Output for each
+    index record, with its exact times; otherwise neighbours may be joined (exact bytes are the same).
+    `out_from`, `err_from`: begin at these offsets of the (single) run's streams: a reconnecting reader.
+    """
+
+    id: Id
+    jobs: Patterns
+    run: Selector = "0"
+    follow: bool = False
+    lines: Annotated[int, Meta(ge=0, le=2**40)] | None = None
+    since: Nanos | None = None
+    until: Nanos | None = None
+    stdout: bool = True
+    stderr: bool = True
+    split: bool = False
+    out_from: Annotated[int, Meta(ge=0)] = 0
+    err_from: Annotated[int, Meta(ge=0)] = 0
+
+
+class Wait(Message, tag="wait"):
+    """Wait for the end of runs. `jobs` are names or globs (their newest run), `runs` ids.
+
+    Items: Ended, one a run as it ends (at once if it has); End after all, or after the first with `any`.
+    """
+
+    id: Id
+    jobs: Patterns = []
+    runs: RunIds = []
+    any: bool = False
+
+
+class DaemonStatus(Message, tag="daemon-status"):
+    """Reply: Daemon."""
+
+    id: Id
+
+
+class DaemonReexec(Message, tag="daemon-reexec"):
+    """Replace the daemon (or with `keeper` the keeper) by the code on disk. Reply: Ok when accepted."""
+
+    id: Id
+    keeper: bool = False
+
+
+class Shutdown(Message, tag="shutdown"):
+    """Stop all runs in order, keep the queue, end jobd. Reply: Ok when accepted."""
+
+    id: Id
+
+
+class Cancel(Message, tag="cancel"):
+    """End the request `request` of this connection; no answer of its own."""
+
+    id: Id
+    request: Id
+
+
+Request: TypeAlias = (
+    Run | Start | Stop | Restart | Kill | Get | List | History | Resolve | Logs | Wait | DaemonStatus | DaemonReexec
+    | Shutdown | Cancel
+)  # fmt: skip
+FromClient: TypeAlias = Hello | Request
+
+
+# --- bodies of answers ------------------------------------------------------------------------------------------
+class Process(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One process of a run's tree."""
+
+    pid: int
+    ppid: int = 0
+    command: bytes = b""
+
+
+class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job as status, show, list and is-active see it. Names and values are systemd's."""
+
+    job: str
+    owner: int
+    load: str = "loaded"  # loaded | not-found | masked | bad-setting
+    active: str = "inactive"
+    sub: str = "dead"
+    result: str = "success"
+    transient: bool = True
+    description: str = ""
+    argv: list[bytes] = []
+    shell: bool = False
+    cwd: bytes = b""
+    number: int = 0  # of the newest run
+    run: bytes | None = None
+    pid: int | None = None  # MainPID
+    exit_code: int | None = None
+    signal: int | None = None
+    core: bool = False
+    step: str = ""  # the failed step between fork and exec
+    errno: int = 0
+    queued_at: int | None = None
+    started_at: int | None = None
+    exited_at: int | None = None
+    finished_at: int | None = None
+    changed_at: int | None = None  # the last change of ActiveState
+    runs: int = 0
+    restarts: int = 0
+    cpu_user_usec: int | None = None
+    cpu_system_usec: int | None = None
+    max_rss_bytes: int | None = None
+    out_bytes: int | None = None
+    err_bytes: int | None = None
+    note: str = ""  # "log is full: waiting for room", "2 processes hold its output open"
+    tracking: str = ""  # cgroup | process
+    cgroup: str = ""
+    stop_signal: int = 15
+    stop_timeout_usec: int | None = None
+    kill_mode: str = "control-group"
+    processes: list[Process] = []
+
+
+class RunView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A run as history, result and wait see it."""
+
+    seq: int
+    job: str
+    owner: int
+    run: bytes
+    number: int
+    state: str  # queued | starting | running | stopping | finished
+    result: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    core: bool = False
+    step: str = ""
+    errno: int = 0
+    reason: str = ""  # why it is lost, canceled …
+    pid: int | None = None
+    queued_at: int | None = None
+    started_at: int | None = None
+    exited_at: int | None = None
+    finished_at: int | None = None
+    argv: list[bytes] = []
+    shell: bool = False
+    cwd: bytes = b""
+    by_uid: int | None = None  # who submitted it
+    cpu_user_usec: int | None = None
+    cpu_system_usec: int | None = None
+    max_rss_bytes: int | None = None
+    out_bytes: int | None = None
+    err_bytes: int | None = None
+    note: str = ""
+
+
+class Body(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Base of what a Reply or an Item carries."""
+
+
+class Ok(Body, tag="ok"):
+    text: str = ""
+
+
+class Started(Body, tag="started"):
+    """Answer to Run. `step` and `errno` say which step between fork and exec failed, if one did."""
+
+    job: str
+    owner: int
+    run: bytes
+    number: int
+    pid: int | None = None
+    step: str = ""
+    errno: int = 0
+    text: str = ""  # the failure in words
+
+
+class Jobs(Body, tag="jobs"):
+    jobs: list[JobView]
+    more: str = ""
+
+
+class Runs(Body, tag="runs"):
+    runs: list[RunView]
+    more: int | None = None
+
+
+class Progress(Body, tag="progress"):
+    """What a long request waits for, in words, for people: "stopping web: 2 processes left: 311 (sh), 312 (sleep)"."""
+
+    job: str
+    text: str
+
+
+class Done(Body, tag="done"):
+    """One job of an action is done. `code` is empty, or an error code with `text`."""
+
+    job: str
+    code: str = ""
+    text: str = ""
+    run: bytes | None = None
+    number: int | None = None
+
+
+class Ended(Body, tag="ended"):
+    """A run has ended."""
+
+    run: RunView
+
+
+class LogRun(Body, tag="log-run"):
+    """Output of this run follows."""
+
+    job: str
+    owner: int
+    run: bytes
+    number: int
+    pid: int | None = None
+
+
+class Output(Body, tag="output"):
+    """Bytes of one stream of the run named by the last LogRun of the same job; `data` comes last on the wire.
+
+    `line_start`: the first byte begins a line. The daemon sends pieces so that the combined view changes stream only
+    after a newline, or at EOF, or when more than 64 KiB was held back.
+    """
+
+    run: bytes
+    stream: int  # 1 stdout, 2 stderr
+    offset: int
+    wall: int
+    mono: int
+    data: bytes
+
+
+class Dropped(Body, tag="dropped"):
+    """`length` bytes of the stream before `offset` are gone (on_full = "drop", or retention)."""
+
+    run: bytes
+    stream: int
+    offset: int
+    length: int
+
+
+class Daemon(Body, tag="daemon"):
+    """daemon-status."""
+
+    version: str
+    state: str  # running | degraded | stopping
+    pid: int
+    keeper_pid: int | None
+    keeper_version: str
+    socket: str
+    state_dir: str
+    mode: str  # user | system | socket
+    started_at: int
+    tracking: str
+    kernel: str
+    running: int
+    queued: int
+    connections: int
+    reasons: list[str] = []  # why degraded
+    incarnation: int = 0  # daemons forked by this keeper so far
+    python: str = ""
+
+
+AnyBody: TypeAlias = Ok | Started | Jobs | Runs | Progress | Done | Ended | LogRun | Output | Dropped | Daemon
+
+
+# --- answers ----------------------------------------------------------------------------------------------------
+class Reply(Message, tag="reply"):
+    id: Id
+    body: AnyBody
+
+
+class Item(Message, tag="item"):
+    id: Id
+    body: AnyBody
+
+
+class End(Message, tag="end"):
+    id: Id
+
+
+class Fault(Message, tag="fault"):
+    """An error. `id` is absent when it concerns the connection itself."""
+
+    code: Word
+    message: str
+    id: Id | None = None
+    details: dict[str, str] = {}
+
+
+FromDaemon: TypeAlias = Hello | Reply | Item | End | Fault
