@@ -1,0 +1,68 @@
+# Prerequisites on Debian: apt install python3-venv make
+#
+#   make demo     install into .venv, run a real job, kill the daemon half-way, show that nothing was lost
+#   make test     ruff, mypy and all tests                          make test ARGS='-k stop -x'
+#   make fault    the long kill campaigns                           make fault SEED=7 KILLS=300
+#   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop
+#   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc
+#   make install  into PREFIX (default ~/.local), with man pages
+
+PYTHON ?= python3
+PREFIX ?= $(HOME)/.local
+SEED ?=
+KILLS ?= 300
+KEEPER_KILLS ?= 30
+BENCH ?=
+ARGS ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint fault bench tools install clean
+
+# The stamps are what make a second `make test` quick: an environment is made anew only when its recipe changes.
+$(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.made
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/.made
+	$(RUN) scripts/demo
+
+test: lint
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.tests
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check --quiet .
+	$(RUN) -m mypy
+
+fault: $(VENV)/.tests
+	$(RUN) -m tests.fault --kills $(KILLS) --keeper-kills $(KEEPER_KILLS) $(if $(SEED),--seed $(SEED))
+
+bench: $(VENV)/.tests
+	$(RUN) -m tests.bench $(BENCH)
+
+tools:
+	@for tool in gcc mandoc; do \
+	  command -v $$tool >/dev/null || missing="$$missing $$tool"; \
+	done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq; apt-get install -qqy$$missing; \
+	else echo "not installed:$$missing (what needs it is skipped, and says so)"; fi
+
+install:
+	$(PYTHON) -m venv $(PREFIX)/lib/jobd
+	$(PREFIX)/lib/jobd/bin/pip install --quiet --disable-pip-version-check --upgrade .
+	install -d $(PREFIX)/bin
+	ln -sf ../lib/jobd/bin/jobd ../lib/jobd/bin/jobctl $(PREFIX)/bin/
+	for page in man/*.[1-8]; do \
+	  install -Dm644 $$page $(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; \
+	done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
