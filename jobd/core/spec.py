@@ -1,0 +1,217 @@
+"""What a job is: the frozen JobSpec, and the keys that `run -p` and job files set it with.
+
+Parsed once, then trusted. A spec is stored by the hash of its encoding, so equal submissions share one blob; the
+environment is a blob of its own, since it is large and changes independently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import signal
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from jobd.core import names, units
+
+KILL_MODES: Final = ("control-group", "mixed", "process")
+ON_FULL: Final = ("block", "drop")
+DEFAULT_STOP_TIMEOUT_USEC: Final = 10 * units.USEC_PER_SEC  # DESIGN.md, section 8, [stop]
+HASH_BYTES: Final = 16  # 128 bits: no collision by chance in any number of specs a disk can hold
+
+RLIMITS: Final[dict[str, int]] = {
+    name[len("RLIMIT_") :].lower(): getattr(resource, name) for name in sorted(dir(resource)) if name.startswith("RLIMIT_")
+}
+
+
+class SpecError(ValueError):
+    """A setting is unknown or has no sense; the text says which and why."""
+
+
+class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How to run one job. Durations are microseconds, sizes bytes, None is infinity."""
+
+    argv: tuple[bytes, ...]
+    cwd: bytes
+    shell: bool = False  # argv is one script for /bin/sh -c
+    umask: int = 0o022
+    rlimits: dict[str, tuple[int, int]] = {}
+    nice: int = 0
+    description: str = ""
+    stop_signal: int = int(signal.SIGTERM)
+    stop_timeout_usec: int | None = DEFAULT_STOP_TIMEOUT_USEC
+    kill_mode: str = "control-group"
+    runtime_usec: int | None = None
+    log_max_size: int | None = None
+    merge_output: bool = False
+    on_full: str = "block"
+    success_codes: tuple[int, ...] = (0,)
+
+    @property
+    def program(self) -> tuple[bytes, ...]:
+        """The argv that is executed."""
+        return (b"/bin/sh", b"-c", *self.argv) if self.shell else self.argv
+
+
+def parse_signal(text: str) -> int:
+    """Read a signal: `SIGTERM`, `term`, `15`, `SIGRTMIN+3`.
+
+    Raises:
+        SpecError: there is no such signal.
+    """
+    word = text.strip().upper()
+    if word.isdecimal():
+        number = int(word)
+    else:
+        base, plus, extra = word.removeprefix("SIG").partition("+")
+        found = signal.Signals.__members__.get(f"SIG{base}")
+        number = int(found) if found is not None else 0
+        if plus:
+            number = number + int(extra) if base == "RTMIN" and extra.isdecimal() else 0
+    if not 1 <= number <= signal.SIGRTMAX:
+        known = [name.removeprefix("SIG") for name in signal.Signals.__members__]
+        meant = names.closest(word.removeprefix("SIG"), known)
+        raise SpecError(f"unknown signal {text!r}" + (f"; did you mean SIG{meant}?" if meant else ""))
+    return number
+
+
+def _choice(options: Sequence[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in options:
+            meant = names.closest(text, options)
+            hint = f"; did you mean {meant!r}?" if meant else ""
+            raise SpecError(f"{text!r} is none of {', '.join(options)}{hint}")
+        return text
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    # systemd's parse_boolean
+    word = text.strip().lower()
+    if word in ("1", "yes", "y", "true", "t", "on"):
+        return True
+    if word in ("0", "no", "n", "false", "f", "off"):
+        return False
+    raise SpecError(f"{text!r} is neither true nor false")
+
+
+def _log_size(text: str) -> int | None:
+    size = units.parse_size(text)
+    if size is not None and size < 4096:
+        raise SpecError(f"{text!r} is less than 4096 bytes")
+    return size
+
+
+def _codes(text: str) -> tuple[int, ...]:
+    words = text.replace(",", " ").strip("[] ").split()
+    if not all(word.isdecimal() and int(word) <= 255 for word in words):
+        raise SpecError(f"{text!r} is not a list of exit codes from 0 to 255")
+    return tuple(sorted({0, *map(int, words)}))
+
+
+def _umask(text: str) -> int:
+    try:
+        value = int(text.removeprefix("0o"), 8)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0o777:
+        raise SpecError(f"{text!r} is not a umask such as 022")
+    return value
+
+
+def _nice(text: str) -> int:
+    if not text.lstrip("-").isdecimal() or not -20 <= int(text) <= 19:
+        raise SpecError(f"{text!r} is not a nice value from -20 to 19")
+    return int(text)
+
+
+# Job-file key → (field of JobSpec, reader of its text).
+KEYS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
+    "description": ("description", str),
+    "success_exit_status": ("success_codes", _codes),
+    "stop.signal": ("stop_signal", parse_signal),
+    "stop.timeout": ("stop_timeout_usec", units.parse_duration),
+    "stop.kill_mode": ("kill_mode", _choice(KILL_MODES)),
+    "limits.runtime": ("runtime_usec", units.parse_duration),
+    "limits.umask": ("umask", _umask),
+    "limits.nice": ("nice", _nice),
+    "logs.max_size": ("log_max_size", _log_size),
+    "logs.merge_output": ("merge_output", _boolean),
+    "logs.on_full": ("on_full", _choice(ON_FULL)),
+}
+
+
+def parse_settings(settings: dict[str, str]) -> dict[str, object]:
+    """Type job-file keys given as text.
+
+    Args:
+        settings: key, tables with a dot (`stop.timeout`), to its text.
+
+    Returns:
+        Fields of JobSpec.
+
+    Raises:
+        SpecError: an unknown key (with what was probably meant), or a value that cannot be read.
+    """
+    fields: dict[str, object] = {}
+    for key, text in settings.items():
+        row = KEYS.get(key)
+        if row is None:
+            meant = names.closest(key, KEYS)
+            raise SpecError(f"unknown key {key!r}" + (f"; did you mean {meant!r}?" if meant else ""))
+        try:
+            fields[row[0]] = row[1](text)
+        except ValueError as error:
+            raise SpecError(f"cannot set {key}: {error}") from error
+    return fields
+
+
+def check_rlimits(rlimits: dict[str, tuple[int, int]]) -> None:
+    """Refuse names that are no resource limit, and soft limits above the hard one.
+
+    Raises:
+        SpecError: naming the limit.
+    """
+    for name, (soft, hard) in rlimits.items():
+        if name not in RLIMITS:
+            raise SpecError(f"unknown resource limit {name!r}")
+        if min(soft, hard) < -1 or (hard != -1 and (soft == -1 or soft > hard)):
+            raise SpecError(f"resource limit {name}: soft {soft} is above hard {hard}")
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(JobSpec)
+_env_decoder = msgspec.msgpack.Decoder(list[bytes])
+
+
+def digest(data: bytes) -> bytes:
+    """Content hash of a blob."""
+    return hashlib.blake2b(data, digest_size=HASH_BYTES).digest()
+
+
+def encode_spec(spec: JobSpec) -> bytes:
+    """The spec as a blob; equal specs give equal bytes."""
+    return _encoder.encode(spec)
+
+
+def decode_spec(blob: bytes) -> JobSpec:
+    """The spec of a blob.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _decoder.decode(blob)
+
+
+def encode_env(env: Sequence[bytes]) -> bytes:
+    """An environment (`NAME=value` entries) as a blob, order kept."""
+    return _encoder.encode(list(env))
+
+
+def decode_env(blob: bytes) -> list[bytes]:
+    """The environment of a blob."""
+    return _env_decoder.decode(blob)
