@@ -37,7 +37,6 @@ PURE = ("jobd.core", "jobd.wire")
 IMPURE_MODULES = frozenset(
     ("trio", "asyncio", "time", "socket", "_socket", "select", "selectors", "subprocess", "threading", "sqlite3")
 )
-)
 
 
 class Import(NamedTuple):
