@@ -47,7 +47,7 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
 
 # --- both ways --------------------------------------------------------------------------------------------------
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """First frame each way. The daemon's carries the caller as the kernel named him."""
 
     version: int
@@ -58,7 +58,7 @@ class Hello(Message, tag="hello"):
 
 
 # --- requests ---------------------------------------------------------------------------------------------------
-class Run(Message, tag="run"):
+class Run(Message, frozen=True, kw_only=True, tag="run"):
     """Submit a command as a transient job. Retrying with the same `run` is safe: it answers as the first did.
 
     `settings` are job-file keys, tables with a dot (`stop.timeout`), as text; the daemon types them by the key.
@@ -79,7 +79,7 @@ class Run(Message, tag="run"):
     exec_wait: bool = True
 
 
-class Start(Message, tag="start"):
+class Start(Message, frozen=True, kw_only=True, tag="start"):
     """Start jobs by name: the last submission again. `runs[i]` is the id for `names[i]`, made by the client.
 
     Items: Progress; then Done for each job; End.
@@ -91,7 +91,7 @@ class Start(Message, tag="start"):
     no_block: bool = False
 
 
-class Stop(Message, tag="stop"):
+class Stop(Message, frozen=True, kw_only=True, tag="stop"):
     """Stop jobs: returns when no process of them is left. Items: Progress, Done per job; End."""
 
     id: Id
@@ -99,7 +99,7 @@ class Stop(Message, tag="stop"):
     no_block: bool = False
 
 
-class Restart(Message, tag="restart"):
+class Restart(Message, frozen=True, kw_only=True, tag="restart"):
     """Stop, then start. As Start; `runs` as there."""
 
     id: Id
@@ -108,7 +108,7 @@ class Restart(Message, tag="restart"):
     no_block: bool = False
 
 
-class Kill(Message, tag="kill"):
+class Kill(Message, frozen=True, kw_only=True, tag="kill"):
     """Send a signal. `whom`: main, all. Items: Done per job; End."""
 
     id: Id
@@ -117,7 +117,7 @@ class Kill(Message, tag="kill"):
     whom: Word = "all"
 
 
-class Get(Message, tag="get"):
+class Get(Message, frozen=True, kw_only=True, tag="get"):
     """State of jobs by exact name or glob. Reply: Jobs. An unknown name gives a view with load "not-found"."""
 
     id: Id
@@ -125,7 +125,7 @@ class Get(Message, tag="get"):
     tree: bool = False  # also the processes of each
 
 
-class List(Message, tag="list"):
+class List(Message, frozen=True, kw_only=True, tag="list"):
     """Jobs that are active, queued, held, enabled or failed (`all`: every one). Reply: Jobs, sorted by owner, name.
 
     At most 1,000 a reply; `more` in the reply is the cursor for the next request's `after`.
@@ -138,7 +138,7 @@ class List(Message, tag="list"):
     after: Annotated[str, Meta(max_length=128)] = ""
 
 
-class History(Message, tag="history"):
+class History(Message, frozen=True, kw_only=True, tag="history"):
     """Runs, newest first. Reply: Runs; `more` is the cursor for the next page's `before`."""
 
     id: Id
@@ -151,7 +151,7 @@ class History(Message, tag="history"):
     before: Id | None = None
 
 
-class Resolve(Message, tag="resolve"):
+class Resolve(Message, frozen=True, kw_only=True, tag="resolve"):
     """Find one run of one job (`run` "0", "-1", "3", or an id's end). Reply: Runs with one row.
 
     `job` may be empty when `run` is an id or the unique end of one.
@@ -162,7 +162,7 @@ class Resolve(Message, tag="resolve"):
     run: Selector = "0"
 
 
-class Logs(Message, tag="logs"):
+class Logs(Message, frozen=True, kw_only=True, tag="logs"):
     """Output of jobs. Items: LogRun at each run's start, Output, Dropped, Progress; End when all is said.
 
     `run`: a selector, or "all". `lines`: only the last N lines (over runs where `run` is "all" or lines reach back).
@@ -185,7 +185,7 @@ class Logs(Message, tag="logs"):
     err_from: Annotated[int, Meta(ge=0)] = 0
 
 
-class Wait(Message, tag="wait"):
+class Wait(Message, frozen=True, kw_only=True, tag="wait"):
     """Wait for the end of runs. `jobs` are names or globs (their newest run), `runs` ids.
 
     Items: Ended, one a run as it ends (at once if it has); End after all, or after the first with `any`.
@@ -197,26 +197,26 @@ class Wait(Message, tag="wait"):
     any: bool = False
 
 
-class DaemonStatus(Message, tag="daemon-status"):
+class DaemonStatus(Message, frozen=True, kw_only=True, tag="daemon-status"):
     """Reply: Daemon."""
 
     id: Id
 
 
-class DaemonReexec(Message, tag="daemon-reexec"):
+class DaemonReexec(Message, frozen=True, kw_only=True, tag="daemon-reexec"):
     """Replace the daemon (or with `keeper` the keeper) by the code on disk. Reply: Ok when accepted."""
 
     id: Id
     keeper: bool = False
 
 
-class Shutdown(Message, tag="shutdown"):
+class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
     """Stop all runs in order, keep the queue, end jobd. Reply: Ok when accepted."""
 
     id: Id
 
 
-class Cancel(Message, tag="cancel"):
+class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
     """End the request `request` of this connection; no answer of its own."""
 
     id: Id
@@ -319,11 +319,11 @@ class Body(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=Tr
     """Base of what a Reply or an Item carries."""
 
 
-class Ok(Body, tag="ok"):
+class Ok(Body, frozen=True, kw_only=True, tag="ok"):
     text: str = ""
 
 
-class Started(Body, tag="started"):
+class Started(Body, frozen=True, kw_only=True, tag="started"):
     """Answer to Run. `step` and `errno` say which step between fork and exec failed, if one did."""
 
     job: str
@@ -336,24 +336,24 @@ class Started(Body, tag="started"):
     text: str = ""  # the failure in words
 
 
-class Jobs(Body, tag="jobs"):
+class Jobs(Body, frozen=True, kw_only=True, tag="jobs"):
     jobs: list[JobView]
     more: str = ""
 
 
-class Runs(Body, tag="runs"):
+class Runs(Body, frozen=True, kw_only=True, tag="runs"):
     runs: list[RunView]
     more: int | None = None
 
 
-class Progress(Body, tag="progress"):
+class Progress(Body, frozen=True, kw_only=True, tag="progress"):
     """What a long request waits for, in words, for people: "stopping web: 2 processes left: 311 (sh), 312 (sleep)"."""
 
     job: str
     text: str
 
 
-class Done(Body, tag="done"):
+class Done(Body, frozen=True, kw_only=True, tag="done"):
     """One job of an action is done. `code` is empty, or an error code with `text`."""
 
     job: str
@@ -363,13 +363,13 @@ class Done(Body, tag="done"):
     number: int | None = None
 
 
-class Ended(Body, tag="ended"):
+class Ended(Body, frozen=True, kw_only=True, tag="ended"):
     """A run has ended."""
 
     run: RunView
 
 
-class LogRun(Body, tag="log-run"):
+class LogRun(Body, frozen=True, kw_only=True, tag="log-run"):
     """Output of this run follows."""
 
     job: str
@@ -379,7 +379,7 @@ class LogRun(Body, tag="log-run"):
     pid: int | None = None
 
 
-class Output(Body, tag="output"):
+class Output(Body, frozen=True, kw_only=True, tag="output"):
     """Bytes of one stream of the run named by the last LogRun of the same job; `data` comes last on the wire.
 
     `line_start`: the first byte begins a line. The daemon sends pieces so that the combined view changes stream only
@@ -394,7 +394,7 @@ class Output(Body, tag="output"):
     data: bytes
 
 
-class Dropped(Body, tag="dropped"):
+class Dropped(Body, frozen=True, kw_only=True, tag="dropped"):
     """`length` bytes of the stream before `offset` are gone (on_full = "drop", or retention)."""
 
     run: bytes
@@ -403,7 +403,7 @@ class Dropped(Body, tag="dropped"):
     length: int
 
 
-class Daemon(Body, tag="daemon"):
+class Daemon(Body, frozen=True, kw_only=True, tag="daemon"):
     """daemon-status."""
 
     version: str
@@ -429,21 +429,21 @@ AnyBody: TypeAlias = Ok | Started | Jobs | Runs | Progress | Done | Ended | LogR
 
 
 # --- answers ----------------------------------------------------------------------------------------------------
-class Reply(Message, tag="reply"):
+class Reply(Message, frozen=True, kw_only=True, tag="reply"):
     id: Id
     body: AnyBody
 
 
-class Item(Message, tag="item"):
+class Item(Message, frozen=True, kw_only=True, tag="item"):
     id: Id
     body: AnyBody
 
 
-class End(Message, tag="end"):
+class End(Message, frozen=True, kw_only=True, tag="end"):
     id: Id
 
 
-class Fault(Message, tag="fault"):
+class Fault(Message, frozen=True, kw_only=True, tag="fault"):
     """An error. `id` is absent when it concerns the connection itself."""
 
     code: Word

@@ -1,0 +1,109 @@
+"""Where a daemon's socket, state and configuration are, for each mode. One place, for the keeper and all clients.
+
+Plain strings and no pathlib: jobctl's hot path imports this module. It looks at the file system only to know whether
+a runtime directory is there and ours, and to read the machine id; both sides must come to the same answer.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SYSTEM, USER, SOCKET = "system", "user", "socket"  # the modes
+
+SYSTEM_SOCKET = "/run/jobd/jobd.sock"
+SYSTEM_STATE_DIR = "/var/lib/jobd"
+SYSTEM_CONFIG_DIR = "/etc/jobd"
+
+MAX_SOCKET_PATH_BYTES = 107  # struct sockaddr_un has 108, and one is the NUL
+
+
+class Paths:
+    """The three places of one daemon. Absolute; none of them need exist yet."""
+
+    __slots__ = ("config_dir", "mode", "socket", "state_dir")
+
+    def __init__(self, mode: str, socket: str, state_dir: str, config_dir: str) -> None:
+        self.mode = mode
+        self.socket = socket
+        self.state_dir = state_dir
+        self.config_dir = config_dir
+
+
+def system_paths() -> Paths:
+    """Of `jobd --system`."""
+    return Paths(SYSTEM, SYSTEM_SOCKET, SYSTEM_STATE_DIR, SYSTEM_CONFIG_DIR)
+
+
+def user_paths(environ: Mapping[str, str] | None = None, uid: int | None = None) -> Paths:
+    """Of `jobd --user`, for the user `uid` (default: the effective one).
+
+    The socket is in the runtime directory; without one it is in `run` below the state directory, to be made 0700.
+    """
+    environ = os.environ if environ is None else environ
+    uid = os.geteuid() if uid is None else uid
+    home = home_dir(environ, uid)
+    state_dir = f"{_xdg(environ, 'XDG_STATE_HOME', home + '/.local/state')}/jobd/{machine_id()}"
+    config_dir = _xdg(environ, "XDG_CONFIG_HOME", home + "/.config") + "/jobd"
+    runtime = runtime_dir(environ, uid)
+    socket = f"{runtime}/jobd/jobd.sock" if runtime else state_dir + "/run/jobd.sock"
+    return Paths(USER, socket, state_dir, config_dir)
+
+
+def socket_paths(socket: str, state_dir: str, config_dir: str) -> Paths:
+    """Of `jobd --socket P --state-dir D --config-dir C`, made absolute."""
+    return Paths(SOCKET, os.path.abspath(socket), os.path.abspath(state_dir), os.path.abspath(config_dir))
+
+
+def home_dir(environ: Mapping[str, str], uid: int) -> str:
+    """$HOME if it is absolute, else the passwd entry's, else /."""
+    home = environ.get("HOME", "")
+    if not home.startswith("/"):
+        import pwd  # not needed by most callers
+
+        try:
+            home = pwd.getpwuid(uid).pw_dir
+        except KeyError:
+            home = ""
+    return home.rstrip("/")
+
+
+def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
+    """The user's runtime directory, or "" when there is none.
+
+    $XDG_RUNTIME_DIR is believed only when the directory is the user's: su and sudo -E leave another user's there.
+    Where it is not set (cron, ssh without a session) the directory that logind makes is looked for, so that one user
+    has one daemon however he came in.
+    """
+    for path in (environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
+        if not path.startswith("/"):
+            continue
+        try:
+            info = os.stat(path)
+        except OSError:
+            continue
+        if info.st_uid == uid and info.st_mode & 0o170000 == 0o040000:
+            return path.rstrip("/")
+    return ""
+
+
+def machine_id() -> str:
+    """This machine's id, which keeps the states of two machines that share a home apart; else its host name."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            with open(path, "rb", buffering=0) as file:
+                text = file.read(64).decode("ascii", "replace").strip()
+        except OSError:
+            continue
+        if len(text) == 32 and text.isalnum():
+            return text
+    return os.uname().nodename.replace("/", "-").lstrip(".") or "local"
+
+
+def _xdg(environ: Mapping[str, str], name: str, default: str) -> str:
+    """A directory of the XDG base directory specification, which says to ignore relative ones."""
+    value = environ.get(name, "")
+    return value.rstrip("/") if value.startswith("/") else default

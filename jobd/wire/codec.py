@@ -1,0 +1,152 @@
+"""Messages to frames and back, with every rule of the protocol that a type alone cannot say.
+
+Anything the other side got wrong is a ProtocolError and nothing else. With an `id` it concerns that request alone and
+is answered by a Fault; without one the stream cannot be trusted any more, and the connection ends after the Fault.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from jobd.wire import errors, frames
+from jobd.wire import messages as m
+
+MAX_ERROR_TEXT: Final = 200  # characters; msgspec repeats a wrong tag of any length in its message
+OUTPUT_DATA_MAX: Final = frames.MAX - 256  # the rest of the frame takes 140 bytes with the longest numbers
+
+_encoder = msgspec.msgpack.Encoder()
+_client_decoder: msgspec.msgpack.Decoder[m.FromClient] = msgspec.msgpack.Decoder(m.FromClient)
+_daemon_decoder: msgspec.msgpack.Decoder[m.FromDaemon] = msgspec.msgpack.Decoder(m.FromDaemon)
+
+
+class ProtocolError(Exception):
+    """A message that breaks the protocol.
+
+    Attributes:
+        code: one of jobd.wire.errors.CODES.
+        message: what and why, safe to show.
+        id: the request it concerns; None when the connection cannot go on.
+    """
+
+    def __init__(self, code: str, message: str, id: int | None = None) -> None:  # noqa: A002  # the field's name
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.id = id
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+def encode(message: m.FromClient | m.FromDaemon) -> bytes:
+    """The frame of `message`.
+
+    Raises:
+        ProtocolError: TOO_LARGE over 1 MiB; INVALID for text with surrogates or an integer of more than 64 bits.
+    """
+    try:
+        return frames.pack(_encoder.encode(message))
+    except frames.FrameError as e:
+        raise ProtocolError(errors.TOO_LARGE, str(e), getattr(message, "id", None)) from e
+    except UnicodeEncodeError as e:
+        text = f"cannot send {clean(e.object)!r}: not valid text"
+        raise ProtocolError(errors.INVALID, clean(text), getattr(message, "id", None)) from e
+    except OverflowError as e:
+        raise ProtocolError(errors.INVALID, f"cannot send: {e}", getattr(message, "id", None)) from e
+
+
+def output_prefix(
+    id: int,  # noqa: A002  # the field's name
+    run: bytes,
+    stream: int,
+    offset: int,
+    wall: int,
+    mono: int,
+    length: int,
+) -> bytes:
+    """What comes before `length` bytes of raw data in the frame of an Item with an Output.
+
+    The daemon sends this and then the data by sendfile. `length` is at most OUTPUT_DATA_MAX.
+    """
+    output = m.Output(run=run, stream=stream, offset=offset, wall=wall, mono=mono, data=b"")
+    body = _encoder.encode(m.Item(id=id, body=output))[:-2]  # without the header of the empty data, bin 8
+    return frames.header(len(body) + 5 + length) + body + b"\xc6" + length.to_bytes(4, "big")
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+def decode_client(body: bytes) -> m.FromClient:
+    """What a client sent. Raises ProtocolError."""
+    try:
+        message = _client_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        raise _malformed(e) from e
+    if b"\0" in body:  # else no text of it can hold one; most bodies end here
+        _refuse_nul(message)
+    if type(message) is m.Run:
+        _check_run(message)
+    return message
+
+
+def decode_daemon(body: bytes) -> m.FromDaemon:
+    """What a daemon sent. Raises ProtocolError."""
+    try:
+        return _daemon_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        raise _malformed(e) from e
+
+
+def clean(text: str) -> str:
+    """`text` for a log line or an answer: what is not printable is escaped, and no more than 200 characters."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_ERROR_TEXT])
+    return shown[:MAX_ERROR_TEXT]
+
+
+def _malformed(e: Exception) -> ProtocolError:
+    return ProtocolError(errors.MALFORMED, clean(f"cannot read the message: {e}"))
+
+
+# Every field of a request that holds text or words; the rest are numbers, flags and run ids (any 16 bytes).
+TEXT_FIELDS: Final[dict[type, tuple[str, ...]]] = {
+    m.Hello: ("software",),
+    m.Run: ("argv", "env", "cwd", "name", "settings", "rlimits"),
+    m.Start: ("names",),
+    m.Stop: ("names",),
+    m.Restart: ("names",),
+    m.Kill: ("names", "whom"),
+    m.Get: ("names",),
+    m.List: ("patterns", "states", "after"),
+    m.History: ("jobs", "states"),
+    m.Resolve: ("job", "run"),
+    m.Logs: ("jobs", "run"),
+    m.Wait: ("jobs",),
+}
+
+
+def _refuse_nul(message: m.FromClient) -> None:
+    for field in TEXT_FIELDS.get(type(message), ()):
+        if _has_nul(getattr(message, field)):
+            raise ProtocolError(errors.INVALID, f"cannot take {field}: it holds a NUL", getattr(message, "id", None))
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, bytes):
+        return b"\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
+    return isinstance(value, (list, tuple)) and any(map(_has_nul, value))
+
+
+def _check_run(run: m.Run) -> None:
+    """What execve(2) would refuse, or take and not mean."""
+    if not run.argv[0]:
+        raise ProtocolError(errors.INVALID, "cannot run an empty command", run.id)
+    for entry in run.env:
+        if entry.find(b"=") < 1:
+            text = clean(entry.decode("utf-8", "backslashreplace"))
+            raise ProtocolError(errors.INVALID, f"cannot take environment entry {text!r}: not NAME=value", run.id)
+    size = sum(map(len, run.argv)) + len(run.argv) + sum(map(len, run.env)) + len(run.env)
+    if size > m.MAX_ARGV_ENV_BYTES:
+        text = f"cannot take arguments and environment of {size} bytes: the limit is {m.MAX_ARGV_ENV_BYTES}"
+        raise ProtocolError(errors.TOO_LARGE, text, run.id)
