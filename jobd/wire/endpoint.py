@@ -1,0 +1,172 @@
+"""Which daemon a client speaks to, the connection to it, and starting the user's own daemon when there is none.
+
+The rules: an option beats $JOBD_SOCKET; a socket that was named is never started for; nothing is sent before the
+kernel has said that the other end belongs to root or to us. jobctl's hot path imports this module: no `socket` (it
+costs half of that path; `_socket` is the part of it that talks to the kernel), no pathlib, no subprocess.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _socket import AF_UNIX, SO_PEERCRED, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
+from struct import unpack
+
+from jobd.core import paths
+from jobd.wire import errors
+
+START_ERROR_BYTES = 4096  # how much of a failed start's stderr is looked at for its last line
+
+
+class EndpointError(Exception):
+    """No connection. `code` is one of jobd.wire.errors.CODES: UNAVAILABLE, or DENIED."""
+
+    def __init__(self, code: str, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.errno = errno
+
+
+class Endpoint:
+    """One daemon's socket. `state_dir` is set for the user's own daemon only: it is started there if it is not up."""
+
+    __slots__ = ("path", "state_dir")
+
+    def __init__(self, path: str, state_dir: str = "") -> None:
+        self.path = path
+        self.state_dir = state_dir
+
+    def connect(self) -> socket:
+        """A blocking connection; a daemon that is away for a moment makes this wait, as its keeper holds the socket.
+
+        Raises:
+            EndpointError: nobody listens (and it could not be started), we may not, or the listener is a stranger.
+        """
+        try:
+            return _connect(self.path)
+        except EndpointError as e:
+            if not self.state_dir or not _is_away(e):
+                raise
+        return self._start()
+
+    def _start(self) -> socket:
+        """Start the daemon and connect. One starter at a time: the others wait for its lock, and find it up."""
+        from fcntl import LOCK_EX, flock
+
+        try:
+            os.makedirs(self.state_dir, 0o700, exist_ok=True)
+            lock = os.open(self.state_dir + "/start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as e:
+            raise EndpointError(errors.UNAVAILABLE, f"cannot start your daemon: {_words(e)}", e.errno or 0) from e
+        try:
+            flock(lock, LOCK_EX)
+            try:
+                return _connect(self.path)
+            except EndpointError as e:
+                if not _is_away(e):
+                    raise
+            why = _run_daemon()
+            try:
+                return _connect(self.path)
+            except EndpointError as e:
+                raise EndpointError(errors.UNAVAILABLE, why or f"cannot use your daemon: {e.message}") from e
+        finally:
+            os.close(lock)
+
+
+def candidates(path: str | None = None, mode: str = "") -> tuple[Endpoint, ...]:
+    """The endpoints to try, in order.
+
+    Args:
+        path: the socket to use, as with --socket.
+        mode: "user" or "system", as with --user and --system; "" for $JOBD_SOCKET, else the system's, else the user's.
+    """
+    if path:
+        return (Endpoint(path),)
+    if mode == paths.SYSTEM:
+        return (Endpoint(paths.SYSTEM_SOCKET),)
+    named = "" if mode else os.environ.get("JOBD_SOCKET", "")
+    if named:
+        return (Endpoint(named),)
+    own = paths.user_paths()
+    user = Endpoint(own.socket, own.state_dir)
+    return (user,) if mode else (Endpoint(paths.SYSTEM_SOCKET), user)
+
+
+def connect(path: str | None = None, mode: str = "") -> tuple[Endpoint, socket]:
+    """Connect to the first of the `candidates` that is there and lets us in. Raises EndpointError."""
+    *others, last = candidates(path, mode)
+    for endpoint in others:
+        try:
+            return endpoint, endpoint.connect()
+        except EndpointError as e:
+            if e.errno == 0:  # somebody is there, and is not to be trusted
+                raise
+    return last, last.connect()
+
+
+def connect_socket(path: str | None = None, mode: str = "") -> socket:
+    """As `connect`, the socket alone."""
+    return connect(path, mode)[1]
+
+
+def _connect(path: str) -> socket:
+    if len(os.fsencode(path)) > paths.MAX_SOCKET_PATH_BYTES:
+        text = f"cannot connect to {path}: longer than {paths.MAX_SOCKET_PATH_BYTES} bytes"
+        raise EndpointError(errors.UNAVAILABLE, text)
+    sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+    try:
+        try:
+            sock.connect(path)
+        except OSError as e:
+            code = errors.DENIED if isinstance(e, PermissionError) else errors.UNAVAILABLE
+            raise EndpointError(code, f"cannot connect to jobd at {path}: {e.strerror}", e.errno or 0) from e
+        # pid, uid, gid of whoever called listen(2); unsigned, or uid 0xffffffff would come out as -1.
+        uid = unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))[1]
+        if uid not in (0, os.geteuid()):
+            raise EndpointError(errors.DENIED, f"cannot trust the daemon at {path}: it belongs to user {uid}")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_away(error: EndpointError) -> bool:
+    from errno import ECONNREFUSED, ENOENT
+
+    return error.errno in (ENOENT, ECONNREFUSED)
+
+
+def _run_daemon() -> str:
+    """Run `jobd --user --daemonize` until it says by its exit that the daemon is up; "" or why it is not."""
+    if not sys.executable:
+        return "cannot start your daemon: this Python does not know its own path"
+    output = os.memfd_create("jobd-start")
+    try:
+        argv = [sys.executable, "-I", "-m", "jobd", "--user", "--daemonize"]
+        null = os.devnull
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, null, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+        ]
+        try:
+            pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except ChildProcessError:  # our SIGCHLD is ignored, so that the kernel kept no status: the socket will tell
+            status = 0
+        except OSError as e:
+            return f"cannot start your daemon: {_words(e)}"
+        if not status:
+            return ""
+        size = os.fstat(output).st_size
+        said = os.pread(output, START_ERROR_BYTES, max(0, size - START_ERROR_BYTES)).decode("utf-8", "replace").strip()
+        ended = f"exit status {status}" if status > 0 else f"signal {-status}"
+        return f"cannot start your daemon: {said.splitlines()[-1] if said else 'it said nothing'} ({ended})"
+    finally:
+        os.close(output)
+
+
+def _words(error: OSError) -> str:
+    return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else f"{error.strerror}"
