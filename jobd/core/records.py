@@ -1,12 +1,17 @@
 """What the store keeps: a row a job, a row a run, and the events that made them.
 
-`apply` is the one function that computes a row: the runtime calls it before it writes, and a test replays every event
-from nothing and compares with the rows. Pure: no clock, no I/O; times come in with the event.
+`apply_run` and `apply_job` are the functions that compute a row: the runtime calls them before it writes, and a test
+replays every event from nothing and compares with the rows. Pure: no clock, no I/O; times come in with the event.
 """
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Final, TypeAlias
+
+from msgspec import Struct, convert
+from msgspec.structs import replace
+
+Data: TypeAlias = dict[str, str | int | bytes | bool | None]
 
 # States of a run (DESIGN.md, section 9).
 QUEUED, STARTING, RUNNING, STOPPING, FINISHED = "queued", "starting", "running", "stopping", "finished"
@@ -78,4 +83,94 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     run: bytes | None = None
     by_uid: int | None = None
     by_pid: int | None = None  # for display only
-    data: dict[str, str | int | bytes | bool | None] = {}
+    data: Data = {}
+
+
+# --- events to rows ---------------------------------------------------------------------------------------------
+JOB_PREFIX: Final = "job."
+_KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow has no `run`)
+_RUN_FIELDS: Final = tuple(f for f in RunRow.__struct_fields__ if f not in _KEY)
+_JOB_FIELDS: Final = tuple(f for f in JobRow.__struct_fields__ if f not in _KEY)
+_RUN_SETTABLE: Final = frozenset(_RUN_FIELDS)
+_JOB_SETTABLE: Final = frozenset(_JOB_FIELDS)
+_RUN_CREATES: Final = frozenset({"seq", "number", "spec", "env", "by_uid", "queued_at"})  # RunRow without defaults
+_JOB_CREATES: Final = frozenset({"job.spec", "job.env", "job.created_at"})  # likewise of JobRow
+
+
+def run_data(row: RunRow, old: RunRow | None = None) -> Data:
+    """What an event must carry to lead from `old` to `row`; without `old`, all that makes the row from nothing."""
+    if old is None:
+        return {f: getattr(row, f) for f in _RUN_FIELDS}
+    return {f: v for f in _RUN_FIELDS if (v := getattr(row, f)) != getattr(old, f)}
+
+
+def job_data(row: JobRow, old: JobRow | None = None) -> Data:
+    """As `run_data`, for the job's row.
+
+    An event that accepts a run should carry the whole row (no `old`): retention may have taken the job's row, and all
+    of its events, a moment ago.
+    """
+    if old is None:
+        return {JOB_PREFIX + f: getattr(row, f) for f in _JOB_FIELDS}
+    return {JOB_PREFIX + f: v for f in _JOB_FIELDS if (v := getattr(row, f)) != getattr(old, f)}
+
+
+def creates_run(event: Event) -> bool:
+    """Whether the event carries enough to make a run's row from nothing."""
+    return event.run is not None and event.data.keys() >= _RUN_CREATES
+
+
+def creates_job(event: Event) -> bool:
+    """Whether the event carries enough to make a job's row from nothing."""
+    return event.data.keys() >= _JOB_CREATES
+
+
+def apply_run(row: RunRow | None, event: Event) -> RunRow:
+    """The run's row after the event. An event that sets nothing of the run gives the same row.
+
+    Raises ValueError if there is no row and the event does not make one, or if it names a field that is not there.
+    """
+    changes = {k: v for k, v in event.data.items() if not k.startswith(JOB_PREFIX)}
+    if not changes and row is not None:
+        return row
+    _check(event, changes, _RUN_SETTABLE, "run")
+    if row is not None:
+        return replace(row, **changes)
+    if not creates_run(event):
+        raise ValueError(f"cannot apply event {event.seq} ({event.kind}): no run, and it makes none")
+    return convert({**changes, "owner": event.owner, "job": event.job, "run": event.run}, RunRow)
+
+
+def apply_job(row: JobRow | None, event: Event) -> JobRow:
+    """The job's row after the event; as `apply_run`."""
+    changes = {k[len(JOB_PREFIX) :]: v for k, v in event.data.items() if k.startswith(JOB_PREFIX)}
+    if not changes and row is not None:
+        return row
+    _check(event, changes, _JOB_SETTABLE, "job")
+    if row is not None:
+        return replace(row, **changes)
+    if not creates_job(event):
+        raise ValueError(f"cannot apply event {event.seq} ({event.kind}): no job, and it makes none")
+    return convert({**changes, "owner": event.owner, "job": event.job}, JobRow)
+
+
+def _check(event: Event, changes: Data, settable: frozenset[str], what: str) -> None:
+    if unknown := changes.keys() - settable:
+        raise ValueError(f"cannot apply event {event.seq} ({event.kind}): a {what} has no {', '.join(sorted(unknown))}")
+
+
+class Replay:
+    """Rows made from events alone, fed in the order of their seq: what the tables must equal."""
+
+    def __init__(self) -> None:
+        self.runs: dict[tuple[int, bytes], RunRow] = {}
+        self.jobs: dict[tuple[int, str], JobRow] = {}
+
+    def feed(self, event: Event) -> None:
+        """Apply one event. Changes of a job whose first events retention took are made good by a later `retired`."""
+        if event.run is not None:
+            key = (event.owner, event.run)
+            self.runs[key] = apply_run(self.runs.get(key), event)
+        name = (event.owner, event.job)
+        if name in self.jobs or creates_job(event):
+            self.jobs[name] = apply_job(self.jobs.get(name), event)
