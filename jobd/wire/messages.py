@@ -92,11 +92,16 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
 
 
 class Stop(Message, frozen=True, kw_only=True, tag="stop"):
-    """Stop jobs: returns when no process of them is left. Items: Progress, Done per job; End."""
+    """Stop jobs: returns when no process of them is left. Items: Progress, Done per job; End.
+
+    `runs[i]`, when given, is the one run of `names[i]` that is meant: if it is not live, nothing is stopped and the
+    job's Done is empty: it has ended already.
+    """
 
     id: Id
     names: Names
     no_block: bool = False
+    runs: RunIds = []
 
 
 class Restart(Message, frozen=True, kw_only=True, tag="restart"):
@@ -109,12 +114,13 @@ class Restart(Message, frozen=True, kw_only=True, tag="restart"):
 
 
 class Kill(Message, frozen=True, kw_only=True, tag="kill"):
-    """Send a signal. `whom`: main, all. Items: Done per job; End."""
+    """Send a signal. `whom`: main, all. Items: Done per job; End. `runs`: as Stop, but Done says NOT_APPLICABLE."""
 
     id: Id
     names: Names
     signal: Annotated[int, Meta(ge=1, le=64)] = 15
     whom: Word = "all"
+    runs: RunIds = []
 
 
 class Get(Message, frozen=True, kw_only=True, tag="get"):
@@ -169,6 +175,7 @@ class Logs(Message, frozen=True, kw_only=True, tag="logs"):
     `follow` goes on with new output and the job's next runs until the job is at rest. `split`: one Output for each
     index record, with its exact times; otherwise neighbours may be joined (exact bytes are the same).
     `out_from`, `err_from`: begin at these offsets of the (single) run's streams: a reconnecting reader.
+    `one_run`: End after the last byte of the run that `run` picks, without waiting for the job's next.
     """
 
     id: Id
@@ -183,6 +190,7 @@ class Logs(Message, frozen=True, kw_only=True, tag="logs"):
     split: bool = False
     out_from: Annotated[int, Meta(ge=0)] = 0
     err_from: Annotated[int, Meta(ge=0)] = 0
+    one_run: bool = False
 
 
 class Wait(Message, frozen=True, kw_only=True, tag="wait"):
@@ -370,13 +378,15 @@ class Ended(Body, frozen=True, kw_only=True, tag="ended"):
 
 
 class LogRun(Body, frozen=True, kw_only=True, tag="log-run"):
-    """Output of this run follows."""
+    """Output of this run follows; `out_from` and `err_from` say at which offsets of its streams (`lines`, `since`)."""
 
     job: str
     owner: int
     run: bytes
     number: int
     pid: int | None = None
+    out_from: int = 0
+    err_from: int = 0
 
 
 class Output(Body, frozen=True, kw_only=True, tag="output"):
