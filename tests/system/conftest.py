@@ -1,0 +1,42 @@
+"""Fixtures of the system tests: a fresh jobd a test where it is hurt, one jobd for all tests that only use it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.program import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def jobd(tmp_path: Path) -> Iterator[Program]:
+    """A jobd of this test's own. It is ended, and nothing it started may be left."""
+    program = Program(tmp_path)
+    try:
+        program.start()
+        yield program
+    finally:
+        program.close()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """One jobd for all tests that leave it as they found it, but for finished jobs."""
+    program = Program(tmp_path_factory.mktemp("shared"))
+    try:
+        program.start()
+        yield program
+    finally:
+        program.close()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A job name of this test's own."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name)[-64:].strip("-.")

@@ -1,0 +1,259 @@
+"""The real programs, `jobd` and `jobctl`, in a directory of their own, and ended without a trace.
+
+Everything that a Program starts inherits JOBD_TEST_MARK in its environment; by that mark `close` finds what is left,
+however far it has forked away, and ends it by pid. Anything left is a failure of the test.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+T = TypeVar("T")
+
+# Bounds for waits on events that come in milliseconds; a machine busy with seven other things may need this.
+DEADLINE_SEC = 60.0
+POLL_SEC = 0.005
+BIN = Path(sys.executable).parent
+
+
+def until(probe: Callable[[], T], what: str, timeout: float = DEADLINE_SEC) -> T:
+    """The first true value of `probe`; fails when there is none in time."""
+    end = time.monotonic() + timeout
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not in {timeout:.0f} s: {what}")
+        time.sleep(POLL_SEC)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether `pid` is a process that is not a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            return f.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def open_fds(pid: int) -> dict[int, str]:
+    """What `pid` has open, by number."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def marked_processes(mark: str) -> dict[int, str]:
+    """Processes whose environment carries `mark`, with their command lines."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as f:
+                marked = f"JOBD_TEST_MARK={mark}".encode() in f.read().split(b"\0")
+            if marked and is_alive(int(name)):
+                with open(f"/proc/{name}/cmdline", "rb") as f:
+                    found[int(name)] = f.read().replace(b"\0", b" ").decode(errors="replace")[:200]
+        except OSError:
+            continue
+    return found
+
+
+class Gate:
+    """A named pipe on which a job waits until the test lets it go on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+
+    @property
+    def wait(self) -> str:
+        """Shell text that waits, and has what `open` was given in `$line`."""
+        return f'read -r line < "{self.path}"'
+
+    def open(self, text: str = "go") -> None:
+        """Let the job go on, once it is there."""
+
+        def reader() -> int:
+            try:
+                return os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as e:
+                if e.errno != errno.ENXIO:  # nobody reads yet
+                    raise
+                return 0
+
+        fd = until(reader, f"the job waits at {self.path}")
+        os.write(fd, text.encode() + b"\n")
+        os.close(fd)
+
+
+class Program:
+    """One jobd on its own socket and state, with jobctl beside it.
+
+    Attributes:
+        keeper: the newest keeper that was started here.
+        env: the environment of everything started.
+    """
+
+    def __init__(self, root: Path, *, env: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
+        self.root = root
+        self.socket = root / "s" / "jobd.sock"
+        self.state_dir = root / "state"
+        self.config_dir = root / "config"
+        self.log = root / "jobd.log"
+        self.mark = uuid.uuid4().hex
+        self.options = tuple(options)
+        self.env = {**os.environ, "JOBD_TEST_MARK": self.mark, "JOBD_SOCKET": str(self.socket), **(env or {})}
+        self.keepers: list[subprocess.Popen[bytes]] = []
+        for path in (self.socket.parent, self.state_dir, self.config_dir):
+            path.mkdir(parents=True, exist_ok=True)
+
+    # --- jobd ---------------------------------------------------------------------------------------------------
+    @property
+    def keeper(self) -> subprocess.Popen[bytes]:
+        return self.keepers[-1]
+
+    def command(self) -> list[str]:
+        places = ("--socket", self.socket, "--state-dir", self.state_dir, "--config-dir", self.config_dir)
+        return [sys.executable, "-I", "-m", "jobd", *map(str, places), *self.options]
+
+    def start(self, *, wrapper: Sequence[str] = (), answering: bool = True) -> None:
+        """Start a keeper; with `answering` wait until its daemon has answered a request."""
+        with self.log.open("ab") as log:
+            command = [*wrapper, *self.command()]
+            keeper = subprocess.Popen(
+                command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.keepers.append(keeper)
+        if answering:
+            until(lambda: self.socket.exists() or keeper.poll() is not None, "jobd binds its socket")
+            self.daemon_pid()
+
+    def daemon_status(self) -> dict[str, object]:
+        """What `daemon-status` says; waits while the daemon is away."""
+        status = json.loads(self.jobctl("daemon-status", "-o", "json", check=True).stdout)
+        assert isinstance(status, dict)
+        return status
+
+    def daemon_pid(self) -> int:
+        pid = self.daemon_status()["pid"]
+        assert isinstance(pid, int)
+        return pid
+
+    def kill_daemon(self, sig: int = signal.SIGKILL) -> int:
+        """Signal the daemon; the pid it had."""
+        pid = self.daemon_pid()
+        os.kill(pid, sig)
+        return pid
+
+    def replace_daemon(self) -> int:
+        """Kill the daemon and wait for the next one; its pid."""
+        old = self.kill_daemon()
+        until(lambda: self.daemon_pid() != old, "the keeper forks the next daemon")
+        return old
+
+    def kill_keeper(self) -> None:
+        self.keeper.kill()
+        self.keeper.wait()
+
+    # --- jobctl -------------------------------------------------------------------------------------------------
+    def jobctl_command(self, *args: str | bytes) -> list[str | bytes]:
+        return [str(BIN / "jobctl"), *args]
+
+    def jobctl(
+        self,
+        *args: str | bytes,
+        check: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = DEADLINE_SEC,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run jobctl to its end. Output that is not UTF-8 comes as surrogates."""
+        done = subprocess.run(
+            self.jobctl_command(*args),
+            env={**self.env, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=cwd,
+            timeout=timeout,
+            check=False,
+        )
+        result = subprocess.CompletedProcess(
+            done.args, done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr)
+        )
+        assert "Traceback" not in result.stderr, result.stderr
+        if check:
+            assert result.returncode == 0, f"jobctl {args}: {result.returncode}: {result.stderr}"
+        return result
+
+    def start_jobctl(self, *args: str | bytes) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.jobctl_command(*args),
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def output(self, job: str, stream: str = "stdout", *options: str) -> bytes:
+        """The exact bytes of one stream of the job's newest run."""
+        done = subprocess.run(
+            self.jobctl_command("logs", f"--{stream}", "-o", "cat", *options, job),
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=DEADLINE_SEC,
+            check=True,
+        )
+        return done.stdout
+
+    def history(self, job: str) -> list[dict[str, object]]:
+        """The rows of `history -o json JOB`, newest first."""
+        rows = json.loads(self.jobctl("history", "-o", "json", job, check=True).stdout)
+        assert isinstance(rows, list)
+        return rows
+
+    def show(self, job: str, name: str) -> str:
+        """One property of a job."""
+        return self.jobctl("show", "-p", name, "--value", job, check=True).stdout.strip()
+
+    # --- the end ------------------------------------------------------------------------------------------------
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def close(self) -> None:
+        """End jobd as a person would; then nothing of it may be left. Raises AssertionError if something is."""
+        problems = []
+        if self.keepers and self.keeper.poll() is None:
+            self.keeper.terminate()
+            try:
+                self.keeper.wait(DEADLINE_SEC)
+            except subprocess.TimeoutExpired:
+                problems.append("the keeper did not end on SIGTERM")
+        try:
+            until(lambda: not marked_processes(self.mark), "everything has ended", 10)
+        except AssertionError:
+            problems.append(f"left behind: {marked_processes(self.mark)}")
+        for pid in marked_processes(self.mark):
+            os.kill(pid, signal.SIGKILL)
+        for keeper in self.keepers:
+            keeper.wait(DEADLINE_SEC)
+        assert not problems, f"{problems}\njobd said:\n{self.log_text()[-4000:]}"

@@ -1,0 +1,269 @@
+"""The keeper: its death, a second one, its socket, its signals, its duty as process 1."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.system.program import BIN, DEADLINE_SEC, Gate, Program, is_alive, marked_processes, until
+
+pytestmark = pytest.mark.slow
+
+
+def has_pidfd_info() -> bool:
+    """Whether a pidfd tells the exit status of a process that is not a child (Linux 6.15)."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join(c for c in minor if c.isdigit()))) >= (6, 15)
+
+
+needs_pidfd_info = pytest.mark.skipif(not has_pidfd_info(), reason="exits of orphans are known from Linux 6.15 on")
+
+
+# --- death and handover -----------------------------------------------------------------------------------------
+@needs_pidfd_info
+def test_keeper_killed_with_jobs_running_loses_nothing(jobd: Program, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    script = f'echo before; {gate.wait}; echo "$line"; exit 6'
+    jobd.jobctl("run", "--name", "across", "--", "/bin/sh", "-c", script, check=True)
+    jobd.jobctl("run", "--name", "orphan", "--", "/bin/sh", "-c", "sleep 0.3; echo alone; exit 4", check=True)
+    main = jobd.show("across", "MainPID")
+    jobd.kill_keeper()
+    time.sleep(0.6)  # `orphan` ends while there is no keeper; how long it takes decides nothing
+    jobd.start()
+    assert jobd.show("across", "MainPID") == main
+    assert jobd.daemon_status()["keeper_pid"] == jobd.keeper.pid
+    gate.open("after")
+    assert jobd.jobctl("wait", "across").returncode == 6
+    assert jobd.jobctl("wait", "orphan").returncode == 4
+    assert jobd.output("across") == b"before\nafter\n"
+    assert jobd.output("orphan") == b"alone\n"
+
+
+@needs_pidfd_info
+def test_keeper_killed_again_and_again(jobd: Program) -> None:
+    script = "for i in $(seq 1 40); do echo $i; sleep 0.1; done; exit 5"
+    jobd.jobctl("run", "--name", "counter", "--", "/bin/sh", "-c", script, check=True)
+    for _ in range(3):
+        jobd.kill_keeper()
+        jobd.start()
+    assert jobd.jobctl("wait", "counter").returncode == 5
+    assert jobd.output("counter").split() == [str(i).encode() for i in range(1, 41)]
+
+
+def test_jobs_start_and_stop_after_a_handover(jobd: Program) -> None:
+    jobd.jobctl("run", "--name", "old", "--", "sleep", "600", check=True)
+    old = int(jobd.show("old", "MainPID"))
+    jobd.kill_keeper()
+    jobd.start()
+    assert jobd.jobctl("run", "--wait", "--", "/bin/sh", "-c", "exit 3").returncode == 3
+    jobd.jobctl("stop", "old")
+    assert not is_alive(old)
+
+
+def test_keeper_and_daemon_killed_together_report_lost_and_run_nothing_again(jobd: Program, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    jobd.jobctl("run", "--name", "job", "--", "/bin/sh", "-c", f'echo x >> "{ran}"; exec sleep 600', check=True)
+    main = int(jobd.show("job", "MainPID"))
+    daemon = jobd.daemon_pid()
+    os.kill(daemon, signal.SIGSTOP)
+    jobd.keeper.kill()
+    os.kill(daemon, signal.SIGKILL)
+    jobd.keeper.wait()
+    jobd.start()
+    row = jobd.history("job")[0]
+    assert (row["result"], row["exit_code"]) == ("lost", None)
+    assert ran.read_text() == "x\n"
+    assert jobd.jobctl("wait", "job").returncode == 125
+    if is_alive(main):  # a process that nobody may claim any more
+        os.kill(main, signal.SIGKILL)
+
+
+# --- one state, one jobd ----------------------------------------------------------------------------------------
+def test_second_jobd_on_the_same_state_refuses(jobd: Program) -> None:
+    command = jobd.command()
+    command[command.index("--socket") + 1] = str(jobd.root / "other.sock")
+    second = subprocess.run(command, env=jobd.env, capture_output=True, text=True, timeout=DEADLINE_SEC, check=False)
+    assert second.returncode not in (0, None)
+    assert str(jobd.state_dir) in second.stderr
+    assert "Traceback" not in second.stderr
+    assert jobd.jobctl("daemon-status").returncode == 0
+    assert not (jobd.root / "other.sock").exists()
+
+
+def test_socket_that_was_deleted_comes_back(jobd: Program) -> None:
+    jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
+    jobd.socket.unlink()
+    until(jobd.socket.exists, "the keeper binds it anew")
+    jobd.jobctl("stop", "job", check=True)
+
+
+def test_runtime_directory_that_was_deleted_and_made_again(jobd: Program) -> None:
+    jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
+    shutil.rmtree(jobd.socket.parent)
+    time.sleep(0.3)  # nothing to be seen meanwhile
+    jobd.socket.parent.mkdir(mode=0o700, exist_ok=True)
+    # Another jobd of the same user asks the holder to bind again, and leaves.
+    again = subprocess.run(jobd.command(), env=jobd.env, capture_output=True, timeout=DEADLINE_SEC, check=False)
+    assert b"Traceback" not in again.stderr
+    until(jobd.socket.exists, "the socket is there again")
+    assert jobd.jobctl("is-active", "job").returncode == 0
+    jobd.jobctl("stop", "job", check=True)
+
+
+def test_stale_socket_is_no_hindrance(jobd: Program) -> None:
+    jobd.keeper.terminate()
+    jobd.keeper.wait(DEADLINE_SEC)
+    assert not jobd.socket.exists()
+    jobd.socket.touch()
+    jobd.start(answering=False)
+    until(lambda: jobd.socket.is_socket(), "the socket is bound")
+    jobd.daemon_pid()
+
+
+# --- ending -----------------------------------------------------------------------------------------------------
+def test_sigterm_stops_all_runs_removes_the_socket_and_ends_with_0(jobd: Program) -> None:
+    for number in range(5):
+        jobd.jobctl("run", "--name", f"job-{number}", "--", "sleep", "600", check=True)
+    pids = [int(jobd.show(f"job-{number}", "MainPID")) for number in range(5)]
+    jobd.keeper.terminate()
+    assert jobd.keeper.wait(DEADLINE_SEC) == 0
+    assert [pid for pid in pids if is_alive(pid)] == []
+    assert not jobd.socket.exists()
+    jobd.start()
+    assert {jobd.history(f"job-{number}")[0]["result"] for number in range(5)} == {"stopped"}
+
+
+def test_shutdown_verb_ends_jobd(jobd: Program) -> None:
+    jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
+    pid = int(jobd.show("job", "MainPID"))
+    jobd.jobctl("shutdown", check=True)
+    assert jobd.keeper.wait(DEADLINE_SEC) == 0
+    assert not is_alive(pid)
+
+
+def test_sigterm_with_a_daemon_that_does_not_answer(jobd: Program) -> None:
+    script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done"
+    jobd.jobctl("run", "--name", "job", "--", "/bin/sh", "-c", script, check=True)
+    until(lambda: jobd.output("job") == b"ready\n", "the trap is set")
+    pid = int(jobd.show("job", "MainPID"))
+    jobd.kill_daemon(signal.SIGSTOP)
+    jobd.keeper.terminate()
+    assert jobd.keeper.wait(DEADLINE_SEC) == 0
+    assert not is_alive(pid)
+    jobd.start()
+    row = jobd.history("job")[0]
+    assert row["state"] == "finished"
+    assert (row["result"], row["exit_code"]) in [("stopped", 9), ("exit-code", 9)]
+
+
+# --- other ways to start ----------------------------------------------------------------------------------------
+def test_daemonize_returns_when_it_answers(tmp_path: Path) -> None:
+    program = Program(tmp_path, options=["--daemonize"])
+    try:
+        started = subprocess.run(
+            program.command(), env=program.env, capture_output=True, timeout=DEADLINE_SEC, check=False
+        )
+        assert started.returncode == 0, started.stderr
+        keeper = program.daemon_status()["keeper_pid"]
+        assert isinstance(keeper, int)
+        assert os.getsid(keeper) != os.getsid(0)
+        program.jobctl("shutdown", check=True)
+        until(lambda: not is_alive(keeper), "jobd has ended")
+    finally:
+        program.close()
+
+
+def test_jobd_as_process_1_reaps_strangers_and_ends_with_the_namespace(tmp_path: Path) -> None:
+    wrapper = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no pid namespace for us here")
+    program = Program(tmp_path)
+    try:
+        program.start(wrapper=wrapper)
+        status = program.daemon_status()
+        assert status["keeper_pid"] == 1
+        script = "(setsid sh -c 'exit 3' &) ; sleep 0.2; cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z '"
+        program.jobctl("run", "--wait", "--name", "strangers", "--", "/bin/sh", "-c", script)
+        assert program.output("strangers").split()[-1] == b"0"
+        inner = [pid for pid in marked_processes(program.mark) if namespace_pid(pid) == 1]
+        os.kill(inner[0], signal.SIGTERM)
+        assert program.keeper.wait(DEADLINE_SEC) == 0
+    finally:
+        program.close()
+
+
+def namespace_pid(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("NSpid:")[1].split("\n")[0].split()[-1])
+
+
+def test_twenty_clients_start_the_users_daemon_once(tmp_path: Path) -> None:
+    places = {"HOME": "h", "XDG_RUNTIME_DIR": "r", "XDG_STATE_HOME": "s", "XDG_CONFIG_HOME": "c"}
+    program = Program(tmp_path, env={key: str(tmp_path / value) for key, value in places.items()})
+    for value in places.values():
+        (tmp_path / value).mkdir(mode=0o700)
+    del program.env["JOBD_SOCKET"]
+    try:
+        with ThreadPoolExecutor(20) as pool:
+            jobs = [pool.submit(program.jobctl, "--user", "run", "--wait", "--", "echo", str(n)) for n in range(20)]
+            done = [job.result() for job in jobs]
+        assert [result.stderr for result in done if result.returncode] == []
+        assert len({result.stdout for result in done}) == 20
+        status = json.loads(program.jobctl("--user", "daemon-status", "-o", "json", check=True).stdout)
+        commands = marked_processes(program.mark)
+        assert status["keeper_pid"] in commands
+        assert len(commands) == 2, commands
+        program.jobctl("--user", "shutdown", check=True)
+    finally:
+        program.close()
+
+
+# --- who may come in --------------------------------------------------------------------------------------------
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_another_user_sees_and_touches_nothing(jobd: Program) -> None:
+    jobd.jobctl("run", "--name", "mine", "--", "sleep", "600", check=True)
+    for path in (jobd.root, *jobd.root.parents):
+        if path != Path("/tmp") and path.is_relative_to("/tmp"):
+            path.chmod(0o755)
+    allowed = is_reachable(jobd)
+    for args in (["stop", "mine"], ["status", "mine"], ["logs", "mine"], ["kill", "mine"], ["shutdown"]):
+        done = subprocess.run(
+            [sys.executable, "-I", "-m", "jobctl", *args],
+            env={**jobd.env, "HOME": "/"}, user=65533, group=65533, extra_groups=[],
+            capture_output=True, text=True, timeout=DEADLINE_SEC, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0, (args, done)
+        assert "Traceback" not in done.stderr
+        assert not allowed or "mine" not in done.stdout
+    assert jobd.jobctl("is-active", "mine").returncode == 0
+    jobd.jobctl("stop", "mine", check=True)
+
+
+def is_reachable(program: Program) -> bool:
+    """Whether a stranger may connect at all (socket 0666, a root's jobd) or not (0600)."""
+    return bool(program.socket.stat().st_mode & 0o002)
+
+
+def test_socket_of_a_user_is_for_him_alone(jobd: Program) -> None:
+    mode = jobd.socket.stat().st_mode & 0o777
+    assert mode == (0o666 if os.geteuid() == 0 else 0o600)
+
+
+def test_version_and_help_of_jobd() -> None:
+    for option in ("--version", "--help"):
+        done = subprocess.run([BIN / "jobd", option], capture_output=True, text=True, timeout=DEADLINE_SEC, check=False)
+        assert done.returncode == 0
+        assert "jobd" in done.stdout
+    wrong = subprocess.run(
+        [BIN / "jobd", "--no-such"], capture_output=True, text=True, timeout=DEADLINE_SEC, check=False
+    )
+    assert wrong.returncode == 2
