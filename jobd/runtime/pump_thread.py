@@ -1,0 +1,316 @@
+"""The pump's thread: its epoll, its runs, and what is done with each event. Everything here happens in that thread.
+
+- No byte is ever only in this process: a splice moves it from the pipe to the file, so a kill loses none and doubles
+  none. What cannot be written stays in the pipe, and the job waits.
+- A silent run costs nothing: no timer, no wake-up. A run that nobody watches wakes the loop only when it ends or is
+  blocked. The one timer (a retry each second) exists only while a run waits for the disk.
+- One bounded splice a stream and turn, so that a flood does not starve the others.
+- Whatever goes wrong with one run blocks that run, with a notice, and is tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import termios
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from jobd.runtime.pump_disk import BigPipes, Disk
+from jobd.runtime.pump_files import Notice, Run, Stream, notice
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+# Bytes of one stream and turn: the largest pipe an ordinary user may have.
+_TURN_BYTES = 1024 * 1024
+# A stream that comes again within this time with little is let gather: fewer, larger records, and less work a byte.
+_GATHER_SEC = 0.001
+_GATHER_NS = 2_000_000
+_GATHER_BYTES = 16 * 1024
+# Waiting for the disk: one try a second is soon for people and nothing for the machine.
+_RETRY_NS = 1_000_000_000
+_EVENTS = 256  # a turn; what remains comes first in the next
+
+
+class PumpThread:
+    """The state of the thread. `poke` and `run_commands` (before start, after the end) are for the loop side."""
+
+    def __init__(
+        self,
+        commands: deque[tuple[Callable[..., None], tuple[object, ...]]],
+        tell: Callable[[Notice | Run], None],
+        open_runs: int | None,
+    ) -> None:
+        self._commands = commands
+        self._tell = tell
+        self._poke_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poked = False
+        self._epoll = select.epoll()
+        self._epoll.register(self._poke_fd, select.EPOLLIN)
+        self._running = True
+        self._runs: dict[bytes, Run] = {}
+        self._streams: dict[int, Stream] = {}
+        self._disk = Disk(open_runs)
+        self._big = BigPipes()
+        self._full_owners: set[int] = set()
+        self._room = True
+        self._waiting: dict[Run, None] = {}  # for the disk
+        self._retry_at = 0
+
+    def poke(self) -> None:
+        """Makes the thread look at its commands."""
+        if not self._poked:
+            self._poked = True
+            os.eventfd_write(self._poke_fd, 1)
+
+    def run(self) -> None:
+        """The thread's work, until `stop`."""
+        while self._running:
+            self._turn()
+
+    def run_commands(self) -> None:
+        while self._commands:
+            function, arguments = self._commands.popleft()
+            function(*arguments)
+
+    def close(self) -> None:
+        """After the end of the thread."""
+        self._epoll.close()
+        os.close(self._poke_fd)
+
+    # --- events -----------------------------------------------------------------------------------------------------
+    def _turn(self) -> None:
+        timeout = max(0.0, (self._retry_at - time.monotonic_ns()) / 1e9) if self._waiting else None
+        gather = poked = False
+        for fd, mask in self._epoll.poll(timeout, _EVENTS):
+            if fd == self._poke_fd:
+                poked = True  # later: a command may bring in a descriptor that this turn still knows as another
+            elif (stream := self._streams.get(fd)) is not None:
+                gather = self._serve(stream, mask) or gather
+        if poked:
+            os.eventfd_read(self._poke_fd)
+            self._poked = False  # before the queue is looked at: a later command pokes again
+            self.run_commands()
+        if self._waiting and time.monotonic_ns() >= self._retry_at:
+            self._retry()
+        if gather:
+            time.sleep(_GATHER_SEC)
+
+    def _serve(self, stream: Stream, mask: int) -> bool:
+        """One turn of one stream. Returns whether it is worth waiting for more."""
+        run = stream.run
+        try:
+            # Hung up and empty is the end; asked again because poll looks without a lock.
+            if stream.left == 0 or (not mask & select.EPOLLIN and _in_pipe(stream.fd) == 0):
+                self._end(stream)
+                return False
+            limit = self._limit(stream)
+            if limit <= 0:
+                return False
+            before = stream.last_mono
+            try:
+                moved = run.move(stream, limit)
+            except BlockingIOError:
+                if stream.left >= 0:  # somebody else took what was there
+                    self._end(stream)
+                return False
+            self._moved(stream, moved)
+        except OSError as error:  # open the files anew, each second
+            self._disk.close_files(run)
+            self._park(stream, f"cannot write the log: {error.strerror}", wait=True)
+            return False
+        except Exception:
+            self._tell(notice(run, "error", f"cannot write the log: {traceback.format_exc()}"))
+            self._park(stream, "cannot write the log: an error of the program", wait=True)
+            return False
+        return 0 < moved < _GATHER_BYTES and moved < limit and stream.last_mono - before < _GATHER_NS
+
+    def _limit(self, stream: Stream) -> int:
+        """How many bytes the stream may move now; 0 after it was parked. Raises: OSError."""
+        run = stream.run
+        if not run.known:
+            run.recover()
+        limit = _TURN_BYTES if stream.left < 0 else min(stream.left, _TURN_BYTES)
+        if not self._room:
+            return self._park(stream, "there is no room for logs")
+        if run.owner in self._full_owners and not run.closing:
+            return self._park(stream, f"the logs of uid {run.owner} are full")
+        if run.max_size and (run.drop or not run.closing):
+            limit = min(limit, run.room())
+            if limit <= 0:
+                return self._park(stream, f"the log is full: max_size of {run.max_size} bytes is reached")
+        if stream.file < 0:
+            self._disk.open_files(stream)
+        limit = self._disk.room(stream, limit)
+        return limit if limit > 0 else self._park(stream, "the file system of the logs is full", wait=True)
+
+    def _moved(self, stream: Stream, moved: int) -> None:
+        run = stream.run
+        if moved == 0:
+            self._end(stream)
+            return
+        self._disk.used(moved)
+        if run.blocked:
+            run.blocked = ""
+            self._tell(notice(run, "unblocked"))
+        if run.watchers > 0 and not run.told:
+            run.told = True
+            self._tell(run)
+        if stream.left < 0:
+            self._big.moved(stream, moved)
+            return
+        stream.left -= moved
+        if stream.left <= 0:
+            self._end(stream)
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+    def _park(self, stream: Stream, reason: str, *, wait: bool = False) -> int:
+        """Stops listening to a stream; `wait`: for the disk, with a retry each second. Returns 0."""
+        run = stream.run
+        if not stream.parked:
+            stream.parked = True
+            self._epoll.unregister(stream.fd)
+        if wait:
+            if not self._waiting:
+                self._retry_at = time.monotonic_ns() + _RETRY_NS
+            self._waiting[run] = None
+        if run.blocked != reason:
+            run.blocked = reason
+            self._tell(notice(run, "blocked", reason))
+        return 0
+
+    def _unpark(self, run: Run) -> None:
+        for stream in run.streams():
+            if stream.parked:
+                stream.parked = False
+                self._epoll.register(stream.fd, select.EPOLLIN)
+
+    def _retry(self) -> None:
+        self._disk.ask_again()
+        waiting, self._waiting = self._waiting, {}
+        for run in waiting:
+            self._unpark(run)
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+    def _end(self, stream: Stream) -> None:
+        """A stream is at its end, or was taken as far as asked. Raises: OSError."""
+        run = stream.run
+        if not run.known:
+            run.recover()
+        if stream.covered < stream.end:
+            if run.index < 0:
+                self._disk.open_files(stream)
+            run.record(stream)
+        self._forget(stream)
+        os.close(stream.fd)
+        stream.fd = -1
+        if all(other.fd < 0 for other in run.streams()):
+            self._remove(run)
+            self._tell(notice(run, "eof"))
+        elif stream.end and run.index >= 0 and not run.closing:
+            with contextlib.suppress(OSError):  # only a help to readers
+                run.record_end(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        """Stops listening; the pipe has other holders, so closing alone would not do it."""
+        if not stream.parked:
+            self._epoll.unregister(stream.fd)
+        stream.parked = False
+        del self._streams[stream.fd]
+        self._big.forget(stream)
+
+    def _remove(self, run: Run) -> None:
+        self._disk.close_files(run)
+        self._waiting.pop(run, None)
+        del self._runs[run.id]
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+    def add(self, run: Run) -> None:
+        if run.id in self._runs:
+            for stream in run.streams():
+                os.close(stream.fd)
+            self._tell(notice(run, "error", f"cannot add run {run.id.hex()}: the pump has it"))
+            return
+        self._runs[run.id] = run
+        for stream in run.streams():
+            self._streams[stream.fd] = stream
+            stream.parked = True
+        with contextlib.suppress(OSError):  # tried again with the first bytes, and told then
+            if not run.known:
+                run.recover()
+        self._unpark(run)
+
+    def close_run(self, name: bytes) -> None:
+        run = self._runs.get(name)
+        if run is None:
+            return
+        run.closing = True
+        for stream in run.streams():
+            if stream.fd >= 0:
+                stream.left = _in_pipe(stream.fd)
+        self._unpark(run)
+        for stream in run.streams():
+            while stream.fd >= 0 and not stream.parked:
+                self._serve(stream, select.EPOLLIN)
+
+    def watch(self, name: bytes, by: int) -> None:
+        run = self._runs.get(name)
+        if run is None:
+            return
+        run.watchers += by
+        if by > 0 and not run.told:
+            run.told = True
+            self._tell(run)
+
+    def set_cap(self, name: bytes, max_size: int | None, on_full: str) -> None:
+        run = self._runs.get(name)
+        if run is not None:
+            run.set_cap(max_size, on_full == "drop")
+            self._unpark(run)
+
+    def set_owner_full(self, owner: int, full: bool) -> None:
+        if full:
+            self._full_owners.add(owner)
+            return
+        self._full_owners.discard(owner)
+        for run in self._runs.values():
+            if run.owner == owner:
+                self._unpark(run)
+
+    def set_room(self, room: bool) -> None:
+        self._room = room
+        if room:
+            for run in self._runs.values():
+                self._unpark(run)
+
+    def release(self, names: list[bytes] | None, found: dict[bytes, tuple[int | None, int | None]]) -> None:
+        for name in list(self._runs) if names is None else names:
+            run = self._runs.get(name)
+            if run is None:
+                continue
+            fds = []
+            for stream in run.streams():
+                fds.append(stream.fd if stream.fd >= 0 else None)
+                if stream.fd >= 0:
+                    self._forget(stream)
+            found[name] = fds[0], fds[1] if len(fds) > 1 else None
+            self._remove(run)
+
+    def stop(self) -> None:
+        self._running = False
+        for run in list(self._runs.values()):
+            for stream in run.streams():
+                if stream.fd >= 0:
+                    self._forget(stream)
+                    os.close(stream.fd)
+            self._remove(run)
+
+
+def _in_pipe(fd: int) -> int:
+    """How many bytes a pipe holds."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), "little")
