@@ -1,0 +1,50 @@
+"""What is handed to the store, and the errors it gives back. No behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobd.core.records import Event, JobRow, RunRow
+
+
+class StoreError(Exception):
+    """The store cannot do it; the text says what and why."""
+
+
+class StoreFull(StoreError):  # noqa: N818  # reads better where it is caught
+    """There is no room on the state directory's disk (or it takes no writes now). The same may work later."""
+
+
+class StoreFenced(StoreError):  # noqa: N818  # reads better where it is caught
+    """A later daemon has opened this database: this one may write no more."""
+
+
+class StoreTooNew(StoreError):  # noqa: N818  # reads better where it is caught
+    """The database was made by a newer jobd. It is left as it is."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """One change, whole or not at all: rows, and the events that explain them.
+
+    Rules for who makes one:
+    - a batch that makes a run carries the blobs that its rows name, known or not: retention may just have taken them;
+    - its event carries the whole job row (`records.job_data(row)`), for the same reason;
+    - rows are complete rows, later ones replace earlier ones.
+    `may_fail`: fail at once, with `error` set to a StoreFull, when the disk takes no writes. Others wait until it does.
+    `error` is set, at the latest when the batch comes back from `Store.completions`; None then means: it is durable.
+    """
+
+    events: tuple[Event, ...] = ()
+    runs: tuple[RunRow, ...] = ()
+    jobs: tuple[JobRow, ...] = ()
+    blobs: tuple[tuple[bytes, bytes], ...] = ()  # (hash, bytes)
+    tag: object = None
+    may_fail: bool = False
+    error: Exception | None = None
+
+    def rows(self) -> int:
+        """How many rows it writes."""
+        return len(self.events) + len(self.runs) + len(self.jobs) + len(self.blobs)

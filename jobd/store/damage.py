@@ -1,0 +1,80 @@
+"""A damaged database is moved out of the way, whole, under a name of its own, and a new one begun.
+
+Three files have to move together (the database, its log, the log's index). A symbolic link, made first and removed
+last, says where to: whoever finds it finishes the move before he opens anything. Nothing is ever written over.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Final
+
+from .schema import connect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MARK: Final = ".moving"  # state.db.moving -> the new name
+PARTS: Final = ("-wal", "-shm", "")  # the database last: as long as it is there, the move is not done
+
+
+def set_aside(path: Path) -> Path:
+    """Move the database at `path` away. Returns its new path. Raises OSError if that cannot be done."""
+    finish_move(path)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name, n = f"{path.name}.damaged-{stamp}", 0
+    while any(os.path.lexists(path.with_name(name + part)) for part in PARTS):
+        n += 1
+        name = f"{path.name}.damaged-{stamp}-{n}"
+    os.symlink(name, path.with_name(path.name + MARK))
+    finish_move(path)
+    return path.with_name(name)
+
+
+def finish_move(path: Path) -> None:
+    """Complete a move that was begun, by us or by a daemon that died in it."""
+    mark = path.with_name(path.name + MARK)
+    try:
+        name = os.readlink(mark)
+    except FileNotFoundError:
+        return
+    for part in PARTS:
+        source = path.with_name(path.name + part)
+        if source.exists():
+            os.rename(source, path.with_name(name + part))
+    sync_directory(path.parent)
+    mark.unlink()
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in it durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class Check:
+    """One `quick_check` of the whole file, on a connection of its own; it can be stopped from another thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._conn = connect(path, read_only=True)
+
+    def run(self) -> str:
+        """Returns what is wrong, "" if nothing is. Raises sqlite3.OperationalError when stopped."""
+        try:
+            found = [str(text) for (text,) in self._conn.execute("PRAGMA quick_check(1)")]
+        finally:
+            self._conn.close()
+        return "" if found == ["ok"] else "; ".join(found)
+
+    def stop(self) -> None:
+        """Make `run` end soon."""
+        try:
+            self._conn.interrupt()
+        except sqlite3.ProgrammingError:  # closed: it has ended
+            return

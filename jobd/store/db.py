@@ -1,0 +1,156 @@
+"""The store: everything that survives is written and asked for here.
+
+One object per daemon. Writing goes through `submit` and comes back through `completions`; questions are answered at
+once (Reader). All of it belongs to the loop's thread, but for `submit`, which may be called from anywhere.
+
+    store = Store.open(state_dir)
+    store.start(wake)                      # wake() is called from the writer's thread
+    store.submit(Batch(...))
+    for batch in store.completions(): ...  # after a wake
+    store.close()
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from . import schema
+from .ballast import Ballast
+from .batch import Batch, StoreError, StoreFenced, StoreFull, StoreTooNew
+from .damage import finish_move, set_aside
+from .reader import Counts, Reader
+from .trouble import kind
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Batch", "Counts", "Store", "StoreError", "StoreFenced", "StoreFull", "StoreTooNew", "read_boot_id"]
+
+FILE: Final = "state.db"
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def read_boot_id() -> str:
+    """The kernel's id of this boot."""
+    return BOOT_ID.read_text("ascii").strip()
+
+
+class Store(Reader):
+    """state.db of one state directory.
+
+    `notices`: what a person should know (a damaged database was set aside); with any, the daemon is *degraded*.
+    `boot_id`, `last_boot_id`: this boot's, and that of whoever wrote last ("" in a new database).
+    `generation`: grows when a damaged database was replaced while open; the owner of live rows submits them once more.
+    """
+
+    def __init__(self, state_dir: Path, path: Path, boot_id: str) -> None:
+        super().__init__(path, lambda: self.generation, self._damaged)
+        self.state_dir = state_dir
+        self.boot_id = boot_id
+        self.last_boot_id = ""
+        self.notices: list[str] = []
+        self._ballast = Ballast(state_dir)
+        self._epoch = 0
+        self._writer: Writer | None = None
+        self._event_seqs = itertools.count(2, 2)
+        self._run_seqs = itertools.count(1)
+
+    # --- life ---------------------------------------------------------------------------------------------------
+    @classmethod
+    def open(cls, state_dir: Path, *, boot_id: str | None = None) -> Store:
+        """Open the database in `state_dir` (which is there), or make it; a damaged one is set aside.
+
+        From here on an earlier Store on the same file can write no more (StoreFenced).
+        Raises StoreTooNew, or StoreError when the disk does not let us.
+        """
+        path = state_dir / FILE
+        store = cls(state_dir, path, read_boot_id() if boot_id is None else boot_id)
+        try:
+            finish_move(path)
+            try:
+                conn = store._take(schema.open_database(path))
+            except sqlite3.DatabaseError as error:
+                if kind(error) != "damage":
+                    raise
+                conn = store._begin_anew(str(error))
+            conn.close()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"cannot open {path}: {error}") from error
+        return store
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Start writing. `wake` is called from the writer's thread when completions wait, or trouble comes or goes."""
+        assert self._writer is None
+        self._writer = Writer(self._path, self._epoch, self._ballast, self._begin_anew, wake, self._want_check)
+        self._writer.start()
+
+    def close(self) -> None:
+        """Write what is queued (a disk in trouble gets 5 s), and end. `completions` may be asked once more."""
+        self._close_reader()
+        if self._writer is not None:
+            self._writer.close()
+
+    # --- writing ------------------------------------------------------------------------------------------------
+    def next_event_seq(self) -> int:
+        """The next event's number. Even: the odd one behind a job's last event is retention's summary of that job."""
+        return next(self._event_seqs)
+
+    def next_run_seq(self) -> int:
+        """The next run's number."""
+        return next(self._run_seqs)
+
+    def submit(self, batch: Batch) -> None:
+        """Hand in a change; never blocks. Batches commit in the order of submission."""
+        assert self._writer is not None
+        self._writer.submit(batch)
+
+    def completions(self) -> list[Batch]:
+        """Batches that are durable, or have failed (`error`), in order; each once."""
+        assert self._writer is not None
+        done = self._writer.completed
+        return [done.popleft() for _ in range(len(done))]
+
+    @property
+    def trouble(self) -> str:
+        """Why the disk takes no writes now; "" when it does."""
+        return "" if self._writer is None else self._writer.trouble
+
+    @property
+    def generation(self) -> int:
+        """How many times the database was replaced since it was opened."""
+        return 0 if self._writer is None else self._writer.generation
+
+    # --- inside -------------------------------------------------------------------------------------------------
+    def _take(self, conn: sqlite3.Connection) -> sqlite3.Connection:
+        """Make a database ours, and learn where its numbers stand. The connection is closed if that fails."""
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            self._epoch = max(self._epoch, int(schema.get_meta(conn, "epoch") or 0)) + 1
+            schema.set_meta(conn, "epoch", str(self._epoch))
+            self.last_boot_id = schema.get_meta(conn, "boot_id")
+            events, runs = conn.execute("SELECT (SELECT max(seq) FROM events), (SELECT max(seq) FROM runs)").fetchone()
+            conn.execute("COMMIT")
+        except BaseException:
+            conn.close()
+            raise
+        self._event_seqs = itertools.count(((events or 0) // 2 + 1) * 2, 2)
+        self._run_seqs = itertools.count((runs or 0) + 1)
+        return conn
+
+    def _begin_anew(self, text: str) -> sqlite3.Connection:
+        """Set the damaged database aside and make a new one that is ours."""
+        aside = set_aside(self._path)
+        conn = schema.open_database(self._path)
+        schema.set_meta(conn, "epoch", str(self._epoch))
+        self.notices.append(f"the database was damaged ({text}): it was set aside as {aside}, and a new one begun")
+        return conn
+
+    def _damaged(self, text: str, generation: int) -> bool:
+        return self._writer is not None and self._writer.report_damage(text, generation)
+
+    def _want_check(self) -> None:
+        pass

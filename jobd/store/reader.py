@@ -1,0 +1,238 @@
+"""Questions to the database: each is answered from an index, in well under a millisecond, however many runs there are.
+
+A Reader has its own connection and belongs to one thread. It never holds a snapshot from one question to the next.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from . import pages
+from .batch import StoreError
+from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, event_of, job_row, run_row, tail_of
+from .schema import LISTED, LIVE, connect
+from .trouble import kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from jobd.core.records import Event, JobRow, RunRow
+
+HEX: Final = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """`queued` … `stopping`: runs in that state; `closing`: finished, output still open."""
+
+    queued: int = 0
+    starting: int = 0
+    running: int = 0
+    stopping: int = 0
+    closing: int = 0
+    database_bytes: int = 0
+
+
+class Reader:
+    """Reads state.db at `path`.
+
+    `generation()` grows when the file was replaced; `damaged(text)` is told of a damaged file and says whether it has
+    been replaced, so that asking again makes sense.
+    """
+
+    def __init__(self, path: Path, generation: Callable[[], int], damaged: Callable[[str, int], bool]) -> None:
+        self._path = path
+        self._current_generation = generation
+        self._report_damage = damaged
+        self._generation = -1
+        self._read_conn: sqlite3.Connection | None = None
+
+    def _fetch(self, sql: str, args: Sequence[Value] = ()) -> list[Values]:
+        try:
+            return self._reading().execute(sql, args).fetchall()
+        except sqlite3.DatabaseError as error:
+            if kind(error) != "damage" or not self._report_damage(str(error), self._generation):
+                raise StoreError(f"cannot read {self._path}: {error}") from error
+        try:
+            return self._reading().execute(sql, args).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"cannot read {self._path}: {error}") from error
+
+    def _reading(self) -> sqlite3.Connection:
+        generation = self._current_generation()
+        if self._read_conn is None or generation != self._generation:
+            self._close_reader()
+            self._read_conn = connect(self._path, read_only=True)
+            self._generation = generation
+        return self._read_conn
+
+    def _close_reader(self) -> None:
+        if self._read_conn is not None:
+            self._read_conn.close()
+            self._read_conn = None
+
+    # --- jobs ---------------------------------------------------------------------------------------------------
+    def job(self, owner: int, name: str) -> JobRow | None:
+        """The job, if there is one of that name."""
+        found = self._fetch(f"SELECT {JOB_COLUMNS} FROM jobs WHERE owner = ? AND job = ?", (owner, name))
+        return job_row(found[0]) if found else None
+
+    def owners(self) -> list[int]:
+        """All who have jobs, in order."""
+        return self._steps("SELECT min(owner) FROM jobs WHERE owner > ?")
+
+    def jobs_named(self, name: str, limit: int = 100) -> list[JobRow]:
+        """Jobs of that name, of any owner."""
+        found = (self.job(owner, name) for owner in self.owners())
+        return [row for row in found if row is not None][:limit]
+
+    def jobs_page(
+        self,
+        *,
+        owner: int | None = None,
+        every: bool = False,
+        prefix: str = "",
+        after: tuple[int, str] | None = None,
+        limit: int = 1000,
+    ) -> list[JobRow]:
+        """Jobs sorted by (owner, name), from behind the key `after`: those that `list` shows, or `every` one.
+
+        `prefix`: only names that begin so (a glob's literal beginning).
+        """
+        source, listed = ("jobs", "1") if every else ("jobs INDEXED BY jobs_listed", LISTED)
+        sql = f"SELECT {JOB_COLUMNS} FROM {source} WHERE {listed} AND owner = ? AND job > ? AND job < ?"
+        order = "ORDER BY owner, job LIMIT ?"
+        end = prefix + "\U0010ffff"
+        rows: list[JobRow] = []
+        for uid in self.owners() if owner is None else [owner]:
+            start = prefix
+            if after is not None:
+                if uid < after[0]:
+                    continue
+                if uid == after[0]:
+                    start = max(prefix, after[1])
+            same = start == prefix and (after is None or (uid, prefix) != after)
+            this = sql.replace("job > ?", "job >= ?") if same else sql
+            rows += [job_row(v) for v in self._fetch(f"{this} {order}", (uid, start, end, limit - len(rows)))]
+            if len(rows) >= limit:
+                break
+        return rows
+
+    def highest_suffix(self, owner: int, base: str) -> int:
+        """The greatest N of this owner's jobs called `base-N`; 0 if there is none."""
+        sql = (
+            "SELECT job FROM jobs WHERE owner = ? AND job > ? AND job < ? AND substr(job, ?) NOT GLOB '*[^0-9]*'"
+            " ORDER BY length(job) DESC, job DESC LIMIT 1"
+        )
+        at = len(base) + 2  # SQLite counts from 1; the digits begin behind the dash
+        found = self._fetch(sql, (owner, f"{base}-", f"{base}-:", at))  # ':' follows '9'
+        return int(str(found[0][0])[at - 1 :]) if found else 0
+
+    # --- runs ---------------------------------------------------------------------------------------------------
+    def run(self, owner: int, run: bytes) -> RunRow | None:
+        """The run with that id, if it is this owner's."""
+        found = self._fetch(
+            f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_by_id WHERE owner = ? AND tail = ? AND run = ?",
+            (owner, tail_of(run), run),
+        )
+        return run_row(found[0]) if found else None
+
+    def run_by_seq(self, seq: int) -> RunRow | None:
+        """The seq-th run that was accepted."""
+        found = self._fetch(f"SELECT {RUN_COLUMNS} FROM runs WHERE seq = ?", (seq,))
+        return run_row(found[0]) if found else None
+
+    def live_runs(self) -> list[RunRow]:
+        """All runs that are not finished, or whose output is not closed, in the order of acceptance."""
+        sql = f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_live WHERE {LIVE} ORDER BY seq"
+        return [run_row(v) for v in self._fetch(sql)]
+
+    def run_number(self, owner: int, job: str, n: int) -> RunRow | None:
+        """A run of a job: 1, 2, … by its number; 0 the newest, -1 the one before."""
+        if n > 0:
+            where = "INDEXED BY runs_by_number WHERE owner = ? AND job = ? AND number = ? ORDER BY seq DESC LIMIT 1"
+            found = self._fetch(f"SELECT {RUN_COLUMNS} FROM runs {where}", (owner, job, n))
+        else:
+            where = "INDEXED BY runs_by_job WHERE owner = ? AND job = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
+            found = self._fetch(f"SELECT {RUN_COLUMNS} FROM runs {where}", (owner, job, -n))
+        return run_row(found[0]) if found else None
+
+    def runs_by_suffix(self, owner: int | None, suffix: str, limit: int = 2) -> list[RunRow]:
+        """Up to `limit` runs whose id ends so (hex digits, dashes do not count); two are enough to say *ambiguous*."""
+        digits = suffix.replace("-", "").lower()
+        if not digits or len(digits) > 32 or not HEX.issuperset(digits):
+            return []
+        low = int(digits[:-9:-1].ljust(8, "0"), 16)
+        high = int(digits[:-9:-1].ljust(8, "f"), 16)
+        sql = (
+            f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_by_id WHERE owner = ? AND tail BETWEEN ? AND ?"
+            " AND substr(lower(hex(run)), ?) = ? LIMIT ?"
+        )
+        owners = self._steps("SELECT min(owner) FROM runs WHERE owner > ?") if owner is None else [owner]
+        rows: list[RunRow] = []
+        for uid in owners:
+            found = self._fetch(sql, (uid, low, high, -len(digits), digits, limit - len(rows)))
+            rows += [run_row(v) for v in found]
+            if len(rows) >= limit:
+                break
+        return rows
+
+    def runs_page(
+        self,
+        *,
+        owner: int | None = None,
+        jobs: Sequence[tuple[int, str]] = (),
+        states: Sequence[str] = (),
+        since: int | None = None,
+        until: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> pages.RunPage:
+        """A page of runs, newest first.
+
+        Args: `jobs` are exact keys (owner, name), `owner` counts without them; `states` are states, results or
+        "failed"; `since`, `until` by the time queued, in ns; `before` is the last page's `more`; `offset` rows are
+        skipped first. Returns a page that may be short, or even empty, with `more` set: see pages.py.
+        """
+        return pages.runs_page(
+            self._fetch, owner=owner, jobs=jobs, states=states, since=since, until=until, before=before,
+            limit=limit, offset=offset,
+        )  # fmt: skip
+
+    # --- the rest -----------------------------------------------------------------------------------------------
+    def blob(self, digest: bytes) -> bytes | None:
+        """The bytes that were stored under this hash."""
+        found = self._fetch("SELECT data FROM blobs WHERE hash = ?", (digest,))
+        return found[0][0] if found else None  # type: ignore[return-value]  # data is a blob column
+
+    def events_page(self, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Events behind `after`, in order. Kind `retired` sums up what retention took; its seq is an odd number."""
+        sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        return [event_of(v) for v in self._fetch(sql, (after, limit))]
+
+    def events_of_run(self, owner: int, job: str, run: bytes) -> list[Event]:
+        """All events of one run, in order."""
+        sql = (
+            f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY events_by_run"
+            " WHERE owner = ? AND job = ? AND run = ? ORDER BY seq"
+        )
+        return [event_of(v) for v in self._fetch(sql, (owner, job, run))]
+
+    def counts(self) -> Counts:
+        """How many runs are where, and how big the database is."""
+        sql = f"SELECT state, count(*) FROM runs INDEXED BY runs_live WHERE {LIVE} GROUP BY state"
+        by_state = {str(state): int(n or 0) for state, n in self._fetch(sql)}
+        by_state["closing"] = by_state.pop("finished", 0)
+        size = self._fetch("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0]
+        return Counts(**by_state, database_bytes=int(size or 0))
+
+    def _steps(self, sql: str) -> list[int]:
+        """Follow "the least greater than": distinct values of an index's first column, one look-up each."""
+        values: list[int] = []
+        while (found := self._fetch(sql, (values[-1] if values else -1,))[0][0]) is not None:
+            values.append(int(found))
+        return values

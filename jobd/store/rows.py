@@ -1,0 +1,137 @@
+"""Records to SQL and back.
+
+Several rows go into one statement: sqlite3 lets go of the interpreter's lock at every step, and getting it back from a
+busy loop costs up to a switch interval (5 ms), so the number of steps is what a commit costs the writer.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+from msgspec.structs import astuple
+
+from jobd.core.records import Data, Event, JobRow, RunRow
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .batch import Batch
+
+Value: TypeAlias = str | int | bytes | None
+Values: TypeAlias = tuple[Value, ...]
+
+RUN_FIELDS: Final = RunRow.__struct_fields__
+JOB_FIELDS: Final = JobRow.__struct_fields__
+RUN_COLUMNS: Final = ", ".join(RUN_FIELDS)
+JOB_COLUMNS: Final = ", ".join(JOB_FIELDS)
+_EVENT_FIELDS: Final = Event.__struct_fields__
+EVENT_COLUMNS: Final = ", ".join(_EVENT_FIELDS)
+
+# What never changes is left out of updates, so that they touch no index on it.
+_RUN_FIXED: Final = frozenset({"seq", "run", "owner", "job", "number", "spec", "env", "by_uid", "queued_at"})
+_JOB_FIXED: Final = frozenset({"owner", "job"})
+
+_STEPS: Final = (64, 16, 4, 1)  # rows a statement; 64 runs have 2,112 values, and SQLite takes 32,766
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_data: Callable[[bytes], Data] = msgspec.msgpack.Decoder().decode  # ours, from our own file: not checked again
+
+
+class Insert:
+    """An INSERT of many rows at a time."""
+
+    def __init__(self, head: str, width: int, tail: str = "") -> None:
+        one = f"({', '.join('?' * width)})"
+        self._sql = {n: f"{head} VALUES {', '.join([one] * n)} {tail}" for n in _STEPS}
+
+    def __call__(self, conn: sqlite3.Connection, rows: Sequence[Values]) -> None:
+        done = 0
+        for step in _STEPS:
+            while len(rows) - done >= step:
+                conn.execute(self._sql[step], tuple(chain.from_iterable(rows[done : done + step])))
+                done += step
+
+
+def _updates(fields: Iterable[str], fixed: frozenset[str]) -> str:
+    return ", ".join(f"{f} = excluded.{f}" for f in fields if f not in fixed)
+
+
+insert_blobs = Insert("INSERT OR IGNORE INTO blobs (hash, data)", 2)
+insert_events = Insert(f"INSERT INTO events ({EVENT_COLUMNS})", 9)
+upsert_runs = Insert(
+    f"INSERT INTO runs ({RUN_COLUMNS}, tail)",
+    len(RUN_FIELDS) + 1,
+    f"ON CONFLICT (seq) DO UPDATE SET {_updates(RUN_FIELDS, _RUN_FIXED)}",
+)
+upsert_jobs = Insert(
+    f"INSERT INTO jobs ({JOB_COLUMNS}, event)",
+    len(JOB_FIELDS) + 1,
+    f"ON CONFLICT (owner, job) DO UPDATE SET {_updates(JOB_FIELDS, _JOB_FIXED)}, event = max(event, excluded.event)",
+)
+
+
+def tail_of(run: bytes) -> int:
+    """The last 8 hex digits of an id, backwards, as a number: ids with the same end are neighbours."""
+    return int(run.hex()[:-9:-1] or "0", 16)
+
+
+def run_values(row: RunRow) -> Values:
+    """A run's row as upsert_runs takes it."""
+    return (*astuple(row), tail_of(row.run))
+
+
+def job_values(row: JobRow, event: int) -> Values:
+    """A job's row as upsert_jobs takes it; `event` is the one that led to it."""
+    return (*astuple(row), event)
+
+
+def event_values(e: Event) -> Values:
+    """An event as insert_events takes it."""
+    return (*astuple(e)[:-1], _encode(e.data))
+
+
+def run_row(values: Values) -> RunRow:
+    """A run from RUN_COLUMNS."""
+    fields = dict(zip(RUN_FIELDS, values, strict=True))
+    fields["core"] = fields["core"] == 1
+    fields["closed"] = fields["closed"] == 1
+    return RunRow(**fields)  # type: ignore[arg-type]  # the columns' types are the fields'
+
+
+def job_row(values: Values) -> JobRow:
+    """A job from JOB_COLUMNS."""
+    fields = dict(zip(JOB_FIELDS, values, strict=True))
+    fields["transient"] = fields["transient"] == 1
+    return JobRow(**fields)  # type: ignore[arg-type]  # the columns' types are the fields'
+
+
+def event_of(values: Values) -> Event:
+    """An event from EVENT_COLUMNS."""
+    fields = dict(zip(_EVENT_FIELDS, values, strict=True))
+    data = _decode_data(fields.pop("data"))  # type: ignore[arg-type]  # a blob column
+    return Event(**fields, data=data)  # type: ignore[arg-type]  # the columns' types are the fields'
+
+
+def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
+    """Write batches, in order, inside the open transaction. Of a row that comes twice, the last counts."""
+    events: list[Values] = []
+    runs: dict[int, RunRow] = {}
+    jobs: dict[tuple[int, str], Values] = {}
+    blobs: dict[bytes, bytes] = {}
+    for batch in batches:
+        last = 0
+        for event in batch.events:
+            events.append(event_values(event))
+            last = event.seq
+        for run in batch.runs:
+            runs[run.seq] = run
+        for job in batch.jobs:
+            jobs[job.owner, job.job] = job_values(job, last)
+        blobs.update(batch.blobs)
+    insert_blobs(conn, tuple(blobs.items()))
+    insert_events(conn, events)
+    upsert_runs(conn, [run_values(row) for row in runs.values()])
+    upsert_jobs(conn, tuple(jobs.values()))

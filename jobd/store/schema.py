@@ -1,0 +1,145 @@
+"""The tables of state.db, how a connection is opened, and the migrations.
+
+Rules:
+- `PRAGMA user_version` is the schema's version. MIGRATIONS[v] leads from version v to v + 1 and is never edited once
+  released; tests/store/data keeps a file of every version, and a test opens them all.
+- Nothing unique is asked for but keys, so that no row of ours can be refused for ever.
+- Indexes name only what never changes, or are partial: an update of a run touches its row, and little else.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from .batch import StoreTooNew
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# Pages of 4 KiB, as a negative number of KiB. Measured: a bigger cache buys nothing at a million runs, because the
+# kernel's page cache is one cheap pread away.
+CACHE_KIB: Final = 2048
+BUSY_SEC: Final = 5.0  # how long to wait for somebody's `sqlite3 state.db` session; sqlite3's own default
+
+# The conditions of the partial indexes; a query must repeat them word for word.
+LIVE: Final = "(state <> 'finished' OR closed = 0)"
+LISTED: Final = "NOT (active = 'inactive' AND result = 'success')"
+UNSUCCESSFUL: Final = "result <> 'success'"
+
+_V1: Final = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    "CREATE TABLE blobs (hash BLOB PRIMARY KEY, data BLOB NOT NULL)",
+    """CREATE TABLE jobs (
+        owner INTEGER NOT NULL, job TEXT NOT NULL, spec BLOB NOT NULL, env BLOB NOT NULL, created_at INTEGER NOT NULL,
+        transient INTEGER NOT NULL, latest BLOB, runs INTEGER NOT NULL, active TEXT NOT NULL, sub TEXT NOT NULL,
+        result TEXT NOT NULL, changed_at INTEGER NOT NULL,
+        event INTEGER NOT NULL,  -- the event that led to this row
+        PRIMARY KEY (owner, job)) WITHOUT ROWID""",
+    """CREATE TABLE runs (
+        seq INTEGER PRIMARY KEY, run BLOB NOT NULL, owner INTEGER NOT NULL, job TEXT NOT NULL, number INTEGER NOT NULL,
+        spec BLOB NOT NULL, env BLOB NOT NULL, by_uid INTEGER NOT NULL, queued_at INTEGER NOT NULL,
+        state TEXT NOT NULL, result TEXT, exit_code INTEGER, signal INTEGER, core INTEGER NOT NULL, step TEXT NOT NULL,
+        errno INTEGER NOT NULL, reason TEXT NOT NULL, pid INTEGER, pid_start INTEGER, boot_id TEXT NOT NULL,
+        keeper TEXT NOT NULL, started_at INTEGER, exited_at INTEGER, finished_at INTEGER, stop_asked TEXT NOT NULL,
+        cpu_user_usec INTEGER, cpu_system_usec INTEGER, max_rss_bytes INTEGER, out_bytes INTEGER, err_bytes INTEGER,
+        closed INTEGER NOT NULL, note TEXT NOT NULL,
+        tail INTEGER NOT NULL)  -- the id's last 8 hex digits, backwards: an id is found by its end""",
+    """CREATE TABLE events (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, owner INTEGER NOT NULL, job TEXT NOT NULL,
+        run BLOB, by_uid INTEGER, by_pid INTEGER, data BLOB NOT NULL)""",
+    # Runs whose rows are gone and whose logs may still be there.
+    "CREATE TABLE trash (owner INTEGER NOT NULL, run BLOB NOT NULL, PRIMARY KEY (owner, run)) WITHOUT ROWID",
+    "CREATE UNIQUE INDEX runs_by_id ON runs (owner, tail, run)",
+    "CREATE INDEX runs_by_owner ON runs (owner)",
+    "CREATE INDEX runs_by_job ON runs (owner, job)",
+    "CREATE INDEX runs_by_number ON runs (owner, job, number)",
+    "CREATE INDEX runs_by_spec ON runs (spec)",
+    "CREATE INDEX runs_by_env ON runs (env)",
+    f"CREATE INDEX runs_live ON runs (seq) WHERE {LIVE}",
+    f"CREATE INDEX runs_unsuccessful ON runs (seq) WHERE {UNSUCCESSFUL}",
+    f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {LISTED}",
+    "CREATE INDEX jobs_by_spec ON jobs (spec)",
+    "CREATE INDEX jobs_by_env ON jobs (env)",
+    "CREATE INDEX events_by_run ON events (owner, job, run)",
+)
+
+MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1,)
+VERSION: Final = len(MIGRATIONS)
+TABLES: Final = frozenset({"meta", "blobs", "jobs", "runs", "events", "trash"})
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode; transactions are said by hand. May be used by one thread at a time."""
+    mode = "ro" if read_only else "rw"
+    conn = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SEC,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        conn.execute("PRAGMA synchronous = FULL")
+        conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        conn.execute("PRAGMA temp_store = MEMORY")
+        conn.execute("PRAGMA cell_size_check = ON")  # finds a damaged page when it is read, not when it is believed
+        if read_only:
+            conn.execute("PRAGMA query_only = ON")
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open for writing; make the file or bring it to VERSION if need be.
+
+    Raises StoreTooNew, or sqlite3.DatabaseError: damaged (`trouble.kind` tells) or out of reach.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    conn = connect(path)
+    try:
+        version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+        if version > VERSION:
+            raise StoreTooNew(
+                f"cannot open {path}: it was made by a newer jobd (schema {version}, this one knows {VERSION})"
+            )
+        mode = conn.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise sqlite3.OperationalError(f"cannot use a write-ahead log for {path}: journal mode is {mode}")
+        for step in range(version, VERSION):
+            _migrate(conn, step)
+        found = {name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if not found >= TABLES:
+            raise sqlite3.DatabaseError(f"no such table: {', '.join(sorted(TABLES - found))}")
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _migrate(conn: sqlite3.Connection, version: int) -> None:
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in MIGRATIONS[version]:
+            conn.execute(statement)
+        conn.execute(f"PRAGMA user_version = {version + 1}")
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+
+
+def get_meta(conn: sqlite3.Connection, key: str) -> str:
+    """A value of the meta table, "" if it is not there."""
+    row = conn.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def set_meta(conn: sqlite3.Connection, key: str, value: str) -> None:
+    """Set a value of the meta table."""
+    conn.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
