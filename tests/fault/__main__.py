@@ -1,0 +1,43 @@
+"""`make fault`: the long campaigns. Prints a line a campaign, with its seed; exits 1 when one has failed.
+
+The directory of a failed campaign is kept and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fault.campaign import kill_daemons, kill_keepers, run_campaign
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make fault", description=__doc__)
+    parser.add_argument("--kills", type=int, default=300, help="SIGKILLs of the daemon")
+    parser.add_argument("--keeper-kills", type=int, default=30, help="SIGKILLs of the keeper")
+    parser.add_argument("--seed", type=int, default=None, help="repeat a campaign")
+    options = parser.parse_args()
+    failed = False
+    for what, kill, kills in (("daemon", kill_daemons, options.kills), ("keeper", kill_keepers, options.keeper_kills)):
+        if not kills:
+            continue
+        seed = random.SystemRandom().randrange(1 << 30) if options.seed is None else options.seed
+        root = Path(tempfile.mkdtemp(prefix=f"jobd-fault-{what}-"))
+        report = run_campaign(root, what, kill, kills, seed)
+        print(report, flush=True)
+        if report.passed:
+            shutil.rmtree(root)
+            continue
+        failed = True
+        for line in [*report.problems[:40], *report.errors[:40]]:
+            print(f"  {line}")
+        print(f"  kept: {root}")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

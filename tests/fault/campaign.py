@@ -1,0 +1,198 @@
+"""Random `kill -9` under load: submits jobs all the time, kills, and hands everything to the checker.
+
+One seed decides what the jobs do and when is killed. (When a kill hits is up to the machine; a failing seed still
+repeats its jobs and its pauses.)
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from jobd.wire import messages as m
+from tests.fault import work
+from tests.fault.checker import Observed, Problem, check, summary
+from tests.system.program import DEADLINE_SEC, Program, is_alive, until
+from tests.system.raw import Raw, new_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# From the note on prototypes: about twenty jobs a second, and a kill at any time from the fork of a daemon on, so that
+# imports, recovery and adoption are hit as well as work.
+JOBS_PER_SEC = 20.0
+MAX_LIVE = 60  # submitted and not known to have ended
+KILL_WITHIN_SEC = 0.9
+KEEPER_KILL_WITHIN_SEC = 1.5
+WAIT_CHUNK = 200  # runs a Wait request
+
+
+class Report(NamedTuple):
+    """What a campaign found; `errors` are what clients saw besides a connection that ended."""
+
+    seed: int
+    what: str
+    kills: int
+    plans: dict[str, work.Plan]
+    problems: list[Problem]
+    errors: list[str]
+    integrity: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems and not self.errors and self.integrity == "ok"
+
+    def __str__(self) -> str:
+        size = sum(len(plan.out) + len(plan.err) for plan in self.plans.values())
+        return (
+            f"seed {self.seed}: {self.kills} kills of the {self.what}, {len(self.plans)} jobs, {size / 1e6:.0f} MB: "
+            f"{summary(self.problems)}, {len(self.errors)} client errors, integrity {self.integrity}, "
+            f"{self.seconds:.0f} s: {'passed' if self.passed else 'FAILED'}"
+        )
+
+
+class Load(threading.Thread):
+    """Submits jobs until told to stop; every submission is repeated under its run id until it is answered."""
+
+    def __init__(self, program: Program, seed: int) -> None:
+        super().__init__(name="load")
+        self.program = program
+        self.seed = seed
+        self.ledger = program.root / "ledger"
+        self.plans: dict[str, work.Plan] = {}
+        self.errors: list[str] = []
+        self.done = threading.Event()
+        self._env = {b"JOBD_TEST_MARK": program.mark.encode(), b"PATH": b"/usr/bin:/bin"}
+
+    def run(self) -> None:
+        raw: Raw | None = None
+        index = 0
+        while not self.done.is_set():
+            run = new_run_id()
+            self.plans[run.hex()] = work.Plan(self.seed, index)
+            raw = self._submit(raw, run, index)
+            index += 1
+            self._pace()
+        if raw is not None:
+            raw.sock.close()
+
+    def _pace(self) -> None:
+        self.done.wait(1 / JOBS_PER_SEC)
+        while not self.done.is_set() and len(self.plans) - self._executed() > MAX_LIVE:
+            self.done.wait(0.1)
+
+    def _executed(self) -> int:
+        return self.ledger.stat().st_size // 33 if self.ledger.exists() else 0
+
+    def _submit(self, raw: Raw | None, run: bytes, index: int) -> Raw | None:
+        words = [sys.executable, "-I", "-S", work.__file__, str(self.seed), str(index), str(self.ledger), run.hex()]
+        end = time.monotonic() + DEADLINE_SEC
+        while time.monotonic() < end:
+            try:
+                raw = raw or Raw(self.program.socket)
+                answer = raw.run([os.fsencode(word) for word in words], run=run, env=self._env, name=f"job-{index}")
+            except (EOFError, ConnectionResetError, BrokenPipeError):
+                if raw is not None:
+                    raw.sock.close()
+                raw = None  # its daemon is dead: ask the next
+                continue
+            except OSError as e:
+                self.errors.append(f"job {index}: {e!r}")
+                raw = None
+                time.sleep(0.1)
+                continue
+            if isinstance(answer, m.Fault):
+                self.errors.append(f"job {index}: {answer.code}: {answer.message}")
+            return raw
+        self.errors.append(f"job {index}: no answer in {DEADLINE_SEC:.0f} s")
+        return None
+
+
+def daemon_of(program: Program) -> int:
+    """The pid of the keeper's newest daemon, also of one that has not got to its main function; 0 if none."""
+    pid = program.keeper.pid
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            children = [int(word) for word in f.read().split()]
+        for child in reversed(children):
+            with open(f"/proc/{child}/cmdline", "rb") as f:
+                if b"jobd.daemon" in f.read() and is_alive(child):
+                    return child
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 0
+
+
+def kill_daemons(program: Program, dice: random.Random, kills: int) -> None:
+    """SIGKILL the daemon `kills` times, each at a random moment of its life."""
+    last = 0
+
+    def next_daemon() -> int:
+        pid = daemon_of(program)
+        return pid if pid != last else 0
+
+    for _ in range(kills):
+        pid = until(next_daemon, "the keeper forks a daemon")
+        time.sleep(dice.uniform(0, KILL_WITHIN_SEC))
+        os.kill(pid, signal.SIGKILL)
+        last = pid
+
+
+def kill_keepers(program: Program, dice: random.Random, kills: int) -> None:
+    """SIGKILL the keeper `kills` times; another is started after a while, as init would."""
+    for _ in range(kills):
+        time.sleep(dice.uniform(0.1, KEEPER_KILL_WITHIN_SEC))
+        program.kill_keeper()
+        time.sleep(dice.uniform(0, 0.5))
+        program.start()
+
+
+def observe(program: Program, runs: list[str]) -> dict[str, Observed]:
+    """What jobd says of these runs once they have ended: their rows and both streams."""
+    found = {}
+    with Raw(program.socket) as raw:
+        for start in range(0, len(runs), WAIT_CHUNK):
+            chunk = [bytes.fromhex(run) for run in runs[start : start + WAIT_CHUNK]]
+            for run, view in raw.wait(*chunk).items():
+                streams = {1: b"", 2: b""}
+                for body in raw.items(m.Logs(id=raw.next_id(), jobs=[view.job], run=run.hex())):
+                    if isinstance(body, m.Output):
+                        assert body.offset == len(streams[body.stream]), "a gap in the logs"
+                        streams[body.stream] += body.data
+                found[run.hex()] = Observed(
+                    view.state, view.result, view.exit_code, view.signal, streams[1], streams[2]
+                )
+    return found
+
+
+def run_campaign(
+    root: Path, what: str, kill: Callable[[Program, random.Random, int], None], kills: int, seed: int
+) -> Report:
+    """One campaign in `root`, which may be thrown away afterwards when it passed."""
+    began = time.monotonic()
+    program = Program(root)
+    try:
+        program.start()
+        load = Load(program, seed)
+        load.start()
+        try:
+            kill(program, random.Random(seed), kills)
+        finally:
+            load.done.set()
+            load.join()
+        observed = observe(program, list(load.plans))
+    finally:
+        program.close()
+    problems = check(load.plans, observed, load.ledger.read_text().split())
+    with sqlite3.connect(program.state_dir / "state.db") as db:
+        integrity = str(db.execute("PRAGMA integrity_check").fetchone()[0])
+    db.close()
+    return Report(seed, what, kills, load.plans, problems, load.errors, integrity, time.monotonic() - began)

@@ -1,0 +1,27 @@
+"""The short form of the campaigns; `make fault` runs the long one."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fault.campaign import kill_daemons, kill_keepers, run_campaign
+from tests.system.test_keeper import needs_pidfd_info
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+
+def test_killing_the_daemon_loses_nothing(tmp_path: Path) -> None:
+    report = run_campaign(tmp_path, "daemon", kill_daemons, 12, random.SystemRandom().randrange(1 << 30))
+    assert report.passed, f"{report}\n{report.problems[:20]}\n{report.errors[:20]}"
+
+
+@needs_pidfd_info
+def test_killing_the_keeper_loses_nothing(tmp_path: Path) -> None:
+    report = run_campaign(tmp_path, "keeper", kill_keepers, 3, random.SystemRandom().randrange(1 << 30))
+    assert report.passed, f"{report}\n{report.problems[:20]}\n{report.errors[:20]}"

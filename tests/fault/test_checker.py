@@ -1,0 +1,80 @@
+"""The checker finds each planted fault, and nothing in a clean history; the job does what its plan says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fault import work
+from tests.fault.checker import Observed, check, summary
+from tests.fault.work import Plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEED = 11
+RUNS = [f"{index:032x}" for index in range(40)]
+PLANS = {run: Plan(SEED, index) for index, run in enumerate(RUNS)}
+# One that ends by a code and writes something on both streams.
+VICTIM = next(run for run, plan in PLANS.items() if not plan.signal and min(len(plan.out), len(plan.err)) > 100)
+
+
+def truth(plan: Plan) -> Observed:
+    code, number = (None, plan.signal) if plan.signal else (plan.code, None)
+    return Observed("finished", "whatever", code, number, plan.out, plan.err)
+
+
+CLEAN = {run: truth(plan) for run, plan in PLANS.items()}
+SEEN = CLEAN[VICTIM]
+
+
+def test_a_clean_history_has_no_problems() -> None:
+    assert check(PLANS, CLEAN, RUNS) == []
+    assert summary([]).startswith("0 lost, 0 doubled")
+
+
+@pytest.mark.parametrize(
+    ("seen", "ledger", "kind"),
+    [
+        (SEEN, [run for run in RUNS if run != VICTIM], "lost"),
+        (SEEN, [*RUNS, VICTIM], "doubled"),
+        (SEEN._replace(exit_code=99), RUNS, "wrong exit"),
+        (SEEN._replace(exit_code=None, signal=9), RUNS, "wrong exit"),
+        (SEEN._replace(state="running", exit_code=None), RUNS, "wrong exit"),
+        (SEEN._replace(result="lost", exit_code=None), RUNS, "unknown"),
+        (SEEN._replace(out=SEEN.out[:-1]), RUNS, "wrong stdout"),
+        (SEEN._replace(out=SEEN.out + b"x"), RUNS, "wrong stdout"),
+        (SEEN._replace(err=bytes([SEEN.err[0] ^ 1]) + SEEN.err[1:]), RUNS, "wrong stderr"),
+        (SEEN, [*RUNS, "f" * 32], "stranger"),
+    ],
+)
+def test_a_planted_fault_is_found(seen: Observed, ledger: list[str], kind: str) -> None:
+    assert [problem.kind for problem in check(PLANS, {**CLEAN, VICTIM: seen}, ledger)] == [kind]
+
+
+def test_a_run_missing_from_history_is_lost_and_an_unknown_one_a_stranger() -> None:
+    missing = {run: seen for run, seen in CLEAN.items() if run != VICTIM}
+    assert [problem.kind for problem in check(PLANS, missing, RUNS)] == ["lost"]
+    assert [problem.kind for problem in check(PLANS, {**CLEAN, "e" * 32: CLEAN[VICTIM]}, RUNS)] == ["stranger"]
+
+
+@pytest.mark.slow
+def test_the_job_does_what_its_plan_says(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    for index in range(12):
+        command = [sys.executable, "-I", "-S", work.__file__, str(SEED), str(index), str(ledger), RUNS[index]]
+        done = subprocess.run(command, capture_output=True, check=False)
+        plan = Plan(SEED, index)
+        assert (done.stdout, done.stderr) == (plan.out, plan.err)
+        assert done.returncode == (-plan.signal if plan.signal else plan.code)
+    assert ledger.read_text().split() == RUNS[:12]
+
+
+def test_plans_cover_every_end_and_empty_streams() -> None:
+    plans = [Plan(SEED, index) for index in range(200)]
+    assert {plan.signal or plan.code for plan in plans} == {*work.CODES, *map(int, work.SIGNALS)}
+    assert any(not plan.out for plan in plans)
+    assert any(len(plan.err) > 100_000 for plan in plans)
