@@ -1,0 +1,1 @@
+"""The parts of jobd.client, which is the public name for them."""

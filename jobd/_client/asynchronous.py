@@ -1,0 +1,256 @@
+"""The trio client. See jobd.client, which is the public name for what is here."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import trio
+
+from jobd._client import requests
+from jobd._client.call import Call, Chunks, Connector
+from jobd._client.faults import StartFailed
+from jobd._client.results import RunResult
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from jobd._client.exchanges import Exchange
+    from jobd._client.requests import Command, Environment, Progress, RunIdLike, Word
+
+T = TypeVar("T")
+JobViews: TypeAlias = list[m.JobView]  # inside of Jobs, `list` is a method
+
+
+@asynccontextmanager
+async def connect(socket: str | None = None, *, mode: str = "") -> AsyncIterator[Jobs]:
+    """Connect to a daemon; see jobd.client.connect."""
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                connector = Connector(nursery)
+                await connector.connect_first(socket, mode)
+                yield Jobs(connector)
+            except BaseException as e:
+                failure = e  # raised below as it is: a nursery would wrap the caller's exception into a group
+            nursery.cancel_scope.cancel()
+    finally:
+        if failure is not None:
+            raise failure
+
+
+class Jobs:
+    """The jobs of one daemon. Any number of tasks may use it at once. Made by `connect`.
+
+    Cancelling a call ends its request in the daemon too; what it had begun there (a stop, a start) goes on.
+    """
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    @property
+    def uid(self) -> int | None:
+        """Whom the daemon takes us for."""
+        peer = self._connector.peer
+        return peer.uid if peer else None
+
+    # --- running ---
+    async def run(
+        self,
+        command: Command,
+        *,
+        name: str | None = None,
+        run_id: RunIdLike | None = None,
+        env: Environment | None = None,
+        cwd: Word | None = None,
+        shell: bool = False,
+        umask: int | None = None,
+        rlimits: Mapping[str, tuple[int, int]] | None = None,
+        nice: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        exec_wait: bool = True,
+    ) -> Run:
+        """Run a command as a job; returns once it is executing (or accepted and queued).
+
+        Args:
+            command: the words of the command; with `shell` a script for /bin/sh.
+            name: of the job; by default made from the command ("make-3").
+            run_id: of the run; by default a new one. Calling again with the same id runs nothing twice.
+            env, cwd, umask, rlimits, nice: by default this process's own, as in subprocess.
+            settings: job-file keys, tables with a dot: {"stop.timeout": "5s"}.
+            exec_wait: without it, return when the run is accepted, which is durable already.
+
+        Raises:
+            StartFailed: the command cannot be executed. Conflict: the name is taken.
+        """
+        exchange = requests.run(
+            command,
+            name=name,
+            run_id=run_id,
+            env=env,
+            cwd=cwd,
+            shell=shell,
+            umask=umask,
+            rlimits=rlimits,
+            nice=nice,
+            settings=settings,
+            exec_wait=exec_wait,
+        )
+        started = await self._one(exchange)
+        if started.step:
+            raise StartFailed(started)
+        return Run(self, started)
+
+    async def start(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
+        """Run jobs again as last submitted; returns when they are executing. `progress` is told of delays."""
+        return await self._one(requests.start(names, no_block=no_block, progress=progress))
+
+    async def restart(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
+        """Stop, then start."""
+        return await self._one(requests.start(names, no_block=no_block, progress=progress, again=True))
+
+    async def stop(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
+        """Stop jobs; returns when no process of them is left."""
+        return await self._one(requests.stop(names, no_block=no_block, progress=progress))
+
+    async def kill(self, *names: str, signal: int = 15, whom: str = "all") -> Sequence[m.Done]:
+        """Send a signal to the jobs' processes: `whom` is "all", or "main" for the main process of each."""
+        return await self._one(requests.kill(names, signal=signal, whom=whom))
+
+    # --- looking ---
+    async def get(self, *names: str, tree: bool = False) -> JobViews:
+        """The state of jobs by name or glob. An unknown name gives a view with load "not-found"."""
+        return (await self._one(requests.get(names, tree=tree))).jobs
+
+    async def list(self, *patterns: str, all: bool = False, states: Sequence[str] = ()) -> JobViews:  # noqa: A002
+        """Jobs that are active, queued, held, enabled or failed; with `all` every one. Sorted by owner and name."""
+        return await self._one(requests.listing(patterns, all_jobs=all, states=states))
+
+    async def history(
+        self,
+        *jobs: str,
+        states: Sequence[str] = (),
+        since: int | None = None,
+        until: int | None = None,
+        limit: int | None = 100,
+        offset: int = 0,
+    ) -> Sequence[m.RunView]:
+        """Runs, newest first. Times are wall-clock nanoseconds; a limit of None gives all."""
+        exchange = requests.history(jobs, states=states, since=since, until=until, limit=limit, offset=offset)
+        return await self._one(exchange)
+
+    async def result(self, job: str, run: str = "0") -> RunResult:
+        """One run of a job: "0" the newest, "-1" the one before, "3" the third, or an id or the end of one."""
+        return RunResult((await self._one(requests.resolve(job, run))).runs[0])
+
+    def logs(
+        self,
+        job: str,
+        *,
+        run: str = "0",
+        follow: bool = False,
+        lines: int | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        stdout: bool = True,
+        stderr: bool = True,
+        split: bool = False,
+    ) -> Chunks:
+        """The output of one job, byte-exact, as an async iterator of chunks.
+
+        Args:
+            run: as in `result`, or "all".
+            follow: go on with new output and with the job's next runs, until the job is at rest.
+            lines: begin with the last so many lines.
+            since, until: wall-clock nanoseconds.
+            split: one chunk for each read from the job, with its exact time; otherwise neighbours may be joined.
+        """
+        exchange = requests.logs(
+            job,
+            run=run,
+            follow=follow,
+            lines=lines,
+            since=since,
+            until=until,
+            stdout=stdout,
+            stderr=stderr,
+            split=split,
+        )
+        return Chunks(self._connector, exchange)
+
+    async def wait(self, *jobs: str, runs: Sequence[RunIdLike] = (), first: bool = False) -> Sequence[RunResult]:
+        """Wait for the end of the jobs' newest runs and of the given runs; with `first`, for one of them."""
+        return await self._all(requests.wait(jobs, runs, first=first))
+
+    # --- the daemon ---
+    async def daemon_status(self) -> m.Daemon:
+        return await self._one(requests.daemon_status())
+
+    async def daemon_reexec(self, *, keeper: bool = False) -> None:
+        """Replace the daemon (or with `keeper` the keeper) by the code on disk; jobs and this connection go on."""
+        await self._one(requests.daemon_reexec(keeper=keeper))
+
+    async def shutdown(self) -> None:
+        """Stop all runs in order, keep the queue, end the daemon."""
+        await self._one(requests.shutdown())
+
+    # --- machinery ---
+    async def _one(self, exchange: Exchange[T]) -> T:
+        return (await self._all(exchange))[-1]
+
+    async def _all(self, exchange: Exchange[T]) -> Sequence[T]:
+        call = Call(self._connector, exchange)
+        found: list[T] = []
+        try:
+            while (items := await call.take()) is not None:
+                found += items
+        finally:
+            call.leave()
+        return found
+
+
+class Run:
+    """One run that was started. Its acts mean this run, never a later one of the job.
+
+    Attributes:
+        id: 32 hex digits. job: the job's name, as the caller says it. number: which run of the job, from 1.
+        pid: of the main process; None while it waits in a queue.
+    """
+
+    def __init__(self, jobs: Jobs, started: m.Started) -> None:
+        self._jobs = jobs
+        self._run = started.run
+        self.id = started.run.hex()
+        self.job = requests.name_of(started, jobs.uid)
+        self.number = started.number
+        self.pid = started.pid
+
+    async def wait(self) -> RunResult:
+        """Wait for its end. Cancelling only ends the waiting."""
+        return (await self._jobs.wait(runs=(self._run,)))[0]
+
+    def logs(self, *, follow: bool = False, stdout: bool = True, stderr: bool = True, split: bool = False) -> Chunks:
+        """Its output from the first byte; with `follow` until it has ended and the last byte is read."""
+        exchange = requests.logs(
+            self.job,
+            run=self.id,
+            follow=follow,
+            lines=None,
+            since=None,
+            until=None,
+            stdout=stdout,
+            stderr=stderr,
+            split=split,
+            one_run=True,
+        )
+        return Chunks(self._jobs._connector, exchange)
+
+    async def stop(self, *, progress: Progress = None) -> None:
+        """Stop it, if it has not ended; returns when no process of it is left."""
+        await self._jobs._one(requests.stop((self.job,), (self._run,), no_block=False, progress=progress))
+
+    async def kill(self, signal: int = 15, *, whom: str = "all") -> None:
+        """Send a signal. Raises Conflict when it has ended."""
+        await self._jobs._one(requests.kill((self.job,), (self._run,), signal=signal, whom=whom))

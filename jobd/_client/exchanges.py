@@ -1,0 +1,239 @@
+"""What is asked and how its answers are taken, without any I/O: one class for each shape of request.
+
+A driver (trio's or the blocking one) sends what `request` builds whenever `state` is SEND, gives `take` every answer
+while it is WAITING, and stops at DONE. When the connection is lost it calls `again`, reconnects, and goes on: an
+exchange knows what it has already got, so that nothing is lost or repeated.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import msgspec
+
+from jobd._client.faults import JobdError, NotFound, Unavailable, error_for
+from jobd._client.results import RunResult
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobd._client.session import Answer
+
+T = TypeVar("T")
+BodyT = TypeVar("BodyT", bound=m.Body)
+
+
+class State(Enum):
+    SEND = auto()  # a request has to go out
+    WAITING = auto()  # answers are due
+    DONE = auto()
+
+
+class Exchange(Generic[T]):
+    """Base. `T` is what it gives out.
+
+    Attributes:
+        repeatable: the daemon can be asked again without doing anything twice.
+        open: the daemon still owes the end of the last request: leaving now takes a Cancel.
+    """
+
+    repeatable = True
+    resumable = False  # it can be interrupted and asked again at any time, even while answers are on their way
+
+    def __init__(self) -> None:
+        self.state = State.SEND
+        self.open = False
+
+    def request(self, id: int) -> m.Request:  # noqa: A002  # the field's name
+        """The request to send now."""
+        raise NotImplementedError
+
+    def sent(self) -> None:
+        self.state = State.WAITING
+        self.open = True
+
+    def take(self, answer: Answer) -> Sequence[T]:
+        """What an answer gives. Raises JobdError for a Fault, or an answer that does not fit."""
+        if isinstance(answer, m.Item):
+            return self.item(answer.body)
+        self.open = False
+        if isinstance(answer, m.Fault):
+            return self.fault(answer)
+        self.state = State.DONE
+        return self.reply(answer.body) if isinstance(answer, m.Reply) else self.end()
+
+    def again(self, why: str) -> None:
+        """The connection is gone. Raises Unavailable when it may not be asked again."""
+        self.open = False
+        if not self.repeatable:
+            raise Unavailable(errors.UNAVAILABLE, f"cannot tell whether it was done: {why}")
+        self.state = State.SEND
+
+    def fault(self, fault: m.Fault) -> Sequence[T]:
+        raise error_for(fault.code, fault.message, fault.details)
+
+    def reply(self, body: m.AnyBody) -> Sequence[T]:
+        raise _unexpected(body)
+
+    def item(self, body: m.AnyBody) -> Sequence[T]:
+        raise _unexpected(body)
+
+    def end(self) -> Sequence[T]:
+        return ()
+
+
+class One(Exchange[BodyT]):
+    """One request, one Reply of a known kind."""
+
+    def __init__(self, request: m.Request, kind: type[BodyT], *, repeatable: bool = True) -> None:
+        super().__init__()
+        self._request = request
+        self._kind = kind
+        self.repeatable = repeatable
+
+    def request(self, id: int) -> m.Request:  # noqa: A002
+        return msgspec.structs.replace(self._request, id=id)
+
+    def reply(self, body: m.AnyBody) -> Sequence[BodyT]:
+        return (_expect(body, self._kind),)
+
+
+class JobPages(Exchange[list[m.JobView]]):
+    """A List, page after page; gives all rows at the end."""
+
+    def __init__(self, request: m.List) -> None:
+        super().__init__()
+        self._request = request
+        self._rows: list[m.JobView] = []
+
+    def request(self, id: int) -> m.Request:  # noqa: A002
+        return msgspec.structs.replace(self._request, id=id)
+
+    def reply(self, body: m.AnyBody) -> Sequence[list[m.JobView]]:
+        page = _expect(body, m.Jobs)
+        self._rows += page.jobs
+        if not page.more:
+            return (self._rows,)
+        self._request = msgspec.structs.replace(self._request, after=page.more)
+        self.state = State.SEND
+        return ()
+
+
+class RunPages(Exchange[list[m.RunView]]):
+    """A History of `limit` rows, page after page; gives all rows at the end."""
+
+    def __init__(self, request: m.History, limit: int, page: int = 1000) -> None:
+        super().__init__()
+        self._request = request
+        self._limit = limit
+        self._page = page  # the most rows that one reply may have
+        self._rows: list[m.RunView] = []
+
+    def request(self, id: int) -> m.Request:  # noqa: A002
+        return msgspec.structs.replace(self._request, id=id, limit=min(self._limit - len(self._rows), self._page))
+
+    def reply(self, body: m.AnyBody) -> Sequence[list[m.RunView]]:
+        page = _expect(body, m.Runs)
+        self._rows += page.runs
+        if page.more is None or not page.runs or len(self._rows) >= self._limit:
+            return (self._rows,)
+        self._request = msgspec.structs.replace(self._request, before=page.more, offset=0)
+        self.state = State.SEND
+        return ()
+
+
+class Action(Exchange[list[m.Done]]):
+    """Start, Stop, Restart or Kill: gives how each job went once all are done, or raises for the first that failed."""
+
+    def __init__(
+        self, request: m.Request, progress: Callable[[m.Progress], None] | None, *, repeatable: bool = True
+    ) -> None:
+        super().__init__()
+        self._request = request
+        self._progress = progress
+        self.repeatable = repeatable
+        self._done: list[m.Done] = []
+
+    def request(self, id: int) -> m.Request:  # noqa: A002
+        self._done = []
+        return msgspec.structs.replace(self._request, id=id)
+
+    def item(self, body: m.AnyBody) -> Sequence[list[m.Done]]:
+        if isinstance(body, m.Progress):
+            if self._progress is not None:
+                self._progress(body)
+        else:
+            self._done.append(_expect(body, m.Done))
+        return ()
+
+    def end(self) -> Sequence[list[m.Done]]:
+        for done in self._done:
+            if done.code:
+                error = error_for(done.code, done.text)
+                error.results = self._done
+                raise error
+        return (self._done,)
+
+
+class Waiting(Exchange[RunResult]):
+    """Wait for runs; gives each as it ends. Names are made run ids first, so that asking again means the same runs."""
+
+    def __init__(self, jobs: Sequence[str], runs: Sequence[bytes], *, any: bool) -> None:  # noqa: A002
+        super().__init__()
+        self._jobs = list(jobs)
+        self._runs = list(dict.fromkeys(runs))
+        self._any = any
+        self._satisfied = False
+        if not jobs and not runs:
+            self.state = State.DONE
+
+    def request(self, id: int) -> m.Request:  # noqa: A002
+        if self._jobs:
+            return m.Get(id=id, names=self._jobs)
+        return m.Wait(id=id, runs=self._runs, any=self._any)
+
+    def reply(self, body: m.AnyBody) -> Sequence[RunResult]:
+        if not self._jobs:
+            raise _unexpected(body)
+        for view in _expect(body, m.Jobs).jobs:
+            if view.load == "not-found":
+                raise NotFound(errors.NOT_FOUND, f"cannot wait for {view.job}: no such job")
+            if view.run is not None and view.run not in self._runs:
+                self._runs.append(view.run)
+        self._jobs = []
+        self.state = State.SEND if self._runs else State.DONE
+        return ()
+
+    def item(self, body: m.AnyBody) -> Sequence[RunResult]:
+        if isinstance(body, m.Progress):
+            return ()
+        view = _expect(body, m.Ended).run
+        if view.run not in self._runs:
+            return ()
+        self._runs.remove(view.run)
+        self._satisfied = self._any or not self._runs
+        return (RunResult(view),)
+
+    def again(self, why: str) -> None:
+        super().again(why)
+        if self._satisfied:  # only the End is missing
+            self.state = State.DONE
+
+    def end(self) -> Sequence[RunResult]:
+        if not self._satisfied:
+            raise JobdError(errors.MALFORMED, "cannot understand the daemon: it ended a wait before the runs did")
+        return ()
+
+
+def _expect(body: m.AnyBody, kind: type[BodyT]) -> BodyT:
+    if not isinstance(body, kind):
+        raise _unexpected(body)
+    return body
+
+
+def _unexpected(body: m.AnyBody) -> JobdError:
+    name = type(body).__struct_config__.tag
+    return JobdError(errors.MALFORMED, f"cannot understand the daemon: {name} does not answer the request")
