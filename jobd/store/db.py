@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from .ballast import Ballast
 from .batch import Batch, StoreError, StoreFenced, StoreFull, StoreTooNew
 from .damage import finish_move, set_aside
 from .reader import Counts, Reader
+from .salvage import salvage
 from .trouble import kind
 from .writer import Writer
 
@@ -137,16 +139,30 @@ class Store(Reader):
         except BaseException:
             conn.close()
             raise
-        self._event_seqs = itertools.count(((events or 0) // 2 + 1) * 2, 2)
-        self._run_seqs = itertools.count((runs or 0) + 1)
+        self._count_from(events or 0, runs or 0)
         return conn
+
+    def _count_from(self, last_event: int, last_run: int) -> None:
+        self._event_seqs = itertools.count((last_event // 2 + 1) * 2, 2)
+        self._run_seqs = itertools.count(last_run + 1)
 
     def _begin_anew(self, text: str) -> sqlite3.Connection:
         """Set the damaged database aside and make a new one that is ours."""
         aside = set_aside(self._path)
         conn = schema.open_database(self._path)
-        schema.set_meta(conn, "epoch", str(self._epoch))
-        self.notices.append(f"the database was damaged ({text}): it was set aside as {aside}, and a new one begun")
+        try:
+            schema.set_meta(conn, "epoch", str(self._epoch))
+            schema.set_meta(conn, "boot_id", self.boot_id)  # a new file needs no check in this boot
+            saved = salvage(aside, conn, time.time_ns())
+        except BaseException:
+            conn.close()
+            raise
+        self.notices.append(
+            f"the database was damaged ({text}): it was set aside as {aside}; the new one has taken over"
+            f" {saved.runs} live runs and {saved.jobs} jobs, and no history"
+        )
+        if self._writer is None:  # the counters are not in use yet
+            self._count_from(saved.last_event, saved.last_run)
         return conn
 
     def _damaged(self, text: str, generation: int) -> bool:

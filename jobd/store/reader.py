@@ -89,6 +89,11 @@ class Reader:
         found = (self.job(owner, name) for owner in self.owners())
         return [row for row in found if row is not None][:limit]
 
+    def highest_suffix(self, owner: int, base: str) -> int:
+        """The greatest N of this owner's jobs named `base-N`; 0 without any."""
+        where = "INDEXED BY jobs_by_suffix WHERE owner = ? AND base = ? AND suffix IS NOT NULL"
+        return int(self._fetch(f"SELECT max(suffix) FROM jobs {where}", (owner, base))[0][0] or 0)
+
     def jobs_page(
         self,
         *,

@@ -34,6 +34,8 @@ EVENT_COLUMNS: Final = ", ".join(_EVENT_FIELDS)
 _RUN_FIXED: Final = frozenset({"seq", "run", "owner", "job", "number", "spec", "env", "by_uid", "queued_at"})
 _JOB_FIXED: Final = frozenset({"owner", "job"})
 
+SUFFIX_MAX: Final = 18  # digits that surely fit SQLite's integers
+
 _STEPS: Final = (64, 16, 4, 1)  # rows a statement; 64 runs have 2,112 values, and SQLite takes 32,766
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -67,8 +69,8 @@ upsert_runs = Insert(
     f"ON CONFLICT (seq) DO UPDATE SET {_updates(RUN_FIELDS, _RUN_FIXED)}",
 )
 upsert_jobs = Insert(
-    f"INSERT INTO jobs ({JOB_COLUMNS}, event)",
-    len(JOB_FIELDS) + 1,
+    f"INSERT INTO jobs ({JOB_COLUMNS}, event, base, suffix)",
+    len(JOB_FIELDS) + 3,
     f"ON CONFLICT (owner, job) DO UPDATE SET {_updates(JOB_FIELDS, _JOB_FIXED)}, event = max(event, excluded.event)",
 )
 
@@ -85,7 +87,10 @@ def run_values(row: RunRow) -> Values:
 
 def job_values(row: JobRow, event: int) -> Values:
     """A job's row as upsert_jobs takes it; `event` is the one that led to it."""
-    return (*astuple(row), event)
+    base, _, digits = row.job.rpartition("-")
+    if SUFFIX_MAX >= len(digits) > 0 and digits.isascii() and digits.isdigit() and base:
+        return (*astuple(row), event, base, int(digits))
+    return (*astuple(row), event, None, None)
 
 
 def event_values(e: Event) -> Values:
@@ -116,22 +121,31 @@ def event_of(values: Values) -> Event:
 
 
 def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
-    """Write batches, in order, inside the open transaction. Of a row that comes twice, the last counts."""
+    """Write batches, in order, inside the open transaction. Of a row that comes twice, the last counts.
+
+    Raises ValueError if a row comes without an event of its own.
+    """
     events: list[Values] = []
     runs: dict[int, RunRow] = {}
     jobs: dict[tuple[int, str], Values] = {}
     blobs: dict[bytes, bytes] = {}
     for batch in batches:
-        last = 0
-        for event in batch.events:
-            events.append(event_values(event))
-            last = event.seq
+        last = {(e.owner, e.job): e.seq for e in batch.events}
+        events += [event_values(e) for e in batch.events]
         for run in batch.runs:
+            _explained(last, run)
             runs[run.seq] = run
         for job in batch.jobs:
-            jobs[job.owner, job.job] = job_values(job, last)
+            jobs[job.owner, job.job] = job_values(job, _explained(last, job))
         blobs.update(batch.blobs)
     insert_blobs(conn, tuple(blobs.items()))
     insert_events(conn, events)
     upsert_runs(conn, [run_values(row) for row in runs.values()])
     upsert_jobs(conn, tuple(jobs.values()))
+
+
+def _explained(last: dict[tuple[int, str], int], row: RunRow | JobRow) -> int:
+    try:
+        return last[row.owner, row.job]
+    except KeyError:
+        raise ValueError(f"cannot record a row of {row.job} without an event of it") from None

@@ -37,6 +37,7 @@ _V1: Final = (
         transient INTEGER NOT NULL, latest BLOB, runs INTEGER NOT NULL, active TEXT NOT NULL, sub TEXT NOT NULL,
         result TEXT NOT NULL, changed_at INTEGER NOT NULL,
         event INTEGER NOT NULL,  -- the event that led to this row
+        base TEXT, suffix INTEGER,  -- of a name like make-3
         PRIMARY KEY (owner, job)) WITHOUT ROWID""",
     """CREATE TABLE runs (
         seq INTEGER PRIMARY KEY, run BLOB NOT NULL, owner INTEGER NOT NULL, job TEXT NOT NULL, number INTEGER NOT NULL,
@@ -61,6 +62,7 @@ _V1: Final = (
     f"CREATE INDEX runs_live ON runs (seq) WHERE {LIVE}",
     f"CREATE INDEX runs_unsuccessful ON runs (seq) WHERE {UNSUCCESSFUL}",
     f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {LISTED}",
+    "CREATE INDEX jobs_by_suffix ON jobs (owner, base, suffix) WHERE suffix IS NOT NULL",
     "CREATE INDEX jobs_by_spec ON jobs (spec)",
     "CREATE INDEX jobs_by_env ON jobs (env)",
     "CREATE INDEX events_by_run ON events (owner, job, run)",

@@ -1,0 +1,127 @@
+"""What is taken over from a damaged database: defined jobs, live runs with their jobs, and the blobs they need.
+
+A queued run is nowhere but in the database, and *accepted means durable*: so what can still be read of the live runs
+moves on. History stays in the file that was set aside. Nothing of it is trusted: every row is checked again.
+
+The events that explain these rows (kind `salvaged`) get odd numbers from 1 up: never those of another event, and lower
+than those of any event still to be written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from jobd.core.records import STATES, Event, JobRow, RunRow, job_data, run_data
+from jobd.core.spec import digest as digest_of
+
+from .batch import Batch
+from .rows import JOB_COLUMNS, RUN_COLUMNS, Value, Values, job_row, run_row, write
+from .schema import LIVE, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+Row = TypeVar("Row", RunRow, JobRow)
+
+SALVAGED: Final = "salvaged"
+
+# A damaged page ends a scan: so each table is read from both ends, and through an index besides.
+_RUNS: Final = (
+    f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_live WHERE {LIVE}",
+    f"SELECT {RUN_COLUMNS} FROM runs NOT INDEXED WHERE {LIVE} ORDER BY seq",
+    f"SELECT {RUN_COLUMNS} FROM runs NOT INDEXED WHERE {LIVE} ORDER BY seq DESC",
+)
+_JOBS: Final = (
+    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED ORDER BY owner, job",
+    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED ORDER BY owner DESC, job DESC",
+)
+
+
+class Salvaged(msgspec.Struct, frozen=True):
+    """What was found; `last_event` and `last_run` are the highest numbers seen in the damaged file."""
+
+    jobs: int = 0
+    runs: int = 0
+    last_event: int = 0
+    last_run: int = 0
+
+
+def salvage(old: Path, conn: sqlite3.Connection, now: int) -> Salvaged:
+    """Take over from the damaged file `old` into the new database `conn`. Raises only what the new one raises."""
+    try:
+        damaged = connect(old, read_only=True)
+    except sqlite3.Error:
+        return Salvaged()
+    try:
+        batch = _read(damaged, now)
+        numbers = [_first(damaged, f"SELECT max(seq) FROM {table}") or 0 for table in ("events", "runs")]
+    finally:
+        damaged.close()
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        write(conn, [batch])
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+    last_event = max([int(numbers[0]), *(event.seq for event in batch.events)])
+    last_run = max([int(numbers[1]), *(row.seq for row in batch.runs)])
+    return Salvaged(len(batch.jobs), len(batch.runs), last_event, last_run)
+
+
+def _read(damaged: sqlite3.Connection, now: int) -> Batch:
+    runs = {r.run: r for r in _rows(damaged, _RUNS, run_row, RunRow) if r.state in STATES and len(r.run) == 16}
+    named = {(r.owner, r.job) for r in runs.values()}
+    jobs = {
+        (j.owner, j.job): j
+        for j in _rows(damaged, _JOBS, job_row, JobRow)
+        if not j.transient or (j.owner, j.job) in named
+    }
+    wanted = {r.spec for r in runs.values()} | {r.env for r in runs.values()}
+    wanted |= {j.spec for j in jobs.values()} | {j.env for j in jobs.values()}
+    blobs = tuple((digest, data) for digest in wanted if (data := _blob(damaged, digest)) is not None)
+    kept = sorted({r.seq: r for r in runs.values()}.values(), key=lambda r: r.seq)
+    return Batch(tuple(_events(kept, jobs.values(), now)), tuple(kept), tuple(jobs.values()), blobs)
+
+
+def _events(runs: Iterable[RunRow], jobs: Iterable[JobRow], now: int) -> Iterator[Event]:
+    seqs = itertools.count(1, 2)
+    for run in runs:
+        yield Event(
+            seq=next(seqs), at=now, kind=SALVAGED, owner=run.owner, job=run.job, run=run.run, data=run_data(run)
+        )
+    for job in jobs:
+        yield Event(seq=next(seqs), at=now, kind=SALVAGED, owner=job.owner, job=job.job, data=job_data(job))
+
+
+def _rows(
+    damaged: sqlite3.Connection, queries: Iterable[str], make: Callable[[Values], Row], kind: type[Row]
+) -> Iterator[Row]:
+    for sql in queries:
+        try:
+            for values in damaged.execute(sql):
+                try:
+                    yield msgspec.convert(make(values), kind, from_attributes=True)
+                except (msgspec.ValidationError, TypeError):
+                    continue  # garbage in this row
+        except (sqlite3.Error, UnicodeDecodeError):
+            continue  # what came before the damage has been taken
+
+
+def _blob(damaged: sqlite3.Connection, digest: bytes) -> bytes | None:
+    data = _first(damaged, "SELECT data FROM blobs WHERE hash = ?", digest)
+    return data if isinstance(data, bytes) and digest_of(data) == digest else None
+
+
+def _first(damaged: sqlite3.Connection, sql: str, *args: Value) -> Value:
+    try:
+        row = damaged.execute(sql, args).fetchone()
+    except (sqlite3.Error, UnicodeDecodeError):
+        return None
+    return None if row is None else row[0]
