@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import resource
 import signal
-from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
 
 from jobd.core import names, units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 KILL_MODES: Final = ("control-group", "mixed", "process")
 ON_FULL: Final = ("block", "drop")
@@ -23,7 +25,9 @@ DEFAULT_STOP_TIMEOUT_USEC: Final = 10 * units.USEC_PER_SEC  # DESIGN.md, section
 HASH_BYTES: Final = 16  # 128 bits: no collision by chance in any number of specs a disk can hold
 
 RLIMITS: Final[dict[str, int]] = {
-    name[len("RLIMIT_") :].lower(): getattr(resource, name) for name in sorted(dir(resource)) if name.startswith("RLIMIT_")
+    name.removeprefix("RLIMIT_").lower(): getattr(resource, name)
+    for name in sorted(dir(resource))
+    if name.startswith("RLIMIT_")
 }
 
 

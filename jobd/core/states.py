@@ -124,7 +124,7 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
 }
 
 
-class ImpossibleTransition(AssertionError):
+class ImpossibleTransition(AssertionError):  # noqa: N818  # named for what happened
     """An event that cannot happen in this state did: a bug of ours."""
 
 

@@ -1,0 +1,210 @@
+"""The daemon: puts the parts together, nests their lives, and orders the leaving.
+
+    store ⊃ link to the keeper ⊃ jobs (a task each) ⊃ connections ⊃ accept
+
+Shutdown leaves these blocks from the inside out. The daemon may be killed between any two instructions; leaving in
+order only saves the next one some work. Started by the keeper: `python -I -m jobd.daemon LINK_FD`.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.core import records
+from jobd.keeper.link import Link
+from jobd.rpc.access import Access
+from jobd.rpc.server import Server
+from jobd.rpc.world import World
+from jobd.runtime.journal import Journal
+from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
+from jobd.runtime.orphaned import Orphanage
+from jobd.runtime.pump import Pump
+from jobd.runtime.recovery import recover
+from jobd.runtime.registry import Registry
+from jobd.runtime.upkeep import Upkeep
+from jobd.store.db import Store
+
+if TYPE_CHECKING:
+    from jobd.runtime.run import Run
+
+log = logging.getLogger("jobd")
+# A collection of the youngest objects every 50,000 allocations: runs are freed by reference counts, and the default of
+# 700 spends 4 % of a busy daemon looking through them.
+GC_THRESHOLD: Final = (50_000, 20, 100)
+
+
+class Daemon:
+    """One incarnation."""
+
+    def __init__(self, link_fd: int) -> None:
+        self.link = Link(socket.socket(fileno=link_fd))
+        self.keeper = KeeperLink(self.link, self._sink)
+        self.keeper.on_other = self._on_keeper
+        self.keeper.on_lost = self._on_lost
+        self.registry: Registry | None = None
+        self.server: Server | None = None
+        self.listener: socket.socket | None = None
+        self.lock_fd: int | None = None
+        self._welcomed = trio.Event()
+        self._leave = trio.Event()  # something ends this incarnation
+        self._stop_runs = False  # … and the runs with it
+        self._lost = trio.Event()
+
+    # --- the keeper's messages ------------------------------------------------------------------------------------
+    def _sink(self, run_id: bytes) -> Run | None:
+        return None if self.registry is None else self.registry.runs.get(run_id)
+
+    def _on_keeper(self, op: str, _: Fields, fds: dict[str, int]) -> None:
+        match op:
+            case "welcome" if self.listener is None:
+                self.listener = socket.socket(fileno=fds["listener"])
+                self.lock_fd = fds["lock"]
+                self._welcomed.set()
+            case "listener":
+                listener = socket.socket(fileno=fds["listener"])
+                assert self.server is not None
+                self.server.replace_listener(listener)
+                self.listener = listener
+            case "shutdown":
+                self._stop_runs = True
+                self._leave.set()
+            case "reexec-refused":
+                log.error("the keeper refused to re-execute itself: %s", _.get("why"))
+            case _:
+                close_all(fds)  # a second welcome, after a re-exec of the keeper: we have all of it
+
+    def _on_lost(self) -> None:
+        self._lost.set()
+        if self.registry is not None:
+            log.warning("the keeper has died; capturing goes on")
+            self.registry.lose_keeper()
+
+    # --- the nesting ----------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Serve until told to leave."""
+        async with trio.open_nursery() as link_nursery:
+            link_nursery.start_soon(self._signals)
+            link_nursery.start_soon(self.keeper.run)
+            await self._welcomed.wait()
+            welcome = self.keeper.welcome
+            assert welcome is not None
+            store = Store.open(Path(welcome.state_dir))
+            journal = Journal(store)
+            journal.start()
+            try:
+                await self._with_store(journal, Path(welcome.state_dir))
+            finally:
+                store.close()
+            link_nursery.cancel_scope.cancel()
+
+    async def _with_store(self, journal: Journal, state_dir: Path) -> None:
+        token = trio.lowlevel.current_trio_token()
+        registry: Registry | None = None
+
+        def notices() -> None:
+            if registry is not None:
+                registry.on_notices()
+
+        def wake() -> None:
+            try:
+                token.run_sync_soon(notices, idempotent=True)
+            except trio.RunFinishedError:
+                return  # the pump outlives the loop by a moment
+
+        pump = Pump(wake)
+        pump.start()
+        try:
+            registry = self.registry = Registry(state_dir, journal, pump, self.keeper)
+            registry.rss_floor_bytes = self._keeper_size()
+            await self._with_runs(registry)
+            await journal.flush()
+        finally:
+            pump.stop()
+
+    async def _with_runs(self, registry: Registry) -> None:
+        async with trio.open_nursery() as jobs:
+            await jobs.start(registry.serve)
+            await recover(registry)
+            world = World(registry, registry.store, self.keeper, registry.pump, time.time_ns())
+            world.notices = list(registry.store.notices)
+            self.server = Server(world, Access())
+            world.connections = lambda: 0 if self.server is None else self.server.connections
+            jobs.start_soon(Upkeep(registry).run)
+            orphanage = Orphanage(registry, self._lost, self._parts, self._leave)
+            jobs.start_soon(orphanage.run)
+            await self._with_clients(registry)
+            jobs.cancel_scope.cancel()
+
+    async def _with_clients(self, registry: Registry) -> None:
+        server, listener = self.server, self.listener
+        assert server is not None
+        assert listener is not None
+        async with trio.open_nursery() as connections:
+            await connections.start(server.serve)
+            async with trio.open_nursery() as accepting:
+                await accepting.start(server.accept, listener)
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(*GC_THRESHOLD)
+                self.keeper.send("ready")
+                log.info("ready: %d runs taken up", len(registry.runs))
+                await self._leave.wait()
+                if self._stop_runs:
+                    await self._stop(registry)
+                accepting.cancel_scope.cancel()
+            connections.cancel_scope.cancel()
+
+    async def _stop(self, registry: Registry) -> None:
+        """Stop all runs in order. Clients are served meanwhile, so that people can look on; nothing new starts."""
+        self.keeper.send("shutdown-begun")
+        live = [run for run in registry.runs.values() if run.row.state != records.QUEUED]
+        log.info("stopping %d runs", len(live))
+        await registry.stop_all()
+        await registry.journal.flush()
+        self.keeper.send("bye")
+        with trio.move_on_after(1):  # the keeper ends us as soon as it has read it
+            await self._lost.wait()
+
+    # --- small things ---------------------------------------------------------------------------------------------
+    async def _signals(self) -> None:
+        """SIGTERM from the keeper replaces this incarnation; SIGINT is the keeper's business."""
+        with trio.open_signal_receiver(signal.SIGTERM) as received:
+            async for _ in received:
+                self._leave.set()
+
+    def _parts(self) -> tuple[int, int]:
+        assert self.listener is not None
+        assert self.lock_fd is not None
+        return self.listener.fileno(), self.lock_fd
+
+    def _keeper_size(self) -> int:
+        """Resident bytes of the keeper, which every process it forks shows as its own peak; with a margin."""
+        assert self.keeper.welcome is not None
+        try:
+            with open(f"/proc/{self.keeper.welcome.keeper_pid}/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") * 5 // 4
+        except (OSError, IndexError, ValueError):
+            return 16 << 20  # a Python of the standard library alone has about 11 MiB
+
+
+def main() -> None:
+    """Run the daemon on the link whose descriptor is the first argument."""
+    level = os.environ.get("JOBD_LOG_LEVEL", "INFO")
+    logging.basicConfig(level=level, format="jobd: %(levelname)s: %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to the group; the keeper decides
+    daemon = Daemon(int(sys.argv[1]))
+    trio.run(daemon.run)
+
+
+if __name__ == "__main__":
+    main()

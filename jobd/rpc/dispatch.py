@@ -1,0 +1,53 @@
+"""The one table: request → rule → handler. A request that is not in it cannot be served, and a test sees to it that
+every one is.
+
+A *quick* handler answers at once from memory or one indexed read; a *long* one is a task that sends its own answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from jobd.rpc.access import ADMIN, CONTROL, READ
+from jobd.rpc.context import Context, Refused
+from jobd.rpc.handlers import daemon, lifecycle, logs, look, run, wait
+from jobd.wire import messages as m
+
+__all__ = ["TABLE", "Context", "Refused", "Row"]
+
+# Any: each handler takes its own request type, which the table's key guarantees and the type system cannot say.
+Quick = Callable[[Context, Any], m.AnyBody]
+Long = Callable[[Context, Any], Awaitable[None]]
+
+
+class Row(Struct, frozen=True):
+    """How one request is served: `quick`, or else `long`. With both, `quick` serves what asks for no process tree."""
+
+    rule: str
+    quick: Quick | None = None
+    long: Long | None = None
+
+    def is_quick(self, request: m.Request) -> bool:
+        """Whether this request is answered in place."""
+        return self.quick is not None and (self.long is None or not (isinstance(request, m.Get) and request.tree))
+
+
+TABLE: Final[dict[type, Row]] = {
+    m.Run: Row(CONTROL, long=run.run),
+    m.Start: Row(CONTROL, long=lifecycle.start),
+    m.Stop: Row(CONTROL, long=lifecycle.stop),
+    m.Restart: Row(CONTROL, long=lifecycle.restart),
+    m.Kill: Row(CONTROL, long=lifecycle.kill),
+    m.Get: Row(READ, quick=look.get_quick, long=look.get_tree),
+    m.List: Row(READ, quick=look.list_jobs),
+    m.History: Row(READ, quick=look.history),
+    m.Resolve: Row(READ, quick=look.resolve),
+    m.Logs: Row(READ, long=logs.logs),
+    m.Wait: Row(READ, long=wait.wait),
+    m.DaemonStatus: Row(READ, quick=daemon.status),
+    m.DaemonReexec: Row(ADMIN, quick=daemon.reexec),
+    m.Shutdown: Row(ADMIN, quick=daemon.shutdown),
+}

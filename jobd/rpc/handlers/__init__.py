@@ -1,0 +1,1 @@
+"""The handlers of the requests, one file a group of verbs."""

@@ -1,0 +1,75 @@
+"""`daemon-status`, `daemon-reexec`, `shutdown`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+import jobd
+from jobd.core import records
+from jobd.rpc.context import Context, Refused
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.rpc.world import World
+
+
+def reasons(world: World) -> list[str]:
+    """Why the daemon is degraded; empty when it is not."""
+    found = [*world.notices]
+    if world.store.trouble:
+        found.append(world.store.trouble)
+    if not world.keeper.alive:
+        found.append("the keeper has died; nothing new starts until another takes over")
+    found += sorted({f"{run.row.job}: {run.log_error}" for run in world.registry.runs.values() if run.log_error})[:20]
+    return found
+
+
+def status(context: Context, _: m.DaemonStatus) -> m.Daemon:
+    """Who serves, and how it is."""
+    world = context.world
+    welcome = world.keeper.welcome
+    assert welcome is not None
+    why = reasons(world)
+    states = [run.row.state for run in world.registry.runs.values()]
+    queued = states.count(records.QUEUED)
+    return m.Daemon(
+        version=jobd.__version__,
+        state="stopping" if world.registry.stopping else "degraded" if why else "running",
+        pid=os.getpid(),
+        keeper_pid=welcome.keeper_pid if world.keeper.alive else None,
+        keeper_version=welcome.keeper_version,
+        socket=welcome.socket,
+        state_dir=welcome.state_dir,
+        mode=welcome.mode,
+        started_at=world.started_at,
+        tracking=welcome.tracking,
+        kernel=platform.release(),
+        running=len(states) - queued - states.count(records.FINISHED),
+        queued=queued,
+        connections=world.connections(),
+        reasons=why,
+        incarnation=welcome.incarnation,
+        python=platform.python_version(),
+    )
+
+
+def reexec(context: Context, request: m.DaemonReexec) -> m.Ok:
+    """Have the keeper replace us, or itself."""
+    _needs_keeper(context)
+    context.world.keeper.send("ask-reexec", keeper=request.keeper)
+    return m.Ok()
+
+
+def shutdown(context: Context, _: m.Shutdown) -> m.Ok:
+    """Have the keeper end everything."""
+    _needs_keeper(context)
+    context.world.keeper.send("ask-shutdown")
+    return m.Ok()
+
+
+def _needs_keeper(context: Context) -> None:
+    if not context.world.keeper.alive:
+        raise Refused(errors.UNAVAILABLE, "the keeper has died; try again when another has taken over")

@@ -1,0 +1,193 @@
+"""`start`, `stop`, `restart`, `kill`: one task a job, progress while it waits, one Done for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.core import exits
+from jobd.rpc.context import Context, Refused
+from jobd.rpc.handlers.run import accepted, failure_text, is_at_rest
+from jobd.runtime.registry import NameTaken, Stopping
+from jobd.runtime.run import USER_OPERATION
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.core.records import JobRow
+    from jobd.runtime.run import Run
+
+FIRST_PROGRESS_SEC: Final = 0.5  # most stops are over by then and need no words
+PROGRESS_SEC: Final = 1.0
+SHOWN_PROCESSES: Final = 5
+Act = Callable[[str, int], Awaitable[m.Done]]
+
+
+async def _each(context: Context, request: m.Start | m.Stop | m.Restart | m.Kill, words: list[str], act: Act) -> None:
+    """Do one act to several jobs at once."""
+
+    async def one(word: str, index: int) -> None:
+        try:
+            done = await act(word, index)
+        except Refused as refused:
+            done = m.Done(job=word, code=refused.code, text=str(refused))
+        await context.connection.item(request.id, done)
+
+    async with trio.open_nursery() as nursery:
+        for index, word in enumerate(words):
+            nursery.start_soon(one, word, index)
+    await context.connection.end(request.id)
+
+
+# --- start --------------------------------------------------------------------------------------------------------
+async def start(context: Context, request: m.Start) -> None:
+    """Start jobs at rest again; a job that runs is left alone, as systemctl does."""
+    _check_ids(request)
+
+    async def act(word: str, index: int) -> m.Done:
+        return await _start(context, request.id, word, request.runs[index], request.no_block)
+
+    await _each(context, request, request.names, act)
+
+
+def _check_ids(request: m.Start | m.Restart) -> None:
+    if len(request.runs) != len(request.names):
+        raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} run ids: one for each")
+
+
+async def _start(context: Context, request: int, word: str, run_id: bytes, no_block: bool) -> m.Done:
+    registry = context.world.registry
+    row = context.job(word)
+    run = registry.runs.get(run_id)
+    if run is None and (known := context.world.store.run(context.owner, run_id)) is not None:
+        return _started(context, word, known.step, known.run, known.number)  # a retry after a lost reply
+    if run is None:
+        if row.active == "deactivating":
+            await _until_rest(context, request, word)
+        row = context.job(word)
+        if not is_at_rest(row):
+            newest = context.newest(row)
+            return m.Done(job=word, run=row.latest, number=newest.number if newest else None)
+        run = _rerun(context, row, run_id)
+    await accepted(run)
+    while not no_block and not run.launched:
+        await run.changed.wait()
+    return _started(context, word, run.row.step, run.id, run.row.number)
+
+
+def _started(context: Context, word: str, step: str, run: bytes, number: int) -> m.Done:
+    if not step:
+        return m.Done(job=word, run=run, number=number)
+    row = context.run_row(context.owner, run)
+    assert row is not None
+    return m.Done(job=word, code=errors.FAILED, text=failure_text(context, row), run=run, number=number)
+
+
+def _rerun(context: Context, row: JobRow, run_id: bytes) -> Run:
+    try:
+        return context.world.registry.rerun(row, run_id, context.caller)
+    except NameTaken:
+        raise Refused(errors.EXISTS, f"job {row.job!r} is running", job=row.job) from None
+    except Stopping:
+        raise Refused(errors.UNAVAILABLE, "jobd is shutting down and starts nothing") from None
+    except KeyError:
+        raise Refused(errors.FAILED, f"cannot start {row.job}: its definition is gone from the database") from None
+
+
+# --- stop ---------------------------------------------------------------------------------------------------------
+async def stop(context: Context, request: m.Stop) -> None:
+    """Stop jobs; each is done when no process of it is left."""
+
+    async def act(word: str, _: int) -> m.Done:
+        return await _stop(context, request.id, word, request.no_block)
+
+    await _each(context, request, context.expand(request.names, at_rest=False), act)
+
+
+async def _stop(context: Context, request: int, word: str, no_block: bool) -> m.Done:
+    row = context.job(word)
+    run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
+    if run is None or is_at_rest(row):
+        return m.Done(job=word)
+    commit = run.ask_stop(context.caller)
+    if commit is not None:
+        await commit.wait()
+    if not no_block:
+        await _until_rest(context, request, word)
+    return m.Done(job=word, run=run.id, number=run.row.number)
+
+
+async def _until_rest(context: Context, request: int, word: str) -> None:
+    """Wait until a job's live run has ended, and say meanwhile what is waited for."""
+    row = context.job(word)
+    run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
+    if run is None:
+        return
+    said = ""
+    pause = FIRST_PROGRESS_SEC
+    while not run.gone:
+        with trio.move_on_after(pause) as scope:
+            await run.changed.wait()
+        if scope.cancelled_caught:
+            pause = PROGRESS_SEC
+            text = await _waiting_for(context, run)
+            if text != said:
+                said = text
+                await context.connection.item(request, m.Progress(job=word, text=text))
+
+
+async def _waiting_for(context: Context, run: Run) -> str:
+    tree = await context.world.keeper.tree(run.id)
+    shown = [f"{pid} ({_command(command)})" for pid, _, command in tree.processes[:SHOWN_PROCESSES]]
+    count = len(tree.processes)
+    more = ", …" if count > SHOWN_PROCESSES else ""
+    sub = run.job.row.sub
+    if not count:
+        return f"stopping {run.row.job} ({sub})"
+    return f"stopping {run.row.job} ({sub}): {count} process{'es' if count > 1 else ''} left: {', '.join(shown)}{more}"
+
+
+def _command(command: bytes) -> str:
+    return os.path.basename(command.split(b"\0")[0].split(b" ")[0]).decode(errors="backslashreplace")[:32]
+
+
+# --- restart ------------------------------------------------------------------------------------------------------
+async def restart(context: Context, request: m.Restart) -> None:
+    """Stop, then start."""
+    _check_ids(request)
+
+    async def act(word: str, index: int) -> m.Done:
+        run_id = request.runs[index]
+        known = run_id in context.world.registry.runs or context.world.store.run(context.owner, run_id) is not None
+        if not known:  # else this is a retry: the stop is done
+            await _stop(context, request.id, word, no_block=False)
+        return await _start(context, request.id, word, run_id, request.no_block)
+
+    await _each(context, request, request.names, act)
+
+
+# --- kill ---------------------------------------------------------------------------------------------------------
+async def kill(context: Context, request: m.Kill) -> None:
+    """Send a signal to running jobs."""
+    if request.whom not in ("main", "all"):
+        raise Refused(errors.INVALID, f"{request.whom!r} is neither main nor all")
+
+    async def act(word: str, index: int) -> m.Done:
+        row = context.job(word)
+        run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
+        if run is None or run.gone or run.pid is None or not run.went:
+            raise Refused(errors.NOT_APPLICABLE, f"job {word!r} is not running", job=word)
+        kind = f"kill {exits.signal_name(request.signal)} {request.whom}"
+        commit = run.job.note(run, kind, context.caller)
+        await commit.wait()
+        answers = run.signaled
+        opid = f"{USER_OPERATION}{context.world.store.next_event_seq()}-{index}"
+        context.world.keeper.send("signal", run=run.id, o=opid, sig=request.signal, whom=request.whom)
+        while run.signaled == answers and not run.gone:
+            await run.changed.wait()
+        return m.Done(job=word, run=run.id, number=run.row.number)
+
+    await _each(context, request, context.expand(request.names, at_rest=False), act)

@@ -1,0 +1,108 @@
+"""`status`, `show`, `list`, `history`, and finding one run. All but the process tree come from memory or one read."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from jobd.core import names
+from jobd.rpc import views
+from jobd.rpc.context import Context, Refused
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.core.records import JobRow
+
+LIST_PAGE = 1000  # messages.List
+LOADED = "loaded"
+
+
+# --- get ----------------------------------------------------------------------------------------------------------
+def get_quick(context: Context, request: m.Get) -> m.Jobs:
+    """State of jobs by name or glob."""
+    registry = context.world.registry
+    found = []
+    for word in context.expand(request.names, at_rest=True):
+        row = context.find(word)
+        found.append(views.missing(word, context.owner) if row is None else views.job_view(registry, row))
+    return m.Jobs(jobs=found)
+
+
+async def get_tree(context: Context, request: m.Get) -> None:
+    """The same with the processes of each."""
+    jobs = get_quick(context, request).jobs
+    for index, view in enumerate(jobs):
+        if view.run is not None and view.active not in ("inactive", "failed"):
+            tree = await context.world.keeper.tree(view.run)
+            processes = [m.Process(pid=pid, ppid=ppid, command=command) for pid, ppid, command in tree.processes]
+            jobs[index] = replace(view, processes=processes)
+    await context.connection.reply(request.id, m.Jobs(jobs=jobs))
+
+
+# --- list ---------------------------------------------------------------------------------------------------------
+def list_jobs(context: Context, request: m.List) -> m.Jobs:
+    """A page of jobs, sorted by name; live jobs as they are now."""
+    registry, _store = context.world.registry, context.world.store
+    every = request.all or bool(request.states)
+    rows = {row.job: row for row in _page(context, every, request.after)}
+    more = ""
+    if len(rows) > LIST_PAGE:
+        del rows[max(rows)]
+        more = max(rows)
+    for (owner, name), job in registry.jobs.items():
+        if owner == context.owner and name > request.after and (not more or name <= more):
+            rows[name] = job.row
+    wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, every)]
+    return m.Jobs(jobs=[views.job_view(registry, row) for row in wanted], more=more)
+
+
+def _page(context: Context, every: bool, after: str) -> list[JobRow]:
+    return context.world.store.jobs_page(
+        owner=context.owner, every=every, after=(context.owner, after) if after else None, limit=LIST_PAGE + 1
+    )
+
+
+def _matches(row: JobRow, request: m.List, every: bool) -> bool:
+    if request.patterns and not any(_names(row.job, pattern) for pattern in request.patterns):
+        return False
+    if request.states:
+        return not {LOADED, row.active, row.sub}.isdisjoint(request.states)
+    return every or row.active != "inactive"
+
+
+def _names(job: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(job, names.split_owner(pattern)[1])
+
+
+# --- history ------------------------------------------------------------------------------------------------------
+def history(context: Context, request: m.History) -> m.Runs:
+    """A page of runs, newest first."""
+    jobs: list[tuple[int, str]] = []
+    for word in context.expand(request.jobs, at_rest=True):
+        row = context.job(word)
+        jobs.append((row.owner, row.job))
+    if request.jobs and not jobs:
+        return m.Runs(runs=[])
+    page = context.world.store.runs_page(
+        owner=context.owner,
+        jobs=jobs,
+        states=request.states,
+        since=request.since,
+        until=request.until,
+        before=request.before,
+        limit=request.limit,
+        offset=request.offset,
+    )
+    registry = context.world.registry
+    rows = (live.row if (live := registry.runs.get(row.run)) is not None else row for row in page.rows)
+    return m.Runs(runs=[views.run_view(registry, row) for row in rows], more=page.more)
+
+
+def resolve(context: Context, request: m.Resolve) -> m.Runs:
+    """One run by its selector."""
+    if not request.job and not request.run:
+        raise Refused(errors.INVALID, "neither a job nor a run was named")
+    return m.Runs(runs=[views.run_view(context.world.registry, context.pick(request.job, request.run))])

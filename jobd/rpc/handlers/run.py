@@ -1,0 +1,126 @@
+"""`run`: accept a command as a transient job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobd.core import exits, names, records
+from jobd.core import spec as specs
+from jobd.core.spec import JobSpec, SpecError
+from jobd.rpc import views
+from jobd.rpc.context import Context, Refused
+from jobd.runtime.registry import NameTaken, Stopping
+from jobd.store.db import StoreError
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.core.records import JobRow, RunRow
+    from jobd.runtime.run import Run
+
+
+async def run(context: Context, request: m.Run) -> None:
+    """Accept, and answer when the program runs (or with `exec_wait` false, when the run is durable)."""
+    registry = context.world.registry
+    live = registry.runs.get(request.run)
+    if live is None:
+        known = context.world.store.run(context.owner, request.run)
+        if known is not None:  # a retry after a lost reply, of a run that has ended meanwhile
+            await context.connection.reply(request.id, started(context, known))
+            return
+        live = _submit(context, request)
+    elif live.row.owner != context.owner:
+        raise Refused(errors.MALFORMED, "cannot take this run id")
+    await accepted(live)
+    while request.exec_wait and not live.launched:
+        await live.changed.wait()
+    await context.connection.reply(request.id, started(context, live.row))
+
+
+def _submit(context: Context, request: m.Run) -> Run:
+    registry = context.world.registry
+    spec = make_spec(request)
+    name = request.name
+    if name is None:
+        name = registry.free_name(context.owner, spec)
+    elif not names.valid_job_name(name):
+        raise Refused(errors.INVALID, names.why_invalid(name))
+    try:
+        return registry.submit(context.owner, name, request.run, spec, specs.encode_env(request.env), context.caller)
+    except NameTaken:
+        text = f"job {name!r} is running; stop it first, or choose another name"
+        raise Refused(errors.EXISTS, text, job=name) from None
+    except Stopping:
+        raise Refused(errors.UNAVAILABLE, "jobd is shutting down and starts nothing") from None
+
+
+def make_spec(request: m.Run) -> JobSpec:
+    """The spec that a request describes.
+
+    Raises:
+        Refused: INVALID, naming the key or limit.
+    """
+    if request.shell and len(request.argv) != 1:
+        raise Refused(errors.INVALID, f"a shell job is one script; {len(request.argv)} arguments were given")
+    if not request.cwd.startswith(b"/"):
+        raise Refused(errors.INVALID, f"the working directory {request.cwd[:200]!r} is not absolute")
+    try:
+        specs.check_rlimits(request.rlimits)
+        fields: dict[str, object] = {
+            "argv": tuple(request.argv),
+            "cwd": request.cwd,
+            "shell": request.shell,
+            "umask": request.umask,
+            "rlimits": request.rlimits,
+            "nice": request.nice,
+            **specs.parse_settings(request.settings),
+        }
+    except SpecError as error:
+        raise Refused(errors.INVALID, str(error)) from error
+    return JobSpec(**fields)  # type: ignore[arg-type]  # typed by the message's schema and by specs.KEYS
+
+
+async def accepted(run: Run) -> None:
+    """Return when the run is durable.
+
+    Raises:
+        Refused: NO_SPACE or FAILED; then there is no such run.
+    """
+    if run.accepted is None:
+        return
+    try:
+        await run.accepted.wait()
+    except StoreError as error:
+        raise Refused(errors.NO_SPACE, f"cannot accept {run.job.row.job}: {error}") from error
+
+
+def started(context: Context, row: RunRow) -> m.Started:
+    """The answer for a run, with the failed step in words if there is one."""
+    text = failure_text(context, row) if row.step else ""
+    return m.Started(
+        job=row.job,
+        owner=row.owner,
+        run=row.run,
+        number=row.number,
+        pid=row.pid,
+        step=row.step,
+        errno=row.errno,
+        text=text,
+    )
+
+
+def failure_text(context: Context, row: RunRow) -> str:
+    """`cannot start foo: changing directory to /srv/foo: No such file or directory`."""
+    spec = views.spec_of(context.world.registry, row.spec)
+    program, cwd = (word.decode(errors="backslashreplace") for word in ((spec.program or (b"?",))[0], spec.cwd))
+    return exits.describe_start_failure(row.job, row.step, row.errno, program, cwd)
+
+
+def is_at_rest(row: JobRow) -> bool:
+    """Whether the job has no live run."""
+    return row.active in ("inactive", "failed")
+
+
+def is_finished(row: RunRow) -> bool:
+    """Whether the run has ended."""
+    return row.state == records.FINISHED

@@ -1,0 +1,259 @@
+"""Accepting connections and serving them: limits, the hello, and the crash boundary of each connection."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+import jobd
+from jobd.host.peer import Peer, peer_of
+from jobd.rpc.connection import HELLO_SEC, MAX_UNDER_WAY, TURN, Connection, Gone
+from jobd.rpc.dispatch import TABLE, Context, Refused, Row
+from jobd.wire import codec, errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    import socket
+
+    from jobd.rpc.access import Access
+    from jobd.rpc.world import World
+
+log = logging.getLogger("jobd.rpc")
+
+MAX_CONNECTIONS: Final = 1024  # security.md A.6; 7 KiB each
+MAX_PER_UID: Final = 256  # a shell loop of many waiting clients fits; three such users leave room for a fourth
+LOG_EVERY_SEC: Final = 1.0  # lines about broken clients: one a second, and how many were left out
+# accept(2) says that descriptors or memory are short: wait, or the loop would spin.
+_SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+SOFTWARE: Final = f"jobd {jobd.__version__}"
+
+
+class RateLimit:
+    """Lets one log line a second pass."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+        self._left_out = 0
+
+    def say(self, text: str) -> None:
+        """Log `text`, or count it as left out."""
+        now = time.monotonic()
+        if now - self._last < LOG_EVERY_SEC:
+            self._left_out += 1
+            return
+        more = f" (and {self._left_out} more such lines)" if self._left_out else ""
+        self._last, self._left_out = now, 0
+        log.warning("%s%s", text, more)
+
+
+class Server:
+    """Owns the connections: how many there are, and of whom."""
+
+    def __init__(self, world: World, access: Access) -> None:
+        self._world = world
+        self._access = access
+        self._per_uid: dict[int, int] = {}
+        self.connections = 0
+        self._limit = RateLimit()
+        self._listener: socket.socket | None = None
+        self._accepting: trio.CancelScope | None = None
+        self._nursery: trio.Nursery | None = None
+
+    async def serve(self, task_status: trio.TaskStatus[None]) -> None:
+        """Hold the nursery of the connections. Cancelling breaks them off."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def accept(self, listener: socket.socket, task_status: trio.TaskStatus[None]) -> None:
+        """Accept until cancelled."""
+        listener.setblocking(False)
+        self._listener = listener
+        task_status.started()
+        while True:
+            with trio.CancelScope() as self._accepting:
+                await self._accept_all()
+
+    def replace_listener(self, listener: socket.socket) -> None:
+        """Go on with another socket: the path of the old one had vanished."""
+        listener.setblocking(False)
+        old, self._listener = self._listener, listener
+        if self._accepting is not None:
+            self._accepting.cancel()
+        if old is not None:
+            old.close()
+
+    async def _accept_all(self) -> None:
+        assert self._listener is not None
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._listener)
+                continue
+            except OSError as error:
+                if error.errno in _SHORT:
+                    self._limit.say(f"cannot accept a connection: {error.strerror}")
+                    await trio.sleep(0.1)
+                continue  # the client went away between connect and accept
+            self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        try:
+            peer = peer_of(sock)
+        except OSError:
+            sock.close()
+            return
+        mine = self._per_uid.get(peer.uid, 0)
+        refusal = ""
+        if not self._access.may_connect(peer):
+            refusal, code = f"uid {peer.uid} may not use this jobd", errors.DENIED
+        elif self.connections >= MAX_CONNECTIONS or (mine >= MAX_PER_UID and peer.uid != 0):
+            refusal, code = f"too many connections: {mine} of uid {peer.uid}, {self.connections} in all", errors.LIMIT
+        if refusal:
+            self._limit.say(f"refused pid {peer.pid}: {refusal}")
+            _say_and_close(sock, code, refusal)
+            return
+        self.connections += 1
+        self._per_uid[peer.uid] = mine + 1
+        assert self._nursery is not None
+        self._nursery.start_soon(self._connection, sock, peer)
+
+    async def _connection(self, sock: socket.socket, peer: Peer) -> None:
+        """The crash boundary of one connection."""
+        connection = Connection(sock)
+        try:
+            await self._talk(connection, peer)
+        except* Gone:
+            pass
+        except* codec.ProtocolError as group:
+            error = _first(group)
+            self._limit.say(f"uid {peer.uid}, pid {peer.pid}: {error.message}")
+            connection.try_send(codec.encode(m.Fault(code=error.code, message=error.message)))
+        except* Exception:
+            log.exception("connection of uid %d, pid %d failed", peer.uid, peer.pid)
+        finally:
+            sock.close()
+            self.connections -= 1
+            self._per_uid[peer.uid] -= 1
+            if not self._per_uid[peer.uid]:
+                del self._per_uid[peer.uid]
+
+    async def _talk(self, connection: Connection, peer: Peer) -> None:
+        body = await connection.read_body(first_within=HELLO_SEC)
+        if body is None:
+            return
+        hello = codec.decode_client(body)
+        if not isinstance(hello, m.Hello):
+            raise codec.ProtocolError(errors.MALFORMED, "the first message must be a hello")
+        if hello.version != m.PROTOCOL_VERSION:
+            text = f"{SOFTWARE} speaks protocol {m.PROTOCOL_VERSION}, {hello.software!r} speaks {hello.version}"
+            raise codec.ProtocolError(errors.VERSION, text)
+        ours = m.Hello(version=m.PROTOCOL_VERSION, software=SOFTWARE, uid=peer.uid, gid=peer.gid, pid=peer.pid)
+        await connection.send(codec.encode(ours))
+        context = Context(self._world, connection, peer, self._access.owner_of(peer), self._access)
+        async with trio.open_nursery() as nursery:
+            await self._requests(context, nursery)
+            nursery.cancel_scope.cancel()
+
+    async def _requests(self, context: Context, nursery: trio.Nursery) -> None:
+        connection = context.connection
+        turn = 0
+        while (body := await connection.read_body()) is not None:
+            try:
+                request = codec.decode_client(body)
+            except codec.ProtocolError as error:
+                if error.id is None:
+                    raise
+                await connection.fault(error.code, error.message, error.id)
+                continue
+            if isinstance(request, m.Hello):
+                raise codec.ProtocolError(errors.MALFORMED, "a second hello")
+            if isinstance(request, m.Cancel):
+                scope = connection.tasks.get(request.request)
+                if scope is not None:
+                    scope.cancel()
+                continue
+            row = TABLE[type(request)]
+            if row.is_quick(request):
+                rest = connection.try_send(_answer(context, row, request))
+                if rest:
+                    await connection.send(rest)
+            else:
+                _start(context, row, request, nursery)
+            turn += 1
+            if turn >= TURN:
+                turn = 0
+                await trio.lowlevel.checkpoint()
+
+
+def _answer(context: Context, row: Row, request: m.Request) -> bytes:
+    """Serve a quick request: nothing of it waits."""
+    assert row.quick is not None
+    try:
+        context.check(row.rule)
+        return codec.encode(m.Reply(id=request.id, body=row.quick(context, request)))
+    except Refused as refused:
+        return codec.encode(m.Fault(code=refused.code, message=str(refused), id=request.id, details=refused.details))
+    except codec.ProtocolError as error:
+        return codec.encode(m.Fault(code=error.code, message=error.message, id=request.id))
+    except Exception as error:
+        log.exception("request %s failed", type(request).__name__)
+        return codec.encode(m.Fault(code=errors.INTERNAL, message=f"internal error: {error!r:.200}", id=request.id))
+
+
+def _start(context: Context, row: Row, request: m.Request, nursery: trio.Nursery) -> None:
+    tasks = context.connection.tasks
+    if request.id in tasks:
+        raise codec.ProtocolError(errors.MALFORMED, f"request id {request.id} is under way already")
+    if len(tasks) >= MAX_UNDER_WAY:
+        raise codec.ProtocolError(errors.LIMIT, f"more than {MAX_UNDER_WAY} requests under way on one connection")
+    tasks[request.id] = trio.CancelScope()
+    nursery.start_soon(_serve, context, row, request)
+
+
+async def _serve(context: Context, row: Row, request: m.Request) -> None:
+    """Serve one long request to its end; the crash boundary of the request."""
+    connection = context.connection
+    scope = connection.tasks[request.id]
+    assert row.long is not None
+    try:
+        with scope:
+            try:
+                context.check(row.rule)
+                await row.long(context, request)
+            except Refused as refused:
+                await connection.fault(refused.code, str(refused), request.id, refused.details)
+            except codec.ProtocolError as error:
+                await connection.fault(error.code, error.message, request.id)
+            except Gone:
+                raise
+            except Exception as error:
+                log.exception("request %s failed", type(request).__name__)
+                await connection.fault(errors.INTERNAL, f"internal error: {error!r:.200}", request.id)
+        if scope.cancelled_caught:
+            await connection.fault(errors.CANCELED, "canceled", request.id)
+    finally:
+        del connection.tasks[request.id]
+
+
+def _first(group: BaseExceptionGroup[codec.ProtocolError]) -> codec.ProtocolError:
+    error = group.exceptions[0]
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _say_and_close(sock: socket.socket, code: str, text: str) -> None:
+    try:
+        sock.send(codec.encode(m.Fault(code=code, message=text)))
+    except OSError:
+        pass  # it did not even wait for the refusal
+    finally:
+        sock.close()

@@ -1,0 +1,107 @@
+"""Rows of the store and live runs, as clients see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobd.core.spec import JobSpec
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.core.records import JobRow, RunRow
+    from jobd.runtime.registry import Registry
+
+_NO_SPEC = JobSpec(argv=(), cwd=b"")
+
+
+def spec_of(registry: Registry, key: bytes) -> JobSpec:
+    """The spec with this hash, or an empty one when retention or damage took it."""
+    try:
+        return registry.spec(key)
+    except KeyError:
+        return _NO_SPEC
+
+
+def missing(word: str, owner: int) -> m.JobView:
+    """A job that is not there."""
+    return m.JobView(job=word, owner=owner, load="not-found")
+
+
+def job_view(registry: Registry, row: JobRow) -> m.JobView:
+    """A job as it is now."""
+    spec = spec_of(registry, row.spec)
+    live = registry.runs.get(row.latest) if row.latest is not None else None
+    run: RunRow | None
+    if live is not None:
+        run = live.row
+        note = live.log_error or run.note
+        tracking, cgroup = live.tracking, live.cgroup
+    else:
+        run = registry.store.run(row.owner, row.latest) if row.latest is not None else None
+        note = "" if run is None else run.note or run.reason
+        tracking = cgroup = ""
+    view = {
+        "job": row.job, "owner": row.owner, "active": row.active, "sub": row.sub, "result": row.result,
+        "transient": row.transient, "description": spec.description, "argv": list(spec.argv), "shell": spec.shell,
+        "cwd": spec.cwd, "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking,
+        "cgroup": cgroup, "stop_signal": spec.stop_signal, "stop_timeout_usec": spec.stop_timeout_usec,
+        "kill_mode": spec.kill_mode,
+    }  # fmt: skip
+    if run is None:
+        return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
+    out_bytes, err_bytes = run.out_bytes, run.err_bytes
+    return m.JobView(
+        **view,  # type: ignore[arg-type]  # as above
+        number=run.number,
+        run=run.run,
+        pid=run.pid if run.pid is not None else (None if live is None else live.pid),
+        exit_code=run.exit_code,
+        signal=run.signal,
+        core=run.core,
+        step=run.step,
+        errno=run.errno,
+        queued_at=run.queued_at,
+        started_at=run.started_at,
+        exited_at=run.exited_at,
+        finished_at=run.finished_at,
+        cpu_user_usec=run.cpu_user_usec,
+        cpu_system_usec=run.cpu_system_usec,
+        max_rss_bytes=run.max_rss_bytes,
+        out_bytes=out_bytes,
+        err_bytes=err_bytes,
+    )
+
+
+def run_view(registry: Registry, row: RunRow) -> m.RunView:
+    """A run as it is now."""
+    spec = spec_of(registry, row.spec)
+    return m.RunView(
+        seq=row.seq,
+        job=row.job,
+        owner=row.owner,
+        run=row.run,
+        number=row.number,
+        state=row.state,
+        result=row.result,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        core=row.core,
+        step=row.step,
+        errno=row.errno,
+        reason=row.reason,
+        pid=row.pid,
+        queued_at=row.queued_at,
+        started_at=row.started_at,
+        exited_at=row.exited_at,
+        finished_at=row.finished_at,
+        argv=list(spec.argv),
+        shell=spec.shell,
+        cwd=spec.cwd,
+        by_uid=row.by_uid,
+        cpu_user_usec=row.cpu_user_usec,
+        cpu_system_usec=row.cpu_system_usec,
+        max_rss_bytes=row.max_rss_bytes,
+        out_bytes=row.out_bytes,
+        err_bytes=row.err_bytes,
+        note=row.note,
+    )

@@ -1,0 +1,27 @@
+"""What request handlers may reach: the parts of the daemon, put together by `daemon.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobd.runtime.keeperlink import KeeperLink
+    from jobd.runtime.pump import Pump
+    from jobd.runtime.registry import Registry
+    from jobd.store.db import Store
+
+
+@dataclass
+class World:
+    """The daemon, as handlers see it."""
+
+    registry: Registry
+    store: Store
+    keeper: KeeperLink
+    pump: Pump
+    started_at: int  # wall ns
+    connections: Callable[[], int] = lambda: 0
+    notices: list[str] = field(default_factory=list)  # why it is degraded since its start

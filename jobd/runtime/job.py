@@ -1,0 +1,104 @@
+"""A job that has a live run: its state, and the one place where it changes.
+
+`Job.fire` looks the next state up, computes the rows from the event, hands both to the journal and tells who watches.
+Nothing else assigns a state. All of it is synchronous, so no lock is needed and no half-made change can be seen.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from jobd.core import states
+from jobd.core.records import Event, JobRow, RunRow, apply_job, apply_run
+from jobd.runtime.wake import Changed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobd.runtime.journal import Commit, Journal
+    from jobd.runtime.run import Run
+
+Value = str | int | bytes | bool | None
+
+
+class Caller(Struct, frozen=True):
+    """Who asks, as the kernel said at accept. The pid is for display only."""
+
+    uid: int
+    gid: int
+    pid: int
+
+
+class Job:
+    """One (owner, name) with a live run. Owned by the registry; its state by `fire` alone."""
+
+    __slots__ = ("_clock", "_journal", "changed", "row", "run")
+
+    def __init__(self, row: JobRow, journal: Journal, clock: Callable[[], int] = time.time_ns) -> None:
+        self.row = row
+        self.run: Run | None = None
+        self.changed = Changed()
+        self._journal = journal
+        self._clock = clock
+
+    def fire(self, event: str, kind: str, by: Caller | None = None, **fields: Value) -> Commit:
+        """Change the state by an event of the table, with whatever else it sets.
+
+        Args:
+            event: one of `states.EVENTS`.
+            kind: the word under which history shows it ("started", "stop-requested").
+            by: who caused it, if somebody did.
+            fields: fields of the run's row that it sets; those of the job's row have the prefix `job.`.
+
+        Raises:
+            ImpossibleTransition: the event cannot happen in this state.
+        """
+        sub = states.after(self.row.sub, event)
+        now = self._clock()
+        if sub != self.row.sub:
+            fields["job.sub"] = sub
+            active = states.ACTIVE_STATE[sub]
+            if active != self.row.active:
+                fields["job.active"] = active
+                fields["job.changed_at"] = now
+            state = states.RUN_STATE[sub]
+            if self.run is not None and state != self.run.row.state:
+                fields["state"] = state
+        return self.note(self.run, kind, by, now, **fields)
+
+    def note(
+        self, run: Run | None, kind: str, by: Caller | None = None, at: int | None = None, **fields: Value
+    ) -> Commit:
+        """Record a change that leaves the state as it is, of `run` (which may be one before the live run)."""
+        event = Event(
+            seq=self._journal.store.next_event_seq(),
+            at=self._clock() if at is None else at,
+            kind=kind,
+            owner=self.row.owner,
+            job=self.row.job,
+            run=None if run is None else run.row.run,
+            by_uid=None if by is None else by.uid,
+            by_pid=None if by is None else by.pid,
+            data=fields,
+        )
+        run_row = None
+        if run is not None:
+            run_row = run.row = apply_run(run.row, event)
+        return self._write(event, run_row, (), may_fail=False)
+
+    def accept(self, event: Event, run: Run, blobs: tuple[tuple[bytes, bytes], ...]) -> Commit:
+        """Take on a new live run, whose `accepted` event this is. Fails, instead of retrying, on a full disk."""
+        self.run = run
+        return self._write(event, run.row, blobs, may_fail=True)
+
+    def _write(
+        self, event: Event, run_row: RunRow | None, blobs: tuple[tuple[bytes, bytes], ...], may_fail: bool
+    ) -> Commit:
+        job_row = apply_job(self.row, event)
+        commit = self._journal.record(event, run_row, job_row if job_row is not self.row else None, blobs, may_fail)
+        self.row = job_row
+        self.changed.set()
+        return commit

@@ -1,0 +1,115 @@
+"""The trio side of the store: hands over changes in order, and tells when they are durable.
+
+A change is one event with the rows it makes, committed in one transaction. Nothing here blocks: the store's writer
+thread commits whatever has gathered (group commit) and wakes the loop once for all of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from jobd.store.db import Batch, Store
+
+if TYPE_CHECKING:
+    from jobd.core.records import Event, JobRow, RunRow
+
+
+class Commit:
+    """One change on its way to the disk."""
+
+    __slots__ = ("_event", "done", "error")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.error: Exception | None = None
+        self._event: trio.Event | None = None
+
+    def settle(self, error: Exception | None) -> None:
+        """Called once, when the change is durable or has failed."""
+        self.done, self.error = True, error
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Return when the change is durable.
+
+        Raises:
+            StoreError: it could not be written (only for changes submitted with `may_fail`).
+
+        Cancelling stops the waiting; the change is written all the same.
+        """
+        if not self.done:
+            if self._event is None:
+                self._event = trio.Event()
+            await self._event.wait()
+        if self.error is not None:
+            raise self.error
+
+
+class Journal:
+    """Owns the hand-over to the store's writer thread. Made and used in the trio thread only."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._token = trio.lowlevel.current_trio_token()
+        self._open = 0
+        self._idle = trio.Event()
+
+    def start(self) -> None:
+        """Start the writer thread."""
+        self.store.start(self._wake)
+
+    def _wake(self) -> None:
+        # From the writer thread, which may outlive the loop by a moment when the daemon leaves.
+        try:
+            self._token.run_sync_soon(self._settle, idempotent=True)
+        except trio.RunFinishedError:
+            return
+
+    def _settle(self) -> None:
+        for batch in self.store.completions():
+            self._open -= 1
+            commit = batch.tag
+            assert isinstance(commit, Commit)
+            commit.settle(batch.error)
+        if not self._open:
+            self._idle.set()
+
+    def record(
+        self,
+        event: Event,
+        run: RunRow | None,
+        job: JobRow | None,
+        blobs: tuple[tuple[bytes, bytes], ...] = (),
+        may_fail: bool = False,
+    ) -> Commit:
+        """Hand over one event and the rows it made. Returns at once; wait on the Commit for durability.
+
+        Args:
+            event: the change, with a sequence number from `store.next_event_seq`.
+            run: the run's row after it, if it concerns a run.
+            job: the job's row after it, if it changed.
+            blobs: (hash, bytes) that the rows name and the store may not have yet.
+            may_fail: give up at once when the disk is full or broken, instead of trying until it works.
+        """
+        commit = Commit()
+        self._open += 1
+        self.store.submit(
+            Batch(
+                events=(event,),
+                runs=() if run is None else (run,),
+                jobs=() if job is None else (job,),
+                blobs=blobs,
+                tag=commit,
+                may_fail=may_fail,
+            )
+        )
+        return commit
+
+    async def flush(self) -> None:
+        """Return when every change handed over so far is durable or has failed."""
+        while self._open:
+            self._idle = trio.Event()
+            await self._idle.wait()

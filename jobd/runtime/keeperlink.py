@@ -1,0 +1,171 @@
+"""The daemon's end of the link to its keeper: sends what the runs ask for, and gives each run what concerns it.
+
+Messages of one turn of the loop leave in one datagram. When the link breaks the keeper is dead: `alive` becomes false,
+every live run is told, and nothing is sent any more; the daemon goes on capturing until a new keeper takes over.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+from msgspec import Struct
+
+from jobd.keeper.link import Link, LinkClosed
+from jobd.runtime.wake import Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Scalar = None | bool | int | str | bytes
+Fields = dict[str, object]
+HOLDERS_TIMEOUT_SEC = 5.0  # a scan of /proc for holders takes milliseconds; more means that the keeper is in trouble
+
+
+class Welcome(Struct, frozen=True):
+    """Who the keeper is (its first message)."""
+
+    keeper: str
+    keeper_pid: int
+    keeper_version: str
+    boot_id: str
+    incarnation: int
+    mode: str
+    socket: str
+    state_dir: str
+    config_dir: str
+    tracking: str
+    started_at: int
+
+
+class Tree(Struct, frozen=True):
+    """The processes of a run, and who holds its output open."""
+
+    processes: list[tuple[int, int, bytes]]  # pid, parent, command line
+    holders: list[tuple[int, bytes]]
+
+
+class Sink(Protocol):
+    """A run, as far as the link knows it: takes the keeper's messages about it."""
+
+    def on_keeper(self, op: str, message: Fields, fds: dict[str, int]) -> None:
+        """Note what the keeper says of this run; owns the descriptors."""
+
+
+class KeeperLink:
+    """One keeper. `run` is its task; `sinks` are the live runs by id, owned by the registry."""
+
+    def __init__(self, link: Link, sinks: Callable[[bytes], Sink | None]) -> None:
+        self._link = link
+        self._sinks = sinks
+        self._flush = Wake()
+        self._queued = False
+        self._trees: dict[int, tuple[trio.Event, list[Tree]]] = {}
+        self._next_tag = 0
+        self.alive = True
+        self.welcome: Welcome | None = None
+        self.entries: list[tuple[Fields, dict[str, int]]] = []
+        self.listed = trio.Event()
+        self.on_lost: Callable[[], None] = lambda: None
+        self.on_other: Callable[[str, Fields, dict[str, int]], None] = lambda _op, _message, _fds: None
+
+    # --- sending --------------------------------------------------------------------------------------------------
+    def send(self, op: str, /, **fields: object) -> None:
+        """Queue a message; it leaves with all others of this turn of the loop. Dropped when the keeper is dead."""
+        if not self.alive:
+            return
+        self._link.send({"op": op, **fields})
+        if not self._queued:
+            self._queued = True
+            self._flush.set()
+
+    async def _flusher(self) -> None:
+        while True:
+            await self._flush.wait()
+            self._queued = False
+            try:
+                while not self._link.flush():
+                    await trio.lowlevel.wait_writable(self._link.sock)
+            except (LinkClosed, OSError):
+                return  # the receiver sees the same, and says so
+
+    # --- receiving ------------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Serve the link until the keeper dies. Cancelling leaves it as it is."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flusher)
+            try:
+                while True:
+                    await trio.lowlevel.wait_readable(self._link.sock)
+                    for message, fds in self._link.receive():
+                        self._dispatch(message, fds)
+            except (LinkClosed, ConnectionError):
+                self.alive = False
+                for event, _ in self._trees.values():
+                    event.set()
+                self.on_lost()
+                nursery.cancel_scope.cancel()
+
+    def _dispatch(self, message: Fields, fds: dict[str, int]) -> None:
+        op = message["op"]
+        assert isinstance(op, str)
+        if op == "ping":
+            self.send("pong")
+        elif op == "tree":
+            self._on_tree(message)
+        elif op == "entries":
+            self._on_entries(message, fds)
+        elif op == "welcome":
+            names = Welcome.__struct_fields__
+            self.welcome = Welcome(**{name: message[name] for name in names})  # type: ignore[arg-type]  # our own keeper
+            self.on_other(op, message, fds)
+        elif isinstance(run := message.get("run"), bytes):
+            sink = self._sinks(run)
+            if sink is not None:
+                sink.on_keeper(op, message, fds)
+            else:
+                close_all(fds)
+        else:
+            self.on_other(op, message, fds)
+
+    def _on_entries(self, message: Fields, fds: dict[str, int]) -> None:
+        entries = message["entries"]
+        assert isinstance(entries, list)
+        for i, entry in enumerate(entries):
+            self.entries.append((entry, {name: fds[f"{i}.{name}"] for name in entry["fds"]}))
+        if message["last"]:
+            self.listed.set()
+
+    # --- trees ----------------------------------------------------------------------------------------------------
+    async def tree(self, run: bytes, holders: bool = False) -> Tree:
+        """The processes of a run's tree now; empty when the keeper is dead or does not answer in time."""
+        if not self.alive:
+            return Tree([], [])
+        self._next_tag += 1
+        tag = self._next_tag
+        event, answer = self._trees.setdefault(tag, (trio.Event(), []))
+        self.send("tree", run=run, tag=tag, holders=holders)
+        try:
+            with trio.move_on_after(HOLDERS_TIMEOUT_SEC):
+                await event.wait()
+        finally:
+            del self._trees[tag]
+        return answer[0] if answer else Tree([], [])
+
+    def _on_tree(self, message: Fields) -> None:
+        waiting = self._trees.get(message["tag"])  # type: ignore[call-overload]  # our own tag, an int
+        if waiting is None:
+            return
+        processes = message["processes"]
+        holders = message["holders"]
+        assert isinstance(processes, list)
+        assert isinstance(holders, list)
+        waiting[1].append(Tree([(p[0], p[1], p[2]) for p in processes], [(h[0], h[1]) for h in holders]))
+        waiting[0].set()
+
+
+def close_all(fds: dict[str, int]) -> None:
+    """Close descriptors that nobody wants."""
+    for fd in fds.values():
+        os.close(fd)

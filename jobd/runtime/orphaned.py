@@ -1,0 +1,171 @@
+"""Life without a keeper: capture goes on, exits are read from the kernel, and a new keeper is given all we hold.
+
+The lock is shared with the dead keeper, so nobody else can have taken the state. A new keeper (from init, from a
+person, or started here) finds it held and asks on `handover.sock` for the listening socket and every run's
+descriptors; then it forks a daemon of its own, and this one leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.host.pidfd import exit_status, keeps_exit_status
+from jobd.keeper.handover import give
+from jobd.keeper.sockets import accept_handover, bind_handover
+from jobd.runtime.run import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from socket import socket
+
+    from jobd.runtime.registry import Registry
+    from jobd.runtime.run import Run
+
+log = logging.getLogger("jobd.runtime")
+
+REAP_TRIES: Final = 40  # the kernel keeps the status only after the reap; one init took 0.9 s (security.md, B.2)
+REAP_PAUSE_SEC: Final = 0.05
+RESPAWN_SEC: Final = 5.0  # a new keeper takes over within 0.3 s; one that has not by now will not
+
+
+class Orphanage:
+    """Waits for the keeper's death, and does what is to be done then."""
+
+    def __init__(
+        self, registry: Registry, lost: trio.Event, parts: Callable[[], tuple[int, int]], leave: trio.Event
+    ) -> None:
+        self._registry = registry
+        self._lost = lost
+        self._parts = parts  # listener and lock
+        self._leave = leave
+
+    async def run(self) -> None:
+        """Serve until a new keeper has taken over, then tell the daemon to leave."""
+        await self._lost.wait()
+        state_dir = str(self._registry.state_dir)
+        listener = bind_handover(state_dir)
+        async with trio.open_nursery() as nursery:
+            for run in list(self._registry.runs.values()):
+                if run.pidfd is not None and run.ending is None:
+                    nursery.start_soon(self._watch, run)
+            nursery.start_soon(self._respawn)
+            await self._hand_over(listener)
+            nursery.cancel_scope.cancel()
+        self._leave.set()
+
+    async def _hand_over(self, listener: socket) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            sock = accept_handover(listener)
+            if sock is None:
+                continue
+            with sock:
+                if await self._give(sock):
+                    return
+
+    async def _give(self, sock: socket) -> bool:
+        """Stop touching the pipes, finish what is written, and pass everything on."""
+        self._registry.stopping = True
+        await self._registry.journal.flush()
+        entries = self._entries()
+        listener, lock = self._parts()
+        try:
+            await trio.to_thread.run_sync(give, sock, listener, lock, entries)
+        except OSError as error:
+            log.error("cannot hand over to a new keeper: %s", error)
+            return False
+        log.info("handed %d runs over to a new keeper", len(entries))
+        return True
+
+    def _entries(self) -> list[tuple[dict[str, object], dict[str, int]]]:
+        pipes = self._registry.pump.release_all()
+        entries: list[tuple[dict[str, object], dict[str, int]]] = []
+        for run in self._registry.runs.values():
+            if not run.went or run.pid is None:
+                continue  # it never ran: its row says queued, and the next daemon starts it
+            out, err = pipes.get(run.id, (None, None))
+            fds = {name: fd for name, fd in (("pidfd", run.pidfd), ("out", out), ("err", err)) if fd is not None}
+            entries.append((_entry(run), fds))
+        return entries
+
+    async def _respawn(self) -> None:
+        """Start a new keeper, where nobody else would: a system daemon's is started by its init."""
+        welcome = self._registry.keeper.welcome
+        assert welcome is not None
+        if welcome.mode == "system":
+            return
+        words = [sys.executable, "-I", "-m", "jobd"]
+        if welcome.mode == "user":
+            words.append("--user")
+        else:
+            words += ["--socket", welcome.socket, "--state-dir", welcome.state_dir, "--config-dir", welcome.config_dir]
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # one that fails to start leaves no zombie
+        while True:
+            log.warning("starting a new keeper")
+            ours = (signal.SIGPIPE, signal.SIGINT, signal.SIGCHLD)
+            os.posix_spawn(words[0], words, os.environ, setsid=True, setsigdef=ours)  # noqa: ASYNC221  # 1 ms, once
+            await trio.sleep(RESPAWN_SEC)
+
+    async def _watch(self, run: Run) -> None:
+        """Read the exit of one run from its pidfd."""
+        assert run.pidfd is not None
+        await trio.lowlevel.wait_readable(run.pidfd)
+        at = time.time_ns()
+        status = None
+        for _ in range(REAP_TRIES if keeps_exit_status() else 1):
+            status = exit_status(run.pidfd)
+            if status is not None:
+                break
+            await trio.sleep(REAP_PAUSE_SEC)
+        if run.ending is None:
+            run.ending = Ending(-1 if status is None else status, None, at)
+            run.empty = _group_is_empty(run)
+            run.wake.set()
+
+
+def _group_is_empty(run: Run) -> bool:
+    """Whether the run's process group is gone; the rest of its tree is for the next keeper to find."""
+    assert run.pid is not None
+    try:
+        os.killpg(run.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _entry(run: Run) -> dict[str, object]:
+    """The run as the keeper's table has it."""
+    ending = run.ending
+    return {
+        "run": run.id,
+        "pid": run.pid,
+        "start": run.pid_start,
+        "went": True,
+        "execd": run.execd or run.row.started_at is not None,
+        "step": "" if run.failure is None else run.failure[0],
+        "errno": 0 if run.failure is None else run.failure[1],
+        "exit": None if ending is None or ending.status < 0 else _exit_of(ending),
+        "empty": run.empty,
+        "tracking": run.tracking,
+        "cgroup": run.cgroup,
+        "merge": run.spec.merge_output,
+        "label": {"owner": run.row.owner, "job": run.row.job, "number": run.row.number},
+        "ops": list(run.operations),
+    }
+
+
+def _exit_of(ending: Ending) -> dict[str, object]:
+    rusage = None
+    if ending.utime_usec is not None:
+        rusage = [ending.utime_usec, ending.stime_usec, ending.maxrss_kib]
+    return {"status": ending.status, "rusage": rusage, "at": ending.at, "mono": 0}
+

@@ -1,0 +1,168 @@
+"""Taking up where a daemon before us was: what the database says against what the keeper holds.
+
+The same path serves every start. Per unfinished run of the database and per entry of the keeper exactly one of:
+taken up, started (the same keeper says that it never went), acknowledged (it was recorded already), or `lost`.
+Nothing is ever guessed: a run that may have run is not run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from jobd.core import records, states
+from jobd.core import spec as specs
+from jobd.core.records import Data, Event, JobRow, apply_run, job_data
+from jobd.runtime.job import Job
+from jobd.runtime.keeperlink import Fields, close_all
+from jobd.runtime.run import Ending, Run
+
+if TYPE_CHECKING:
+    from jobd.core.records import RunRow
+    from jobd.runtime.registry import Registry
+
+log = logging.getLogger("jobd.runtime")
+Entry = tuple[Fields, dict[str, int]]
+
+REBOOTED: Final = "the machine was restarted while it ran"
+KEEPER_DIED: Final = "its keeper died, and nobody was left to see it end"
+
+
+async def recover(world: Registry) -> None:
+    """Reconcile database and keeper, and start a task for every live run. Call once, before any client is served."""
+    world.keeper.send("list")
+    await world.keeper.listed.wait()
+    entries: dict[bytes, Entry] = {}
+    for message, fds in world.keeper.entries:
+        run_id = message["run"]
+        assert isinstance(run_id, bytes)
+        entries[run_id] = (message, fds)
+    world.keeper.entries = []
+    for row in world.store.live_runs():
+        entry = entries.pop(row.run, None)
+        run = _make(world, row)
+        if entry is not None:
+            _adopt(world, run, entry)
+        _take_up(world, run, entry is not None)
+    for run_id, entry in entries.items():
+        _unknown(world, run_id, entry)
+    await world.journal.flush()
+
+
+def _make(world: Registry, row: RunRow) -> Run:
+    job = world.jobs.get((row.owner, row.job))
+    if job is None:
+        job_row = world.store.job(row.owner, row.job)
+        assert job_row is not None, "a run's row has its job's row beside it"
+        job = world.jobs[row.owner, row.job] = Job(job_row, world.journal)
+    run = Run(job, row, world.spec(row.spec), None)
+    if job.row.latest == row.run:
+        job.run = run
+    world.runs[row.run] = run
+    return run
+
+
+def _adopt(world: Registry, run: Run, entry: Entry) -> None:
+    """Give the run what the keeper holds of it."""
+    message, fds = entry
+    run.take_process(message, fds)
+    run.went = bool(message["went"])
+    run.execd = bool(message["execd"])
+    run.empty = bool(message["empty"])
+    if message["errno"]:
+        run.failure = (str(message["step"]), int(str(message["errno"])))
+    ending = message["exit"]
+    if isinstance(ending, dict):
+        run.ending = Ending(ending["status"], ending["rusage"], ending["at"])
+    if run.went:
+        world.capture(run)
+
+
+def _take_up(world: Registry, run: Run, held: bool) -> None:
+    """Start the run's task, or say at once that it is over."""
+    row = run.row
+    welcome = world.keeper.welcome
+    assert welcome is not None
+    if held or row.state == records.QUEUED:
+        world.start_task(run)
+    elif row.state == records.FINISHED:
+        # Its end is recorded, its output is what the files hold: the keeper that had its pipes is gone.
+        _settle_output(world, run)
+    elif row.keeper == welcome.keeper and row.started_at is None:
+        # The keeper that would know of it does not: it never went.
+        if row.stop_asked:
+            _end(world, run, "canceled", "canceled", "")
+        else:
+            world.start_task(run)
+    else:
+        reason = REBOOTED if row.boot_id != welcome.boot_id else KEEPER_DIED
+        _end(world, run, "lost", "lost", reason)
+
+
+def _end(world: Registry, run: Run, kind: str, result: str, reason: str) -> None:
+    good = result == "canceled"
+    world.sizes_from_files(run)
+    run.job.fire(
+        states.GOOD if good else states.BAD,
+        kind,
+        None,
+        result=result,
+        reason=reason,
+        finished_at=time.time_ns(),
+        out_bytes=run.out_bytes,
+        err_bytes=run.err_bytes,
+        closed=True,
+        **{"job.result": "success" if good else result},
+    )
+    log.warning("run %s of %s is %s: %s", run.id.hex(), run.job.row.job, result, reason or "it never ran")
+    world.retire(run)
+
+
+def _settle_output(world: Registry, run: Run) -> None:
+    world.sizes_from_files(run)
+    run.job.note(run, "closed", out_bytes=run.out_bytes, err_bytes=run.err_bytes, closed=True)
+    world.retire(run)
+
+
+def _unknown(world: Registry, run_id: bytes, entry: Entry) -> None:
+    """The keeper holds a run that is not live in the database."""
+    message, fds = entry
+    label = message.get("label")
+    if not message["went"] or not isinstance(label, dict) or world.store.run(label["owner"], run_id) is not None:
+        close_all(fds)  # recorded already; only the acknowledgement was lost
+        world.keeper.send("ack", run=run_id)
+        return
+    # The database was set aside as damaged: the run lives on under its name, with what can still be known.
+    spec = specs.JobSpec(argv=(b"?",), cwd=b"/", description="recovered from its keeper; its definition is lost")
+    blob, env = specs.encode_spec(spec), specs.encode_env([])
+    run = _reinvent(world, run_id, label, blob, env, bool(message["execd"]))
+    log.warning("run %s of %s was not in the database; it is taken up again", run_id.hex(), run.job.row.job)
+    _adopt(world, run, entry)
+    world.start_task(run)
+
+
+def _reinvent(world: Registry, run_id: bytes, label: dict[str, object], blob: bytes, env: bytes, execd: bool) -> Run:
+    owner, name, number = label["owner"], label["job"], label["number"]
+    assert isinstance(owner, int)
+    assert isinstance(name, str)
+    assert isinstance(number, int)
+    now = time.time_ns()
+    sub = states.RUNNING if execd else states.START
+    spec_key, env_key = specs.digest(blob), specs.digest(env)
+    job_row = JobRow(
+        owner=owner, job=name, spec=spec_key, env=env_key, created_at=now, latest=run_id, runs=number,
+        sub=sub, active=states.ACTIVE_STATE[sub], changed_at=now,
+    )  # fmt: skip
+    data: Data = {
+        "seq": world.store.next_run_seq(), "number": number, "spec": spec_key, "env": env_key, "by_uid": owner,
+        "queued_at": now, "started_at": now if execd else None, "state": states.RUN_STATE[sub],
+        **job_data(job_row), **world.keeper_fields(),
+    }  # fmt: skip
+    seq = world.store.next_event_seq()
+    event = Event(seq=seq, at=now, kind="accepted", owner=owner, job=name, run=run_id, data=data)
+    job = world.jobs[owner, name] = Job(job_row, world.journal)
+    run = Run(job, apply_run(None, event), specs.decode_spec(blob), env)
+    world.runs[run_id] = run
+    run.accepted = job.accept(event, run, ((spec_key, blob), (env_key, env)))
+    return run

@@ -1,0 +1,309 @@
+"""Who is responsible for which job: the live jobs and runs, and the tasks that walk them.
+
+Owns (owner, name) → Job and run id → Run for everything that is live; what is at rest is in the store alone. Holds the
+jobs nursery. Submitting is synchronous up to the commit it returns, so two callers can never take one name.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import trio
+from msgspec import Struct
+
+from jobd.core import records, states
+from jobd.core import spec as specs
+from jobd.core.names import transient_base
+from jobd.core.records import Data, Event, JobRow, apply_run, job_data
+from jobd.runtime import lifecycle
+from jobd.runtime.job import Caller, Job
+from jobd.runtime.run import Run
+from jobd.store.logs import RunLog, run_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobd.core.spec import JobSpec
+    from jobd.runtime.journal import Journal
+    from jobd.runtime.keeperlink import KeeperLink
+    from jobd.runtime.pump import Notice, Pump
+    from jobd.store.db import Store
+
+log = logging.getLogger("jobd.runtime")
+MAX_CACHED_SPECS: Final = 4096  # decoded specs of recent jobs; a spec is about 1 KiB
+
+
+class NameTaken(Exception):  # noqa: N818  # an answer, not an error of ours
+    """The job's name belongs to a live run."""
+
+
+class Stopping(Exception):  # noqa: N818  # as above
+    """The daemon is shutting down and starts nothing."""
+
+
+class Keys(Struct, frozen=True):
+    """A submission's two blobs, and their hashes."""
+
+    spec: bytes
+    spec_blob: bytes
+    env: bytes
+    env_blob: bytes
+
+    @property
+    def blobs(self) -> tuple[tuple[bytes, bytes], ...]:
+        """As the store takes them."""
+        return ((self.spec, self.spec_blob), (self.env, self.env_blob))
+
+
+class Registry:
+    """The live jobs. One a daemon."""
+
+    def __init__(self, state_dir: Path, journal: Journal, pump: Pump, keeper: KeeperLink) -> None:
+        self.state_dir = state_dir
+        self.journal = journal
+        self.store: Store = journal.store
+        self.pump = pump
+        self.keeper = keeper
+        self.jobs: dict[tuple[int, str], Job] = {}
+        self.runs: dict[bytes, Run] = {}
+        self.stopping = False
+        self.rss_floor_bytes = 0
+        self._nursery: trio.Nursery | None = None
+        self._specs: dict[bytes, JobSpec] = {}
+        self._counters: dict[tuple[int, str], int] = {}
+        self._idle = trio.Event()
+
+    async def serve(self, task_status: trio.TaskStatus[None]) -> None:
+        """Hold the nursery of the runs' tasks. Cancelling leaves all runs as they are."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # --- specs ----------------------------------------------------------------------------------------------------
+    def spec(self, key: bytes) -> JobSpec:
+        """The spec with this hash.
+
+        Raises:
+            KeyError: the store does not have it.
+        """
+        found = self._specs.get(key)
+        if found is None:
+            blob = self.store.blob(key)
+            if blob is None:
+                raise KeyError(f"no spec {key.hex()} in the database")
+            found = self.remember_spec(key, specs.decode_spec(blob))
+        return found
+
+    def remember_spec(self, key: bytes, spec: JobSpec) -> JobSpec:
+        """Keep a decoded spec; the oldest half goes when there are too many."""
+        if len(self._specs) >= MAX_CACHED_SPECS:
+            for old in list(self._specs)[: MAX_CACHED_SPECS // 2]:
+                del self._specs[old]
+        return self._specs.setdefault(key, spec)
+
+    def environment(self, run: Run) -> list[bytes]:
+        """The environment a run was submitted with."""
+        blob = run.env if run.env is not None else self.store.blob(run.row.env)
+        run.env = None
+        return specs.decode_env(blob) if blob is not None else []
+
+    # --- submitting -----------------------------------------------------------------------------------------------
+    def free_name(self, owner: int, spec: JobSpec) -> str:
+        """A name `COMMAND-N` that no job of this owner has."""
+        base = "sh" if spec.shell else transient_base(spec.argv[0].decode(errors="replace"))
+        number = self._counters.get((owner, base))
+        if number is None:
+            number = self.store.highest_suffix(owner, base)
+        number += 1
+        while (owner, f"{base}-{number}") in self.jobs or self.store.job(owner, f"{base}-{number}") is not None:
+            number += 1
+        self._counters[owner, base] = number
+        return f"{base}-{number}"
+
+    def submit(
+        self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller
+    ) -> Run:
+        """Accept a run of a transient job and set it going. `run.accepted` tells when it is durable.
+
+        Raises:
+            NameTaken: the job has a live run.
+            Stopping: the daemon is shutting down.
+        """
+        if self.stopping:
+            raise Stopping
+        spec_blob = specs.encode_spec(spec)
+        keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
+        self.remember_spec(keys.spec, spec)
+        return self._accept(owner, name, run_id, spec, keys, by)
+
+    def rerun(self, row: JobRow, run_id: bytes, by: Caller) -> Run:
+        """Start a job at rest again: the same submission as a new run.
+
+        Raises:
+            NameTaken, Stopping: as `submit`.
+            KeyError: its spec is gone from the store.
+        """
+        if self.stopping:
+            raise Stopping
+        spec = self.spec(row.spec)
+        # The blobs go along: retention may take them with the job's last run before this one is written.
+        env_blob = self.store.blob(row.env)
+        if env_blob is None:
+            raise KeyError(f"no environment {row.env.hex()} in the database")
+        keys = Keys(row.spec, specs.encode_spec(spec), row.env, env_blob)
+        return self._accept(row.owner, row.job, run_id, spec, keys, by)
+
+    def _accept(self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller) -> Run:
+        job = self.jobs.get((owner, name))
+        old = job.row if job is not None else self.store.job(owner, name)
+        if old is not None and old.sub not in states.AT_REST:
+            raise NameTaken(name)
+        first = states.SUBMIT if self.keeper.alive else states.ENQUEUE
+        now = time.time_ns()
+        sub = states.after(states.DEAD if old is None else old.sub, first)
+        row = _job_row(owner, name, run_id, keys, old, sub, now)
+        data: Data = {
+            "seq": self.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env, "by_uid": by.uid,
+            "queued_at": now, "state": states.RUN_STATE[row.sub], **job_data(row),
+            **(self.keeper_fields() if first == states.SUBMIT else {}),
+        }  # fmt: skip
+        event = Event(
+            seq=self.store.next_event_seq(), at=now, kind="accepted", owner=owner, job=name, run=run_id,
+            by_uid=by.uid, by_pid=by.pid, data=data,
+        )  # fmt: skip
+        if job is None:
+            job = self.jobs[owner, name] = Job(row, self.journal)
+        run = Run(job, apply_run(None, event), spec, keys.env_blob)
+        self.runs[run_id] = run
+        run.accepted = job.accept(event, run, keys.blobs)
+        self.start_task(run)
+        return run
+
+    def keeper_fields(self) -> dict[str, str]:
+        """What makes *never ran* decidable later: which boot, which keeper."""
+        welcome = self.keeper.welcome
+        assert welcome is not None
+        return {"boot_id": welcome.boot_id, "keeper": welcome.keeper}
+
+    # --- tasks ----------------------------------------------------------------------------------------------------
+    def start_task(self, run: Run) -> None:
+        """Walk the run in a task of its own."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._walk, run)
+
+    async def _walk(self, run: Run) -> None:
+        """The crash boundary of a run: a bug in its walk is logged, and ends neither the daemon nor other runs."""
+        try:
+            await lifecycle.live(run, self)
+        except Exception as error:
+            log.exception("run %s of %s: its task failed", run.id.hex(), run.job.row.job)
+            run.log_error = f"internal error: {error}"
+            run.changed.set()
+
+    def drop(self, run: Run) -> None:
+        """Forget a run that could not be accepted."""
+        run.must_drop = True
+        self.keeper.send("ack", run=run.id)
+        run.close_fds()
+        self.runs.pop(run.id, None)
+        job = run.job
+        if job.run is run:
+            self.jobs.pop((job.row.owner, job.row.job), None)
+        run.settle_end()
+        self._check_idle()
+
+    def retire(self, run: Run) -> None:
+        """A run's end and output are recorded: the keeper may forget it, and so do we."""
+        self.keeper.send("ack", run=run.id)
+        run.close_fds()
+        self.runs.pop(run.id, None)
+        job = run.job
+        if job.run is run:
+            self.jobs.pop((job.row.owner, job.row.job), None)
+        self._check_idle()
+
+    # --- output ---------------------------------------------------------------------------------------------------
+    def capture(self, run: Run) -> None:
+        """Hand the run's pipes to the pump."""
+        if run.out is None and run.err is None:
+            self.sizes_from_files(run)
+            return
+        assert run.out is not None
+        self.pump.add(
+            run.id,
+            run_dir(self.state_dir, run.row.owner, run.id),
+            run.out,
+            run.err,
+            owner=run.row.owner,
+            max_size=run.spec.log_max_size,
+            on_full=run.spec.on_full,
+        )
+        run.out = run.err = None
+
+    def sizes_from_files(self, run: Run) -> None:
+        """A run whose pipes are gone (its keeper and daemon died): what was captured is all there is."""
+        run.out_bytes, run.err_bytes = RunLog(run_dir(self.state_dir, run.row.owner, run.id)).sizes()
+        run.eof = True
+
+    def stop_capture(self, run: Run) -> None:
+        """Exec failed: nothing can come through the pipes."""
+        if run.went:
+            self.pump.close(run.id)
+
+    def on_notices(self) -> None:
+        """Give the pump's notices to the runs they are for."""
+        for notice in self.pump.take():
+            run = self.runs.get(notice.run)
+            if run is not None:
+                _note(run, notice)
+
+    # --- the end --------------------------------------------------------------------------------------------------
+    def lose_keeper(self) -> None:
+        """The keeper died: tell every live run."""
+        for run in list(self.runs.values()):
+            run.lose_keeper()
+
+    async def stop_all(self) -> None:
+        """Stop every live run and return when all are recorded. Runs that wait stay queued."""
+        self.stopping = True
+        for run in list(self.runs.values()):
+            if run.row.state != records.QUEUED:
+                run.ask_stop(None)
+        while any(run.row.state != records.QUEUED for run in self.runs.values()):
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def _check_idle(self) -> None:
+        self._idle.set()
+
+
+def _job_row(owner: int, name: str, run_id: bytes, keys: Keys, old: JobRow | None, sub: str, now: int) -> JobRow:
+    """The job's row with its new run."""
+    return JobRow(
+        owner=owner,
+        job=name,
+        spec=keys.spec,
+        env=keys.env,
+        created_at=now if old is None else old.created_at,
+        latest=run_id,
+        runs=1 if old is None else old.runs + 1,
+        active=states.ACTIVE_STATE[sub],
+        sub=sub,
+        changed_at=now,
+    )
+
+
+def _note(run: Run, notice: Notice) -> None:
+    match notice.kind:
+        case "eof":
+            run.eof = True
+            run.out_bytes, run.err_bytes = notice.out_bytes, notice.err_bytes
+            run.wake.set()
+        case "blocked" | "error":
+            run.log_error = notice.text
+        case "unblocked":
+            run.log_error = ""
+    run.output_changed.set()

@@ -1,0 +1,217 @@
+"""One live run: what is known of it, and the messages that say so.
+
+The run's task (`lifecycle.live`) walks it from acceptance to its recorded end; everybody else only notes facts here
+and wakes it. Descriptors: `pidfd`, and until the pump takes them `out` and `err`, belong to the run.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from jobd.core import exits, states
+from jobd.core.spec import JobSpec, decode_env
+from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
+from jobd.runtime.wake import Changed, Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobd.core.records import RunRow
+    from jobd.runtime.job import Caller, Job
+    from jobd.runtime.journal import Commit
+
+
+class Ending:
+    """How the main process ended, as the keeper (or, without one, the kernel) told."""
+
+    __slots__ = ("at", "maxrss_kib", "status", "stime_usec", "utime_usec")
+
+    def __init__(self, status: int, rusage: list[int] | None, at: int) -> None:
+        self.status = status
+        self.at = at
+        self.utime_usec, self.stime_usec, self.maxrss_kib = rusage or (None, None, None)
+
+
+class Run:
+    """One execution of a job."""
+
+    __slots__ = (
+        "accepted", "cgroup", "changed", "empty", "ending", "env", "eof", "err", "err_bytes", "execd", "failure",
+        "gone", "job", "keeper_lost", "launched", "log_error", "must_drop", "on_end", "operations", "out", "out_bytes",
+        "output_changed", "pid", "pid_start", "pidfd", "row", "signaled", "spec", "tracking", "wake", "went",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
+        self.job = job
+        self.row = row
+        self.spec = spec
+        self.env = env  # the encoded environment, kept until it is spawned; None: read it from the store
+        self.wake = Wake()
+        self.changed = Changed()  # for watchers: launched, ended
+        self.output_changed = Changed()
+        self.accepted: Commit | None = None
+        self.launched = False  # exec has succeeded or failed, durably noted or on its way
+        self.gone = False  # its end is durable: who waits may be told
+        self.must_drop = False  # never accepted after all: the disk is full
+        self.on_end: list[Callable[[Run], None]] | None = None
+        # facts from the keeper
+        self.pid: int | None = None
+        self.pid_start: int | None = None
+        self.pidfd: int | None = None
+        self.out: int | None = None
+        self.err: int | None = None
+        self.tracking = ""
+        self.cgroup = ""
+        self.went = False
+        self.execd = False
+        self.failure: tuple[str, int] | None = None  # (step, errno)
+        self.ending: Ending | None = None
+        self.empty = False
+        self.operations: tuple[str, ...] = ()  # what the keeper said it has done: never to be done twice
+        self.signaled = 0  # answers to user signals so far
+        self.keeper_lost = False
+        # facts from the pump
+        self.eof = False
+        self.out_bytes = 0
+        self.err_bytes = 0
+        self.log_error = ""
+
+    @property
+    def id(self) -> bytes:
+        """The run id."""
+        return self.row.run
+
+    # --- the keeper's messages ------------------------------------------------------------------------------------
+    def on_keeper(self, op: str, message: Fields, fds: dict[str, int]) -> None:
+        """Note a fact and wake the run's task."""
+        match op:
+            case "spawned":
+                self.take_process(message, fds)
+            case "spawn-failed" | "exec-failed":
+                self.failure = (str(message["step"]), _int(message["errno"]))
+            case "execd":
+                self.execd = True
+            case "exited":
+                rusage = message["rusage"]
+                assert rusage is None or isinstance(rusage, list)
+                self.ending = Ending(_int(message["status"]), rusage, _int(message["at"]))
+                self.empty = self.empty or bool(message["empty"])
+            case "empty":
+                self.empty = True
+            case "signaled":
+                self.signaled += 1
+                opid = str(message["o"])
+                if not opid.startswith(USER_OPERATION):
+                    self.operations = (*self.operations, opid)
+                self.changed.set()
+                return
+            case _:
+                close_all(fds)
+                raise AssertionError(f"the keeper said {op!r} of a run")
+        self.wake.set()
+
+    def take_process(self, message: Fields, fds: dict[str, int]) -> None:
+        """Note the process and own its descriptors; a second telling (after a re-exec) is dropped."""
+        if self.pid is not None:
+            close_all(fds)
+            return
+        self.pid = _int(message["pid"])
+        self.pid_start = _int(message["start"])
+        self.tracking = str(message["tracking"])
+        self.cgroup = str(message["cgroup"])
+        self.pidfd, self.out, self.err = fds.get("pidfd"), fds.get("out"), fds.get("err")
+
+    def spawn(self, keeper: KeeperLink, env: list[bytes]) -> None:
+        """Ask the keeper for the process; it waits for `go` before it executes the program."""
+        spec, row = self.spec, self.row
+        words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
+        words.append(b"INVOCATION_ID=" + row.run.hex().encode())
+        keeper.send(
+            "spawn",
+            run=row.run,
+            argv=list(spec.program),
+            env=[word for word in env if not word.startswith(_OURS)] + words,
+            cwd=spec.cwd,
+            umask=spec.umask,
+            rlimits={name: list(limits) for name, limits in spec.rlimits.items()},
+            nice=spec.nice,
+            stdin="null",
+            merge=spec.merge_output,
+            executable=None,
+            label={"owner": row.owner, "job": row.job, "number": row.number},
+        )
+
+    # --- what others ask ------------------------------------------------------------------------------------------
+    def ask_stop(self, by: Caller | None, result: str = "stopped") -> Commit | None:
+        """Commit the wish that this run stop, and wake its task to see to it. Asking again changes nothing.
+
+        Returns:
+            The commit of the wish; None if the run is at rest or has been asked before.
+        """
+        if self.row.stop_asked or self.job.row.sub in states.AT_REST:
+            return None
+        commit = self.job.fire(states.STOP, "stop-requested", by, stop_asked=result)
+        self.wake.set()
+        return commit
+
+    def lose_keeper(self) -> None:
+        """The keeper died: what it had not told us it never will."""
+        self.keeper_lost = True
+        self.wake.set()
+
+    def settle_end(self) -> None:
+        """Tell all who wait for the end; it is durable now."""
+        self.gone = True
+        self.launched = True
+        self.changed.set()
+        self.output_changed.set()
+        callbacks, self.on_end = self.on_end, None
+        for callback in callbacks or ():
+            callback(self)
+
+    def close_fds(self) -> None:
+        """Close what the run still owns."""
+        for fd in (self.pidfd, self.out, self.err):
+            if fd is not None:
+                os.close(fd)
+        self.pidfd = self.out = self.err = None
+
+    # --- its end, as fields of its row ----------------------------------------------------------------------------
+    def exit_fields(self, rss_floor_bytes: int) -> dict[str, str | int | bytes | bool | None]:
+        """The exit of the main process as fields of RunRow.
+
+        Args:
+            rss_floor_bytes: the keeper's own size. A process inherits it as its high-water mark at fork, so a peak
+                at or below it says nothing.
+        """
+        assert self.ending is not None
+        ending, end = self.ending, exits.Exit(self.ending.status)
+        rss = None if ending.maxrss_kib is None else ending.maxrss_kib * 1024
+        return {
+            "exit_code": end.code,
+            "signal": end.signal,
+            "core": end.core,
+            "exited_at": ending.at,
+            "cpu_user_usec": ending.utime_usec,
+            "cpu_system_usec": ending.stime_usec,
+            "max_rss_bytes": rss if rss is not None and rss > rss_floor_bytes else None,
+        }
+
+    def own_result(self) -> str:
+        """Result of an end that nobody asked for."""
+        assert self.ending is not None
+        return exits.result_of(exits.Exit(self.ending.status), frozenset(self.spec.success_codes))
+
+    def environment(self, blob: bytes) -> list[bytes]:
+        """The environment as submitted."""
+        return decode_env(blob)
+
+
+USER_OPERATION = "user-"  # a person's own signals: each is meant anew
+_OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
