@@ -15,11 +15,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
 from tests.fault import work
 from tests.fault.checker import Observed, Problem, check, summary
 from tests.system.program import DEADLINE_SEC, Program, is_alive, until
-from tests.system.raw import Raw, new_run_id
+from tests.system.raw import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable

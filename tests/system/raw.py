@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from typing import TYPE_CHECKING
 
+from jobd.core.ids import new_run_id
 from jobd.wire import codec, frames
 from jobd.wire import messages as m
 
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 TIMEOUT_SEC = 60.0
-
-
-def new_run_id() -> bytes:
-    """A UUIDv7."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(0b11 << 62) | 0b10 << 62
-    return value.to_bytes(16, "big")
 
 
 class Raw:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.ids import new_run_id
 from tests.system.program import DEADLINE_SEC, Gate, Program, is_alive, open_fds, until
-from tests.system.raw import Raw, new_run_id, started
+from tests.system.raw import Raw, started
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.ids import new_run_id
 from jobd.wire import codec, errors
 from jobd.wire import messages as m
-from tests.system.raw import Raw, fault, new_run_id, started
+from tests.system.raw import Raw, fault, started
 
 if TYPE_CHECKING:
     from tests.system.program import Program
