@@ -5,7 +5,7 @@
 int main(int argc, char **argv)
 {
     long count = argc == 2 ? atol(argv[1]) : 0;
-    char line[101];
+    char line[128];
 
     for (long number = 0; number < count; number++) {
         snprintf(line, sizeof line, "%010ld %-88s\n", number, "the quick brown fox jumps over the lazy dog");
