@@ -17,6 +17,9 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from jobd.wire import messages as m
+from tests.system.raw import Raw
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -147,16 +150,22 @@ class Program:
             until(lambda: self.socket.exists() or keeper.poll() is not None, "jobd binds its socket")
             self.daemon_pid()
 
-    def daemon_status(self) -> dict[str, object]:
-        """What `daemon-status` says; waits while the daemon is away."""
-        status = json.loads(self.jobctl("daemon-status", "-o", "json", check=True).stdout)
-        assert isinstance(status, dict)
-        return status
+    def daemon_status(self) -> m.Daemon:
+        """What the daemon says of itself; asks the next one when it dies over the answer."""
+        end = time.monotonic() + DEADLINE_SEC
+        while True:
+            try:
+                with Raw(self.socket) as raw:
+                    answer = raw.ask(m.DaemonStatus(id=1))
+            except (EOFError, ConnectionResetError, BrokenPipeError):
+                assert time.monotonic() < end, "no daemon answers"
+                continue
+            assert isinstance(answer, m.Reply), answer
+            assert isinstance(answer.body, m.Daemon), answer
+            return answer.body
 
     def daemon_pid(self) -> int:
-        pid = self.daemon_status()["pid"]
-        assert isinstance(pid, int)
-        return pid
+        return self.daemon_status().pid
 
     def kill_daemon(self, sig: int = signal.SIGKILL) -> int:
         """Signal the daemon; the pid it had."""

@@ -195,11 +195,11 @@ def test_reexec_of_the_keeper_keeps_pid_jobs_and_exits(jobd: Program, tmp_path: 
     command = (sys.executable, "-I", "-c", f"print(open({str(gate.path)!r}).read(), end=''); raise SystemExit(8)")
     jobd.jobctl("run", "--name", "job", "--", *command, check=True)
     main = jobd.show("job", "MainPID")
-    keeper = jobd.daemon_status()["keeper_pid"]
+    keeper = jobd.daemon_status().keeper_pid
     assert keeper == jobd.keeper.pid
     for _ in range(2):
         jobd.jobctl("daemon-reexec", "--keeper", check=True)
-        assert jobd.daemon_status()["keeper_pid"] == keeper
+        assert jobd.daemon_status().keeper_pid == keeper
     assert jobd.show("job", "MainPID") == main
     gate.open("after")
     assert jobd.jobctl("wait", "job").returncode == 8

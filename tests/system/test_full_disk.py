@@ -114,4 +114,4 @@ def test_damaged_database_is_set_aside_and_said(jobd: Program) -> None:
     aside = [path for path in jobd.state_dir.iterdir() if path.name != "state.db" and path.is_file()]
     assert damaged in [path.read_bytes() for path in aside]
     status = jobd.daemon_status()
-    assert status["state"] == "degraded" or "set aside" in jobd.log_text()
+    assert status.state == "degraded" or "set aside" in jobd.log_text()

@@ -40,7 +40,7 @@ def test_keeper_killed_with_jobs_running_loses_nothing(jobd: Program, tmp_path: 
     time.sleep(0.6)  # `orphan` ends while there is no keeper; how long it takes decides nothing
     jobd.start()
     assert jobd.show("across", "MainPID") == main
-    assert jobd.daemon_status()["keeper_pid"] == jobd.keeper.pid
+    assert jobd.daemon_status().keeper_pid == jobd.keeper.pid
     gate.open("after")
     assert jobd.jobctl("wait", "across").returncode == 6
     assert jobd.jobctl("wait", "orphan").returncode == 4
@@ -173,7 +173,7 @@ def test_daemonize_returns_when_it_answers(tmp_path: Path) -> None:
             program.command(), env=program.env, capture_output=True, timeout=DEADLINE_SEC, check=False
         )
         assert started.returncode == 0, started.stderr
-        keeper = program.daemon_status()["keeper_pid"]
+        keeper = program.daemon_status().keeper_pid
         assert isinstance(keeper, int)
         assert os.getsid(keeper) != os.getsid(0)
         program.jobctl("shutdown", check=True)
@@ -189,8 +189,7 @@ def test_jobd_as_process_1_reaps_strangers_and_ends_with_the_namespace(tmp_path:
     program = Program(tmp_path)
     try:
         program.start(wrapper=wrapper)
-        status = program.daemon_status()
-        assert status["keeper_pid"] == 1
+        assert program.daemon_status().keeper_pid == 1
         script = "(setsid sh -c 'exit 3' &) ; sleep 0.2; cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z '"
         program.jobctl("run", "--wait", "--name", "strangers", "--", "/bin/sh", "-c", script)
         assert program.output("strangers").split()[-1] == b"0"

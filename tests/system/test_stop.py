@@ -74,7 +74,7 @@ def tracked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     try:
         program.start()
         if request.param == "process":
-            assert program.daemon_status()["tracking"] == "process"
+            assert program.daemon_status().tracking == "process"
         yield program
     finally:
         program.close()

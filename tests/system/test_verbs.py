@@ -163,7 +163,7 @@ def test_reader_that_leaves_ends_logs_quietly(shared: Program, name: str) -> Non
 
 
 def test_json_rules_hold_for_daemon_status(shared: Program) -> None:
-    status = shared.daemon_status()
+    status = json.loads(shared.jobctl("daemon-status", "-o", "json", check=True).stdout)
     assert status["state"] == "running"
     assert status["pid"] != status["keeper_pid"] == shared.keeper.pid
     assert datetime.fromisoformat(str(status["started_at"])).tzinfo
