@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.host.pidfd import exit_status, keeps_exit_status
-from jobd.keeper.handover import give
-from jobd.keeper.sockets import accept_handover, bind_handover
+from jobd.keeper import handover
+from jobd.keeper.link import LinkClosed, LinkError
 from jobd.runtime.run import Ending
 
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
-    from socket import socket
 
+    from jobd.keeper.link import Fds, Link, Message
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
@@ -32,6 +33,7 @@ log = logging.getLogger("jobd.runtime")
 
 REAP_TRIES: Final = 40  # the kernel keeps the status only after the reap; one init took 0.9 s (security.md, B.2)
 REAP_PAUSE_SEC: Final = 0.05
+ASK_SEC: Final = 10.0  # for whoever connects to say what he wants
 RESPAWN_SEC: Final = 5.0  # a new keeper takes over within 0.3 s; one that has not by now will not
 
 
@@ -50,7 +52,7 @@ class Orphanage:
         """Serve until a new keeper has taken over, then tell the daemon to leave."""
         await self._lost.wait()
         state_dir = str(self._registry.state_dir)
-        listener = bind_handover(state_dir)
+        listener = handover.listen(state_dir)
         async with trio.open_nursery() as nursery:
             for run in list(self._registry.runs.values()):
                 if run.pidfd is not None and run.ending is None:
@@ -63,30 +65,54 @@ class Orphanage:
     async def _hand_over(self, listener: socket) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
-            sock = accept_handover(listener)
-            if sock is None:
+            link = handover.accept(listener)
+            if link is None:
                 continue
-            with sock:
-                if await self._give(sock):
-                    return
+            try:
+                with trio.move_on_after(ASK_SEC):
+                    if await self._wants_all(link) and await self._give(link):
+                        return
+            finally:
+                link.close()
 
-    async def _give(self, sock: socket) -> bool:
+    async def _wants_all(self, link: Link) -> bool:
+        """Whether whoever came is a new keeper; anybody else is told nothing."""
+        while True:
+            await trio.lowlevel.wait_readable(link.sock)
+            try:
+                messages = link.receive()
+            except (LinkClosed, LinkError):
+                return False
+            if messages:
+                return messages[0][0]["op"] == "take"
+
+    async def _give(self, link: Link) -> bool:
         """Stop touching the pipes, finish what is written, and pass everything on."""
-        self._registry.stopping = True
-        await self._registry.journal.flush()
-        entries = self._entries()
-        listener, lock = self._parts()
-        try:
-            await trio.to_thread.run_sync(give, sock, listener, lock, entries)
-        except OSError as error:
-            log.error("cannot hand over to a new keeper: %s", error)
+        with trio.CancelScope(shield=True):  # `give` has a deadline of its own
+            self._registry.stopping = True
+            await self._registry.journal.flush()
+            entries = self._entries()
+            listener, lock = self._parts()
+            given = await trio.to_thread.run_sync(handover.give, link, listener, lock, entries)
+        if not given:
+            log.error("cannot hand over to a new keeper: it went away")
+            self._take_back(entries)
             return False
         log.info("handed %d runs over to a new keeper", len(entries))
         return True
 
-    def _entries(self) -> list[tuple[dict[str, object], dict[str, int]]]:
+    def _take_back(self, entries: list[tuple[Message, Fds]]) -> None:
+        """Go on capturing after a failed handover."""
+        self._registry.stopping = False
+        for message, fds in entries:
+            run = self._registry.runs[message["run"]]  # type: ignore[index]  # our own entry
+            run.out, run.err = fds.get("out"), fds.get("err")
+            if not run.eof:
+                self._registry.capture(run)
+
+    def _entries(self) -> list[tuple[Message, Fds]]:
         pipes = self._registry.pump.release_all()
-        entries: list[tuple[dict[str, object], dict[str, int]]] = []
+        entries: list[tuple[Message, Fds]] = []
         for run in self._registry.runs.values():
             if not run.went or run.pid is None:
                 continue  # it never ran: its row says queued, and the next daemon starts it

@@ -1,0 +1,47 @@
+"""What an end means."""
+
+from __future__ import annotations
+
+import errno
+import signal
+
+import pytest
+
+from jobd.core import exits
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "number", "core", "result"),
+    [
+        (0, 0, None, False, "success"),
+        (3 << 8, 3, None, False, "exit-code"),
+        (222 << 8, 222, None, False, "exit-code"),
+        (signal.SIGKILL, None, 9, False, "signal"),
+        (signal.SIGSEGV | 0x80, None, 11, True, "core-dump"),
+        (-1, None, None, False, "lost"),
+    ],
+)
+def test_a_wait_status_is_decoded(status: int, code: int | None, number: int | None, core: bool, result: str) -> None:
+    end = exits.Exit(status)
+    assert (end.code, end.signal, end.core) == (code, number, core)
+    assert exits.result_of(end) == result
+
+
+def test_success_codes_make_a_success() -> None:
+    assert exits.result_of(exits.Exit(75 << 8), frozenset((0, 75))) == "success"
+
+
+def test_signal_names() -> None:
+    assert exits.signal_name(15) == "SIGTERM"
+    assert exits.signal_name(signal.SIGRTMIN + 3) == "SIGRTMIN+3"
+    assert exits.signal_name(33) == "SIG33"
+
+
+def test_a_failed_start_is_told_in_words_and_as_shells_do() -> None:
+    text = exits.describe_start_failure("foo", "chdir", errno.ENOENT, "make", "/srv/foo")
+    assert text == "cannot start foo: changing directory to /srv/foo: No such file or directory"
+    text = exits.describe_start_failure("foo", "exec", errno.EACCES, "./x", "/")
+    assert text == "cannot start foo: executing ./x: Permission denied"
+    assert exits.shell_status("exec", errno.ENOENT) == 127
+    assert exits.shell_status("exec", errno.ENOEXEC) == 126
+    assert exits.shell_status("fork", errno.EAGAIN) == 125
