@@ -1,0 +1,57 @@
+"""jobd's entry point: argv to Config to keeper, in the foreground or in the background."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from jobd import config as configuration
+from jobd.keeper import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobd.config import Config
+
+LOG_FILE = "jobd.log"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run jobd. Returns its exit status: 0 after an orderly end, 1 when it could not start, 2 for wrong usage."""
+    words = sys.argv[1:] if argv is None else argv
+    if len(words) == 2 and words[0] in ("--resume", "--rehearse") and words[1].isdigit():
+        return start.resume(int(words[1])) if words[0] == "--resume" else start.rehearse(int(words[1]))
+    try:
+        config = configuration.parse(words)
+    except configuration.UsageError as e:
+        configuration.fail(str(e))
+        sys.stderr.write(configuration.USAGE + "\n")
+        return 2
+    if isinstance(config, str):
+        sys.stdout.write(config)
+        return 0
+    return daemonize(config) if config.daemonize else start.run(config)
+
+
+def daemonize(config: Config) -> int:
+    """Start in the background. Returns when jobd is ready (0), or has said why it cannot be (1)."""
+    reader, writer = os.pipe()
+    first = os.fork()
+    if first:
+        os.close(writer)
+        os.waitpid(first, 0)
+        with open(reader, encoding="utf-8", errors="replace") as file:
+            said = file.read()
+        if said == "ready":
+            return 0
+        configuration.fail(said or f"cannot start: it ended early; see {config.state_dir}/{LOG_FILE}")
+        return 1
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.close(reader)
+    config.ready_fd = writer
+    return start.run(config, LOG_FILE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""The command line of jobd, and what it comes to: paths, modes, and how to log. Standard library only.
+
+`jobd --resume FD` and `jobd --rehearse FD` are for the keeper's own use, when it re-executes itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import jobd
+from jobd.core import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEVELS = ("debug", "info", "warning", "error")
+USAGE = "usage: jobd [--user | --system | --socket PATH --state-dir DIR [--config-dir DIR]] [OPTION]..."
+HELP = f"""{USAGE}
+
+Supervise jobs. Clients (jobctl) connect to its socket.
+
+  --user              one user's jobs (the default, unless root starts it)
+  --system            the jobs of all users; for root
+  --socket PATH       listen there; needs --state-dir
+  --state-dir DIR     where the database and the logs are
+  --config-dir DIR    where jobd.toml and jobs/ are (default: DIR/config below the state directory)
+  --daemonize         return when jobd is ready, and go on in the background; the log goes to STATE-DIR/jobd.log
+  --log-level LEVEL   {", ".join(LEVELS)} (default: info)
+  --version           show the version
+  -h, --help          show this text
+
+Signals: TERM and INT stop all runs and end jobd; HUP replaces the daemon by the code now on disk.
+JOBD_TRACKING=process in the environment does without cgroups (for tests).
+"""
+
+
+class UsageError(Exception):
+    """The command line is wrong; the text says what."""
+
+
+class Config:
+    """What jobd was told. Frozen after the start, but for `ready_fd`."""
+
+    __slots__ = (
+        "config_dir", "daemon_argv", "daemonize", "log_level", "mode", "ready_fd", "shared", "socket", "state_dir",
+    )  # fmt: skip
+
+    def __init__(self, where: paths.Paths, *, daemonize: bool = False, log_level: str = "info") -> None:
+        self.mode = where.mode
+        self.socket = where.socket
+        self.state_dir = where.state_dir
+        self.config_dir = where.config_dir
+        self.shared = os.geteuid() == 0 and where.mode != paths.USER  # all users may connect
+        self.daemonize = daemonize
+        self.log_level = log_level
+        self.daemon_argv: list[str] = []  # the daemon's command if not the usual one; its link is descriptor 3
+        self.ready_fd = -1  # a pipe on which somebody waits for "ready", or why not
+
+    def plain(self) -> dict[str, object]:
+        """All of it as plain values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def load(cls, fields: dict[str, object]) -> Config:
+        """From `plain`, of this or an older version."""
+        where = paths.Paths(*(str(fields[name]) for name in ("mode", "socket", "state_dir", "config_dir")))
+        config = cls(where)
+        for name in cls.__slots__:
+            if name in fields:
+                setattr(config, name, fields[name])
+        return config
+
+
+def parse(argv: Sequence[str]) -> Config | str:
+    """Read the command line. Returns the text to print for --help and --version. Raises UsageError."""
+    values: dict[str, str] = {}
+    words = list(argv)
+    while words:
+        word, equals, value = words.pop(0).partition("=")
+        if word in ("-h", "--help"):
+            return HELP
+        if word == "--version":
+            return f"jobd {jobd.__version__}\n"
+        if word in ("--user", "--system", "--daemonize") and not equals:
+            values[word] = "yes"
+        elif word in ("--socket", "--state-dir", "--config-dir", "--log-level"):
+            if not equals:
+                if not words:
+                    raise UsageError(f"cannot start: {word} needs a value")
+                value = words.pop(0)
+            values[word] = value
+        else:
+            raise UsageError(f"cannot start: no such option: {word}")
+    level = values.get("--log-level", "info")
+    if level not in LEVELS:
+        raise UsageError(f"cannot start: --log-level is one of {', '.join(LEVELS)}")
+    return Config(_where(values), daemonize="--daemonize" in values, log_level=level)
+
+
+def _where(values: dict[str, str]) -> paths.Paths:
+    own = [name for name in ("--socket", "--state-dir", "--config-dir") if name in values]
+    modes = [name for name in ("--user", "--system") if name in values]
+    if len(modes) + bool(own) > 1:
+        raise UsageError(f"cannot start: {' and '.join([*modes, *own])} do not go together")
+    if own:
+        if not values.get("--socket") or not values.get("--state-dir"):
+            raise UsageError("cannot start: --socket and --state-dir go together")
+        config_dir = values.get("--config-dir") or values["--state-dir"] + "/config"
+        return paths.socket_paths(values["--socket"], values["--state-dir"], config_dir)
+    if "--system" in values or (not modes and os.geteuid() == 0):
+        if os.geteuid() != 0:
+            raise UsageError("cannot start: --system is for root")
+        return paths.system_paths()
+    return paths.user_paths()
+
+
+def fail(text: str) -> None:
+    """Say on stderr why jobd does not start."""
+    sys.stderr.write(f"jobd: {text.encode('unicode_escape').decode('ascii')}\n")

@@ -1,0 +1,294 @@
+"""How runs end: reaping, the emptiness of trees, rounds of SIGKILL, and the exits of runs that are not our children.
+
+A tree is empty when its main process is gone and nothing of it is left: with a cgroup the kernel tells; without one
+the last process of a tree is, as we are a subreaper, always our own child when it dies, so a look after each reaped
+stranger is enough and nothing is polled. Only runs taken over from another keeper are looked at by the clock.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+
+from jobd.host import pidfd
+from jobd.keeper import cgroup, tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from resource import struct_rusage
+
+    from jobd.keeper.loop import Keeper
+    from jobd.keeper.table import Entry
+
+ROUND_SEC, SLOW_ROUND_SEC = 0.05, 1.0  # between rounds of SIGKILL: the first ROUNDS, and all others
+ROUNDS = 20
+STATUS_SEC = 10.0  # how long the wait status of another's child is waited for; its reaper took 0.9 s at most, measured
+UNKNOWN = -1  # the status of an exit that nobody could read
+
+
+class Ends:
+    """The ends of the runs in the keeper's table."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self.own: dict[int, Entry] = {}  # our children that are main processes, by pid, until reaped
+        self.dying: dict[int, str] = {}  # children of forgotten runs, until reaped, and their cgroups
+        self.helper: tuple[int, Callable[[int], None]] | None = None  # a child of the keeper's own, until reaped
+        self.helper_until: tuple[float, int] | None = None  # when to kill it, by its pidfd
+        self._late: dict[bytes, int] = {}  # runs whose tree outlives the main process; its cgroup.events, or -1
+        self._lagging: dict[bytes, float] = {}  # foreign runs that have ended, and until when to ask for the status
+        self._round_at: float | None = None
+
+    # --- reaping ----------------------------------------------------------------------------------------------------
+    def reap(self) -> None:
+        """Reap all children that have ended, strangers too."""
+        ended: list[Entry] = []
+        strangers = False
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            entry = self.own.pop(pid, None)
+            if entry is None:
+                strangers |= not self._other_ended(pid, status)
+            elif self._main_ended(entry, status, usage):
+                ended.append(entry)
+        if ended:
+            self._settle(ended)
+        if strangers:
+            self.recheck()
+
+    def _other_ended(self, pid: int, status: int) -> bool:
+        """Note the end of a child that is no main process. Returns whether it is known."""
+        if pid == self._keeper.daemon.pid:
+            self._keeper.daemon_died(status)
+        elif pid in self.dying:
+            self._keeper.cgroups.leave(self.dying.pop(pid))
+        elif self.helper is not None and pid == self.helper[0]:
+            callback, self.helper = self.helper[1], None
+            callback(status)
+        else:
+            return False
+        return True
+
+    def _main_ended(self, entry: Entry, status: int, usage: struct_rusage) -> bool:
+        """Note the end of a main process. Returns whether the daemon is to be told."""
+        keeper = self._keeper
+        keeper.requests.on_ctl(entry)  # its last words come before its end
+        if keeper.table.get(entry.run) is not entry:
+            keeper.cgroups.leave(self.dying.pop(entry.pid, ""))
+            return False
+        if not entry.ready:
+            self.discard(entry)
+            self.dying.pop(entry.pid, None)
+            keeper.send({"op": "spawn-failed", "run": entry.run, "step": "child", "errno": errno.ESRCH})
+            return False
+        keeper.requests.drop_ctl(entry)
+        if entry.step:  # never executed anything, so there is no tree
+            keeper.cgroups.leave(entry.cgroup)
+            self._emptied(entry)
+            return False
+        rusage = [int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), usage.ru_maxrss]
+        entry.exit = {"status": status, "rusage": rusage, "at": time.time_ns(), "mono": time.monotonic_ns()}
+        return True
+
+    def _settle(self, ended: list[Entry]) -> None:
+        for entry, empty in zip(ended, self._emptiness(ended), strict=True):
+            self._tell_exited(entry, empty)
+
+    def _tell_exited(self, entry: Entry, empty: bool) -> None:
+        assert entry.exit is not None
+        self._keeper.send({"op": "exited", "run": entry.run, **entry.exit, "empty": empty})
+        if empty:
+            self._emptied(entry)
+        else:
+            self._add_late(entry)
+
+    # --- trees ------------------------------------------------------------------------------------------------------
+    def strangers(self) -> set[int]:
+        """Our children that are nobody's main process: orphans from the trees of runs."""
+        known = {self._keeper.daemon.pid, self.helper[0] if self.helper else 0}
+        return tree.children() - self.own.keys() - self.dying.keys() - known
+
+    def _emptiness(self, entries: list[Entry]) -> list[bool]:
+        """For each run whose main process is gone: whether nothing of its tree is left."""
+        orphaned: set[bytes] | None = None
+        result = []
+        for entry in entries:
+            if entry.cgroup:
+                result.append(self._keeper.cgroups.remove(entry.cgroup))
+            elif not entry.child:
+                result.append(not tree.members(entry, ()))
+            elif tree.group_exists(entry.pid):
+                result.append(False)
+            else:
+                orphaned = self._orphaned() if orphaned is None else orphaned
+                result.append(entry.run not in orphaned)
+        return result
+
+    def _orphaned(self) -> set[bytes]:
+        """The runs to which the strangers among our children belong."""
+        found: set[bytes] = set()
+        strangers = self.strangers()
+        mains = {entry.pid: entry.run for entry in self._keeper.table.values()} if strangers else {}
+        for pid in strangers:
+            process = tree.process(pid)
+            if process is not None and not process.zombie:
+                runs = tree.run_of(pid), mains.get(process.session), mains.get(process.group)
+                found.update(run for run in runs if run)
+        return found
+
+    def _add_late(self, entry: Entry) -> None:
+        if entry.run in self._late:
+            return
+        fd = -1
+        if entry.cgroup:
+            try:
+                fd = os.open(entry.cgroup + "/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+                self._keeper.watch(fd, lambda: self._on_events(entry, fd), select.EPOLLPRI)
+            except OSError:
+                self._round_at = self._round_at or time.monotonic()  # removed this instant
+        elif not entry.child:
+            self._round_at = self._round_at or time.monotonic()
+        self._late[entry.run] = fd
+        if entry.cgroup and not cgroup.populated(entry.cgroup):
+            self.recheck()  # it emptied before we listened
+
+    def _on_events(self, entry: Entry, fd: int) -> None:
+        os.pread(fd, 256, 0)  # or the event stays
+        if entry.run in self._late and not cgroup.populated(entry.cgroup):
+            self.recheck()
+
+    def recheck(self) -> None:
+        """Look again at the trees that have outlived their main process."""
+        entries = [self._keeper.table[run] for run in self._late]
+        for entry, empty in zip(entries, self._emptiness(entries), strict=True):
+            if empty:
+                self._emptied(entry)
+
+    def _emptied(self, entry: Entry) -> None:
+        self._drop_late(entry)
+        entry.empty, entry.killing = True, 0
+        if entry.watched:
+            self._keeper.send({"op": "empty", "run": entry.run})
+
+    def _drop_late(self, entry: Entry) -> None:
+        fd = self._late.pop(entry.run, -1)
+        if fd >= 0:
+            self._keeper.unwatch(fd)
+            os.close(fd)
+
+    def watch(self, entry: Entry) -> None:
+        """Tell the daemon when the tree is empty, now if it is."""
+        entry.watched = True
+        if entry.empty or (entry.step and entry.pid not in self.own):
+            self._keeper.send({"op": "empty", "run": entry.run})
+
+    # --- killing ----------------------------------------------------------------------------------------------------
+    def kill(self, entry: Entry) -> None:
+        """SIGKILL the whole tree, again and again until nothing of it is left."""
+        if not entry.empty and not entry.killing:
+            entry.killing = 1
+            tree.kill_all(entry, self.strangers())
+            self._round_at = time.monotonic() + ROUND_SEC
+
+    def forward(self, sig: int) -> None:
+        """As PID 1: hand a signal on to the main process of every run."""
+        for entry in self._keeper.table.values():
+            if entry.execd and not entry.ended and entry.pidfd is not None:
+                pidfd.send_signal(entry.pidfd, sig)
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due. Returns when to look again."""
+        if self.helper_until is not None and now >= self.helper_until[0]:
+            pidfd.send_signal(self.helper_until[1], signal.SIGKILL)
+            self.helper_until = None
+        helper = [self.helper_until[0]] if self.helper_until is not None else []
+        round_at = self._round(now)
+        return min([*helper, round_at]) if round_at is not None else min(helper, default=None)
+
+    def _round(self, now: float) -> float | None:
+        if self._round_at is None or now < self._round_at:
+            return self._round_at
+        table = self._keeper.table
+        for run, until in list(self._lagging.items()):
+            self._ask_status(table[run], until)
+        self.recheck()
+        killing = [entry for entry in table.values() if entry.killing]
+        for entry in killing:
+            entry.killing += 1
+            tree.kill_all(entry, self.strangers())
+        fast = self._lagging or any(entry.killing <= ROUNDS for entry in killing)
+        slow = killing or any(fd < 0 and not table[run].child for run, fd in self._late.items())
+        self._round_at = now + ROUND_SEC if fast else now + SLOW_ROUND_SEC if slow else None
+        return self._round_at
+
+    # --- leaving the table ------------------------------------------------------------------------------------------
+    def discard(self, entry: Entry) -> None:
+        """Forget a run whose program was never executed; its child is killed, and reaped when it is dead."""
+        self._keeper.requests.drop_ctl(entry)
+        self._keeper.table.pop(entry.run, None)
+        self._drop_late(entry)
+        if entry.pidfd is not None:
+            pidfd.send_signal(entry.pidfd, signal.SIGKILL)
+        if self.own.pop(entry.pid, None) is not None:
+            self.dying[entry.pid] = entry.cgroup
+        else:
+            self._keeper.cgroups.leave(entry.cgroup)
+        entry.close()
+
+    def forget(self, entry: Entry) -> None:
+        """The daemon has recorded the end."""
+        self._keeper.table.pop(entry.run, None)
+        self._drop_late(entry)
+        if self.own.pop(entry.pid, None) is not None:
+            self.dying[entry.pid] = entry.cgroup  # exec failed, and it is about to be reaped
+        elif entry.cgroup and not entry.empty:
+            self._keeper.cgroups.leave(entry.cgroup)
+        self._lagging.pop(entry.run, None)
+        entry.close()
+        self._keeper.shutdown.forgotten()
+
+    # --- runs of another keeper -------------------------------------------------------------------------------------
+    def adopt(self, entry: Entry) -> None:
+        """Look after a run that came by a re-exec (our own child) or by a handover (somebody else's)."""
+        self._keeper.table[entry.run] = entry
+        entry.went = entry.went or not entry.child
+        if entry.child and not entry.ended:
+            self.own[entry.pid] = entry
+            if entry.ctl is not None:
+                self._keeper.watch(entry.ctl.fileno(), lambda: self._keeper.requests.on_ctl(entry))
+        elif not entry.ended and entry.pidfd is not None:
+            self._keeper.watch(entry.pidfd, lambda: self._foreign_ended(entry))
+        elif not entry.ended:
+            self._ask_status(entry, 0.0)
+        if entry.ended and not entry.empty:
+            self._add_late(entry)
+        if entry.killing:
+            self._round_at = time.monotonic()
+
+    def _foreign_ended(self, entry: Entry) -> None:
+        assert entry.pidfd is not None
+        self._keeper.unwatch(entry.pidfd)
+        wait = STATUS_SEC if pidfd.keeps_exit_status() else 0.0
+        self._ask_status(entry, time.monotonic() + wait)
+
+    def _ask_status(self, entry: Entry, until: float) -> None:
+        """Its parent has to reap it before the kernel tells the status."""
+        now = time.monotonic()
+        status = pidfd.exit_status(entry.pidfd) if entry.pidfd is not None else None
+        if status is None and now < until:
+            self._lagging[entry.run] = until
+            self._round_at = min(self._round_at or now + ROUND_SEC, now + ROUND_SEC)
+            return
+        self._lagging.pop(entry.run, None)
+        entry.exit = {"status": UNKNOWN if status is None else status, "rusage": None, "at": time.time_ns()}
+        entry.exit["mono"] = time.monotonic_ns()
+        self._settle([entry])

@@ -1,0 +1,165 @@
+"""Handing the state of a dead keeper from its daemon to a new keeper.
+
+The daemon (`listen`, `accept`, `give`) answers in the state directory once its keeper is dead; a new keeper that finds
+the lock held (`take`) gets the listening socket, the lock and every run with its descriptors. The giver stops reading
+output before it gives and leaves when it has given: end of file on the connection says that it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from _socket import AF_UNIX, SOCK_STREAM, socket
+
+from jobd.host import pidfd
+from jobd.keeper import sockets
+from jobd.keeper.link import Link, LinkClosed, LinkError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jobd.keeper.link import Fds, Message
+
+ANSWER_SEC = 10.0  # for the holder to answer; a daemon that lost its keeper needs milliseconds
+GIVE_SEC = 30.0  # for the giver to stop reading output and to hand everything over
+LEAVE_SEC = 10.0  # for the giver to leave; then it is killed, as two daemons must never meet
+RETRY_SEC = 0.05  # between attempts, while a keeper has just died and its daemon does not listen yet
+CHUNK = 80  # entries of one message, as in the answer to "list"
+
+
+class Held(Exception):  # noqa: N818
+    """A living keeper has the state; the text names it."""
+
+
+class Taken:
+    """What a new keeper got."""
+
+    def __init__(self) -> None:
+        self.listener: socket | None = None
+        self.lock = -1
+        self.entries: list[tuple[Message, Fds]] = []
+        self.giver = 0  # its pid
+
+
+# --- the daemon's half ----------------------------------------------------------------------------------------------
+def listen(state_dir: str) -> socket:
+    """Listen for a new keeper; for the daemon whose keeper is dead (it has the lock). Not blocking. Raises OSError."""
+    return sockets.bind_handover(state_dir)
+
+
+def accept(listener: socket) -> Link | None:
+    """The next new keeper, of our own user or root. It sends "take" (or "who", "rebind") when it is ready."""
+    sock = sockets.accept_handover(listener)
+    return None if sock is None else Link(sock)
+
+
+def give(link: Link, listener_fd: int, lock_fd: int, entries: Sequence[tuple[Message, Fds]]) -> bool:
+    """Hand everything over; blocks until the new keeper has it. The daemon leaves after that.
+
+    Args:
+        link: what `accept` gave, after a "take" came there.
+        listener_fd: the clients' listening socket.
+        lock_fd: the state lock.
+        entries: an ENTRY of each run (its "fds" is set here) and its descriptors by name.
+
+    Returns:
+        Whether the new keeper has everything. If not, nothing has changed.
+    """
+    link.send({"op": "given", "entries": [], "fds": ["listener", "lock"], "last": not entries}, [listener_fd, lock_fd])
+    for at in range(0, len(entries), CHUNK):
+        part = entries[at : at + CHUNK]
+        plain = [{**fields, "fds": list(fds)} for fields, fds in part]
+        message: Message = {"op": "given", "entries": plain, "fds": [], "last": at + CHUNK >= len(entries)}
+        link.send(message, [fd for _, fds in part for fd in fds.values()])
+    try:
+        return any(message["op"] == "taken" for message, _ in _messages(link, GIVE_SEC))
+    except (LinkClosed, LinkError, TimeoutError, OSError):
+        return False
+
+
+# --- the new keeper's half ------------------------------------------------------------------------------------------
+def take(state_dir: str, lock: int) -> Taken | None:
+    """Take the state over from a daemon whose keeper is dead.
+
+    Returns:
+        None when the lock came free instead, and `lock` has it now.
+
+    Raises:
+        Held: a keeper is alive (it has been asked to bind its socket anew if the path had vanished).
+        sockets.StartError: nobody answers.
+    """
+    until = time.monotonic() + ANSWER_SEC
+    while not sockets.try_lock(lock):
+        try:
+            with_holder = Link(sockets.connect_handover(state_dir))
+        except OSError as e:
+            if time.monotonic() > until:
+                raise sockets.StartError(
+                    f"cannot start: process {holder(lock)} holds {state_dir} and does not answer ({e.strerror})"
+                ) from e
+            time.sleep(RETRY_SEC)
+            continue
+        try:
+            return _take(with_holder, state_dir)
+        except (LinkClosed, LinkError, TimeoutError, OSError) as e:
+            if time.monotonic() > until:
+                raise sockets.StartError(f"cannot take over {state_dir}: {e or type(e).__name__}") from e
+            time.sleep(RETRY_SEC)
+        finally:
+            with_holder.close()
+    return None
+
+
+def _take(link: Link, state_dir: str) -> Taken:
+    taken = Taken()
+    taken.giver = sockets.peer(link.sock)[0]
+    link.send({"op": "take"})
+    for message, fds in _messages(link, GIVE_SEC):
+        if message["op"] == "held":
+            raise Held(f"cannot start: jobd is already running (process {message['pid']}, state in {state_dir})")
+        if message["op"] != "given":
+            raise LinkError(f"cannot take over: {message['op']!r}")
+        if "listener" in fds:
+            taken.listener, taken.lock = socket(AF_UNIX, SOCK_STREAM, 0, fds["listener"]), fds["lock"]
+        for i, fields in enumerate(message["entries"]):  # type: ignore[arg-type, var-annotated]
+            taken.entries.append((fields, {name: fds[f"{i}.{name}"] for name in fields["fds"]}))
+        if message["last"]:
+            break
+    link.send({"op": "taken"})
+    link.flush()
+    _wait_until_gone(taken.giver)
+    sockets.write_pid(taken.lock)
+    return taken
+
+
+def _wait_until_gone(pid: int) -> None:
+    """The next daemon may start only when the last is gone."""
+    try:
+        fd = pidfd.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if not select.select([fd], [], [], LEAVE_SEC)[0]:
+            pidfd.send_signal(fd, 9)
+            select.select([fd], [], [], LEAVE_SEC)
+    finally:
+        os.close(fd)
+
+
+def _messages(link: Link, timeout_sec: float) -> Iterator[tuple[Message, Fds]]:
+    """What comes, sending meanwhile what waits to be sent."""
+    until = time.monotonic() + timeout_sec
+    while True:
+        writers = [] if link.flush() or link.crowded else [link.sock]
+        wait = min(until - time.monotonic(), RETRY_SEC if link.crowded else timeout_sec)
+        if wait <= 0:
+            raise TimeoutError("no answer in time")
+        if select.select([link.sock], writers, [], wait)[0]:
+            yield from link.receive()
+
+
+def holder(lock: int) -> str:
+    """The pid in the lock file."""
+    return os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"

@@ -1,0 +1,237 @@
+"""The link between keeper and daemon: batches of plain messages with descriptors over a SEQPACKET socket.
+
+Owns the datagrams of one end. One datagram is a plainpack list of messages; their descriptors ride beside it in the
+order in which the messages name them (`"fds": ["pidfd", "out"]`, and the same in each map of `"entries"`). Rules:
+neither end ever waits for the other; whatever does not parse raises LinkError and leaks no descriptor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SCM_RIGHTS, SO_SNDBUF, SOL_SOCKET
+from array import array
+from fcntl import F_DUPFD_CLOEXEC, fcntl
+from struct import pack
+
+from jobd.wire.plainpack import PlainpackError, packb, unpackb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
+
+    Datagram: TypeAlias = tuple[bytes, list[int]]
+    Message: TypeAlias = dict[str, object]
+    Fds: TypeAlias = dict[str, int]
+
+MAX_FDS = 250  # of a datagram; the kernel's SCM_MAX_FD is 253
+MAX_INLINE = 64 * 1024  # bytes; a larger body goes as a memfd, so that no send needs a socket buffer of its size
+MAX_BODY = 16 << 20  # bytes of a memfd; the largest spawn is 768 KiB of argv and environment
+SEND_BUFFER = 1 << 20  # bytes; some turns of a busy loop
+ROUNDS = 16  # datagrams of one receive(); the kernel queues ten (net.unix.max_dgram_qlen)
+_MEMFD = packb({"op": "memfd"})
+_LATER = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # the second: too many descriptors in flight
+
+
+class LinkClosed(Exception):  # noqa: N818  # an event, not an error
+    """The other end is gone, and all that it sent has been received."""
+
+
+class LinkError(ValueError):
+    """A datagram that is not one of ours."""
+
+
+def fd_names(message: Mapping[str, object]) -> list[str]:
+    """The names of a message's descriptors, in their order; those of entry I are `I.NAME`."""
+    names, entries = message.get("fds", ()), message.get("entries", ())
+    if not isinstance(names, (list, tuple)) or not isinstance(entries, (list, tuple)):
+        raise LinkError("cannot read a message: fds and entries are lists")
+    found = [str(name) for name in names]
+    for i, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("fds", []), (list, tuple)):
+            raise LinkError("cannot read a message: entries are maps")
+        found += [f"{i}.{name}" for name in entry.get("fds", ())]
+    return found
+
+
+class LinkCodec:
+    """Messages to datagrams and back; keeps no state."""
+
+    def encode(self, items: Sequence[tuple[Mapping[str, object] | bytes, Sequence[int]]]) -> list[Datagram]:
+        """Pack (message, descriptors) pairs, of which a message may be packed already, into as few datagrams as go.
+
+        A datagram with a large body gets a memfd as its first descriptor, which the caller closes after sending.
+        """
+        datagrams: list[Datagram] = []
+        bodies: list[bytes] = []
+        fds: list[int] = []
+        size = 0
+        for message, own in items:
+            body = message if isinstance(message, bytes) else packb(message)
+            if len(own) >= MAX_FDS:
+                raise LinkError(f"cannot send {len(own)} descriptors in one message")
+            if bodies and (size + len(body) > MAX_INLINE or len(fds) + len(own) >= MAX_FDS):
+                datagrams.append(_datagram(bodies, fds))
+                bodies, fds, size = [], [], 0
+            bodies.append(body)
+            fds += own
+            size += len(body)
+        if bodies:
+            datagrams.append(_datagram(bodies, fds))
+        return datagrams
+
+    def decode(self, data: bytes, fds: Sequence[int]) -> list[tuple[Message, Fds]]:
+        """Unpack one datagram. The descriptors become the caller's; on LinkError all are closed."""
+        left = list(fds)
+        try:
+            if data == _MEMFD:
+                data = _read_memfd(left)
+            messages = unpackb(data)
+            if not isinstance(messages, list):
+                raise LinkError("cannot read a datagram: not a list of messages")
+            result: list[tuple[Message, Fds]] = []
+            used = 0
+            for message in messages:
+                if not isinstance(message, dict) or not isinstance(message.get("op"), str):
+                    raise LinkError("cannot read a datagram: a message is a map with an op")
+                names = fd_names(message)
+                result.append((message, dict(zip(names, left[used : used + len(names)], strict=False))))
+                used += len(names)
+                if len(result[-1][1]) != len(names):
+                    raise LinkError(f"cannot read {message['op']!r}: descriptors missing or named twice")
+            if used != len(left):
+                raise LinkError(f"cannot read a datagram: {len(left) - used} descriptors too many")
+        except (LinkError, PlainpackError, OSError) as e:
+            for fd in left:
+                os.close(fd)
+            raise e if isinstance(e, LinkError) else LinkError(str(e)) from e
+        return result
+
+
+def _datagram(bodies: list[bytes], fds: list[int]) -> Datagram:
+    count = len(bodies)
+    data = (bytes((0x90 | count,)) if count < 16 else pack(">BI", 0xDD, count)) + b"".join(bodies)
+    if len(data) <= MAX_INLINE:
+        return data, fds
+    memfd = os.memfd_create("jobd-link")
+    view = memoryview(data)
+    while view:
+        view = view[os.write(memfd, view) :]
+    return _MEMFD, [memfd, *fds]
+
+
+def _read_memfd(fds: list[int]) -> bytes:
+    """The body that lies in the first descriptor, which is closed and taken from `fds`."""
+    if not fds or os.fstat(fds[0]).st_size > MAX_BODY:
+        raise LinkError("cannot read a datagram: its memfd is missing or too large")
+    data = b""
+    while part := os.pread(fds[0], MAX_BODY - len(data), len(data)):
+        data += part
+    os.close(fds.pop(0))
+    return data
+
+
+class Link:
+    """One end of the link. `send` queues, `flush` sends what goes without waiting, `receive` takes what is there."""
+
+    def __init__(self, sock: socket) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
+        self.sock = sock
+        self.crowded = False  # the last flush met a shortage that POLLOUT says nothing about: try again a little later
+        self._codec = LinkCodec()
+        self._queue: list[tuple[bytes, list[int]]] = []
+        self._outbox: list[Datagram] = []
+
+    def fileno(self) -> int:
+        """The descriptor of the socket."""
+        return self.sock.fileno()
+
+    def send(self, message: Mapping[str, object], fds: Sequence[int] = ()) -> None:
+        """Queue a message; the descriptors are duplicated now, so the caller may close his at any time."""
+        body = packb(message)
+        own: list[int] = []
+        try:
+            for fd in fds:
+                own.append(fcntl(fd, F_DUPFD_CLOEXEC, 3))  # noqa: PERF401  # those made so far must be closed
+        except OSError:
+            _close(own)
+            raise
+        self._queue.append((body, own))
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self._queue or self._outbox)
+
+    def flush(self) -> bool:
+        """Send what goes now. Returns whether nothing is left; what a dead end cannot take is dropped."""
+        self.crowded = False
+        if self._queue:
+            queue, self._queue = self._queue, []
+            self._outbox += self._codec.encode(queue)
+        while self._outbox:
+            data, fds = self._outbox[0]
+            try:
+                self.sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, array("i", fds))] if fds else [])
+            except OSError as e:
+                if e.errno in _LATER:
+                    self.crowded = e.errno != errno.EAGAIN
+                    return False
+                self._drop()
+                return True  # receive() will say that the other end is gone
+            del self._outbox[0]
+            _close(fds)
+        return True
+
+    def receive(self) -> list[tuple[Message, Fds]]:
+        """What has come, possibly nothing. Raises LinkClosed after the last message, LinkError for what is not ours."""
+        messages: list[tuple[Message, Fds]] = []
+        try:
+            for _ in range(ROUNDS):
+                datagram = self._receive()
+                if datagram is None:
+                    break
+                if datagram == (b"", []):
+                    if messages:
+                        break
+                    raise LinkClosed
+                messages += self._codec.decode(*datagram)
+        except LinkError:
+            for _, fds in messages:
+                _close(list(fds.values()))
+            raise
+        return messages
+
+    def _receive(self) -> Datagram | None:
+        try:
+            data, ancillary, flags, _ = self.sock.recvmsg(MAX_INLINE, CMSG_SPACE(4 * MAX_FDS), MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            return self._receive()  # said once by the kernel, ahead of what still lies in the queue
+        fds = array("i")
+        for level, kind, part in ancillary:
+            if level == SOL_SOCKET and kind == SCM_RIGHTS:
+                fds.frombytes(part[: len(part) - len(part) % 4])
+        if flags & (MSG_TRUNC | MSG_CTRUNC):
+            _close(fds)
+            raise LinkError("cannot read a datagram: too long, or too few descriptors are free here")
+        return data, fds.tolist()
+
+    def close(self) -> None:
+        """Close this end; what waits to be sent is dropped."""
+        self._drop()
+        self.sock.close()
+
+    def _drop(self) -> None:
+        for _, fds in (*self._queue, *self._outbox):
+            _close(fds)
+        self._queue, self._outbox = [], []
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,325 @@
+"""The keeper: one poll loop over signals, the daemon's link, starting children, and who asks for the state.
+
+It keeps what must survive the daemon and decides nothing. It never waits for anybody: what cannot be done now is done
+when the loop comes round again. Signals are blocked and read from a signalfd, so that no child, in the instants before
+it executes its program, can ever run a handler of ours.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from _socket import AF_UNIX, SOCK_DGRAM, socket
+from contextlib import suppress
+
+import jobd
+from jobd.keeper import kernel, sockets
+from jobd.keeper.cgroup import Cgroups
+from jobd.keeper.daemonproc import PING_SEC, DaemonProcess, default_argv
+from jobd.keeper.ends import Ends
+from jobd.keeper.link import Link, LinkClosed, LinkError
+from jobd.keeper.log import Log
+from jobd.keeper.requests import Requests
+from jobd.keeper.shutdown import Shutdown
+from jobd.keeper.spawn import Base
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobd.config import Config
+    from jobd.keeper.link import Fds, Message
+    from jobd.keeper.table import Entry
+
+LINK_VERSION = 1
+CROWDED_SEC = 0.05  # until the next attempt to send when the kernel was short of memory or descriptors
+GIVE_UP_STARTS = 3  # daemons that die on their way up before --daemonize tells its caller that it cannot be done
+OOM_SCORE = b"-900"  # of the keeper where it may: sshd's protection (-1000) would hide a leak of ours for ever
+FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGWINCH)  # as PID 1, to every main process
+_HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Blocked too, so that none of them ends or interrupts the keeper; children unblock all.
+_BLOCKED = {*_HANDLED, *FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGALRM}
+
+
+class Keeper:
+    """All that the keeper owns. `table` is every run from its spawn to its ack."""
+
+    def __init__(self, config: Config, listener: socket, lock: int) -> None:
+        self.config = config
+        self.log = Log(config.log_level)
+        self.id = os.urandom(8).hex()
+        self.started_at = time.time_ns()
+        self.listener, self.lock = listener, lock
+        self.listener_identity = sockets.identity(config.socket)
+        self.handover: socket | None = None
+        self.base = Base()
+        self.cgroups = Cgroups(config.state_dir)
+        self.table: dict[bytes, Entry] = {}
+        self.daemon = DaemonProcess(config.daemon_argv or default_argv())
+        self.exit_code: int | None = None  # set when the loop is to end
+        self.reexec: Callable[[], None] | None = None  # what to do instead of going on, once nothing waits to be sent
+        self._poll = select.epoll()
+        self._handlers: dict[int, Callable[[], object]] = {}
+        self._ping_at: float | None = None
+        self._check_at = 0.0
+        self._link_waits = False
+        self._peers: set[Link] = set()
+        self.ends = Ends(self)
+        self.requests = Requests(self)
+        self.shutdown = Shutdown(self)
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+    def run(self) -> int:
+        """Serve until told to end. Returns the exit status."""
+        signals = kernel.signal_fd((*_HANDLED, *FORWARDED) if os.getpid() == 1 else _HANDLED)
+        self.watch(signals, lambda: self._on_signals(signals))
+        if self.handover is None:
+            self.handover = sockets.bind_handover(self.config.state_dir)
+        self.watch(self.handover.fileno(), self._on_handover)
+        if self.daemon.link is not None:
+            self.adopt_link(self.daemon.link)
+        self.ends.reap()
+        gc.collect()
+        gc.freeze()  # what is here now stays for good; the collector need not touch (and so copy) it after a fork
+        while self.exit_code is None:
+            timeout = self._deadlines(time.monotonic())
+            if self.exit_code is None:
+                for fd, _ in self._poll.poll(timeout):
+                    handler = self._handlers.get(fd)  # one handler of this round may have closed another's
+                    if handler is not None:
+                        handler()
+            self._flush()
+            if self.reexec is not None and not self._busy():
+                self.reexec()
+        return self.exit_code
+
+    def watch(self, fd: int, handler: Callable[[], object], mask: int = select.EPOLLIN) -> None:
+        """Call `handler` whenever `fd` is ready."""
+        self._handlers[fd] = handler
+        self._poll.register(fd, mask)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching; before the descriptor is closed."""
+        if self._handlers.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def _deadlines(self, now: float) -> float | None:
+        """Do what is due, and say in how many seconds the next thing is."""
+        daemon = self.daemon
+        if daemon.kill_at is not None and now >= daemon.kill_at:
+            self.log(f"daemon {daemon.pid} does not answer or leave: killing it", "warning")
+            daemon.kill()
+        if daemon.next_at is not None and now >= daemon.next_at and self.shutdown.wants_daemon:
+            self._start_daemon(now)
+        if self._ping_at is not None and now >= self._ping_at:
+            self._ping_at = now + PING_SEC
+            if daemon.link is not None:
+                daemon.link.send({"op": "ping"})
+                daemon.pinged(now)
+        if now >= self._check_at:
+            self._check_at = now + PING_SEC
+            self.check_listener()
+            self.cgroups.tidy()
+        next_fork = daemon.next_at if self.shutdown.wants_daemon else None
+        due = [daemon.kill_at, next_fork, self._ping_at, self._check_at, self.ends.tick(now), self.shutdown.tick(now)]
+        if daemon.link is not None and daemon.link.crowded:
+            due.append(now + CROWDED_SEC)
+        return max(0.0, min(at for at in due if at is not None) - now)
+
+    def _flush(self) -> None:
+        link = self.daemon.link
+        if link is None or not link.unsent:
+            return
+        waits = not link.flush() and not link.crowded
+        if waits != self._link_waits:
+            self._link_waits = waits
+            self._poll.modify(link.fileno(), select.EPOLLIN | select.EPOLLOUT if waits else select.EPOLLIN)
+
+    def _busy(self) -> bool:
+        link = self.daemon.link
+        return (link is not None and link.unsent) or any(not entry.ready for entry in self.table.values())
+
+    # --- signals ----------------------------------------------------------------------------------------------------
+    def _on_signals(self, fd: int) -> None:
+        data = os.read(fd, 32 * kernel.SIGINFO_SIZE)
+        for at in range(0, len(data), kernel.SIGINFO_SIZE):
+            sig = int.from_bytes(data[at : at + 4], sys.byteorder)
+            if sig == signal.SIGCHLD:
+                self.ends.reap()
+            elif sig == signal.SIGHUP:
+                self.daemon.replace(time.monotonic())
+            elif sig in (signal.SIGTERM, signal.SIGINT):
+                self.shutdown.begin(signal.Signals(sig).name)
+            else:
+                self.ends.forward(sig)
+
+    # --- the daemon -------------------------------------------------------------------------------------------------
+    def _start_daemon(self, now: float) -> None:
+        try:
+            link = self.daemon.fork(now)
+        except OSError as e:
+            self.log(f"cannot fork the daemon: {e}", "error")
+            return
+        self.adopt_link(link)
+
+    def adopt_link(self, link: Link) -> None:
+        """Take up the link to a daemon (or, after a re-exec, the same one again) and introduce ourselves."""
+        self._link_waits = False
+        self._ping_at = time.monotonic() + PING_SEC if self.daemon.ready else None
+        self.watch(link.fileno(), self._on_link)
+        link.send(self._welcome(), [self.listener.fileno(), self.lock])
+        self.shutdown.tell()
+
+    def _welcome(self) -> Message:
+        config = self.config
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot_id = file.read().strip()
+        return {
+            "op": "welcome", "version": LINK_VERSION, "keeper": self.id, "keeper_pid": os.getpid(),
+            "keeper_version": jobd.__version__, "boot_id": boot_id, "incarnation": self.daemon.incarnation,
+            "mode": config.mode, "socket": config.socket, "state_dir": config.state_dir,
+            "config_dir": config.config_dir, "tracking": "cgroup" if self.cgroups.usable else "process",
+            "started_at": self.started_at, "fds": ["listener", "lock"],
+        }  # fmt: skip
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Tell the daemon; with none there it is dropped, as the next one asks for everything."""
+        if self.daemon.link is not None:
+            self.daemon.link.send(message, fds)
+
+    def _on_link(self) -> bool:
+        """Take what the daemon sent. Returns whether there was something, and there may be more."""
+        link = self.daemon.link
+        batch: list[tuple[Message, Fds]] = []
+        try:
+            batch = link.receive() if link is not None else []
+            for i, (message, fds) in enumerate(batch):
+                self.requests.handle(message, fds)
+                batch[i] = (message, {})
+            return bool(batch)
+        except LinkClosed:
+            self.lose_link()
+        except LinkError as e:
+            self.log(f"daemon {self.daemon.pid} is not understood: {e}", "error")
+            self.daemon.kill()
+            self.lose_link()
+            for fd in (fd for _, fds in batch for fd in fds.values()):
+                os.close(fd)
+        return False
+
+    def lose_link(self) -> None:
+        """The daemon is dead, or as good as dead: kill it, and the children that nobody will ever let go."""
+        if self.daemon.link is None:
+            return
+        self.unwatch(self.daemon.link.fileno())
+        self.daemon.close_link(time.monotonic())
+        self._ping_at = None
+        for entry in [entry for entry in self.table.values() if not entry.went and not entry.ended]:
+            self.ends.discard(entry)
+
+    def daemon_died(self, status: int) -> None:
+        """The daemon was reaped."""
+        while self._on_link():  # what it said before it died holds
+            pass
+        self.lose_link()
+        self.daemon.reaped(status, time.monotonic())
+        self.log(f"the daemon died ({_words(status)})", "info" if self.shutdown.begun else "warning")
+        if self.config.ready_fd >= 0 and self.daemon.failures >= GIVE_UP_STARTS and not self.table:
+            self.tell_starter(f"cannot start the daemon: it died {GIVE_UP_STARTS} times ({_words(status)})")
+            self.shutdown.finish(1)
+        self.shutdown.daemon_left()
+
+    def daemon_ready(self) -> None:
+        """The daemon is up: whoever waits for that is told, and pings begin."""
+        self.daemon.ready = True
+        self._ping_at = time.monotonic() + PING_SEC
+        self.tell_starter("")
+        if path := os.environ.pop("NOTIFY_SOCKET", ""):
+            sock = socket(AF_UNIX, SOCK_DGRAM)
+            try:
+                sock.sendto(b"READY=1", "\0" + path[1:] if path.startswith("@") else path)
+            except OSError as e:
+                self.log(f"cannot tell {path} that jobd is ready: {e.strerror}", "warning")
+            sock.close()
+
+    def tell_starter(self, why: str) -> None:
+        """Answer the command that started us with --daemonize: "" for ready, or why not."""
+        if self.config.ready_fd >= 0:
+            try:
+                os.write(self.config.ready_fd, why.encode("utf-8", "backslashreplace") or b"ready")
+                os.close(self.config.ready_fd)
+            except OSError:
+                self.log("the command that started jobd has not waited", "debug")
+            self.config.ready_fd = -1
+
+    # --- who asks for the state, and the socket of the clients ------------------------------------------------------
+    def _on_handover(self) -> None:
+        assert self.handover is not None
+        sock = sockets.accept_handover(self.handover)
+        if sock is not None:
+            peer = Link(sock)
+            self._peers.add(peer)
+            self.watch(peer.fileno(), lambda: self._on_peer(peer))
+
+    def _on_peer(self, peer: Link) -> None:
+        """Another jobd on the same state: whatever it asks, see to the socket and say that the state is held."""
+        try:
+            for _, fds in peer.receive():
+                for fd in fds.values():
+                    os.close(fd)
+                self.check_listener()
+                peer.send({"op": "held", "pid": os.getpid(), "socket": self.config.socket})
+                peer.flush()
+        except (LinkClosed, LinkError, OSError):
+            self.unwatch(peer.fileno())
+            self._peers.discard(peer)
+            peer.close()
+
+    def check_listener(self) -> None:
+        """Bind the socket anew if its path has vanished, as logout removes /run/user/UID."""
+        path = self.config.socket
+        if self.shutdown.begun or sockets.identity(path) is not None:
+            return
+        try:
+            fresh = sockets.bind_clients(path, self.config.shared)
+        except sockets.StartError as e:
+            self.log(str(e), "debug")
+            return
+        self.log(f"{path} had vanished: listening there again")
+        self.listener.close()
+        self.listener, self.listener_identity = fresh, sockets.identity(path)
+        self.send({"op": "listener", "fds": ["listener"]}, [fresh.fileno()])
+
+
+def take_signals() -> None:
+    """Give every signal its default action and block those that the loop reads, whatever our parent left us."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
+    for sig in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(sig) in (signal.SIG_IGN, signal.default_int_handler):
+            signal.signal(sig, signal.SIG_DFL)
+
+
+def prepare(keeper: Keeper) -> None:
+    """What the kernel has to know of a keeper that starts; refusals are no reason not to start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        kernel.become_subreaper()
+    except OSError as e:
+        keeper.log(f"cannot become the reaper of orphans: {e}; trees that escape are not followed", "warning")
+    if os.geteuid() == 0:
+        with suppress(OSError), open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
+            before = file.read(16).strip()
+            file.write(OOM_SCORE)  # not allowed in most containers
+            keeper.base.oom_score = before
+
+
+def _words(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit status {code}" if code >= 0 else f"signal {-code}"

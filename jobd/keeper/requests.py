@@ -1,0 +1,237 @@
+"""What the daemon asks for: one handler per op, in one table.
+
+Every request may come twice, as a daemon that was killed has a successor that does not know how far the first came:
+each is answered from the entry when its work has been done before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from jobd.host import pidfd
+from jobd.keeper import tree
+from jobd.keeper.link import MAX_FDS, LinkError
+from jobd.keeper.spawn import GO, READY, SpawnFailed, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobd.keeper.link import Fds, Message
+    from jobd.keeper.loop import Keeper
+    from jobd.keeper.table import Entry
+
+ENTRIES = 80  # of one message: three descriptors each, and the kernel passes 253
+
+
+class Requests:
+    """The handlers; they use the keeper's table and its Ends."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._table = keeper.table
+        self._handlers: dict[str, Callable[[Message, Fds], None]] = {
+            "list": self._list, "ready": self._ready, "pong": self._pong, "spawn": self._spawn, "go": self._go,
+            "signal": self._signal, "kill-tree": self._kill_tree, "watch": self._watch, "tree": self._tree,
+            "ack": self._ack, "shutdown-begun": self._shutdown_begun, "bye": self._bye,
+            "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
+        }  # fmt: skip
+
+    def handle(self, message: Message, fds: Fds) -> None:
+        """Do what a message asks. Raises LinkError for one that is not as agreed."""
+        try:
+            self._handlers[str(message["op"])](message, fds)
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as e:
+            raise LinkError(f"{message['op']!r}: {type(e).__name__}: {e}") from e
+        except OSError as e:
+            raise LinkError(f"cannot do {message['op']!r}: {e}") from e
+        finally:
+            for fd in fds.values():
+                os.close(fd)
+            fds.clear()
+
+    # --- the daemon itself ------------------------------------------------------------------------------------------
+    def _list(self, _: Message, __: Fds) -> None:
+        self._keeper.ends.recheck()
+        entries = [entry for entry in self._table.values() if entry.ready]
+        for at in range(0, max(len(entries), 1), ENTRIES):
+            part = entries[at : at + ENTRIES]
+            last = at + ENTRIES >= len(entries)
+            message: Message = {"op": "entries", "entries": [entry.plain() for entry in part], "last": last}
+            self._keeper.send(message, [fd for entry in part for fd in entry.fds()])
+
+    def _ready(self, _: Message, __: Fds) -> None:
+        self._keeper.daemon_ready()
+
+    def _pong(self, _: Message, __: Fds) -> None:
+        self._keeper.daemon.answered()
+
+    def _shutdown_begun(self, _: Message, __: Fds) -> None:
+        self._keeper.shutdown.answered()
+
+    def _bye(self, message: Message, _: Fds) -> None:
+        code = message.get("code", 0)
+        self._keeper.shutdown.bye(code if isinstance(code, int) else 0)
+
+    def _ask_shutdown(self, _: Message, __: Fds) -> None:
+        self._keeper.shutdown.begin("asked")
+
+    def _ask_reexec(self, message: Message, _: Fds) -> None:
+        if message.get("keeper"):
+            from jobd.keeper import state  # it imports this module; loaded at the start by the entry point
+
+            state.begin(self._keeper)
+        else:
+            self._keeper.daemon.replace(time.monotonic())
+
+    # --- starting ---------------------------------------------------------------------------------------------------
+    def _spawn(self, message: Message, fds: Fds) -> None:
+        run = message["run"]
+        assert isinstance(run, bytes)
+        entry = self._table.get(run)
+        if entry is not None:
+            if entry.ready:
+                self._tell_spawned(entry)
+            return
+        keeper = self._keeper
+        try:
+            entry = spawn(message, fds, keeper.base, keeper.cgroups if keeper.cgroups.usable else None)
+        except SpawnFailed as e:
+            keeper.send({"op": "spawn-failed", "run": run, "step": e.step, "errno": e.errno})
+            return
+        entry.label = message.get("label")
+        self._table[run] = entry
+        keeper.ends.own[entry.pid] = entry
+        assert entry.ctl is not None
+        keeper.watch(entry.ctl.fileno(), lambda: self.on_ctl(entry))
+
+    def on_ctl(self, entry: Entry) -> None:
+        """The child says how far it is, or (end of file) executes the program, or is dead."""
+        while entry.ctl is not None:
+            try:
+                data = entry.ctl.recv(128)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if data == READY:
+                self._child_ready(entry)
+            elif data:
+                self._step_failed(entry, data)
+            else:
+                self.drop_ctl(entry)
+                if entry.went:
+                    entry.execd = True
+                    self._keeper.send({"op": "execd", "run": entry.run})
+
+    def drop_ctl(self, entry: Entry) -> None:
+        """Close the control socket."""
+        if entry.ctl is not None:
+            self._keeper.unwatch(entry.ctl.fileno())
+            entry.close_ctl()
+
+    def _child_ready(self, entry: Entry) -> None:
+        entry.ready = True
+        process = tree.process(entry.pid)  # ours and not reaped, so it is this one
+        entry.start = process.start if process else 0
+        self._tell_spawned(entry)
+
+    def _tell_spawned(self, entry: Entry) -> None:
+        fields = entry.plain()
+        message = {name: fields[name] for name in ("run", "pid", "start", "tracking", "cgroup", "fds")}
+        message["op"] = "spawned"
+        try:
+            self._keeper.send(message, entry.fds())
+        except OSError as e:  # out of descriptors: nobody could look after it
+            if entry.went:
+                raise
+            self._keeper.ends.discard(entry)
+            self._keeper.send({"op": "spawn-failed", "run": entry.run, "step": "descriptors", "errno": e.errno or 0})
+
+    def _step_failed(self, entry: Entry, data: bytes) -> None:
+        step, _, number = data.decode("ascii", "replace").partition(":")
+        failure: Message = {"run": entry.run, "step": step, "errno": int(number)}
+        if entry.went:
+            entry.step, entry.errno = step, int(number)
+            self.drop_ctl(entry)
+            self._keeper.send({"op": "exec-failed", **failure})
+        else:
+            self._keeper.ends.discard(entry)
+            self._keeper.send({"op": "spawn-failed", **failure})
+
+    def _go(self, message: Message, _: Fds) -> None:
+        run = message["run"]
+        entry = self._table.get(run)  # type: ignore[call-overload]  # a key of another type is not found
+        failure: Message = {"op": "exec-failed", "run": run, "step": "spawn", "errno": errno.ESRCH}
+        if entry is None:
+            self._keeper.send(failure)
+        elif entry.step:
+            self._keeper.send({**failure, "step": entry.step, "errno": entry.errno})
+        elif entry.execd:
+            self._keeper.send({"op": "execd", "run": run})
+        elif not entry.went and entry.ready and entry.ctl is not None:
+            entry.went = True  # before the byte: a keeper that dies between the two has not lied
+            try:
+                entry.ctl.send(GO)
+            except OSError:
+                entry.went = False  # the child is dead and its end is told at the reap
+
+    # --- signals and trees ------------------------------------------------------------------------------------------
+    def _signal(self, message: Message, _: Fds) -> None:
+        run, op, sig = message["run"], str(message["o"]), message["sig"]
+        assert isinstance(sig, int)
+        entry = self._table.get(run)  # type: ignore[call-overload]
+        repeated = entry is not None and op in entry.ops
+        count = 0
+        if entry is not None and not repeated:
+            entry.ops.append(op)
+            if message["whom"] == "all":
+                count = tree.send_all(entry, sig, self._keeper.ends.strangers())
+            elif not entry.ended and entry.pidfd is not None:
+                try:
+                    count = int(pidfd.send_signal(entry.pidfd, sig))
+                except PermissionError:  # a setuid program
+                    self._keeper.log(f"not allowed to signal process {entry.pid}", "warning")
+        self._keeper.send({"op": "signaled", "run": run, "o": op, "repeated": repeated, "count": count})
+
+    def _kill_tree(self, message: Message, _: Fds) -> None:
+        entry = self._table.get(message["run"])  # type: ignore[call-overload]
+        if entry is not None:
+            if str(message["o"]) not in entry.ops:
+                entry.ops.append(str(message["o"]))
+            self._keeper.ends.kill(entry)
+
+    def _watch(self, message: Message, _: Fds) -> None:
+        entry = self._table.get(message["run"])  # type: ignore[call-overload]
+        if entry is None:
+            self._keeper.send({"op": "empty", "run": message["run"]})
+        else:
+            self._keeper.ends.watch(entry)
+
+    def _tree(self, message: Message, _: Fds) -> None:
+        entry = self._table.get(message["run"])  # type: ignore[call-overload]
+        processes: list[list[object]] = []
+        holders: list[list[object]] = []
+        if entry is not None:
+            if not entry.empty:
+                processes = tree.describe(tree.members(entry, self._keeper.ends.strangers()))
+            if message.get("holders"):
+                holders = tree.holders(entry)
+        answer = {"run": message["run"], "tag": message["tag"], "processes": processes, "holders": holders}
+        self._keeper.send({"op": "tree", **answer})
+
+    def _ack(self, message: Message, _: Fds) -> None:
+        entry = self._table.get(message["run"])  # type: ignore[call-overload]
+        if entry is None:
+            return
+        if not entry.ended and entry.went:
+            self._keeper.log(f"the daemon acknowledged run {entry.run.hex()}, which has not ended", "error")
+        elif not entry.ended:
+            self._keeper.ends.discard(entry)
+        else:
+            self._keeper.ends.forget(entry)
+
+
+assert ENTRIES * 3 < MAX_FDS

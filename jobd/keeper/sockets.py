@@ -1,0 +1,172 @@
+"""The state lock, the client socket, and the socket in the state directory on which the holder of the state answers.
+
+The lock is one open file description that keeper and daemon share, so it is held as long as one of them lives. A
+path is unlinked only by who holds the lock, and the client socket's only when nobody listens there.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import AF_UNIX, SO_PEERCRED, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socket
+from contextlib import suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
+from struct import unpack
+
+from jobd.core.paths import MAX_SOCKET_PATH_BYTES
+
+BACKLOG = 4096  # connections that wait while the daemon is away; the kernel caps it at net.core.somaxconn
+HANDOVER = "handover.sock"
+
+
+class StartError(Exception):
+    """jobd cannot start; the text says why."""
+
+
+def make_directories(path: str, shared: bool) -> None:
+    """Make a directory and its parents, 0755 where all users come by, else 0700. Raises StartError."""
+    old = os.umask(0o022 if shared else 0o077)
+    try:
+        os.makedirs(path, 0o755 if shared else 0o700, exist_ok=True)
+    except OSError as e:
+        raise StartError(f"cannot make {path}: {e.strerror}") from e
+    finally:
+        os.umask(old)
+
+
+def open_lock(state_dir: str) -> int:
+    """The lock file, not yet locked. Raises StartError."""
+    try:
+        return os.open(state_dir + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as e:
+        raise StartError(f"cannot open {state_dir}/lock: {e.strerror}") from e
+
+
+def try_lock(fd: int) -> bool:
+    """Lock it and write our pid into it; False if another jobd holds it."""
+    try:
+        flock(fd, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    write_pid(fd)
+    return True
+
+
+def write_pid(lock: int) -> None:
+    """Name this process as the holder, for the messages of others."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+
+
+def bind_clients(path: str, shared: bool) -> socket:
+    """Listen for clients: mode 0666 where all users are served, else 0600. Raises StartError."""
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+        raise StartError(f"cannot listen on {path}: longer than {MAX_SOCKET_PATH_BYTES} bytes")
+    make_directories(os.path.dirname(path), shared)
+    _clear(path)
+    sock = socket(AF_UNIX, SOCK_STREAM)
+    try:
+        _bind(sock, path)
+        os.chmod(path, 0o666 if shared else 0o600)
+        sock.listen(BACKLOG)
+    except OSError as e:
+        sock.close()
+        raise StartError(f"cannot listen on {path}: {e.strerror}") from e
+    sock.setblocking(False)
+    return sock
+
+
+def bind_handover(state_dir: str) -> socket:
+    """Listen in the state directory; only for who holds the lock. Raises OSError."""
+    sock = socket(AF_UNIX, SOCK_SEQPACKET)
+    try:
+        with _Directory(state_dir) as place:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{place}/{HANDOVER}")
+            _bind(sock, f"{place}/{HANDOVER}")
+        sock.listen(8)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connect_handover(state_dir: str) -> socket:
+    """A connection to who holds the state. Raises OSError when nobody answers there."""
+    sock = socket(AF_UNIX, SOCK_SEQPACKET)
+    try:
+        with _Directory(state_dir) as place:
+            sock.connect(f"{place}/{HANDOVER}")
+        if peer(sock)[1] not in (0, os.geteuid()):
+            raise PermissionError(1, f"{HANDOVER} belongs to another user")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def accept_handover(listener: socket) -> socket | None:
+    """The next connection by our own user or root; None when there is none."""
+    while True:
+        try:
+            fd, _ = listener._accept()  # type: ignore[attr-defined]  # what socket.accept is made of
+        except OSError:
+            return None
+        sock = socket(AF_UNIX, SOCK_SEQPACKET, 0, fd)
+        if peer(sock)[1] in (0, os.geteuid()):
+            return sock
+        sock.close()
+
+
+def peer(sock: socket) -> tuple[int, int, int]:
+    """(pid, uid, gid) of the other end, unsigned."""
+    credentials: tuple[int, int, int] = unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))
+    return credentials
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """What the path leads to now; None if there is nothing."""
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _clear(path: str) -> None:
+    """Unlink what a dead jobd left; a living listener is not ours to take away. Raises StartError."""
+    probe = socket(AF_UNIX, SOCK_STREAM)
+    try:
+        probe.setblocking(False)
+        probe.connect(path)
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        os.unlink(path)
+        return
+    except OSError as e:
+        raise StartError(f"cannot listen on {path}: something else is there ({e.strerror})") from e
+    finally:
+        probe.close()
+    raise StartError(f"cannot listen on {path}: another program listens there")
+
+
+def _bind(sock: socket, path: str) -> None:
+    old = os.umask(0o177)
+    try:
+        sock.bind(path)
+    finally:
+        os.umask(old)
+
+
+class _Directory:
+    """A short name for a directory whose own may be longer than a socket address allows."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> str:
+        return f"/proc/self/fd/{self._fd}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)

@@ -1,0 +1,95 @@
+"""Ways to become a keeper: from nothing, from a dead one's daemon, and from our own older code."""
+
+from __future__ import annotations
+
+import os
+
+from jobd import config as configuration
+from jobd.keeper import handover, sockets, state
+from jobd.keeper.loop import Keeper, prepare, take_signals
+from jobd.keeper.table import Entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobd.config import Config
+
+
+def run(config: Config, log_file: str = "") -> int:
+    """Start the keeper and serve until the end. Returns the exit status.
+
+    Args:
+        log_file: in the background: the name in the state directory to which stdout and stderr go.
+    """
+    _fill_stdio()
+    try:
+        keeper = start(config, log_file)
+    except (sockets.StartError, handover.Held) as e:
+        if config.ready_fd >= 0:
+            os.write(config.ready_fd, str(e).encode("utf-8", "backslashreplace"))
+        else:
+            configuration.fail(str(e))
+        return 1
+    return keeper.run()
+
+
+def start(config: Config, log_file: str = "") -> Keeper:
+    """The keeper of `config`, ready to run. Raises StartError, Held."""
+    sockets.make_directories(config.state_dir, shared=False)
+    lock = sockets.open_lock(config.state_dir)
+    taken = None if sockets.try_lock(lock) else handover.take(config.state_dir, lock)
+    if log_file:
+        _redirect(f"{config.state_dir}/{log_file}")
+    take_signals()
+    if taken is not None:
+        os.close(lock)
+        assert taken.listener is not None
+        taken.listener.setblocking(False)
+        keeper = Keeper(config, taken.listener, taken.lock)
+        for fields, fds in taken.entries:
+            entry = Entry.load(fields, fds)
+            entry.child = False
+            keeper.ends.adopt(entry)
+        keeper.log(f"took over {len(taken.entries)} runs from process {taken.giver}")
+    else:
+        keeper = Keeper(config, sockets.bind_clients(config.socket, config.shared), lock)
+    keeper.shutdown.restore()
+    prepare(keeper)
+    keeper.log(f"listening on {config.socket}, state in {config.state_dir}")
+    return keeper
+
+
+def resume(fd: int) -> int:
+    """Go on as the keeper that executed this code. Returns the exit status."""
+    blob = state.load(state.read(fd))
+    keeper = state.restore(blob, configuration.Config.load(blob["config"]))
+    keeper.log("re-executed")
+    return keeper.run()
+
+
+def rehearse(fd: int) -> int:
+    """Say by the exit status whether this code could go on from a copy of the state."""
+    try:
+        blob = state.load(state.read(fd))
+        configuration.Config.load(blob["config"])
+    except Exception as e:  # whatever it is, the old code goes on
+        configuration.fail(f"cannot take over the keeper's state: {type(e).__name__}: {e}")
+        return 1
+    return 0
+
+
+def _fill_stdio() -> None:
+    """Take 0, 1 and 2, so that no descriptor of ours is ever one of them."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
+def _redirect(path: str) -> None:
+    os.chdir("/")
+    os.umask(0o022)
+    null = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(log)

@@ -1,0 +1,193 @@
+"""Re-executing the keeper in place: same pid, children and descriptors, the code now on disk.
+
+All that the keeper knows goes into a memfd as plainpack, with descriptors as numbers. First a child runs the new code
+on a copy and says that it can read it; otherwise nothing happens. The blob has a version, and newer code reads all
+older ones: fields are only added, and what is missing keeps its default.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from _socket import AF_UNIX, SOCK_SEQPACKET, SOCK_STREAM, socket
+
+from jobd.keeper import kernel
+from jobd.keeper.link import Link
+from jobd.keeper.loop import Keeper, take_signals
+from jobd.keeper.table import HELD, Entry
+from jobd.wire.plainpack import packb, unpackb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jobd.config import Config
+
+VERSION = 1
+REHEARSAL_SEC = 10.0  # an interpreter starts in 50 ms; ten seconds pass on a machine in deep trouble only
+BLOB_BYTES = 256 << 20  # 1,000 running jobs take half a MiB
+_DAEMON = ("pid", "pidfd", "incarnation", "ready", "failures", "next_at", "kill_at", "born", "replacing")
+_ENTRY = ("ready", "child", "watched", "killing")
+
+
+def dump(keeper: Keeper) -> bytes:
+    """The keeper as a blob."""
+    daemon = keeper.daemon
+    entries = []
+    for entry in keeper.table.values():
+        fields = entry.plain() | {name: getattr(entry, name) for name in (*HELD, *_ENTRY)}
+        fields["ctl"] = None if entry.ctl is None else entry.ctl.fileno()
+        entries.append(fields)
+    assert keeper.handover is not None
+    blob = {
+        "version": VERSION,
+        "config": keeper.config.plain(),
+        "id": keeper.id,
+        "started_at": keeper.started_at,
+        "listener": keeper.listener.fileno(),
+        "listener_identity": list(keeper.listener_identity or ()),
+        "lock": keeper.lock,
+        "handover": keeper.handover.fileno(),
+        "nofile": list(keeper.base.nofile),
+        "oom_score": keeper.base.oom_score,
+        "daemon": {name: getattr(daemon, name) for name in _DAEMON},
+        "link": None if daemon.link is None else daemon.link.fileno(),
+        "dying": keeper.ends.dying,
+        "entries": entries,
+    }
+    return packb(blob)
+
+
+def load(data: bytes) -> dict[str, Any]:
+    """Read a blob of this or any older version. Raises ValueError."""
+    blob = unpackb(data)
+    if not isinstance(blob, dict) or not isinstance(blob.get("version"), int) or blob["version"] > VERSION:
+        raise ValueError("cannot read the keeper's state: it was written by a newer jobd")
+    for fields in blob["entries"]:
+        Entry.load(fields, {})
+    return blob
+
+
+def restore(blob: dict[str, Any], config: Config) -> Keeper:
+    """The keeper that the blob describes, in the process that wrote it (or was it, before execve)."""
+    take_signals()
+    numbers = _numbers(blob)
+    for fd in numbers:
+        os.set_inheritable(fd, False)
+    keeper = Keeper(config, socket(AF_UNIX, SOCK_STREAM, 0, blob["listener"]), blob["lock"])
+    keeper.id, keeper.started_at = blob["id"], blob["started_at"]
+    keeper.listener_identity = tuple(blob["listener_identity"]) or None
+    keeper.handover = socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["handover"])
+    keeper.handover.setblocking(False)
+    keeper.listener.setblocking(False)
+    keeper.base.nofile, keeper.base.oom_score = tuple(blob["nofile"]), blob["oom_score"]
+    for name, value in blob["daemon"].items():
+        setattr(keeper.daemon, name, value)
+    if blob["link"] is not None:
+        keeper.daemon.link = Link(socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["link"]))
+    keeper.ends.dying.update(blob["dying"])
+    for fields in blob["entries"]:
+        entry = Entry.load(fields, {name: fields.get(name) for name in HELD})
+        for name in _ENTRY:
+            if name in fields:
+                setattr(entry, name, fields[name])
+        if fields.get("ctl") is not None:
+            entry.ctl = socket(AF_UNIX, SOCK_SEQPACKET, 0, fields["ctl"])
+            entry.ctl.setblocking(False)
+        keeper.ends.adopt(entry)
+    return keeper
+
+
+def _numbers(blob: dict[str, Any]) -> list[int]:
+    """All descriptors that a blob names."""
+    found = [blob["listener"], blob["lock"], blob["handover"], blob["link"], blob["config"].get("ready_fd")]
+    found.append(blob["daemon"]["pidfd"])
+    for fields in blob["entries"]:
+        found += [fields[name] for name in (*HELD, "ctl")]
+    return [fd for fd in found if fd is not None and fd >= 0]
+
+
+def _memfd(data: bytes) -> int:
+    fd = os.memfd_create("jobd-state", 0)  # inherited
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def read(fd: int) -> bytes:
+    """The blob behind a descriptor, which is closed."""
+    with open(fd, "rb") as file:
+        return file.read(BLOB_BYTES)
+
+
+def _argv(option: str, fd: int) -> list[str]:
+    return [sys.executable, "-I", "-m", "jobd", option, str(fd)]
+
+
+# --- in the old code ----------------------------------------------------------------------------------------------
+def begin(keeper: Keeper) -> None:
+    """Rehearse with a copy of the state; when that went well, execute the new code as soon as nothing is half done."""
+    if keeper.ends.helper is not None or keeper.reexec is not None:
+        return refuse(keeper, "another re-exec is under way")
+    try:
+        fd = _memfd(dump(keeper))
+        pid, pidfd, _ = kernel.clone(None)
+        if pid == 0:
+            _rehearse(fd)
+        os.close(fd)
+    except OSError as e:
+        return refuse(keeper, str(e))
+    deadline = time.monotonic() + REHEARSAL_SEC
+
+    def ended(status: int) -> None:
+        os.close(pidfd)
+        keeper.ends.helper_until = None
+        if status == 0:
+            keeper.reexec = lambda: execute(keeper)
+        else:
+            refuse(keeper, f"the code on disk cannot take over the state (wait status {status})")
+
+    keeper.ends.helper = (pid, ended)
+    keeper.ends.helper_until = (deadline, pidfd)
+    return None
+
+
+def refuse(keeper: Keeper, why: str) -> None:
+    """The re-exec does not happen; everything goes on."""
+    keeper.log(f"cannot re-execute: {why}", "error")
+    keeper.send({"op": "reexec-refused", "why": why})
+
+
+def _rehearse(fd: int) -> None:
+    """In the child: run the new code on the copy. Never returns."""
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.dup2(fd, 3)
+        os.set_inheritable(3, True)
+        kernel.close_from(4)
+        os.execv(sys.executable, _argv("--rehearse", 3))
+    finally:
+        os._exit(127)
+
+
+def execute(keeper: Keeper) -> None:
+    """Become the new code. Returns only if that failed."""
+    keeper.reexec = None
+    blob = dump(keeper)
+    numbers = _numbers(load(blob))
+    for fd in numbers:
+        os.set_inheritable(fd, True)
+    state = -1
+    try:
+        state = _memfd(blob)
+        os.execv(sys.executable, _argv("--resume", state))
+    except OSError as e:
+        for fd in numbers:
+            os.set_inheritable(fd, False)
+        if state >= 0:
+            os.close(state)
+        refuse(keeper, str(e))

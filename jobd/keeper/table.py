@@ -1,0 +1,87 @@
+"""One entry per run: all that the keeper knows of it, and its form in the messages `entries` and the state blob."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+
+    from jobd.keeper.link import Message
+
+PLAIN = (
+    "run", "pid", "start", "went", "execd", "step", "errno", "exit", "empty", "tracking", "cgroup", "merge", "ops",
+    "label",
+)  # fmt: skip
+HELD = ("pidfd", "out", "err")
+
+
+class Entry:
+    """A run from its spawn to its ack."""
+
+    __slots__ = (*PLAIN, *HELD, "child", "ctl", "killing", "ready", "watched")
+
+    def __init__(self, run: bytes) -> None:
+        self.run = run
+        self.pid = 0
+        self.start = 0  # clock ticks after boot, field 22 of /proc/PID/stat: with the boot id it makes the pid unique
+        self.went = False  # noted before the go byte is written; "never ran" is read from this alone
+        self.execd = False
+        self.step = ""  # what failed instead of the program's start, with errno
+        self.errno = 0
+        self.exit: dict[str, object] | None = None
+        self.empty = False  # no process of the tree is left
+        self.tracking = "process"
+        self.cgroup = ""
+        self.merge = False
+        self.ops: list[str] = []  # operations done, which are never repeated
+        self.label: object = None  # the daemon's own words about the run
+        self.pidfd: int | None = None
+        self.out: int | None = None
+        self.err: int | None = None
+        self.ctl: socket | None = None  # until the program runs
+        self.ready = False  # the child has done all but execve
+        self.child = True  # ours to reap; False after a handover
+        self.watched = False  # the daemon wants to hear when the tree is empty
+        self.killing = 0  # rounds of SIGKILL so far, while they go on
+
+    def plain(self) -> Message:
+        """The ENTRY of the protocol."""
+        fields: Message = {name: getattr(self, name) for name in PLAIN}
+        fields["fds"] = [name for name in HELD if getattr(self, name) is not None]
+        return fields
+
+    def fds(self) -> list[int]:
+        """The descriptors that `plain` names."""
+        return [fd for name in HELD if (fd := getattr(self, name)) is not None]
+
+    @classmethod
+    def load(cls, fields: Message, fds: dict[str, int]) -> Entry:
+        """An entry as another process described it; what it does not name keeps its default."""
+        entry = cls(fields["run"])  # type: ignore[arg-type]
+        for name in PLAIN:
+            if name in fields:
+                setattr(entry, name, fields[name])
+        for name in HELD:
+            setattr(entry, name, fds.get(name))
+        entry.ready = True
+        return entry
+
+    @property
+    def ended(self) -> bool:
+        """Whether the main process is gone."""
+        return self.exit is not None or self.step != ""
+
+    def close(self) -> None:
+        """Close all that is held for the run."""
+        for fd in self.fds():
+            os.close(fd)
+        self.pidfd = self.out = self.err = None
+        self.close_ctl()
+
+    def close_ctl(self) -> None:
+        """Close the control socket: a child that has not gone never will."""
+        if self.ctl is not None:
+            self.ctl.close()
+            self.ctl = None

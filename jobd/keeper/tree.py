@@ -1,0 +1,176 @@
+"""Which processes belong to a run, and signalling all of them.
+
+With a cgroup the kernel says. Without one: the main process's group and session, orphans of the keeper (a subreaper)
+whose environment names the run, and the descendants of all these. What changes its session, loses its parent and its
+environment escapes. Numbers are believed only with a start time, and signals go by pidfd.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from jobd.keeper import cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobd.keeper.table import Entry
+
+ENVIRON = b"JOBD_RUN="
+_CMDLINE_BYTES = 4096  # of a command line that is shown
+_O_ACCMODE = 3
+
+
+class Process:
+    """A line of /proc/PID/stat."""
+
+    __slots__ = ("group", "parent", "pid", "session", "start", "zombie")
+
+    def __init__(self, pid: int, text: bytes) -> None:
+        fields = text[text.rindex(b")") + 2 :].split(None, 20)  # the name may hold blanks and parentheses
+        self.pid = pid
+        self.zombie = fields[0] in (b"Z", b"X")
+        self.parent, self.group, self.session = int(fields[1]), int(fields[2]), int(fields[3])
+        self.start = int(fields[19])
+
+
+def process(pid: int) -> Process | None:
+    """One process, None if there is none."""
+    text = _read(pid, "stat", 1024)
+    return Process(pid, text) if text else None
+
+
+def all_processes() -> dict[int, Process]:
+    """All processes of this machine (or container)."""
+    found = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return {p.pid: p for p in found if p is not None}
+
+
+def children() -> set[int]:
+    """The keeper's own children, zombies included."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            return set(map(int, file.read().split()))
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        me = os.getpid()
+        return {p.pid for p in all_processes().values() if p.parent == me}
+
+
+def run_of(pid: int) -> bytes | None:
+    """The run that a process's environment names."""
+    for item in _read(pid, "environ", 1 << 21).split(b"\0"):
+        if item.startswith(ENVIRON):
+            try:
+                return bytes.fromhex(item[len(ENVIRON) :].decode("ascii"))
+            except ValueError:
+                return None
+    return None
+
+
+def group_exists(pid: int) -> bool:
+    """Whether a process of the group `pid` is left, of whomever."""
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def members(entry: Entry, strangers: Iterable[int]) -> dict[int, Process]:
+    """The processes of a run's tree that are alive.
+
+    Args:
+        entry: the run.
+        strangers: children of the keeper that are neither a run's main process nor its own.
+    """
+    if entry.cgroup:
+        pids = list(cgroup.processes(entry.cgroup))
+        return {p.pid: p for p in map(process, pids) if p is not None and not p.zombie}
+    table = all_processes()
+    main = table.get(entry.pid)
+    number_is_ours = main is None or main.start == entry.start
+    asked = set(strangers) if entry.child else set(table)  # another keeper's orphans may be anybody's children
+    ours: dict[int, Process] = {}
+    for p in table.values():
+        by_number = number_is_ours and entry.pid in (p.pid, p.group, p.session)
+        if by_number or (p.pid in asked and run_of(p.pid) == entry.run):
+            ours[p.pid] = p
+    fresh = set(ours)
+    while fresh:
+        below = {p.pid: p for p in table.values() if p.parent in fresh and p.pid not in ours}
+        ours.update(below)
+        fresh = set(below)
+    return {pid: p for pid, p in ours.items() if not p.zombie and pid != os.getpid()}
+
+
+def send_all(entry: Entry, sig: int, strangers: Iterable[int]) -> int:
+    """Send a signal to the whole tree once. Returns how many processes got it."""
+    count = 0
+    for pid, p in members(entry, strangers).items():
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue  # gone
+        try:
+            now = process(pid)  # the pidfd is of this number's present holder: is it still the one that was found?
+            if now is not None and now.start == p.start:
+                signal.pidfd_send_signal(pidfd, sig)
+                count += 1
+        except OSError:
+            continue  # gone, or a setuid program, which only root may signal
+        finally:
+            os.close(pidfd)
+    return count
+
+
+def kill_all(entry: Entry, strangers: Iterable[int]) -> None:
+    """One round of SIGKILL to the whole tree; whoever forks meanwhile is met by the next round."""
+    if not (entry.cgroup and cgroup.kill(entry.cgroup)):
+        send_all(entry, signal.SIGKILL, strangers)
+
+
+def describe(found: dict[int, Process]) -> list[list[object]]:
+    """[pid, ppid, command line] of processes."""
+    return [[p.pid, p.parent, command_line(p.pid)] for p in found.values()]
+
+
+def holders(entry: Entry) -> list[list[object]]:
+    """[pid, command line] of processes that have the run's output open for writing, as far as we may look."""
+    wanted = {f"pipe:[{os.fstat(fd).st_ino}]" for fd in (entry.out, entry.err) if fd is not None}
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [[pid, command_line(pid)] for pid in pids if _holds(pid, wanted)]
+
+
+def _holds(pid: int, wanted: set[str]) -> bool:
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            if os.readlink(f"/proc/{pid}/fd/{fd}") in wanted:
+                flags = _read(pid, f"fdinfo/{fd}", 256).split(b"flags:", 1)
+                if len(flags) == 2 and int(flags[1].split()[0], 8) & _O_ACCMODE != os.O_RDONLY:
+                    return True
+    except OSError:
+        return False  # gone, or not ours to look at
+    return False
+
+
+def command_line(pid: int) -> bytes:
+    """The arguments with blanks between them, or the name in brackets."""
+    words = _read(pid, "cmdline", _CMDLINE_BYTES).rstrip(b"\0").replace(b"\0", b" ")
+    return words or b"[%s]" % _read(pid, "comm", 64).rstrip(b"\n")
+
+
+def _read(pid: int, name: str, size: int) -> bytes:
+    try:
+        fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, size)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
