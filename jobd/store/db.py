@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from . import schema
+from .background import Background
 from .ballast import Ballast
 from .batch import Batch, StoreError, StoreFenced, StoreFull, StoreTooNew
 from .damage import finish_move, set_aside
 from .reader import Counts, Reader
+from .retention import Policy
 from .salvage import salvage
 from .trouble import kind
 from .writer import Writer
@@ -30,7 +32,9 @@ from .writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Batch", "Counts", "Store", "StoreError", "StoreFenced", "StoreFull", "StoreTooNew", "read_boot_id"]
+__all__ = [
+    "Batch", "Counts", "Policy", "Store", "StoreError", "StoreFenced", "StoreFull", "StoreTooNew", "read_boot_id",
+]  # fmt: skip
 
 FILE: Final = "state.db"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -58,6 +62,7 @@ class Store(Reader):
         self._ballast = Ballast(state_dir)
         self._epoch = 0
         self._writer: Writer | None = None
+        self._background: Background | None = None
         self._event_seqs = itertools.count(2, 2)
         self._run_seqs = itertools.count(1)
 
@@ -88,11 +93,16 @@ class Store(Reader):
         """Start writing. `wake` is called from the writer's thread when completions wait, or trouble comes or goes."""
         assert self._writer is None
         self._writer = Writer(self._path, self._epoch, self._ballast, self._begin_anew, wake, self._want_check)
+        self._background = Background(self._path, self.boot_id, self._writer, wake)
         self._writer.start()
+        if self.last_boot_id != self.boot_id:
+            self._background.check()
 
     def close(self) -> None:
         """Write what is queued (a disk in trouble gets 5 s), and end. `completions` may be asked once more."""
-        self._close_reader()
+        self.close_reader()
+        if self._background is not None:
+            self._background.stop()
         if self._writer is not None:
             self._writer.close()
 
@@ -125,6 +135,26 @@ class Store(Reader):
     def generation(self) -> int:
         """How many times the database was replaced since it was opened."""
         return 0 if self._writer is None else self._writer.generation
+
+    # --- keeping it small -----------------------------------------------------------------------------------------
+    def retain(self, policy: Policy | None = None, now: int | None = None) -> None:
+        """Begin a pass of retention in the background, if none is under way or wanted. Returns at once.
+
+        `removed_jobs` tells, after a wake, which jobs went with their last run. `now`: the wall clock in ns, for tests.
+        """
+        assert self._background is not None
+        self._background.retain(policy or Policy(), time.time_ns() if now is None else now)
+
+    def removed_jobs(self) -> list[tuple[int, str]]:
+        """Keys of transient jobs that retention took since the last call."""
+        if self._background is None:
+            return []
+        gone = self._background.removed
+        return [gone.popleft() for _ in range(len(gone))]
+
+    def busy_in_background(self) -> bool:
+        """Whether a check or a pass of retention is under way."""
+        return self._background is not None and self._background.busy()
 
     # --- inside -------------------------------------------------------------------------------------------------
     def _take(self, conn: sqlite3.Connection) -> sqlite3.Connection:
@@ -169,4 +199,5 @@ class Store(Reader):
         return self._writer is not None and self._writer.report_damage(text, generation)
 
     def _want_check(self) -> None:
-        pass
+        if self._background is not None:
+            self._background.check()

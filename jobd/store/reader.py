@@ -50,7 +50,8 @@ class Reader:
         self._generation = -1
         self._read_conn: sqlite3.Connection | None = None
 
-    def _fetch(self, sql: str, args: Sequence[Value] = ()) -> list[Values]:
+    def fetch(self, sql: str, args: Sequence[Value] = ()) -> list[Values]:
+        """Ask. Raises StoreError."""
         try:
             return self._reading().execute(sql, args).fetchall()
         except sqlite3.DatabaseError as error:
@@ -64,12 +65,13 @@ class Reader:
     def _reading(self) -> sqlite3.Connection:
         generation = self._current_generation()
         if self._read_conn is None or generation != self._generation:
-            self._close_reader()
+            self.close_reader()
             self._read_conn = connect(self._path, read_only=True)
             self._generation = generation
         return self._read_conn
 
-    def _close_reader(self) -> None:
+    def close_reader(self) -> None:
+        """Close the connection; the next question opens another."""
         if self._read_conn is not None:
             self._read_conn.close()
             self._read_conn = None
@@ -77,7 +79,7 @@ class Reader:
     # --- jobs ---------------------------------------------------------------------------------------------------
     def job(self, owner: int, name: str) -> JobRow | None:
         """The job, if there is one of that name."""
-        found = self._fetch(f"SELECT {JOB_COLUMNS} FROM jobs WHERE owner = ? AND job = ?", (owner, name))
+        found = self.fetch(f"SELECT {JOB_COLUMNS} FROM jobs WHERE owner = ? AND job = ?", (owner, name))
         return job_row(found[0]) if found else None
 
     def owners(self) -> list[int]:
@@ -90,9 +92,9 @@ class Reader:
         return [row for row in found if row is not None][:limit]
 
     def highest_suffix(self, owner: int, base: str) -> int:
-        """The greatest N of this owner's jobs named `base-N`; 0 without any."""
+        """The greatest N of this owner's jobs called `base-N`; 0 if there is none."""
         where = "INDEXED BY jobs_by_suffix WHERE owner = ? AND base = ? AND suffix IS NOT NULL"
-        return int(self._fetch(f"SELECT max(suffix) FROM jobs {where}", (owner, base))[0][0] or 0)
+        return int(self.fetch(f"SELECT max(suffix) FROM jobs {where}", (owner, base))[0][0] or 0)
 
     def jobs_page(
         self,
@@ -121,25 +123,15 @@ class Reader:
                     start = max(prefix, after[1])
             same = start == prefix and (after is None or (uid, prefix) != after)
             this = sql.replace("job > ?", "job >= ?") if same else sql
-            rows += [job_row(v) for v in self._fetch(f"{this} {order}", (uid, start, end, limit - len(rows)))]
+            rows += [job_row(v) for v in self.fetch(f"{this} {order}", (uid, start, end, limit - len(rows)))]
             if len(rows) >= limit:
                 break
         return rows
 
-    def highest_suffix(self, owner: int, base: str) -> int:
-        """The greatest N of this owner's jobs called `base-N`; 0 if there is none."""
-        sql = (
-            "SELECT job FROM jobs WHERE owner = ? AND job > ? AND job < ? AND substr(job, ?) NOT GLOB '*[^0-9]*'"
-            " ORDER BY length(job) DESC, job DESC LIMIT 1"
-        )
-        at = len(base) + 2  # SQLite counts from 1; the digits begin behind the dash
-        found = self._fetch(sql, (owner, f"{base}-", f"{base}-:", at))  # ':' follows '9'
-        return int(str(found[0][0])[at - 1 :]) if found else 0
-
     # --- runs ---------------------------------------------------------------------------------------------------
     def run(self, owner: int, run: bytes) -> RunRow | None:
         """The run with that id, if it is this owner's."""
-        found = self._fetch(
+        found = self.fetch(
             f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_by_id WHERE owner = ? AND tail = ? AND run = ?",
             (owner, tail_of(run), run),
         )
@@ -147,22 +139,22 @@ class Reader:
 
     def run_by_seq(self, seq: int) -> RunRow | None:
         """The seq-th run that was accepted."""
-        found = self._fetch(f"SELECT {RUN_COLUMNS} FROM runs WHERE seq = ?", (seq,))
+        found = self.fetch(f"SELECT {RUN_COLUMNS} FROM runs WHERE seq = ?", (seq,))
         return run_row(found[0]) if found else None
 
     def live_runs(self) -> list[RunRow]:
         """All runs that are not finished, or whose output is not closed, in the order of acceptance."""
         sql = f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_live WHERE {LIVE} ORDER BY seq"
-        return [run_row(v) for v in self._fetch(sql)]
+        return [run_row(v) for v in self.fetch(sql)]
 
     def run_number(self, owner: int, job: str, n: int) -> RunRow | None:
         """A run of a job: 1, 2, … by its number; 0 the newest, -1 the one before."""
         if n > 0:
             where = "INDEXED BY runs_by_number WHERE owner = ? AND job = ? AND number = ? ORDER BY seq DESC LIMIT 1"
-            found = self._fetch(f"SELECT {RUN_COLUMNS} FROM runs {where}", (owner, job, n))
+            found = self.fetch(f"SELECT {RUN_COLUMNS} FROM runs {where}", (owner, job, n))
         else:
             where = "INDEXED BY runs_by_job WHERE owner = ? AND job = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
-            found = self._fetch(f"SELECT {RUN_COLUMNS} FROM runs {where}", (owner, job, -n))
+            found = self.fetch(f"SELECT {RUN_COLUMNS} FROM runs {where}", (owner, job, -n))
         return run_row(found[0]) if found else None
 
     def runs_by_suffix(self, owner: int | None, suffix: str, limit: int = 2) -> list[RunRow]:
@@ -179,7 +171,7 @@ class Reader:
         owners = self._steps("SELECT min(owner) FROM runs WHERE owner > ?") if owner is None else [owner]
         rows: list[RunRow] = []
         for uid in owners:
-            found = self._fetch(sql, (uid, low, high, -len(digits), digits, limit - len(rows)))
+            found = self.fetch(sql, (uid, low, high, -len(digits), digits, limit - len(rows)))
             rows += [run_row(v) for v in found]
             if len(rows) >= limit:
                 break
@@ -204,20 +196,20 @@ class Reader:
         skipped first. Returns a page that may be short, or even empty, with `more` set: see pages.py.
         """
         return pages.runs_page(
-            self._fetch, owner=owner, jobs=jobs, states=states, since=since, until=until, before=before,
+            self.fetch, owner=owner, jobs=jobs, states=states, since=since, until=until, before=before,
             limit=limit, offset=offset,
         )  # fmt: skip
 
     # --- the rest -----------------------------------------------------------------------------------------------
     def blob(self, digest: bytes) -> bytes | None:
         """The bytes that were stored under this hash."""
-        found = self._fetch("SELECT data FROM blobs WHERE hash = ?", (digest,))
+        found = self.fetch("SELECT data FROM blobs WHERE hash = ?", (digest,))
         return found[0][0] if found else None  # type: ignore[return-value]  # data is a blob column
 
     def events_page(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Events behind `after`, in order. Kind `retired` sums up what retention took; its seq is an odd number."""
         sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-        return [event_of(v) for v in self._fetch(sql, (after, limit))]
+        return [event_of(v) for v in self.fetch(sql, (after, limit))]
 
     def events_of_run(self, owner: int, job: str, run: bytes) -> list[Event]:
         """All events of one run, in order."""
@@ -225,19 +217,19 @@ class Reader:
             f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY events_by_run"
             " WHERE owner = ? AND job = ? AND run = ? ORDER BY seq"
         )
-        return [event_of(v) for v in self._fetch(sql, (owner, job, run))]
+        return [event_of(v) for v in self.fetch(sql, (owner, job, run))]
 
     def counts(self) -> Counts:
         """How many runs are where, and how big the database is."""
         sql = f"SELECT state, count(*) FROM runs INDEXED BY runs_live WHERE {LIVE} GROUP BY state"
-        by_state = {str(state): int(n or 0) for state, n in self._fetch(sql)}
+        by_state = {str(state): int(n or 0) for state, n in self.fetch(sql)}
         by_state["closing"] = by_state.pop("finished", 0)
-        size = self._fetch("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0]
+        size = self.fetch("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0]
         return Counts(**by_state, database_bytes=int(size or 0))
 
     def _steps(self, sql: str) -> list[int]:
         """Follow "the least greater than": distinct values of an index's first column, one look-up each."""
         values: list[int] = []
-        while (found := self._fetch(sql, (values[-1] if values else -1,))[0][0]) is not None:
+        while (found := self.fetch(sql, (values[-1] if values else -1,))[0][0]) is not None:
             values.append(int(found))
         return values

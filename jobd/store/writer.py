@@ -11,11 +11,11 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 import queue
 import sqlite3
 import threading
 import time
-import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .ballast import Ballast
 
 T = TypeVar("T")
+
+log: Final = logging.getLogger("jobd.store")
 
 RETRY_SEC: Final = 1.0  # DESIGN.md's companion on durability: every 1 to 5 s
 MAX_GROUP_ROWS: Final = 4096  # about 50 ms of work: what a caller who comes just too late may have to wait
@@ -135,7 +137,7 @@ class Writer:
                 self._flush()
                 self._serve()
             except Exception as error:  # the thread's crash boundary: without it every caller would wait for ever
-                traceback.print_exc()
+                log.exception("the writer has failed")
                 self._refusal = StoreError(f"cannot write {self._path}: {error!r}")
                 self._refuse_pending(lambda _: True, self._refusal)
         last_word = StoreError(self._cannot(self.trouble or "closed"))

@@ -1,0 +1,116 @@
+"""Taking runs out of the database: their rows, their events, and, with its last run, a transient job.
+
+Rules:
+- Only what is finished and closed goes. A run that has come back to life meanwhile stays.
+- The log directories are deleted after the commit. Until then they are listed in `trash`, so that a daemon that dies in
+  between leaves nothing behind for ever, and nothing is deleted that the database does not say.
+- A job that stays loses events that explain its row. One event `retired` sums them up: it carries the whole row, and
+  has the odd number behind the event that made that row, so that a replay still ends where the table does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from jobd.core.records import Event, job_data
+
+from .logs import run_dir
+from .rows import JOB_COLUMNS, Values, event_values, insert_events, job_row
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+RETIRED: Final = "retired"
+
+_UNUSED: Final = " AND ".join(
+    f"NOT EXISTS (SELECT 1 FROM {place} = ?1)"
+    for place in ("runs WHERE spec", "runs WHERE env", "jobs WHERE spec", "jobs WHERE env")
+)
+
+
+class Victim(NamedTuple):
+    """A run that is to go."""
+
+    seq: int
+    owner: int
+    job: str
+    run: bytes
+
+
+def remove_runs(conn: sqlite3.Connection, victims: Sequence[Victim], now: int) -> list[tuple[int, str]]:
+    """Remove runs, inside the open transaction. Returns the keys of the jobs that went with them."""
+    blobs: set[bytes] = set()
+    touched: dict[tuple[int, str], None] = {}
+    for seq, owner, job, run in victims:
+        row = conn.execute(
+            "SELECT spec, env FROM runs WHERE seq = ? AND run = ? AND state = 'finished' AND closed = 1", (seq, run)
+        ).fetchone()
+        if row is None:
+            continue
+        blobs.update(row)
+        touched[owner, job] = None
+        conn.execute("DELETE FROM runs WHERE seq = ?", (seq,))
+        conn.execute("DELETE FROM events WHERE owner = ? AND job = ? AND run = ?", (owner, job, run))
+        conn.execute("INSERT OR IGNORE INTO trash VALUES (?, ?)", (owner, run))
+    gone = [key for key in touched if _settle_job(conn, *key, blobs, now)]
+    _drop_blobs(conn, blobs)
+    return gone
+
+
+def _settle_job(conn: sqlite3.Connection, owner: int, job: str, blobs: set[bytes], now: int) -> bool:
+    """After the loss of runs: remove the job if it was the last of a transient one, else sum it up."""
+    key = (owner, job)
+    found: Values | None = conn.execute(
+        f"SELECT {JOB_COLUMNS}, event FROM jobs WHERE owner = ? AND job = ?", key
+    ).fetchone()
+    left = conn.execute("SELECT 1 FROM runs WHERE owner = ? AND job = ? LIMIT 1", key).fetchone()
+    if found is None:
+        return False
+    row = job_row(found[:-1])
+    if left is None and row.transient:
+        conn.execute("DELETE FROM jobs WHERE owner = ? AND job = ?", key)
+        conn.execute("DELETE FROM events WHERE owner = ? AND job = ?", key)
+        blobs.update((row.spec, row.env))
+        return True
+    seq = int(found[-1] or 0) | 1
+    conn.execute("DELETE FROM events WHERE owner = ? AND job = ? AND run IS NULL AND seq % 2 = 1", key)
+    summary = Event(seq=seq, at=now, kind=RETIRED, owner=owner, job=job, data=job_data(row))
+    insert_events(conn, [event_values(summary)])
+    return False
+
+
+def _drop_blobs(conn: sqlite3.Connection, blobs: Iterable[bytes]) -> None:
+    for digest in blobs:
+        conn.execute(f"DELETE FROM blobs WHERE hash = ?1 AND {_UNUSED}", (digest,))
+
+
+def forget_trash(conn: sqlite3.Connection, runs: Iterable[tuple[int, bytes]]) -> list[tuple[int, str]]:
+    """The logs of these runs are gone from the disk. Returns what `remove_runs` would: no job goes with them."""
+    conn.executemany("DELETE FROM trash WHERE owner = ? AND run = ?", runs)
+    return []
+
+
+def delete_logs(state_dir: Path, owner: int, run: bytes) -> bool:
+    """Delete a run's log directory. Returns whether it is gone. Never follows a link."""
+    directory = run_dir(state_dir, owner, run)
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        for name in os.listdir(fd):
+            os.unlink(name, dir_fd=fd)
+        os.rmdir(directory)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    with contextlib.suppress(OSError):  # there are others' logs in it
+        os.rmdir(directory.parent)
+    return True

@@ -1,0 +1,177 @@
+"""Which runs have to go, and in what steps: more runs of a job than are kept, too old, or logs too big.
+
+One pass is a row of small steps, each one or two short questions and at most one short transaction, so that nobody
+waits for it: not the writer's callers, and not the loop. It works on a full disk too: the writer gives up its ballast.
+Bytes of logs are those of the two streams, as recorded when a run was closed; what runs now is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .removal import Victim, delete_logs, forget_trash, remove_runs
+from .rows import Value, Values, tail_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+Fetch: TypeAlias = Callable[[str, Sequence[Value]], list[Values]]
+Work: TypeAlias = "Callable[[sqlite3.Connection], list[tuple[int, str]]]"
+Call: TypeAlias = "Callable[[Work], list[tuple[int, str]]]"
+
+DAY_NS: Final = 86_400 * 10**9
+STEP_RUNS: Final = 100  # runs a transaction: measured, 10 ms of the writer's time
+STEP_JOBS: Final = 200  # jobs looked at in a step that finds nothing to remove: 5 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How much is kept; DESIGN.md, section 4, says the defaults."""
+
+    keep_runs: int = 1000  # of each job
+    keep_for_ns: int = 90 * DAY_NS  # after a run's end, by the wall clock
+    log_share: float = 0.10  # of the file system that the logs are on
+    log_bytes_per_owner: int = 4 << 30
+
+
+class Retention:
+    """One pass over the database.
+
+    `fetch` asks the database, `call` runs work in the writer's transaction; both may raise StoreError, after which the
+    pass may be gone on with or dropped: every step is whole.
+    """
+
+    def __init__(
+        self, fetch: Fetch, call: Call, state_dir: Path, policy: Policy, now: int, disk_bytes: int | None = None
+    ) -> None:
+        self.removed: list[tuple[int, str]] = []  # keys of jobs that went with their last run
+        self.runs = 0  # how many runs were removed
+        self._fetch = fetch
+        self._call = call
+        self._state_dir = state_dir
+        self._policy = policy
+        self._now = now
+        self._disk_bytes = disk_bytes
+        self._steps = self._pass()
+
+    def step(self) -> bool:
+        """Do a little. Returns whether there is more to do."""
+        return next(self._steps, False)
+
+    def _pass(self) -> Iterator[bool]:
+        yield from self._empty_trash()
+        yield from self._by_job()
+        yield from self._by_size()
+
+    # --- count and age ------------------------------------------------------------------------------------------
+    def _by_job(self) -> Iterator[bool]:
+        for looked_at, (owner, job) in enumerate(self._jobs_with_runs(), 1):
+            while victims := self._surplus(owner, job):
+                yield from self._remove(victims)
+                if len(victims) < STEP_RUNS:
+                    break
+            if looked_at % STEP_JOBS == 0:
+                yield True
+
+    def _jobs_with_runs(self) -> Iterator[tuple[int, str]]:
+        sql = (
+            "SELECT owner, job FROM runs INDEXED BY runs_by_job WHERE (owner, job) > (?, ?) ORDER BY owner, job LIMIT 1"
+        )
+        key: tuple[int, str] = (-1, "")
+        while found := self._fetch(sql, key):
+            owner, job = found[0]
+            key = (int(owner or 0), str(job))
+            yield key
+
+    def _surplus(self, owner: int, job: str) -> list[Victim]:
+        """The oldest runs of a job that are too many or too old."""
+        of_job = "runs INDEXED BY runs_by_job WHERE owner = ? AND job = ?"
+        edge = self._fetch(
+            f"SELECT seq FROM {of_job} ORDER BY seq DESC LIMIT 1 OFFSET ?", (owner, job, self._policy.keep_runs)
+        )
+        last = edge[0][0] if edge else 0
+        oldest = (
+            f"SELECT seq, owner, job, run, finished_at, state, closed FROM {of_job} ORDER BY seq LIMIT {2 * STEP_RUNS}"
+        )
+        found = self._fetch(
+            f"SELECT seq, owner, job, run FROM ({oldest}) WHERE state = 'finished' AND closed = 1"
+            " AND (seq <= ? OR finished_at < ?) LIMIT ?",
+            (owner, job, last, self._now - self._policy.keep_for_ns, STEP_RUNS),
+        )
+        return _victims(found)
+
+    # --- logs ---------------------------------------------------------------------------------------------------
+    def _by_size(self) -> Iterator[bool]:
+        size = "coalesce(out_bytes, 0) + coalesce(err_bytes, 0)"
+        found = self._fetch(f"SELECT owner, sum({size}) FROM runs WHERE closed = 1 GROUP BY owner", ())
+        sizes = {int(owner or 0): int(total or 0) for owner, total in found}
+        for owner, total in sizes.items():
+            over = total - self._policy.log_bytes_per_owner
+            if over > 0:
+                removed = yield from self._shrink("runs INDEXED BY runs_by_owner WHERE owner = ?", (owner,), size, over)
+                sizes[owner] -= removed
+        over = sum(sizes.values()) - int(self._policy.log_share * self._disk_size())
+        if over > 0:
+            yield from self._shrink("runs NOT INDEXED WHERE 1", (), size, over)
+
+    def _shrink(self, source: str, args: tuple[Value, ...], size: str, over: int) -> Generator[bool, None, int]:
+        """Remove the oldest runs with logs until `over` bytes are gone; returns how many are."""
+        sql = (
+            f"SELECT seq, owner, job, run, {size} FROM {source} AND seq > ? AND state = 'finished' AND closed = 1"
+            f" AND {size} > 0 ORDER BY seq LIMIT {STEP_RUNS}"
+        )
+        after = gone = 0
+        while gone < over and (found := self._fetch(sql, (*args, after))):
+            chosen: list[Values] = []
+            for row in found:
+                if gone >= over:
+                    break
+                chosen.append(row[:-1])
+                gone += int(row[-1] or 0)
+            after = int(found[-1][0] or 0)
+            yield from self._remove(_victims(chosen))
+        return gone
+
+    def _disk_size(self) -> int:
+        if self._disk_bytes is not None:
+            return self._disk_bytes
+        disk = os.statvfs(self._state_dir)
+        return disk.f_blocks * disk.f_frsize
+
+    # --- removing -----------------------------------------------------------------------------------------------
+    def _remove(self, victims: list[Victim]) -> Iterator[bool]:
+        self.removed += self._call(lambda conn: remove_runs(conn, victims, self._now))
+        self.runs += len(victims)
+        yield True
+        yield from self._empty_trash()
+
+    def _empty_trash(self) -> Iterator[bool]:
+        sql = f"SELECT owner, run FROM trash WHERE (owner, run) > (?, ?) ORDER BY owner, run LIMIT {STEP_RUNS}"
+        key: tuple[int, bytes] = (-1, b"")
+        while found := self._fetch(sql, key):
+            runs = [(int(owner or 0), run) for owner, run in found if isinstance(run, bytes)]
+            key = runs[-1]
+            gone = [(owner, run) for owner, run in runs if self._delete_logs(owner, run)]
+            if gone:
+                self._call(partial(_forget, gone))
+            yield True
+
+    def _delete_logs(self, owner: int, run: bytes) -> bool:
+        of_id = "runs INDEXED BY runs_by_id WHERE owner = ? AND tail = ? AND run = ?"
+        if self._fetch(f"SELECT 1 FROM {of_id}", (owner, tail_of(run), run)):
+            return True  # the same id was used again: these are the new run's
+        return delete_logs(self._state_dir, owner, run)
+
+
+def _forget(gone: list[tuple[int, bytes]], conn: sqlite3.Connection) -> list[tuple[int, str]]:
+    return forget_trash(conn, gone)
+
+
+def _victims(found: list[Values]) -> list[Victim]:
+    return [Victim(*row) for row in found]  # type: ignore[arg-type]  # the columns' types are the fields'
