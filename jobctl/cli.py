@@ -1,0 +1,221 @@
+"""The command line as typer knows it: help, mistakes, and whatever the light parser leaves to it.
+
+Nothing is defined here: verbs come from `spellings`, their parameters from the verbs' signatures, options from
+`options`. Each command makes the same Call that the light parser would, and hands it to the same `invoke`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from jobctl import options, terminal
+from jobctl.argv import Call, load
+from jobctl.exits import NOT_THE_JOBS, USAGE
+from jobctl.spellings import (
+    ALIASES,
+    DEFAULT_VERB,
+    GLOBAL_DEFAULTS,
+    GLOBALS,
+    NEIGHBOURS,
+    OPERANDS_END_OPTIONS,
+    OPTIONS,
+    VERBS,
+)
+from jobd.core.names import closest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobctl.argv import Value
+
+HELP = "Run, watch, read and stop jobs supervised by jobd."
+EPILOG = "jobctl help VERB, or man jobctl, says more. Without a verb: list."
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+MAX_HELP_WIDTH = 120
+
+
+class Verbs(TyperGroup):
+    """The group of verbs; knows what the words of other programs mean here."""
+
+    def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  # types are private
+        """Find the verb, or say what was probably meant."""
+        word = args[0]
+        if word not in self.commands and not word.startswith("-"):
+            ctx.fail(unknown_verb(word))
+        return super().resolve_command(ctx, args)
+
+
+def unknown_verb(word: str) -> str:
+    """What to say about a verb that is none."""
+    meant = NEIGHBOURS.get(word) or closest(word, (*VERBS, "help"))
+    return f"Unknown verb {word!r}." + (f" Did you mean {meant!r}?" if meant else " See jobctl --help.")
+
+
+def make_app() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        name="jobctl",
+        cls=Verbs,
+        help=HELP,
+        epilog=EPILOG,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        result_callback=_exit,
+        context_settings={**HELP_OPTIONS, "max_content_width": MAX_HELP_WIDTH},
+    )
+    app.callback(invoke_without_command=True)(_without_verb())
+    for verb in VERBS:
+        app.command(verb, context_settings=_settings(verb))(_command(verb))
+    for alias, verb in ALIASES.items():
+        app.command(alias, hidden=True, context_settings=_settings(verb))(_command(verb))
+    app.command("help", help="Show help on a verb.")(_help)
+    return app
+
+
+def _exit(status: int | None, **_: object) -> None:
+    """typer throws the value of a command away; here it is the exit status."""
+    sys.exit(status)
+
+
+def _settings(verb: str) -> dict[str, object]:
+    return {**HELP_OPTIONS, "allow_interspersed_args": verb not in OPERANDS_END_OPTIONS}
+
+
+def _without_verb() -> Callable[..., int | None]:
+    def callback(ctx: typer.Context, version: bool = False, **chosen: Value) -> int | None:
+        if version:
+            from importlib.metadata import version as installed
+
+            terminal.say(f"jobctl {installed('jobd')}\n")
+            raise typer.Exit
+        ctx.obj = chosen
+        if ctx.invoked_subcommand is None:
+            return _invoke(Call(DEFAULT_VERB, _set_apart(chosen, GLOBAL_DEFAULTS), (), {}))
+        return None
+
+    version = typer.Option("--version", help="Show the version.", show_default=False)
+    parameters = [
+        inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+        _keyword("version", version, False, bool),
+        *_global_parameters(),
+    ]
+    return _with_signature(callback, parameters)
+
+
+def _keyword(name: str, option: object, default: object, type_: object) -> inspect.Parameter:
+    from typing import Annotated
+
+    annotation = Annotated[type_, option]  # type: ignore[valid-type]  # made at run time
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _global_parameters() -> list[inspect.Parameter]:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(name, kind, default=GLOBAL_DEFAULTS[name], annotation=options.GLOBAL_TYPES[name])
+        for name in GLOBALS
+    ]
+
+
+def _with_signature(
+    function: Callable[..., int | None], parameters: list[inspect.Parameter]
+) -> Callable[..., int | None]:
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+    return function
+
+
+def _command(verb: str) -> Callable[..., int | None]:
+    """The function that typer calls for a verb: makes the Call."""
+    function = load(verb)
+    own = list(inspect.signature(function).parameters.values())[1:]  # without the client
+    defaults: dict[str, object] = function.__kwdefaults__ or {}  # type: ignore[attr-defined]  # it is a plain function
+    operands = next((each.name for each in own if each.kind is not inspect.Parameter.KEYWORD_ONLY), None)
+
+    def command(ctx: typer.Context, **given: Value) -> int | None:
+        target = {**(ctx.obj or {})}
+        target.update(_set_apart({name: given.pop(name) for name in GLOBALS}, GLOBAL_DEFAULTS))
+        words = None if operands is None else tuple(given.pop(operands) or ())  # type: ignore[arg-type]
+        return _invoke(Call(verb, _set_apart(target, GLOBAL_DEFAULTS), words, _set_apart(given, defaults)))
+
+    command.__doc__ = function.__doc__
+    parameters = [each.replace(annotation=_typer_type(str(each.annotation))) for each in own]
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    return _with_signature(command, [context, *parameters, *_global_parameters()])
+
+
+def _typer_type(name: str) -> object:
+    """The annotation for typer, which wants list[str] where a verb is given a tuple."""
+    from typing import Annotated, get_args
+
+    annotation = getattr(options, name)
+    type_, *rest = get_args(annotation)
+    return Annotated[(list[str], *rest)] if type_ == tuple[str, ...] else annotation
+
+
+def _set_apart(given: dict[str, Value], defaults: dict[str, object]) -> dict[str, Value]:
+    """What differs from the defaults, lists as tuples: as the light parser gives it."""
+    found: dict[str, Value] = {}
+    for name, value in given.items():
+        plain = tuple(value) if isinstance(value, (list, tuple)) else value
+        if plain != defaults[name] and not (plain is None and defaults[name] == ()):
+            found[name] = plain
+    return found
+
+
+def _invoke(call: Call) -> int:
+    from jobctl.__main__ import invoke
+
+    return invoke(call)
+
+
+def _help(ctx: typer.Context, verb: str = typer.Argument("", metavar="[VERB]", show_default=False)) -> int:
+    group = ctx.parent.command if ctx.parent is not None else ctx.command
+    assert isinstance(group, TyperGroup)
+    verb = ALIASES.get(verb, verb)
+    if not verb:
+        assert ctx.parent is not None
+        terminal.say(ctx.parent.get_help() + "\n")
+        return 0
+    if verb not in group.commands:
+        ctx.fail(unknown_verb(verb))
+    command = group.commands[verb]
+    assert isinstance(command, TyperCommand)
+    terminal.say(command.get_help(command.context_class(command, parent=ctx.parent, info_name=verb)) + "\n")
+    return 0
+
+
+def main(args: list[str]) -> int:
+    """Let typer do what the command line says; the exit status."""
+    try:
+        make_app()(args, prog_name="jobctl")
+    except SystemExit as e:
+        status = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+        return NOT_THE_JOBS if status == USAGE and means_the_jobs(args) else status
+    return 0
+
+
+def means_the_jobs(args: list[str]) -> bool:
+    """Whether the exit status of a line that typer refused would have been a job's."""
+    words = list(args)
+    while words and words[0].startswith("-"):
+        takes = words.pop(0) in GLOBALS["socket"]
+        words = words[1:] if takes else words
+    if not words or words[0] != "run":
+        return bool(words) and words[0] == "wait"
+    valued = {s for name in ("name", "setenv", "env", "working_directory", "settings", "output") for s in OPTIONS[name]}
+    rest = iter(words[1:])
+    for word in rest:
+        if word == "--" or not word.startswith("-"):
+            return False
+        if word in (*OPTIONS["wait"], *OPTIONS["follow"]):
+            return True
+        if word in valued:
+            next(rest, None)
+    return False

@@ -1,0 +1,258 @@
+"""A conversation with the daemon: blocking, one request at a time, by the small codec.
+
+The rules: a request leaves in the same write as the Hello, so that the usual verb costs one round trip. When the
+connection ends in the middle (the daemon was killed or replaced; the listening socket outlives it) the caller decides:
+`call` connects again and asks again, for every request that may be asked twice; `stream` raises ConnectionLostError,
+because only its caller knows from where to go on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from struct import Struct
+
+from jobctl import terminal
+from jobctl.connect import Target, open_target
+from jobctl.exits import ConnectionLostError, Fault, NoDaemonError
+from jobd.wire import errors, frames
+from jobd.wire.plainpack import packb, unpackb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Iterator
+
+    from jobctl.shapes import Body, Message, RunView
+
+PROTOCOL_VERSION = 1  # messages.PROTOCOL_VERSION; a test compares
+SOFTWARE = "jobctl"
+RECEIVE_BYTES = 256 << 10  # a socket's default buffer is 208 KiB: never less than all that is there
+MSG_NOSIGNAL = 0x4000  # SIGPIPE is for stdout (see __main__): a daemon that went away is an error to handle
+LENGTH = Struct(">I")
+RETRY_SEC = 0.05  # between attempts to connect while no socket is there: a keeper binding it anew takes less
+PATIENCE_SEC = 10.0  # for the socket to come back; a keeper that re-executes itself needs 0.1 s
+LIVED_SEC = 5.0  # a connection that held this long was a good one, and its loss counts as the first
+MAX_POLL_MS = 2**31 - 1  # poll(2) takes an int
+MAX_LOSSES = 10  # in a row; a daemon that dies at each of our requests is not to be asked for ever
+
+
+class Client:
+    """The daemon, as a verb sees it. Connects at the first request."""
+
+    def __init__(self, target: Target, start: bool = True) -> None:
+        """`start`: whether the user's own daemon is started when it is meant and not there."""
+        self.target = target
+        self.start = start
+        self.watch_stdout = False  # while waiting for the daemon, see whether anybody still reads what we write
+        self.path = ""
+        self.uid = os.geteuid()  # who the daemon says we are, once it has
+        self.deadline: float | None = None  # of time.monotonic: when it has passed, waiting raises TimeoutError
+        self._sock: socket | None = None
+        self._data = b""
+        self._pos = 0
+        self._id = 0
+        self._losses = 0
+        self._since = 0.0
+        self._pending = b""  # our Hello, until the first request takes it along
+
+    # --- connecting ---------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """End the connection, and with it whatever is being asked on it."""
+        if self._sock is not None:
+            self._sock.close()
+        self._sock = None
+        self._data, self._pos = b"", 0
+
+    def reconnect(self) -> None:
+        """Connect again after a ConnectionLostError, waiting a while for the socket to come back.
+
+        Raises:
+            NoDaemonError: it did not, or connections keep being lost.
+        """
+        lived = time.monotonic() - self._since
+        self._losses = 1 if lived > LIVED_SEC else self._losses + 1
+        self.close()
+        if self._losses > MAX_LOSSES:
+            raise NoDaemonError(f"cannot go on: the connection to jobd at {self.path} is lost again and again")
+        deadline = time.monotonic() + PATIENCE_SEC
+        while True:
+            try:
+                return self._open(start=False)
+            except NoDaemonError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_SEC)
+
+    def connect_again(self) -> None:
+        """Connect anew, at once. Raises NoDaemonError."""
+        self.close()
+        self._open(start=False)
+
+    def _open(self, start: bool) -> None:
+        self._sock, self.path = open_target(self.target, start)
+        self._since = time.monotonic()
+        self._pending = frames.pack(packb({"type": "hello", "version": PROTOCOL_VERSION, "software": SOFTWARE}))
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+    def call(self, request: dict[str, object], repeat: bool = True) -> Body:
+        """Ask for one Reply.
+
+        Args:
+            request: the message, with its type and without an id.
+            repeat: whether it may be asked again when the connection is lost before the answer came.
+
+        Raises:
+            Fault: the daemon refused.
+            ConnectionLostError: only without `repeat`.
+        """
+        while True:
+            try:
+                for body in self.stream(request):
+                    return body
+                raise ConnectionLostError
+            except ConnectionLostError:
+                if not repeat:
+                    raise
+                self.reconnect()
+
+    def stream(self, request: dict[str, object]) -> Iterator[Body]:
+        """Ask, and yield the body of each Item (or of the one Reply) until the End.
+
+        Raises:
+            Fault: the daemon refused, at once or after some items.
+            ConnectionLostError: the connection ended before the answer did.
+        """
+        wanted = self.ask(request)
+        while True:
+            message = self.receive()
+            if message.get("id") != wanted:
+                continue
+            kind = message["type"]
+            if kind == "item":
+                yield message["body"]
+            elif kind == "reply":
+                yield message["body"]
+                return
+            elif kind == "end":
+                return
+
+    def ended(self, request: dict[str, object]) -> Iterator[RunView]:
+        """As `stream`, for a Wait: the runs as they end."""
+        for body in self.stream(request):
+            if body["type"] == "ended":
+                run: RunView = body["run"]  # type: ignore[assignment]  # of an Ended it is a RunView
+                yield run
+
+    def ask(self, request: dict[str, object]) -> int:
+        """Send a request, and answer the id it was given. Its answers are then read by `receive`."""
+        if self._sock is None:
+            self._open(self.start)
+        self._id += 1
+        data = self._pending + frames.pack(packb({**request, "id": self._id}))
+        self._pending = b""
+        self._send(data)
+        return self._id
+
+    def _send(self, data: bytes) -> None:
+        assert self._sock is not None
+        try:
+            self._sock.sendall(data, MSG_NOSIGNAL)
+        except OSError as e:
+            # A daemon that refuses us says why before it closes: read that first.
+            try:
+                while True:
+                    self.receive()
+            except ConnectionLostError:
+                raise ConnectionLostError from e
+
+    # --- reading --------------------------------------------------------------------------------------------------
+    def receive(self) -> Message:
+        """The next message that is not a Hello.
+
+        Raises:
+            Fault: it is one, about our request or about the connection.
+            ConnectionLostError: there is none any more.
+        """
+        while True:
+            (length,) = LENGTH.unpack(self.take(frames.HEADER))
+            if length > frames.MAX:
+                raise Fault(errors.MALFORMED, f"cannot read from jobd: a frame of {length} bytes")
+            message: Message = unpackb(self.take(length))  # type: ignore[assignment]  # we trust our daemon's shapes
+            kind = message["type"]
+            if kind == "hello":
+                self._greet(message)
+            elif kind == "fault":
+                raise Fault(message["code"], message["message"], message.get("details"))
+            else:
+                return message
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes of the connection."""
+        self.fill(count)
+        self._pos += count
+        return self._data[self._pos - count : self._pos]
+
+    def fill(self, count: int, at_most: int = RECEIVE_BYTES) -> None:
+        """See to it that at least `count` bytes are held; receive no more than `at_most` at a time."""
+        have = len(self._data) - self._pos
+        if have >= count:
+            return
+        pieces = [self._data[self._pos :]]
+        while have < count:
+            piece = self.receive_some(at_most)
+            pieces.append(piece)
+            have += len(piece)
+        self._data, self._pos = b"".join(pieces), 0
+
+    def receive_some(self, at_most: int) -> bytes:
+        """What is there, at least one byte, straight from the socket."""
+        assert self._sock is not None
+        self._await_input()
+        try:
+            piece = self._sock.recv(at_most)
+        except OSError as e:
+            raise ConnectionLostError from e
+        if not piece:
+            raise ConnectionLostError
+        return piece
+
+    def receive_into(self, block: memoryview) -> int:
+        """As `receive_some`, into `block`; answers how many bytes."""
+        assert self._sock is not None
+        self._await_input()
+        try:
+            count = self._sock.recv_into(block)
+        except OSError as e:
+            raise ConnectionLostError from e
+        if not count:
+            raise ConnectionLostError
+        return count
+
+    def _await_input(self) -> None:
+        if self.watch_stdout:
+            terminal.wait_input(self.fileno())
+        elif self.deadline is not None:
+            from select import POLLIN, poll
+
+            poller = poll()
+            poller.register(self.fileno(), POLLIN)
+            left_sec = max(0.0, self.deadline - time.monotonic())
+            if not poller.poll(min(left_sec * 1000, MAX_POLL_MS)) and time.monotonic() >= self.deadline:
+                raise TimeoutError
+
+    def held(self) -> bytes:
+        """What has been received and not been taken."""
+        return self._data[self._pos :]
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for poll and splice."""
+        assert self._sock is not None
+        return self._sock.fileno()
+
+    def _greet(self, hello: Message) -> None:
+        if hello["version"] != PROTOCOL_VERSION:
+            theirs = hello.get("software", "jobd")
+            text = f"cannot talk to {theirs}: its protocol is version {hello['version']}, ours {PROTOCOL_VERSION}"
+            raise Fault(errors.VERSION, text)
+        self.uid = hello.get("uid", self.uid)

@@ -1,0 +1,68 @@
+"""Names as they are typed and shown: globs that must be expanded here, owners, run ids, `JOB#N`."""
+
+from __future__ import annotations
+
+from jobd.core.names import is_glob
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client import Client
+    from jobctl.shapes import JobView
+
+SHORT_ID = 8  # characters of a run id that are shown; DESIGN.md, section 9
+ID_BYTES = 16
+
+
+def expand(client: Client, words: tuple[str, ...]) -> list[str]:
+    """The names that `words` mean, each once, in order: globs become the existing jobs they match, maybe none."""
+    found: dict[str, None] = {}
+    for word in words:
+        if not is_glob(word):
+            found[word] = None
+            continue
+        for view in client.call({"type": "get", "names": [word]})["jobs"]:
+            if view.get("load", "loaded") != "not-found":
+                found[shown_name(view["job"], view["owner"], client.uid)] = None
+    return list(found)
+
+
+def owner_name(uid: int) -> str:
+    """The user's name, or the number where there is none."""
+    from pwd import getpwuid
+
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def shown_name(job: str, owner: int, caller: int) -> str:
+    """`web` for one's own job, `alice/web` for another's."""
+    return job if owner == caller else f"{owner_name(owner)}/{job}"
+
+
+def view_name(view: JobView, client: Client) -> str:
+    """The name of a job as it is shown to the caller."""
+    return shown_name(view["job"], view["owner"], client.uid)
+
+
+def full_id(run: bytes) -> str:
+    """A run id as UUIDs are written."""
+    h = run.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def short_id(run: bytes) -> str:
+    """The end of a run id, as lists show it; any unique end selects a run."""
+    return run.hex()[-SHORT_ID:]
+
+
+def split_run(word: str) -> tuple[str, str]:
+    """`JOB#N` gives (JOB, N); a whole run id gives ("", id); a name gives (name, "")."""
+    job, hash_, selector = word.partition("#")
+    if hash_:
+        return job, selector
+    digits = word.replace("-", "").lower()
+    if len(digits) == 2 * ID_BYTES and set(digits) <= set("0123456789abcdef"):
+        return "", digits
+    return word, ""

@@ -1,0 +1,93 @@
+"""Every operand and option of jobctl, as typer reads them. The verbs' annotations name these.
+
+The spellings are in `spellings`, which the light parser reads too; here are the types and the words of the help.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from jobctl.spellings import GLOBALS, OPTIONS
+
+
+def _option(name: str, text: str, metavar: str | None = None) -> Any:  # noqa: ANN401  # typer's own type of it
+    return typer.Option(*{**OPTIONS, **GLOBALS}[name], help=text, metavar=metavar, show_default=False)
+
+
+def _operands(metavar: str, text: str) -> Any:  # noqa: ANN401
+    return typer.Argument(metavar=metavar, help=text, show_default=False)
+
+
+# --- operands -------------------------------------------------------------------------------------------------------
+Jobs = Annotated[tuple[str, ...], _operands("JOB...", "Names or globs of jobs.")]
+Patterns = Annotated[tuple[str, ...], _operands("JOB...", "Names or globs of jobs.")]
+OptionalJobs = Annotated[tuple[str, ...], _operands("[JOB...]", "Names or globs of jobs.")]
+OptionalPatterns = Annotated[tuple[str, ...], _operands("[PATTERN...]", "Names or globs of jobs.")]
+LogRuns = Annotated[tuple[str, ...], _operands("[JOB...]", "Jobs; JOB#N or the id of a run for one run.")]
+OneRun = Annotated[tuple[str, ...], _operands("JOB", "A job; JOB#N or the id of a run for one run.")]
+Command = Annotated[tuple[str, ...], _operands("COMMAND [ARG...]", "The command and all its arguments.")]
+
+# --- switches -------------------------------------------------------------------------------------------------------
+All = Annotated[bool, _option("every", "Inactive jobs too.")]
+AllProperties = Annotated[bool, _option("every", "Properties that are not set, too.")]
+AnyOne = Annotated[bool, _option("any_one", "Return when the first of them has ended.")]
+Failed = Annotated[bool, _option("failed", "The same as --state=failed.")]
+Follow = Annotated[bool, _option("follow", "Go on with new output until the job is at rest.")]
+FullLines = Annotated[bool, _option("full", "Do not cut lines to the width of the terminal.")]
+FullOutput = Annotated[bool, _option("full", "All of the output, however much it is.")]
+Keeper = Annotated[bool, _option("keeper", "The keeper, in place.")]
+NoBlock = Annotated[bool, _option("no_block", "Return at once.")]
+NoLegend = Annotated[bool, _option("no_legend", "No header and no footer.")]
+OnlyStderr = Annotated[bool, _option("stderr", "Only what was written to stderr.")]
+OnlyStdout = Annotated[bool, _option("stdout", "Only what was written to stdout.")]
+Plain = Annotated[bool, _option("plain", "No column for the bullet.")]
+Quiet = Annotated[bool, _option("quiet", "Print no results, or no hints.")]
+Raw = Annotated[bool, _option("raw", "Exact bytes on a terminal, too.")]
+Reverse = Annotated[bool, _option("reverse", "The newest line first.")]
+Shell = Annotated[bool, _option("shell", "COMMAND is a script for /bin/sh -c.")]
+Value = Annotated[bool, _option("value", "Only the values.")]
+WaitForEnd = Annotated[bool, _option("wait", "Wait for the end, and exit with the job's status.")]
+
+# --- options with a value -------------------------------------------------------------------------------------------
+CursorFile = Annotated[str | None, _option("cursor_file", "Go on from where FILE says; note the end there.", "FILE")]
+Env = Annotated[str, _option("env", "Environment to take along: all, none, or names.", "all|none|NAME,...")]
+Grep = Annotated[str | None, _option("grep", "Only lines that match; all in lower case, capitals too.", "REGEX")]
+HistoryLines = Annotated[str, _option("lines", "So many runs, or all. Default: 100.", "N")]
+JsonOutput = Annotated[str | None, _option("output", "json, json-pretty or json-seq.", "FORMAT")]
+KillWhom = Annotated[str, _option("kill_whom", "all (default) or main.", "WHOM")]
+ListOutput = Annotated[str | None, _option("output", "json, json-pretty, json-seq or name.", "FORMAT")]
+LogOutput = Annotated[
+    str | None,
+    _option(
+        "output",
+        "short, short-iso, short-precise, short-monotonic, cat, verbose, json, json-pretty or json-seq.",
+        "FORMAT",
+    ),
+]
+Name = Annotated[str | None, _option("name", "The job's name. Default: COMMAND-N.", "NAME")]
+Properties = Annotated[tuple[str, ...], _option("properties", "Only these properties.", "NAME,...")]
+RunStates = Annotated[tuple[str, ...], _option("states", "Only runs with these states or results.", "STATE,...")]
+Selector = Annotated[str | None, _option("selector", "Which run: 0 the newest, -1, N, an id; all.", "RUN")]
+Setenv = Annotated[tuple[str, ...], _option("setenv", "Set a variable, or take it along.", "NAME[=VALUE]")]
+Settings = Annotated[tuple[str, ...], _option("settings", "Set a key of a job file.", "KEY=VALUE")]
+Signal = Annotated[str, _option("signal", "The signal. Default: SIGTERM.", "SIGNAL")]
+Since = Annotated[str | None, _option("since", "Not before this time.", "TIME")]
+States = Annotated[
+    tuple[str, ...], _option("states", "Only jobs with one of these as LOAD, ACTIVE or SUB.", "STATE,...")
+]
+StatusLines = Annotated[str, _option("lines", "So many lines of output. Default: 10.", "N")]
+StatusOutput = Annotated[str | None, _option("output", "Format of the output, as in logs.", "FORMAT")]
+TailLines = Annotated[str | None, _option("lines", "Only the last N lines, or all.", "N")]
+Timeout = Annotated[str | None, _option("timeout", "Give up after this time, with status 124.", "TIME")]
+Units = Annotated[tuple[str, ...], _option("units", "The same as an operand.", "JOB")]
+Until = Annotated[str | None, _option("until", "Not after this time.", "TIME")]
+ValueOf = Annotated[tuple[str, ...], _option("value_of", "The same as --value --property=NAME.", "NAME,...")]
+WorkingDirectory = Annotated[str | None, _option("working_directory", "The job's directory.", "DIR")]
+
+# --- before or after any verb ---------------------------------------------------------------------------------------
+TheUsers = Annotated[bool, _option("user", "Speak to your own jobd.")]
+TheSystems = Annotated[bool, _option("system", "Speak to the system's jobd.")]
+AtSocket = Annotated[str | None, _option("socket", "Speak to the jobd at this socket.", "PATH")]
+GLOBAL_TYPES = {"user": TheUsers, "system": TheSystems, "socket": AtSocket}

@@ -1,0 +1,170 @@
+"""Jobs and runs as rows of JSON (DESIGN.md, section 9), and writing JSON. Imported only when it was asked for."""
+
+from __future__ import annotations
+
+import json
+
+from jobctl import terminal
+from jobctl.exits import UsageError
+from jobctl.names import full_id, owner_name
+from jobctl.signals import signal_name
+from jobctl.times import rfc3339
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobctl.shapes import Body, JobView, Json, RunView
+
+FORMATS = ("json", "json-pretty", "json-seq")
+INDENT = 4  # of json-pretty; systemd uses tabs, jq and most others spaces
+RECORD_SEPARATOR = "\x1e"  # RFC 7464
+
+
+def is_json(output: str | None, *others: str) -> bool:
+    """Whether `output` is one of the JSON formats; refuses what is none of them nor of `others`."""
+    if output in FORMATS:
+        return True
+    if output is None or output in others:
+        return False
+    allowed = ", ".join((*others, *FORMATS))
+    raise UsageError(f"unknown output format {output!r}: it is one of {allowed}")
+
+
+def print_json(value: Json, output: str) -> None:
+    """Write one value, or for json-seq each element of a list as a record of its own."""
+    if output == "json-seq":
+        values = value if isinstance(value, list) else [value]
+        for each in values:
+            terminal.say(f"{RECORD_SEPARATOR}{dumps(each)}\n")
+        return
+    terminal.say(dumps(value, pretty=output == "json-pretty") + "\n")
+
+
+def dumps(value: Json, pretty: bool = False) -> str:
+    """JSON text of ASCII alone: it holds no control sequence and survives every terminal and locale."""
+    return json.dumps(value, indent=INDENT if pretty else None)
+
+
+def text_of(data: bytes) -> str:
+    """Bytes that are mostly text (arguments, paths); what is not UTF-8 becomes surrogates, as in Python's sys.argv."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def encoded_text(name: str, data: bytes) -> dict[str, Json]:
+    """`{name: text}`, or base64 with `{name}_encoding` when it is not UTF-8."""
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        from binascii import b2a_base64
+
+        return {name: b2a_base64(data, newline=False).decode(), f"{name}_encoding": "base64"}
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else rfc3339(at)
+
+
+def job_state(view: JobView) -> str | None:
+    """The state of a job's newest run, from the job's own."""
+    if not view.get("run"):
+        return None
+    if view.get("sub", "dead") == "queued":
+        return "queued"
+    states = {"activating": "starting", "active": "running", "reloading": "running", "deactivating": "stopping"}
+    return states.get(view.get("active", "inactive"), "finished")
+
+
+def _common(view: JobView | RunView) -> dict[str, Json]:
+    signal = view.get("signal")
+    return {
+        "exit_code": None if signal is not None else view.get("exit_code"),
+        "signal": None if signal is None else signal_name(signal),
+        "core_dump": view.get("core", False),
+        "failed_step": view.get("step") or None,
+        "errno": view.get("errno") or None,
+        "pid": view.get("pid"),
+        "queued_at": _time(view.get("queued_at")),
+        "started_at": _time(view.get("started_at")),
+        "exited_at": _time(view.get("exited_at")),
+        "finished_at": _time(view.get("finished_at")),
+        "command": [text_of(arg) for arg in view.get("argv", [])],
+        "shell": view.get("shell", False),
+        "working_directory": text_of(view.get("cwd", b"")),
+        "cpu_user_usec": view.get("cpu_user_usec"),
+        "cpu_system_usec": view.get("cpu_system_usec"),
+        "memory_peak_bytes": view.get("max_rss_bytes"),
+        "stdout_bytes": view.get("out_bytes"),
+        "stderr_bytes": view.get("err_bytes"),
+        "note": view.get("note") or None,
+    }
+
+
+def job_row(view: JobView) -> dict[str, Json]:
+    """A row of `list` and `status`."""
+    run = view.get("run")
+    transient = view.get("transient", True)
+    state = job_state(view)
+    return {
+        "job": view["job"],
+        "run": None if run is None else full_id(run),
+        "number": view.get("number", 0) or None,
+        "owner": owner_name(view["owner"]),
+        "state": state,
+        "result": view.get("result", "success") if state == "finished" else None,
+        "load": view.get("load", "loaded"),
+        "active": view.get("active", "inactive"),
+        "sub": view.get("sub", "dead"),
+        "enabled": "transient" if transient else "static",
+        "queue": None,
+        "description": view.get("description", ""),
+        **_common(view),
+        "changed_at": _time(view.get("changed_at")),
+        "runs": view.get("runs", 0),
+        "restarts": view.get("restarts", 0),
+    }
+
+
+def run_row(run: RunView) -> dict[str, Json]:
+    """A row of `history`, `wait` and `result`."""
+    by = run.get("by_uid")
+    return {
+        "job": run["job"],
+        "run": full_id(run["run"]),
+        "number": run["number"],
+        "owner": owner_name(run["owner"]),
+        "state": run["state"],
+        "result": run.get("result"),
+        "reason": run.get("reason") or None,
+        **_common(run),
+        "submitted_by": None if by is None else owner_name(by),
+    }
+
+
+def run_rows(runs: Iterable[RunView]) -> list[Json]:
+    """The rows of several runs."""
+    return [run_row(run) for run in runs]
+
+
+def daemon_row(body: Body) -> dict[str, Json]:
+    """The object of `daemon-status`."""
+    reasons: list[Json] = [*body.get("reasons", [])]
+    return {
+        "state": body["state"],
+        "reasons": reasons,
+        "version": body["version"],
+        "mode": body["mode"],
+        "pid": body["pid"],
+        "keeper_pid": body["keeper_pid"],
+        "keeper_version": body["keeper_version"],
+        "incarnation": body.get("incarnation", 0),
+        "socket": body["socket"],
+        "state_dir": body["state_dir"],
+        "started_at": _time(body["started_at"]),
+        "tracking": body["tracking"],
+        "kernel": body["kernel"],
+        "python": body.get("python", ""),
+        "running": body["running"],
+        "queued": body["queued"],
+        "connections": body["connections"],
+    }

@@ -1,0 +1,152 @@
+"""The bodies of answers as the plain codec gives them, for type checkers only: nothing imports this at run time.
+
+The fields are those of jobd.wire.messages, and a test compares them. A field that has its default value is left out on
+the wire, so everything with a default is read by `get`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypedDict
+
+
+class Process(TypedDict, total=False):
+    pid: int
+    ppid: int
+    command: bytes
+
+
+class _JobKey(TypedDict):
+    job: str
+    owner: int
+
+
+class JobView(_JobKey, total=False):
+    load: str
+    active: str
+    sub: str
+    result: str
+    transient: bool
+    description: str
+    argv: list[bytes]
+    shell: bool
+    cwd: bytes
+    number: int
+    run: bytes | None
+    pid: int | None
+    exit_code: int | None
+    signal: int | None
+    core: bool
+    step: str
+    errno: int
+    queued_at: int | None
+    started_at: int | None
+    exited_at: int | None
+    finished_at: int | None
+    changed_at: int | None
+    runs: int
+    restarts: int
+    cpu_user_usec: int | None
+    cpu_system_usec: int | None
+    max_rss_bytes: int | None
+    out_bytes: int | None
+    err_bytes: int | None
+    note: str
+    tracking: str
+    cgroup: str
+    stop_signal: int
+    stop_timeout_usec: int | None
+    kill_mode: str
+    processes: list[Process]
+
+
+class _RunKey(TypedDict):
+    seq: int
+    job: str
+    owner: int
+    run: bytes
+    number: int
+    state: str
+
+
+class RunView(_RunKey, total=False):
+    result: str | None
+    exit_code: int | None
+    signal: int | None
+    core: bool
+    step: str
+    errno: int
+    reason: str
+    pid: int | None
+    queued_at: int | None
+    started_at: int | None
+    exited_at: int | None
+    finished_at: int | None
+    argv: list[bytes]
+    shell: bool
+    cwd: bytes
+    by_uid: int | None
+    cpu_user_usec: int | None
+    cpu_system_usec: int | None
+    max_rss_bytes: int | None
+    out_bytes: int | None
+    err_bytes: int | None
+    note: str
+
+
+class Body(TypedDict, total=False):
+    """Any body of a Reply or an Item; `type` says which. (Of an Ended, `run` is a RunView: see Client.ended.)"""
+
+    type: str
+    text: str
+    job: str
+    owner: int
+    run: bytes
+    number: int
+    pid: int | None
+    step: str
+    errno: int
+    jobs: list[JobView]
+    more: str
+    runs: list[RunView]
+    code: str
+    stream: int
+    offset: int
+    wall: int
+    mono: int
+    data: bytes
+    length: int
+    version: str
+    state: str
+    keeper_pid: int | None
+    keeper_version: str
+    socket: str
+    state_dir: str
+    mode: str
+    started_at: int
+    tracking: str
+    kernel: str
+    running: int
+    queued: int
+    connections: int
+    reasons: list[str]
+    incarnation: int
+    python: str
+
+
+class Message(TypedDict, total=False):
+    """Any message from the daemon."""
+
+    type: str
+    id: int
+    version: int
+    software: str
+    uid: int
+    gid: int
+    pid: int
+    body: Body
+    code: str
+    message: str
+    details: dict[str, str]
+
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"

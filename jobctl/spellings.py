@@ -1,0 +1,87 @@
+"""The words of the command line, once: verbs, and how each parameter of a verb is spelled as an option.
+
+typer builds the command line from these words and the verbs' signatures (`options`, `cli`), and the light parser
+(`argv`) reads the same two. No parameter name means two things: `settings` is run's -p, `properties` is show's.
+What kind of option it is, the parameter's default says: False is a switch, () may be given many times, and anything
+else takes a value.
+"""
+
+from __future__ import annotations
+
+VERBS = {  # verb: module and function
+    "run": ("jobctl.verb_run", "run"),
+    "start": ("jobctl.verb_act", "start"),
+    "stop": ("jobctl.verb_act", "stop"),
+    "restart": ("jobctl.verb_act", "restart"),
+    "kill": ("jobctl.verb_act", "kill"),
+    "list": ("jobctl.verb_list", "list_jobs"),
+    "status": ("jobctl.verb_status", "status"),
+    "show": ("jobctl.verb_show", "show"),
+    "is-active": ("jobctl.verb_list", "is_active"),
+    "is-failed": ("jobctl.verb_list", "is_failed"),
+    "logs": ("jobctl.verb_logs", "logs"),
+    "result": ("jobctl.verb_runs", "result"),
+    "history": ("jobctl.verb_runs", "history"),
+    "wait": ("jobctl.verb_wait", "wait"),
+    "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
+    "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
+    "shutdown": ("jobctl.verb_daemon", "shutdown"),
+}
+ALIASES = {"list-units": "list", "list-unit-files": "list"}  # understood, and not shown
+DEFAULT_VERB = "list"
+
+# Words of neighbours (pueue, docker, supervisorctl, Slurm, at, systemd-run), and what they are here.
+NEIGHBOURS = {
+    "add": "run", "submit": "run", "sbatch": "run", "srun": "run", "exec": "run", "enqueue": "run", "spawn": "run",
+    "ps": "list", "ls": "list", "queue": "list", "squeue": "list", "jobs": "list", "list-jobs": "list", "top": "list",
+    "up": "start", "begin": "start", "rerun": "start",
+    "down": "stop", "terminate": "stop", "cancel": "stop", "scancel": "stop",
+    "reload": "restart", "bounce": "restart",
+    "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
+    "sacct": "history", "info": "status", "inspect": "show", "describe": "show", "join": "wait",
+    "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
+}  # fmt: skip
+
+OPERANDS_END_OPTIONS = ("run",)  # everything after the first operand belongs to the command
+
+GLOBALS = {"user": ("--user",), "system": ("--system",), "socket": ("--socket",)}
+GLOBAL_DEFAULTS: dict[str, object] = {"user": False, "system": False, "socket": None}
+
+OPTIONS = {
+    "any_one": ("--any",),
+    "cursor_file": ("--cursor-file",),
+    "env": ("--env",),
+    "every": ("-a", "--all"),
+    "failed": ("--failed",),
+    "follow": ("-f", "--follow"),
+    "full": ("-l", "--full"),
+    "grep": ("-g", "--grep"),
+    "keeper": ("--keeper",),
+    "kill_whom": ("--kill-whom",),
+    "lines": ("-n", "--lines"),
+    "name": ("-u", "--name"),
+    "no_block": ("--no-block",),
+    "no_legend": ("--no-legend",),
+    "output": ("-o", "--output"),
+    "plain": ("--plain",),
+    "properties": ("-p", "--property"),
+    "quiet": ("-q", "--quiet"),
+    "raw": ("--raw",),
+    "reverse": ("-r", "--reverse"),
+    "selector": ("--run",),
+    "setenv": ("-E", "--setenv"),
+    "settings": ("-p", "--property"),
+    "shell": ("--shell",),
+    "signal": ("-s", "--signal"),
+    "since": ("-S", "--since"),
+    "states": ("--state",),
+    "stderr": ("--stderr",),
+    "stdout": ("--stdout",),
+    "timeout": ("--timeout",),
+    "units": ("-u", "--unit"),
+    "until": ("-U", "--until"),
+    "value": ("--value",),
+    "value_of": ("-P",),
+    "wait": ("--wait",),
+    "working_directory": ("-C", "--working-directory"),
+}

@@ -1,0 +1,133 @@
+"""Points in time as journalctl's --since and --until take them. No re and no datetime."""
+
+from __future__ import annotations
+
+from time import localtime, mktime
+
+from jobctl.exits import UsageError
+from jobctl.times import NS
+from jobd.core.units import parse_duration
+
+DAY_SEC = 86_400
+USEC_NS = 1_000
+_WORDS = {"today": 0, "yesterday": -1, "tomorrow": 1}  # midnight of the day, so many from now
+
+
+def parse_time(text: str, now: int) -> int:
+    """Read `2026-11-22 18:17:16`, `2026-11-22`, `18:17`, `yesterday`, `-1h`, `+5min`, `1h ago`, `@1700000000`.
+
+    RFC 3339, as in our JSON, is read too.
+
+    Args:
+        text: what was typed; local time unless it ends with `UTC`, `Z` or an offset.
+        now: nanoseconds since the epoch.
+
+    Returns:
+        Nanoseconds since the epoch.
+
+    Raises:
+        UsageError: it is no point in time.
+    """
+    word = text.strip()
+    try:
+        return _parse(word, now)
+    except (ValueError, OverflowError):
+        raise UsageError(f"cannot read time {text!r}: write 2026-11-22 18:17:16, 18:17, yesterday or -1h") from None
+
+
+def _parse(word: str, now: int) -> int:
+    if word == "now":
+        return now
+    if word in _WORDS:
+        today = localtime(now // NS)
+        return int(mktime((today.tm_year, today.tm_mon, today.tm_mday + _WORDS[word], 0, 0, 0, 0, 0, -1))) * NS
+    if word[:1] in ("-", "+"):
+        return now + (_span(word[1:]) if word[0] == "+" else -_span(word[1:]))
+    if word.endswith(" ago"):
+        return now - _span(word[:-4])
+    if word[:1] == "@":
+        return _seconds(word[1:])
+    return _calendar(word, now)
+
+
+def _span(text: str) -> int:
+    usec = parse_duration(text)
+    if usec is None:
+        raise ValueError(text)
+    return usec * USEC_NS
+
+
+def _seconds(text: str) -> int:
+    whole, dot, part = text.partition(".")
+    return _digits(whole) * NS + (_fraction(part) if dot else 0)
+
+
+def _digits(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(text)
+    return int(text)
+
+
+def _fraction(text: str) -> int:
+    return _digits(text[:9].ljust(9, "0"))
+
+
+def _calendar(word: str, now: int) -> int:
+    first, space, rest = word.partition(" ")
+    if not first[:1].isdigit() and len(first) == 3 and space:  # a day of the week, as our own lists print it
+        first, space, rest = rest.partition(" ")
+    if "T" in first and not space:
+        first, _, rest = first.partition("T")
+    offset: int | None = None
+    if ":" in first:
+        first, rest = "", f"{first} {rest}".strip()
+    rest, offset = _zone(rest)
+    here = localtime(now // NS)
+    year, month, day = (here.tm_year, here.tm_mon, here.tm_mday) if not first else _date(first)
+    hour, minute, second, part = _clock(rest) if rest else (0, 0, 0, 0)
+    if offset is None:
+        return int(mktime((year, month, day, hour, minute, second, 0, 0, -1))) * NS + part
+    return (_days(year, month, day) * DAY_SEC + hour * 3600 + minute * 60 + second - offset) * NS + part
+
+
+def _zone(rest: str) -> tuple[str, int | None]:
+    """Split off `Z`, `UTC` or `+02:00`: the clock, and seconds east of Greenwich; None for local time."""
+    for name in (" UTC", "UTC", "Z"):
+        if rest.endswith(name):
+            return rest[: -len(name)].strip(), 0
+    for sign in "+-":
+        clock, found, zone = rest.rpartition(sign)
+        if found:
+            digits = zone.replace(":", "").ljust(4, "0")
+            seconds = _digits(digits[:2]) * 3600 + _digits(digits[2:]) * 60
+            return clock.strip(), seconds if sign == "+" else -seconds
+    return rest, None
+
+
+def _date(text: str) -> tuple[int, int, int]:
+    parts = text.split("-")
+    if len(parts) != 3:
+        raise ValueError(text)
+    year, month, day = (_digits(part) for part in parts)
+    if not (1 <= month <= 12 and 1 <= day <= 31 and 1970 <= year <= 9999):
+        raise ValueError(text)
+    return year, month, day
+
+
+def _clock(text: str) -> tuple[int, int, int, int]:
+    parts = text.split(":")
+    if not 2 <= len(parts) <= 3:
+        raise ValueError(text)
+    seconds, dot, part = (parts[2] if len(parts) == 3 else "0").partition(".")
+    hour, minute, second = _digits(parts[0]), _digits(parts[1]), _digits(seconds)
+    if hour > 23 or minute > 59 or second > 60:
+        raise ValueError(text)
+    return hour, minute, second, _fraction(part) if dot else 0
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 in the Gregorian calendar (years counted from March, as Howard Hinnant's algorithm)."""
+    year -= month < 3
+    era, of_era = divmod(year, 400)
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468

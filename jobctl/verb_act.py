@@ -1,0 +1,92 @@
+"""start, stop, restart, kill: actions on jobs. They end when they are done, and say meanwhile what they wait for."""
+
+from __future__ import annotations
+
+from jobctl import names, terminal
+from jobctl.exits import INTERRUPTED, ConnectionLostError, Fault, UsageError
+from jobd.core.ids import new_run_id
+from jobd.wire import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client import Client
+    from jobctl.options import Jobs, KillWhom, NoBlock, Signal
+
+
+def start(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
+    """Start jobs: run the last submission of each again.
+
+    Returns when each job runs, or has failed to. A job that runs already is left as it is.
+    """
+    found = names.expand(client, jobs)
+    return _act(client, {"type": "start", "names": found, "runs": _ids(found), "no_block": no_block}, "the job goes on")
+
+
+def stop(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
+    """Stop jobs.
+
+    Returns when no process of theirs is left. A job that is queued is canceled.
+    """
+    found = names.expand(client, jobs)
+    return _act(client, {"type": "stop", "names": found, "no_block": no_block}, "the stop goes on")
+
+
+def restart(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
+    """Stop jobs, and start them again."""
+    found = names.expand(client, jobs)
+    return _act(
+        client, {"type": "restart", "names": found, "runs": _ids(found), "no_block": no_block}, "the restart goes on"
+    )
+
+
+def kill(client: Client, jobs: Jobs, *, signal: Signal = "SIGTERM", kill_whom: KillWhom = "all") -> int:
+    """Send a signal to the processes of jobs."""
+    from jobctl.signals import signal_number
+
+    if kill_whom not in ("all", "main"):
+        raise UsageError(f"cannot kill {kill_whom!r}: --kill-whom is all or main")
+    number = signal_number(signal)
+    found = names.expand(client, jobs)
+    if not found:
+        return 0
+    # Without an id of its own a signal cannot be asked for twice: what a lost answer said is not known.
+    try:
+        return _done(client, {"type": "kill", "names": found, "signal": number, "whom": kill_whom})
+    except ConnectionLostError:
+        raise Fault(errors.UNAVAILABLE, "cannot tell whether the signal was sent: the connection was lost") from None
+
+
+def _ids(found: list[str]) -> list[bytes]:
+    """A run id for each name. Made once: asked again under them, the daemon starts nothing twice."""
+    return [new_run_id() for _ in found]
+
+
+def _act(client: Client, request: dict[str, object], goes_on: str) -> int:
+    if not request["names"]:
+        return 0
+    try:
+        while True:
+            try:
+                return _done(client, request)
+            except ConnectionLostError:
+                client.reconnect()
+    except KeyboardInterrupt:
+        terminal.warn(f"interrupted; {goes_on}")
+        return INTERRUPTED
+
+
+def _done(client: Client, request: dict[str, object]) -> int:
+    """Ask, show progress, and answer the status: that of the first job with which it did not work."""
+    progress = terminal.Progress()
+    status = 0
+    try:
+        for body in client.stream(request):
+            if body["type"] == "progress":
+                progress.show(body["text"])
+            elif body["type"] == "done" and body.get("code"):
+                progress.clear()
+                terminal.warn(body.get("text") or f"cannot {request['type']} {body['job']}: {body['code']}")
+                status = status or errors.exit_status(body["code"], errors.ACTION)
+    finally:
+        progress.clear()
+    return status

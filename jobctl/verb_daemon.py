@@ -1,0 +1,131 @@
+"""daemon-status, daemon-reexec, shutdown: the daemon itself."""
+
+from __future__ import annotations
+
+import time
+
+from jobctl import terminal
+from jobctl.escape import escape
+from jobctl.exits import INTERRUPTED, ConnectionLostError, NoDaemonError
+from jobctl.times import since
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client import Client
+    from jobctl.options import JsonOutput, Keeper, NoBlock
+    from jobctl.shapes import Body
+
+NOT_RUNNING = 3  # systemctl status
+LABEL_WIDTH = 11  # systemctl's; the same in status
+
+
+def daemon_status(client: Client, *, output: JsonOutput = None) -> int:
+    """Show the state of jobd: its processes, its places, what it tracks jobs with."""
+    as_json = False
+    if output is not None:
+        from jobctl.rows import is_json
+
+        as_json = is_json(output)
+    client.start = False
+    try:
+        body = client.call({"type": "daemon-status"})
+    except NoDaemonError as e:
+        terminal.warn(str(e))
+        return NOT_RUNNING
+    if as_json:
+        from jobctl.rows import daemon_row, print_json
+
+        assert output is not None
+        print_json(daemon_row(body), output)
+    else:
+        terminal.say(_text(body))
+    return 0
+
+
+def _text(body: Body) -> str:
+    good = body["state"] == "running"
+    glyph = terminal.GLYPH if good else terminal.FAILED_GLYPH
+    if terminal.use_colour():
+        glyph = f"{terminal.GREEN if good else terminal.RED}{glyph}{terminal.PLAIN}"
+    keeper = "none: it has died" if body["keeper_pid"] is None else f"{body['keeper_pid']} ({body['keeper_version']})"
+    fields = [
+        ("State", "; ".join((body["state"], *body.get("reasons", [])))),
+        ("Since", since(body["started_at"], time.time_ns())),
+        ("Main PID", f"{body['pid']} (incarnation {body.get('incarnation', 0)})"),
+        ("Keeper PID", keeper),
+        ("Jobs", f"{body['running']} running, {body['queued']} queued"),
+        ("Clients", str(body["connections"])),
+        ("Mode", body["mode"]),
+        ("Socket", body["socket"]),
+        ("State dir", body["state_dir"]),
+        ("Tracking", body["tracking"]),
+        ("Kernel", body["kernel"]),
+        ("Python", body.get("python", "")),
+    ]
+    lines = [f"{label:>{LABEL_WIDTH}}: {escape(value)}\n" for label, value in fields if value]
+    return f"{glyph} jobd {escape(body['version'])}\n{''.join(lines)}"
+
+
+def daemon_reexec(client: Client, *, keeper: Keeper = False) -> int:
+    """Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.
+
+    Returns when the new one answers.
+    """
+    client.start = False
+    before = client.call({"type": "daemon-status"})
+    try:
+        client.call({"type": "daemon-reexec", "keeper": keeper}, repeat=False)
+    except ConnectionLostError:
+        client.reconnect()  # replaced before its answer left: seen below
+    while not keeper and client.call({"type": "daemon-status"})["pid"] == before["pid"]:
+        _await_end(client)
+        client.reconnect()
+    return 0
+
+
+def _await_end(client: Client) -> None:
+    """Until the daemon ends this connection."""
+    try:
+        while True:
+            client.receive()
+    except ConnectionLostError:
+        return
+
+
+def shutdown(client: Client, *, no_block: NoBlock = False) -> int:
+    """Stop all jobs in order, keep what is queued, and end jobd.
+
+    Returns when it has ended.
+    """
+    client.start = False
+    try:
+        if _ask_shutdown(client) and not no_block:
+            _await_gone(client)
+    except KeyboardInterrupt:
+        terminal.warn("interrupted; the shutdown goes on")
+        return INTERRUPTED
+    return 0
+
+
+def _ask_shutdown(client: Client) -> bool:
+    """Ask until it is accepted; False when jobd has gone before it could say so."""
+    while True:
+        try:
+            client.call({"type": "shutdown"}, repeat=False)
+        except ConnectionLostError:
+            try:
+                client.connect_again()
+            except NoDaemonError:
+                return False
+        else:
+            return True
+
+
+def _await_gone(client: Client) -> None:
+    """Until nobody listens on the socket: a connection waits in the backlog for as long as the keeper holds it."""
+    while True:
+        _await_end(client)
+        try:
+            client.connect_again()
+        except NoDaemonError:
+            return

@@ -1,0 +1,189 @@
+"""logs: what jobs wrote, exact into a pipe and readable on a terminal."""
+
+from __future__ import annotations
+
+from jobctl import names, terminal
+from jobctl.exits import INTERRUPTED, Fault, UsageError
+from jobctl.logs_lines import Splitter, Writer
+from jobctl.logs_source import ALL, NEWEST, Query, Source
+from jobctl.verb_list import check_count
+from jobd.core.names import is_glob
+from jobd.wire import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jobctl.client import Client
+    from jobctl.logs_lines import Line
+    from jobctl.options import (
+        CursorFile,
+        Follow,
+        Grep,
+        LogOutput,
+        LogRuns,
+        OnlyStderr,
+        OnlyStdout,
+        Raw,
+        Reverse,
+        Selector,
+        Since,
+        TailLines,
+        Units,
+        Until,
+    )
+    from jobctl.shapes import Body
+
+
+def logs(
+    client: Client,
+    jobs: LogRuns = (),
+    *,
+    units: Units = (),
+    follow: Follow = False,
+    lines: TailLines = None,
+    reverse: Reverse = False,
+    since: Since = None,
+    until: Until = None,
+    grep: Grep = None,
+    stdout: OnlyStdout = False,
+    stderr: OnlyStderr = False,
+    selector: Selector = None,
+    output: LogOutput = None,
+    raw: Raw = False,
+    cursor_file: CursorFile = None,
+) -> int:
+    """Show what jobs wrote: the newest run from its first byte, both streams.
+
+    Into a pipe or a file these are the exact bytes; on a terminal, lines with their times.
+    """
+    words = (*jobs, *units)
+    if not words:
+        raise UsageError("cannot show logs: no job is named")
+    if follow and reverse:
+        raise UsageError("cannot follow in reverse order: use -f or -r")
+    query = Query("", selector or NEWEST)
+    query.lines = None if lines is None else check_count(lines, "-n")
+    query.follow = follow
+    _set_times(query, since, until)
+    if selector is None and (lines is not None or since is not None or until is not None):
+        query.run = ALL  # these reach over runs
+    query.stdout, query.stderr = stdout or not stderr, stderr or not stdout
+    view = View(output, raw, grep, reverse)
+    targets = _targets(client, words, query)
+    try:
+        return _show(client, targets, view, cursor_file)
+    except KeyboardInterrupt:
+        view.progress.clear()
+        if follow:
+            terminal.warn("interrupted; the job goes on" if len(targets) == 1 else "interrupted; the jobs go on")
+        return INTERRUPTED
+
+
+class View:
+    """How to show it."""
+
+    def __init__(self, output: str | None, raw: bool, grep: str | None, reverse: bool) -> None:
+        terminal_there = terminal.is_terminal()
+        self.output = output or ("short" if terminal_there and not raw else "cat")
+        self.safe = terminal_there and not raw
+        self.exact = self.output == "cat" and not self.safe and grep is None and not reverse
+        self.reverse = reverse
+        self.grep = grep
+        self.progress = terminal.Progress()
+        Writer(self.output, self.safe, False)  # refuses an unknown format before anything is asked
+
+
+def _set_times(query: Query, since: str | None, until: str | None) -> None:
+    if since is None and until is None:
+        return
+    import time
+
+    from jobctl.timespec import parse_time
+
+    now = time.time_ns()
+    query.since = None if since is None else parse_time(since, now)
+    query.until = None if until is None else parse_time(until, now)
+
+
+def _targets(client: Client, words: tuple[str, ...], query: Query) -> list[Query]:
+    """A query for each job named; `JOB#N` and a run's id name one run."""
+    found = []
+    globs = any(is_glob(word) for word in words)
+    for word in names.expand(client, words) if globs or len(words) > 1 else words:
+        job, run = names.split_run(word)
+        if run and query.run not in (NEWEST, ALL):
+            raise UsageError(f"cannot show {word}: it names a run, and so does --run")
+        each = query.copy(job, run or query.run)
+        found.append(each)
+    return found
+
+
+def _show(client: Client, targets: list[Query], view: View, cursor_file: str | None) -> int:
+    if not targets:
+        return 0
+    if any(query.follow for query in targets):
+        client.watch_stdout = True
+    if len(targets) == 1 and cursor_file is None and not view.reverse and view.grep is None:
+        return _show_one(client, targets[0], view)
+    from jobctl import logs_many
+
+    return logs_many.show(client, targets, view, cursor_file)
+
+
+def _show_one(client: Client, query: Query, view: View) -> int:
+    """One job, in order: nothing is kept."""
+    source = Source(client, query)
+    if view.exact:
+        from jobctl import logs_raw
+
+        logs_raw.copy(source, view.progress)
+    else:
+        query.split = view.output != "cat"
+        print_lines(Splitter(shown_name(client), view.progress).lines(source.bodies()), view, prefixed=False)
+    view.progress.clear()
+    return 0
+
+
+def print_lines(lines: Iterator[Line], view: View, prefixed: bool) -> None:
+    """Write lines as they come."""
+    writer = Writer(view.output, view.safe, prefixed)
+    for line in lines:
+        view.progress.clear()
+        terminal.write(writer.text(line))
+
+
+def shown_name(client: Client) -> Callable[[Body], str]:
+    """Names the job of a LogRun as the caller writes it."""
+    return lambda body: names.shown_name(body["job"], body["owner"], client.uid)
+
+
+def tail(client: Client, job: str, lines: int, output: str, full: bool) -> None:
+    """The last lines of a job's newest run, as status shows them below the rest."""
+    query = Query(job)
+    query.lines = lines
+    query.split = True
+    view = View(output if output else "short", False, None, False)
+    width = 0 if full else terminal.columns()
+    writer = Writer(view.output, view.safe, False)
+    found: list[Line] = []
+    try:
+        found.extend(Splitter(shown_name(client), view.progress).lines(Source(client, query).bodies()))
+    except Fault as fault:
+        if fault.code != errors.NOT_FOUND:
+            raise
+    for number, line in enumerate(found):
+        text = writer.text(line)
+        if not number:
+            text = b"\n" + text
+        terminal.write(cut(text, width))
+
+
+def cut(text: bytes, width: int) -> bytes:
+    """A written line cut to the terminal's width, as status does without -l."""
+    if not width:
+        return text
+    decoded = text.decode("utf-8", "replace")
+    if len(decoded) <= width + 1 or "\x1b" in decoded:
+        return text
+    return decoded[: width - 1].encode() + "…\n".encode()

@@ -1,0 +1,238 @@
+"""run: a command as a job, with the caller's directory, environment, umask and limits."""
+
+from __future__ import annotations
+
+import os
+
+from jobctl import names, terminal
+from jobctl.exits import INTERRUPTED, Fault, UsageError, start_failure
+from jobd.core.ids import new_run_id
+from jobd.wire import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client import Client
+    from jobctl.options import (
+        Command,
+        Env,
+        Follow,
+        JsonOutput,
+        Name,
+        Setenv,
+        Settings,
+        Shell,
+        WaitForEnd,
+        WorkingDirectory,
+    )
+    from jobctl.shapes import Body
+
+MAX_ARGV_ENV_BYTES = 768 << 10  # messages.MAX_ARGV_ENV_BYTES, and the next messages.MAX_ARG_BYTES; a test compares
+MAX_ARG_BYTES = (128 << 10) - 1
+# What login gives where nothing else says (Debian's login.defs, ENV_PATH and ENV_SUPATH).
+DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
+ROOT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INFINITY = -1
+
+
+def run(
+    client: Client,
+    command: Command,
+    *,
+    name: Name = None,
+    wait: WaitForEnd = False,
+    follow: Follow = False,
+    setenv: Setenv = (),
+    env: Env = "all",
+    working_directory: WorkingDirectory = None,
+    shell: Shell = False,
+    settings: Settings = (),
+    output: JsonOutput = None,
+) -> int:
+    """Run a command as a job, and print the job's name.
+
+    The job has this shell's directory, environment, umask and limits; its stdin is /dev/null.
+    """
+    as_json = False
+    if output is not None:
+        from jobctl.rows import is_json
+
+        as_json = is_json(output)
+    request = _request(command, name, shell, settings)
+    request["env"] = _environment(env, setenv)
+    _check_sizes(command, request)
+    request["cwd"] = _directory(working_directory)
+    try:
+        body = client.call(request)
+        told = _tell(client, body, output if as_json else None, follow)
+        failure = _failure(body)
+        if failure is not None:
+            return failure
+        return _stay(client, told, body, follow) if wait or follow else 0
+    except KeyboardInterrupt:
+        terminal.warn("interrupted; the job goes on, if it was accepted")
+        return INTERRUPTED
+
+
+def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: tuple[str, ...]) -> dict[str, object]:
+    argv = [os.fsencode(word) for word in command]
+    if shell:
+        argv = [b" ".join(argv)]
+    request: dict[str, object] = {
+        "type": "run",
+        "run": new_run_id(),
+        "argv": argv,
+        "shell": shell,
+        "umask": _umask(),
+        "rlimits": _rlimits(),
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "settings": _settings(settings),
+    }
+    if name is not None:
+        from jobd.core.names import split_owner, valid_job_name, why_invalid
+
+        if not valid_job_name(split_owner(name)[1]):
+            raise UsageError(why_invalid(split_owner(name)[1]))
+        request["name"] = name
+    return request
+
+
+def _settings(words: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"cannot set {word!r}: write KEY=VALUE")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"cannot set {key}: the value is not valid UTF-8") from None
+        found[key] = value
+    return found
+
+
+def _environment(env: str, setenv: tuple[str, ...]) -> list[bytes]:
+    """The job's environment, from --env and -E."""
+    mine = os.environb
+    if env == "all":
+        made = dict(mine)
+    else:
+        made = _least()
+        for key in [] if env == "none" else os.fsencode(env).split(b","):
+            if key in mine:
+                made[key] = mine[key]
+    for word in setenv:
+        key, equals, value = os.fsencode(word).partition(b"=")
+        if not key:
+            raise UsageError(f"cannot set {word!r}: write NAME=VALUE, or NAME to take it from this environment")
+        if equals:
+            made[key] = value
+        elif key in mine:
+            made[key] = mine[key]
+    return [key + b"=" + value for key, value in made.items()]
+
+
+def _least() -> dict[bytes, bytes]:
+    """What a job has with --env none."""
+    from pwd import getpwuid
+
+    made = {b"PATH": DEFAULT_PATH if os.geteuid() else ROOT_PATH}
+    try:
+        user = getpwuid(os.geteuid())
+    except KeyError:
+        made.update({b"HOME": b"/", b"SHELL": b"/bin/sh"})
+    else:
+        name = os.fsencode(user.pw_name)
+        made.update({b"USER": name, b"LOGNAME": name})
+        made.update({b"HOME": os.fsencode(user.pw_dir), b"SHELL": os.fsencode(user.pw_shell or "/bin/sh")})
+    for key in (b"HOME", b"USER", b"LOGNAME", b"SHELL"):
+        if key in os.environb:
+            made[key] = os.environb[key]
+    return made
+
+
+def _check_sizes(command: tuple[str, ...], request: dict[str, object]) -> None:
+    """Refuse what execve(2) would, before it is sent: the frame might not hold it."""
+    argv, env = request["argv"], request["env"]
+    assert isinstance(argv, list)
+    assert isinstance(env, list)
+    parts: list[bytes] = [*argv, *env]
+    total = sum(len(part) + 1 for part in parts)
+    if total > MAX_ARGV_ENV_BYTES:
+        text = f"arguments and environment take {total} bytes, and {MAX_ARGV_ENV_BYTES} are allowed"
+        raise Fault(errors.TOO_LARGE, f"cannot run {command[0]}: {text}")
+    for part in parts:
+        if len(part) > MAX_ARG_BYTES:
+            start = part[:20].decode("utf-8", "replace")
+            text = f"{start}… takes {len(part)} bytes, and {MAX_ARG_BYTES} are allowed for one"
+            raise Fault(errors.TOO_LARGE, f"cannot run {command[0]}: the argument or variable {text}")
+
+
+def _directory(wanted: str | None) -> bytes:
+    try:
+        here = os.getcwdb()
+    except FileNotFoundError:
+        here = os.environb.get(b"PWD", b"/")  # gone: let the job's start say so, by its name
+    return here if wanted is None else os.path.join(here, os.fsencode(wanted))
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _rlimits() -> dict[str, object]:
+    import resource
+
+    found: dict[str, object] = {}
+    for name in dir(resource):
+        if name.startswith("RLIMIT_"):
+            limits = resource.getrlimit(getattr(resource, name))
+            pair = [INFINITY if limit == resource.RLIM_INFINITY else limit for limit in limits]
+            found[name.removeprefix("RLIMIT_").lower()] = pair
+    return found
+
+
+def _tell(client: Client, body: Body, output: str | None, follow: bool) -> str:
+    """Say the job's name: on stdout, unless that is the job's own."""
+    shown = names.shown_name(body["job"], body["owner"], client.uid)
+    if follow:
+        terminal.note(shown)
+    elif output is not None:
+        from jobctl.rows import print_json
+
+        run = names.full_id(body["run"])
+        owner = names.owner_name(body["owner"])
+        print_json({"job": body["job"], "run": run, "number": body["number"], "owner": owner}, output)
+    else:
+        terminal.say(f"{shown}\n")
+    return shown
+
+
+def _failure(body: Body) -> int | None:
+    """The status when the command could not be executed."""
+    step = body.get("step", "")
+    if not step:
+        return None
+    terminal.warn(body.get("text") or f"cannot start {body['job']}: {step}: {os.strerror(body.get('errno', 0))}")
+    return start_failure(step, body.get("errno", 0))
+
+
+def _stay(client: Client, shown: str, body: Body, follow: bool) -> int:
+    """Stay until the run has ended, for --wait and -f; its status."""
+    from jobctl.verb_wait import await_runs
+
+    try:
+        if follow:
+            from jobctl import logs_raw
+            from jobctl.logs_source import Query, Source
+
+            client.watch_stdout = True
+            query = Query("", body["run"].hex())
+            query.follow = True
+            logs_raw.copy(Source(client, query), terminal.Progress())  # its bytes, as if it ran here
+            client.watch_stdout = False
+        return await_runs(client, [body["run"]], any_one=False, deadline=None).status()
+    except KeyboardInterrupt:
+        terminal.warn(f"interrupted; {shown} goes on")
+        return INTERRUPTED

@@ -1,0 +1,177 @@
+"""show: a job's properties by systemd's names, for scripts."""
+
+from __future__ import annotations
+
+import os
+
+from jobctl import names, terminal
+from jobctl.escape import escape, show_command
+from jobctl.signals import signal_name
+from jobctl.times import timestamp
+from jobctl.verb_status import STEP_STATUS
+from jobd.core.units import format_duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client import Client
+    from jobctl.options import AllProperties, JsonOutput, OptionalJobs, Properties, Value, ValueOf
+    from jobctl.shapes import Body, JobView
+
+NANOSECONDS = 1000  # in a microsecond
+CLD = {"exited": "1", "killed": "2", "dumped": "3"}  # ExecMainCode is the si_code of waitid(2)
+
+
+def show(
+    client: Client,
+    jobs: OptionalJobs = (),
+    *,
+    properties: Properties = (),
+    value_of: ValueOf = (),
+    value: Value = False,
+    every: AllProperties = False,
+    output: JsonOutput = None,
+) -> int:
+    """Show properties of jobs, one NAME=VALUE a line.
+
+    An unknown job has LoadState=not-found. Without a job: properties of jobd.
+    """
+    wanted = [name for group in (*properties, *value_of) for name in group.split(",") if name]
+    if jobs:
+        views = client.call({"type": "get", "names": list(jobs), "tree": True})["jobs"]
+        found = [job_properties(view, client) for view in views]
+    else:
+        found = [_daemon_properties(client.call({"type": "daemon-status"}))]
+    chosen = [_choose(each, wanted, every) for each in found]
+    if output is not None:
+        from jobctl import rows
+
+        rows.is_json(output)
+        rows.print_json([dict(each) for each in chosen], output)
+        return 0
+    bare = value or bool(value_of)
+    safe = terminal.is_terminal()
+    blocks = []
+    for each in chosen:
+        texts = ((name, escape(text, "\t") if safe else text) for name, text in each.items())
+        blocks.append("".join(f"{text}\n" if bare else f"{name}={text}\n" for name, text in texts))
+    terminal.say("\n".join(blocks))
+    return 0
+
+
+def _choose(found: dict[str, str], wanted: list[str], every: bool) -> dict[str, str]:
+    """The properties asked for, in the order asked; else those that are set. Unknown names give nothing."""
+    if wanted:
+        return {name: found[name] for name in dict.fromkeys(wanted) if name in found}
+    return {name: text for name, text in found.items() if text or every}
+
+
+def job_properties(view: JobView, client: Client) -> dict[str, str]:
+    """All properties of a job, those that are not set as empty text."""
+    if view.get("load", "loaded") == "not-found":
+        name = view["job"]
+        states = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"}
+        return {"Id": name, "Names": name, "Description": name, **states}
+    name = names.view_name(view, client)
+    command = show_command(view.get("argv", []), view.get("shell", False))
+    run = view.get("run")
+    transient = view.get("transient", True)
+    live = view.get("active", "inactive") not in ("inactive", "failed")
+    return {
+        "Id": name,
+        "Names": name,
+        "Description": view.get("description") or command,
+        "LoadState": view.get("load", "loaded"),
+        "ActiveState": view.get("active", "inactive"),
+        "SubState": view.get("sub", "dead"),
+        "Result": view.get("result", "success"),
+        "UnitFileState": "transient" if transient else "",
+        "Transient": _yes(transient),
+        "NeedDaemonReload": "no",
+        "MainPID": str(view.get("pid") or 0) if live else "0",
+        **_main_process(view),
+        **_points_in_time(view),
+        "InvocationID": "" if run is None else run.hex(),
+        "NRestarts": str(view.get("restarts", 0)),
+        "StatusText": view.get("note", ""),
+        "User": names.owner_name(view["owner"]),
+        "UID": str(view["owner"]),
+        "WorkingDirectory": os.fsdecode(view.get("cwd", b"")),
+        "ExecStart": command,
+        "KillSignal": str(view.get("stop_signal", 15)),
+        "KillMode": view.get("kill_mode", "control-group"),
+        "TimeoutStopUSec": format_duration(view.get("stop_timeout_usec")),
+        **_resources(view),
+        "ControlGroup": view.get("cgroup", ""),
+        "CanStart": _yes(not live),
+        "CanStop": _yes(live),
+        "CanReload": "no",
+        "Run": str(view.get("number", 0) or ""),
+        "Runs": str(view.get("runs", 0)),
+        "Tracking": view.get("tracking", ""),
+    }
+
+
+def _main_process(view: JobView) -> dict[str, str]:
+    step, signal, code = view.get("step", ""), view.get("signal"), view.get("exit_code")
+    how = how_text = ""
+    if step:
+        how, how_text = CLD["exited"], STEP_STATUS.get(step, "1").partition("/")[0]
+    elif signal is not None:
+        how, how_text = CLD["dumped" if view.get("core") else "killed"], str(signal)
+    elif code is not None:
+        how, how_text = CLD["exited"], str(code)
+    return {
+        "ExecMainPID": str(view.get("pid") or 0),
+        "ExecMainCode": how or "0",
+        "ExecMainStatus": how_text or "0",
+        "ExecMainSignal": "" if signal is None else signal_name(signal),
+        "StatusErrno": str(view.get("errno", 0)),
+    }
+
+
+def _points_in_time(view: JobView) -> dict[str, str]:
+    changed, active = view.get("changed_at"), view.get("active", "inactive")
+    points = {
+        "QueuedTimestamp": view.get("queued_at"),
+        "ExecMainStartTimestamp": view.get("started_at"),
+        "ExecMainExitTimestamp": view.get("exited_at"),
+        "ActiveEnterTimestamp": view.get("started_at"),
+        "InactiveEnterTimestamp": changed if active in ("inactive", "failed") and view.get("run") else None,
+        "StateChangeTimestamp": changed or None,
+    }
+    return {name: "" if at is None else timestamp(at) for name, at in points.items()}
+
+
+def _resources(view: JobView) -> dict[str, str]:
+    user, system, peak = view.get("cpu_user_usec"), view.get("cpu_system_usec"), view.get("max_rss_bytes")
+    sizes = {"StdoutBytes": view.get("out_bytes"), "StderrBytes": view.get("err_bytes")}
+    return {
+        "CPUUsageNSec": "" if user is None or system is None else str((user + system) * NANOSECONDS),
+        "MemoryPeak": "" if peak is None else str(peak),
+        "TasksCurrent": str(len(view["processes"])) if view.get("processes") else "",
+        **{name: "" if size is None else str(size) for name, size in sizes.items()},
+    }
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _daemon_properties(body: Body) -> dict[str, str]:
+    """Of the manager, as `systemctl show` has them where they mean the same."""
+    return {
+        "Version": body["version"],
+        "SystemState": body["state"],
+        "MainPID": str(body["pid"]),
+        "KeeperPID": str(body["keeper_pid"] or 0),
+        "KeeperVersion": body["keeper_version"],
+        "Incarnation": str(body.get("incarnation", 0)),
+        "Mode": body["mode"],
+        "Socket": body["socket"],
+        "StateDirectory": body["state_dir"],
+        "StartTimestamp": timestamp(body["started_at"]),
+        "Tracking": body["tracking"],
+        "NRunning": str(body["running"]),
+        "NQueued": str(body["queued"]),
+        "NClients": str(body["connections"]),
+    }

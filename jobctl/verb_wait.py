@@ -1,0 +1,146 @@
+"""wait: until runs have ended, however often the daemon is replaced meanwhile; the runs' own status."""
+
+from __future__ import annotations
+
+import time
+
+from jobctl import names, terminal
+from jobctl.exits import (
+    INTERRUPTED,
+    TIMED_OUT,
+    ConnectionLostError,
+    Fault,
+    UsageError,
+    run_status,
+    why,
+)
+from jobd.core.names import is_glob
+from jobd.wire import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client import Client
+    from jobctl.options import AnyOne, JsonOutput, LogRuns, Timeout
+    from jobctl.shapes import RunView
+
+USEC_PER_SEC = 1_000_000
+
+
+class DeadlineError(Exception):
+    """The time of `wait --timeout` ran out."""
+
+
+class Outcome:
+    """The runs that were waited for, in the order in which they ended."""
+
+    def __init__(self, runs: list[RunView]) -> None:
+        self.runs = sorted(runs, key=lambda run: run.get("finished_at") or 0)
+
+    def status(self) -> int:
+        """That of the first that failed; says why where a run has no status of its own."""
+        status = 0
+        for run in self.runs:
+            reason = why(run)
+            if reason:
+                terminal.warn(f"{run['job']}#{run['number']} has no exit status: {reason}")
+            status = status or run_status(run)
+        return status
+
+
+def wait(
+    client: Client, jobs: LogRuns = (), *, any_one: AnyOne = False, timeout: Timeout = None, output: JsonOutput = None
+) -> int:
+    """Wait until the newest runs of jobs have ended, and exit as the first that failed did.
+
+    Without a job: until all of the caller's runs that are live now have ended.
+    """
+    as_json = False
+    if output is not None:
+        from jobctl.rows import is_json
+
+        as_json = is_json(output)
+    deadline = None if timeout is None else _deadline(timeout)
+    try:
+        runs = _all_live(client) if not jobs else _resolve(client, jobs)
+        outcome = await_runs(client, runs, any_one, deadline)
+    except DeadlineError:
+        terminal.warn(f"still running after {timeout}")
+        return TIMED_OUT
+    except KeyboardInterrupt:
+        terminal.warn("interrupted; what was waited for goes on")
+        return INTERRUPTED
+    if as_json:
+        from jobctl.rows import print_json, run_rows
+
+        assert output is not None
+        print_json(run_rows(outcome.runs), output)
+    return outcome.status()
+
+
+def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float | None) -> Outcome:
+    """Wait for runs by id, so that a lost connection never makes it another run.
+
+    Raises:
+        DeadlineError: `deadline`, of time.monotonic, has passed.
+        Fault: the daemon knows no such run.
+    """
+    left = dict.fromkeys(runs)
+    ended: list[RunView] = []
+    client.deadline = deadline
+    try:
+        while left:
+            try:
+                for run in client.ended({"type": "wait", "runs": list(left), "any": any_one}):
+                    if run["run"] in left:
+                        del left[run["run"]]
+                        ended.append(run)
+                if left and not any_one:
+                    raise Fault(errors.INTERNAL, "cannot wait any longer: jobd said that all is over, and it is not")
+                break
+            except ConnectionLostError:
+                if any_one and ended:
+                    break
+                client.reconnect()
+    except TimeoutError:
+        raise DeadlineError from None
+    finally:
+        client.deadline = None
+    return Outcome(ended)
+
+
+def _deadline(text: str) -> float:
+    from jobd.core.units import parse_duration
+
+    try:
+        usec = parse_duration(text)
+    except ValueError as e:
+        raise UsageError(str(e)) from None
+    return time.monotonic() + (float("inf") if usec is None else usec / USEC_PER_SEC)
+
+
+def _all_live(client: Client) -> list[bytes]:
+    from jobctl.verb_list import fetch
+
+    live = ("active", "reloading", "activating", "deactivating")
+    found = []
+    for view in fetch(client, (), every=False, states=[]):
+        run = view.get("run")
+        if view["owner"] == client.uid and run is not None and view.get("active", "inactive") in live:
+            found.append(run)
+    return found
+
+
+def _resolve(client: Client, jobs: tuple[str, ...]) -> list[bytes]:
+    """The ids of the runs that are meant: a job's newest, JOB#N, an id, or for a glob the newest of each job."""
+    found: list[bytes] = []
+    for word in jobs:
+        job, selector = names.split_run(word)
+        if not selector and is_glob(word):
+            views = client.call({"type": "get", "names": [word]})["jobs"]
+            found += [run for view in views if (run := view.get("run")) is not None]
+            continue
+        runs = client.call({"type": "resolve", "job": job, "run": selector or "0"})["runs"]
+        found += [run["run"] for run in runs]
+    if not found:
+        raise Fault(errors.NOT_FOUND, f"cannot wait: no job matches {' '.join(jobs)}")
+    return found
