@@ -241,26 +241,27 @@ class RunLog:
                     return segment.path, offset - segment.start, segment.end - offset
         return "", 0, following.start - offset if following is not None else index_.LENGTH_MAX
 
+    def look(self, stream: int, offset: int, length: int) -> bytes | None:
+        """Some bytes (at least one, at most `length`) of a stream from `offset` on; None if they are gone."""
+        path, at, there = self.locate(stream, offset)
+        return os.pread(self._open[stream][0], min(there, length), at) or None if path else None
+
     def newline_before(self, stream: int, offset: int) -> bool:
         """Whether `offset` begins a line (as far as its bytes are still there)."""
         if offset == 0:
             return True
-        path, at, _ = self.locate(stream, offset - 1)
-        return not path or os.pread(self._open[stream][0], 1, at) == b"\n"
+        byte = self.look(stream, offset - 1, 1)
+        return byte is None or byte == b"\n"
 
     def line_end(self, stream: int, start: int, end: int) -> int | None:
         """The offset behind the first newline in [start, end)."""
         while start < end:
-            path, at, there = self.locate(stream, start)
-            there = min(there, end - start)
-            if not path:  # gone: counts as whole lines
-                return start + there
-            data = os.pread(self._open[stream][0], min(there, _CHUNK), at)
+            data = self.look(stream, start, min(end - start, _CHUNK))
+            if data is None:  # gone: counts as whole lines
+                return min(end, start + self.locate(stream, start)[2])
             found = data.find(b"\n")
             if found >= 0:
                 return start + found + 1
-            if not data:
-                return None
             start += len(data)
         return None
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 # wall ns, monotonic ns, offset in the stream, length, flags
 RECORD = struct.Struct("<QQQII")
 RECORD_BYTES = RECORD.size
+_FLAGS = struct.Struct("<28xI")
 LENGTH_MAX = 2**32 - 1  # the width of the field
 
 STDOUT = 1
@@ -99,7 +100,8 @@ def read_block(index: int, first: int, count: int) -> list[tuple[int, int, int, 
 
 def first_record(index: int, total: int) -> int:
     """The number of the first record that was not punched out: the holes are at the head only."""
-    low, high = 0, total
+    block = read_block(index, 0, 1)
+    low, high = 0, total if block and block[0][4] == 0 else 0
     while low < high:
         middle = (low + high) // 2
         block = read_block(index, middle, 1)
@@ -118,12 +120,12 @@ def find_offset(index: int, total: int, stream: int, offset: int) -> int:
     low, high = first_record(index, total), total
     while low < high:
         middle = (low + high) // 2
-        found = _next_of(index, middle, high, stream)
-        if found is None or found[1] > offset:
+        found = next_of(index, middle, high, stream)
+        if found is None or found[2] > offset:
             high = middle
         else:
             low = found[0] + 1
-    found = _next_of(index, low, total, stream)
+    found = next_of(index, low, total, stream)
     return total if found is None else found[0]
 
 
@@ -140,17 +142,20 @@ def find_wall(index: int, total: int, wall: int) -> int:
     return low
 
 
-def _next_of(index: int, first: int, stop: int, stream: int) -> tuple[int, int] | None:
-    """Number and end of the first record of the bytes of `stream` in [first, stop)."""
+def next_of(index: int, first: int, stop: int, stream: int) -> tuple[int, int, int] | None:
+    """Number, start and end of the first record of the bytes of `stream` in [first, stop)."""
     step = 64  # mostly it is near
     while first < stop:
-        block = read_block(index, first, min(step, stop - first))
-        if not block:
+        data = os.pread(index, min(step, stop - first) * RECORD_BYTES, first * RECORD_BYTES)
+        flags = [flag for (flag,) in _FLAGS.iter_unpack(data[: len(data) // RECORD_BYTES * RECORD_BYTES])]
+        if not flags:
             return None
-        for number, (_, _, offset, length, flags) in enumerate(block, first):
-            if flags & STREAM_MASK == stream and not flags & DROPPED:
-                return number, offset + length
-        first += len(block)
+        kinds = [flag for flag in set(flags) if flag & STREAM_MASK == stream and not flag & DROPPED]
+        if kinds:
+            at = min(map(flags.index, kinds))
+            _, _, offset, length, _ = RECORD.unpack_from(data, at * RECORD_BYTES)
+            return first + at, offset, offset + length
+        first += len(flags)
         step = BLOCK
     return None
 
@@ -187,17 +192,17 @@ def recover(directory: str) -> Recovered:
     try:
         records = count_records(index)
         os.ftruncate(index, records * RECORD_BYTES)
-        covered = _covered(index, records, {stream for stream, listed in found.items() if listed})
+        indexed = covered(index, records, {stream for stream, listed in found.items() if listed})
         for stream in (STDOUT, STDERR):
-            if covered[stream] > ends[stream]:
-                starts[stream] = ends[stream] = covered[stream]
-            records += _cover(index, records, stream, covered[stream], ends[stream])
+            if indexed[stream] > ends[stream]:
+                starts[stream] = ends[stream] = indexed[stream]
+            records += _cover(index, records, stream, indexed[stream], ends[stream])
     finally:
         os.close(index)
     return Recovered(starts[STDOUT], ends[STDOUT], starts[STDERR], ends[STDERR], records, kept)
 
 
-def _covered(index: int, records: int, wanted: set[int]) -> dict[int, int]:
+def covered(index: int, records: int, wanted: set[int]) -> dict[int, int]:
     """Up to which offset the index covers each stream of `wanted`; looks backwards from the end."""
     ends = {STDOUT: 0, STDERR: 0}
     missing = set(wanted)
