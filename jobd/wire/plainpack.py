@@ -15,10 +15,6 @@ MAX_DEPTH = 64
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import TypeAlias
-
-    Key: TypeAlias = str | bytes | int
-    Plain: TypeAlias = bool | int | float | str | bytes | Sequence["Plain"] | Mapping[Key, "Plain"] | None
 
 
 class PlainpackError(ValueError):
@@ -34,7 +30,7 @@ _put_f64 = Struct(">Bd").pack
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
-def packb(value: Plain) -> bytes:
+def packb(value: object) -> bytes:
     """The msgpack form of `value`, each part as short as msgpack allows (floats always as 64 bits).
 
     Raises:

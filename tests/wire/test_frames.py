@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobd.wire import frames, messages
+
+BODIES = [b"", b"a", b"\x81\xa1k\x01", bytes(range(256)), b"x" * 70_000]
+
+
+def drain(buffer: frames.FrameBuffer) -> list[bytes]:
+    found = []
+    while (body := buffer.next()) is not None:
+        found.append(body)
+    return found
+
+
+def test_bound_is_that_of_the_protocol() -> None:
+    assert frames.MAX == messages.MAX_FRAME_BYTES == 1 << 20
+
+
+def test_pack_puts_the_length_first() -> None:
+    assert frames.pack(b"abc") == b"\0\0\0\3abc"
+
+
+def test_whole() -> None:
+    buffer = frames.FrameBuffer()
+    buffer.feed(b"".join(map(frames.pack, BODIES)))
+    assert drain(buffer) == BODIES
+    assert buffer.pending == 0
+
+
+def test_byte_by_byte() -> None:
+    buffer = frames.FrameBuffer()
+    found = []
+    for byte in b"".join(map(frames.pack, BODIES)):
+        buffer.feed(bytes([byte]))
+        found += drain(buffer)
+    assert found == BODIES
+
+
+def test_trailing_bytes_stay_until_the_rest_comes() -> None:
+    buffer = frames.FrameBuffer()
+    buffer.feed(frames.pack(b"one") + frames.pack(b"two")[:5])
+    assert drain(buffer) == [b"one"]
+    assert buffer.pending == 5
+    buffer.feed(b"wo" + b"\0\0")
+    assert drain(buffer) == [b"two"]
+    assert buffer.pending == 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=40), max_size=20), st.lists(st.integers(0, 30), max_size=60))
+def test_any_cut_gives_the_same_bodies(bodies: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(map(frames.pack, bodies))
+    buffer = frames.FrameBuffer()
+    found = []
+    for cut in cuts:
+        buffer.feed(data[:cut])
+        data = data[cut:]
+        if cut % 3:  # not after every feed
+            found += drain(buffer)
+    buffer.feed(data)
+    assert found + drain(buffer) == bodies
+
+
+def test_largest_frame_passes_and_one_byte_more_does_not() -> None:
+    body = bytes(frames.MAX)
+    buffer = frames.FrameBuffer()
+    buffer.feed(frames.pack(body))
+    assert buffer.next() == body
+    with pytest.raises(frames.FrameError, match="cannot send a frame of 1048577 bytes"):
+        frames.pack(body + b"x")
+    buffer.feed(b"\0\x10\0\1")
+    with pytest.raises(frames.FrameError, match="cannot read a frame of 1048577 bytes"):
+        buffer.next()
+    with pytest.raises(frames.FrameError):  # and it stays so
+        buffer.next()
+
+
+def test_huge_length_sets_nothing_aside() -> None:
+    tracemalloc.start()
+    buffer = frames.FrameBuffer()
+    buffer.feed(b"\xff\xff\xff\xff")
+    with pytest.raises(frames.FrameError):
+        buffer.next()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000
+
+
+@pytest.mark.slow
+def test_tiny_pieces_of_the_largest_frame_take_little_memory() -> None:
+    frame = frames.pack(bytes(frames.MAX))
+    buffer = frames.FrameBuffer()
+    pieces = [frame[start : start + 2] for start in range(0, len(frame) - 2, 2)]
+    tracemalloc.start()
+    for piece in pieces:
+        buffer.feed(piece)
+        assert buffer.next() is None
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2 * frames.MAX
