@@ -125,6 +125,7 @@ class Keeper:
             self._check_at = now + PING_SEC
             self.check_listener()
             self.cgroups.tidy()
+        self._flush()  # a welcome or a ping must not wait for the next event
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
         due = [daemon.kill_at, next_fork, self._ping_at, self._check_at, self.ends.tick(now), self.shutdown.tick(now)]
         if daemon.link is not None and daemon.link.crowded:
