@@ -135,7 +135,7 @@ def _command(verb: str) -> Callable[..., int | None]:
     """The function that typer calls for a verb: makes the Call."""
     function = load(verb)
     own = list(inspect.signature(function).parameters.values())[1:]  # without the client
-    defaults: dict[str, object] = function.__kwdefaults__ or {}  # type: ignore[attr-defined]  # it is a plain function
+    defaults: dict[str, object] = function.__kwdefaults__ or {}
     operands = next((each.name for each in own if each.kind is not inspect.Parameter.KEYWORD_ONLY), None)
 
     def command(ctx: typer.Context, **given: Value) -> int | None:

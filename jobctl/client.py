@@ -15,7 +15,7 @@ from struct import Struct
 from jobctl import terminal
 from jobctl.connect import Target, open_target
 from jobctl.exits import ConnectionLostError, Fault, NoDaemonError
-from jobd.wire import errors, frames
+from jobd.wire import frames
 from jobd.wire.plainpack import packb, unpackb
 
 TYPE_CHECKING = False
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 PROTOCOL_VERSION = 1  # messages.PROTOCOL_VERSION; a test compares
 SOFTWARE = "jobctl"
-RECEIVE_BYTES = 256 << 10  # a socket's default buffer is 208 KiB: never less than all that is there
+MALFORMED, VERSION = "malformed", "version"  # of jobd.wire.errors
+RECEIVE_BYTES = 64 << 10  # more would be mapped and unmapped anew for each receive (M_MMAP_THRESHOLD is 128 KiB)
 MSG_NOSIGNAL = 0x4000  # SIGPIPE is for stdout (see __main__): a daemon that went away is an error to handle
 LENGTH = Struct(">I")
 RETRY_SEC = 0.05  # between attempts to connect while no socket is there: a keeper binding it anew takes less
@@ -177,7 +178,7 @@ class Client:
         while True:
             (length,) = LENGTH.unpack(self.take(frames.HEADER))
             if length > frames.MAX:
-                raise Fault(errors.MALFORMED, f"cannot read from jobd: a frame of {length} bytes")
+                raise Fault(MALFORMED, f"cannot read from jobd: a frame of {length} bytes")
             message: Message = unpackb(self.take(length))  # type: ignore[assignment]  # we trust our daemon's shapes
             kind = message["type"]
             if kind == "hello":
@@ -254,5 +255,5 @@ class Client:
         if hello["version"] != PROTOCOL_VERSION:
             theirs = hello.get("software", "jobd")
             text = f"cannot talk to {theirs}: its protocol is version {hello['version']}, ours {PROTOCOL_VERSION}"
-            raise Fault(errors.VERSION, text)
+            raise Fault(VERSION, text)
         self.uid = hello.get("uid", self.uid)

@@ -11,10 +11,10 @@ import sys
 from _socket import AF_UNIX, SOCK_STREAM, SOL_SOCKET, socket
 
 from jobctl.exits import NoDaemonError
-from jobd.core import paths
 
 SO_PEERCRED = 17  # socket(7); not in _socket everywhere
 UCRED_BYTES = 12  # struct ucred: pid, uid, gid
+MAX_PATH_BYTES = 107  # paths.MAX_SOCKET_PATH_BYTES
 ROOT = 0
 
 
@@ -48,6 +48,8 @@ def open_target(target: Target, start: bool) -> tuple[socket, str]:
     path = target.socket or ("" if target.mode else os.environ.get("JOBD_SOCKET", ""))
     if path:
         return _open(path, None), path
+    from jobd.core import paths
+
     if target.mode != paths.USER:
         try:
             return _open(paths.SYSTEM_SOCKET, (ROOT,)), paths.SYSTEM_SOCKET
@@ -58,6 +60,8 @@ def open_target(target: Target, start: bool) -> tuple[socket, str]:
 
 
 def _open_users(start: bool) -> tuple[socket, str]:
+    from jobd.core import paths
+
     place = paths.user_paths()
     trusted = (os.geteuid(), ROOT)
     try:
@@ -91,7 +95,7 @@ def _open(path: str, trusted: tuple[int, ...] | None) -> socket:
 
 def _connect(connection: socket, path: str) -> None:
     """connect(2), also to a path longer than struct sockaddr_un holds: through the directory's descriptor."""
-    if len(os.fsencode(path)) <= paths.MAX_SOCKET_PATH_BYTES:
+    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         connection.connect(path)
         return
     directory, name = os.path.split(path)

@@ -5,8 +5,6 @@ Each verb returns its status or raises one of these; only `__main__` turns them 
 
 from __future__ import annotations
 
-from jobd.wire import errors
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.shapes import RunView
@@ -39,7 +37,7 @@ class NoDaemonError(Fault):
     """There is no daemon to talk to."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(errors.UNAVAILABLE, message)
+        super().__init__("unavailable", message)  # errors.UNAVAILABLE, without importing it for every verb
 
 
 class ConnectionLostError(Exception):

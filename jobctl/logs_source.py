@@ -8,7 +8,6 @@ the request reaches over runs, run by run to the newest.
 from __future__ import annotations
 
 from jobctl.exits import ConnectionLostError, Fault
-from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from jobctl.client import Client
     from jobctl.shapes import Body, RunView
 
+NOT_FOUND = "not-found"  # of jobd.wire.errors
 ALL = "all"
 NEWEST = "0"
 OUT, ERR = 1, 2
@@ -108,7 +108,7 @@ class Source:
                 self.client.reconnect()
                 request = self.resume()
             except Fault as fault:
-                if fault.code != errors.NOT_FOUND or not self._resumed or self.place is None:
+                if fault.code != NOT_FOUND or not self._resumed or self.place is None:
                     raise
                 self.place.number += 1  # retention has taken that run: on to the next
                 request = self.next_request(gone=True)
@@ -186,7 +186,7 @@ def newest(client: Client, job: str) -> Place | None:
     try:
         runs: list[RunView] = client.call({"type": "resolve", "job": job, "run": NEWEST})["runs"]
     except Fault as fault:
-        if fault.code == errors.NOT_FOUND:
+        if fault.code == NOT_FOUND:
             return None
         raise
     run = runs[0]

@@ -1,8 +1,8 @@
-"""Names as they are typed and shown: globs that must be expanded here, owners, run ids, `JOB#N`."""
+"""Names and counts as they are typed and shown: globs to be expanded here, owners, run ids, `JOB#N`."""
 
 from __future__ import annotations
 
-from jobd.core.names import is_glob
+from jobctl.exits import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 SHORT_ID = 8  # characters of a run id that are shown; DESIGN.md, section 9
 ID_BYTES = 16
+MAX_DIGITS = 12  # of a count of lines; messages.Logs allows 2**40
+ACTIVE_STATES = ("active", "reloading")
 
 
 def expand(client: Client, words: tuple[str, ...]) -> list[str]:
     """The names that `words` mean, each once, in order: globs become the existing jobs they match, maybe none."""
+    from jobd.core.names import is_glob
+
     found: dict[str, None] = {}
     for word in words:
         if not is_glob(word):
@@ -24,6 +28,19 @@ def expand(client: Client, words: tuple[str, ...]) -> list[str]:
             if view.get("load", "loaded") != "not-found":
                 found[shown_name(view["job"], view["owner"], client.uid)] = None
     return list(found)
+
+
+def check_count(text: str, option: str) -> int | None:
+    """The number of `-n N`; None for `all`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text == "all":
+        return None
+    if not text.isdecimal() or len(text) > MAX_DIGITS:
+        raise UsageError(f"cannot read {option} {text!r}: it is a number or all")
+    return int(text)
 
 
 def owner_name(uid: int) -> str:

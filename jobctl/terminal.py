@@ -9,8 +9,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # the C module; `signal` builds enums, which costs 2 ms
 import os
 
-from jobctl.escape import escape
-
 STDOUT, STDERR = 1, 2
 DEFAULT_COLUMNS = 80  # of a terminal that does not say, as systemd
 
@@ -83,15 +81,13 @@ def say(text: str) -> None:
 
 def warn(message: str) -> None:
     """One line on stderr, escaped. A stderr that cannot be written to is nobody's trouble."""
-    line = f"jobctl: {escape(message)}\n"
-    try:
-        os.write(STDERR, line.encode("utf-8", "backslashreplace"))
-    except OSError:
-        return
+    note(f"jobctl: {message}")
 
 
 def note(message: str) -> None:
     """One line on stderr without a prefix: a name, a count, a question answered."""
+    from jobctl.escape import escape
+
     try:
         os.write(STDERR, f"{escape(message)}\n".encode("utf-8", "backslashreplace"))
     except OSError:
@@ -129,6 +125,8 @@ class Progress:
         """Show `text` in place of what was shown."""
         if not self._terminal or text == self._shown:
             return
+        from jobctl.escape import escape
+
         self._shown = text
         try:
             width = os.get_terminal_size(STDERR).columns or DEFAULT_COLUMNS

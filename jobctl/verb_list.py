@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jobctl import names, terminal
-from jobctl.escape import escape, show_command
-from jobctl.exits import UsageError
+from jobctl import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     )
     from jobctl.shapes import JobView
 
-ACTIVE_STATES = ("active", "reloading")
 BULLETED = ("failed", "activating", "deactivating", "reloading")
 NONE_ACTIVE, NONE_FAILED, NONE_EXISTS = 3, 1, 4  # as systemctl
 COLUMNS = ("JOB", "LOAD", "ACTIVE", "SUB", "DESCRIPTION")
@@ -64,6 +61,8 @@ def list_jobs(
         rows.is_json(output, "name")
         rows.print_json([rows.job_row(view) for view in views], output)
     elif output == "name":
+        from jobctl import names
+
         terminal.say("".join(f"{names.view_name(view, client)}\n" for view in views))
     else:
         terminal.say(_table(client, views, full, plain, legend=not (no_legend or quiet), every=every))
@@ -126,6 +125,9 @@ def _table(client: Client, views: list[JobView], full: bool, plain: bool, legend
 
 
 def _cells(client: Client, view: JobView) -> tuple[str, ...]:
+    from jobctl import names
+    from jobctl.escape import escape, show_command
+
     description = view.get("description") or show_command(view.get("argv", []), view.get("shell", False))
     return (
         names.view_name(view, client),
@@ -152,7 +154,7 @@ def _bullet(view: JobView, colour: bool) -> str:
 
 def is_active(client: Client, jobs: Patterns, *, quiet: Quiet = False) -> int:
     """Say whether jobs are active: 0 if at least one is, 3 if none is, 4 if none exists."""
-    return _any_is(client, jobs, ACTIVE_STATES, quiet, NONE_ACTIVE)
+    return _any_is(client, jobs, ("active", "reloading"), quiet, NONE_ACTIVE)
 
 
 def is_failed(client: Client, jobs: OptionalJobs = (), *, quiet: Quiet = False) -> int:
@@ -175,16 +177,3 @@ def _any_is(client: Client, jobs: tuple[str, ...], states: tuple[str, ...], quie
     if any(view.get("active", "inactive") in states for view in views):
         return 0
     return none if any(view.get("load", "loaded") != "not-found" for view in views) else NONE_EXISTS
-
-
-def check_count(text: str, option: str) -> int | None:
-    """The number of `-n N`; None for `all`.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if text == "all":
-        return None
-    if not text.isdecimal() or len(text) > len(str(2**40)):
-        raise UsageError(f"cannot read {option} {text!r}: it is a number or all")
-    return int(text)

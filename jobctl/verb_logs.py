@@ -6,9 +6,6 @@ from jobctl import names, terminal
 from jobctl.exits import INTERRUPTED, Fault, UsageError
 from jobctl.logs_lines import Splitter, Writer
 from jobctl.logs_source import ALL, NEWEST, Query, Source
-from jobctl.verb_list import check_count
-from jobd.core.names import is_glob
-from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +60,7 @@ def logs(
     if follow and reverse:
         raise UsageError("cannot follow in reverse order: use -f or -r")
     query = Query("", selector or NEWEST)
-    query.lines = None if lines is None else check_count(lines, "-n")
+    query.lines = None if lines is None else names.check_count(lines, "-n")
     query.follow = follow
     _set_times(query, since, until)
     if selector is None and (lines is not None or since is not None or until is not None):
@@ -109,8 +106,8 @@ def _set_times(query: Query, since: str | None, until: str | None) -> None:
 def _targets(client: Client, words: tuple[str, ...], query: Query) -> list[Query]:
     """A query for each job named; `JOB#N` and a run's id name one run."""
     found = []
-    globs = any(is_glob(word) for word in words)
-    for word in names.expand(client, words) if globs or len(words) > 1 else words:
+    plain = len(words) == 1 and not any(c in words[0] for c in "*?[")
+    for word in words if plain else names.expand(client, words):
         job, run = names.split_run(word)
         if run and query.run not in (NEWEST, ALL):
             raise UsageError(f"cannot show {word}: it names a run, and so does --run")
@@ -170,7 +167,7 @@ def tail(client: Client, job: str, lines: int, output: str, full: bool) -> None:
     try:
         found.extend(Splitter(shown_name(client), view.progress).lines(Source(client, query).bodies()))
     except Fault as fault:
-        if fault.code != errors.NOT_FOUND:
+        if fault.code != "not-found":
             raise
     for number, line in enumerate(found):
         text = writer.text(line)

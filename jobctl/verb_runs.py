@@ -8,9 +8,7 @@ from jobctl.exits import Fault, UsageError
 from jobctl.logs_source import NEWEST, Query, Source
 from jobctl.signals import signal_name
 from jobctl.times import timestamp
-from jobctl.verb_list import check_count
-from jobctl.verb_status import span
-from jobd.core.units import format_size
+from jobctl.verb_status import size, span
 from jobd.wire import errors
 
 TYPE_CHECKING = False
@@ -126,7 +124,7 @@ def _print_text(client: Client, row: RunView, streams: dict[int, tuple[bytes, bo
         *((label, timestamp(at)) for label, field in TIMES if (at := _at(row, field)) is not None),
         ("Duration", duration(row)),
         ("CPU", _cpu(row)),
-        ("Mem peak", format_size(peak) if (peak := row.get("max_rss_bytes")) is not None else ""),
+        ("Mem peak", size(row.get("max_rss_bytes"))),
         ("Note", row.get("note", "")),
     ]
     terminal.say("".join(f"{label:>{LABEL_WIDTH}}: {value}\n" for label, value in fields if value))
@@ -202,7 +200,7 @@ def history(
 
         now = time.time_ns()
         request.update((key, parse_time(t, now)) for key, t in (("since", since), ("until", until)) if t is not None)
-    count = check_count(lines, "-n")
+    count = names.check_count(lines, "-n")
     if jobs:
         _check_known(client, jobs)
     found = _pages(client, request, count)

@@ -8,7 +8,7 @@ from jobctl import names, terminal
 from jobctl.escape import escape, show_command
 from jobctl.signals import signal_name
 from jobctl.times import timestamp
-from jobctl.verb_status import STEP_STATUS
+from jobctl.verb_status import STEP_STATUS, cgroup_path
 from jobd.core.units import format_duration
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         "KillMode": view.get("kill_mode", "control-group"),
         "TimeoutStopUSec": format_duration(view.get("stop_timeout_usec")),
         **_resources(view),
-        "ControlGroup": view.get("cgroup", ""),
+        "ControlGroup": cgroup_path(view),
         "CanStart": _yes(not live),
         "CanStop": _yes(live),
         "CanReload": "no",

@@ -7,11 +7,7 @@ import time
 from jobctl import names, terminal
 from jobctl.escape import escape, show_bytes, show_command
 from jobctl.exits import Fault, UsageError
-from jobctl.signals import signal_name
 from jobctl.times import since
-from jobctl.verb_list import ACTIVE_STATES, check_count
-from jobd.core.units import format_duration, format_size
-from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +37,7 @@ def status(
     A number is taken as the id of a process of the job. Without a job: the state of jobd. Exits with 0 if all are
     active, 3 if one is not, 4 if one does not exist.
     """
-    count = check_count(lines, "-n")
+    count = names.check_count(lines, "-n")
     if count is None:
         raise UsageError("cannot show all lines in status: use logs")
     if not jobs:
@@ -76,13 +72,13 @@ def _owner_of(client: Client, pid: int) -> JobView:
     for view in client.call({"type": "get", "names": ["*"], "tree": True})["jobs"]:
         if pid == view.get("pid") or any(process["pid"] == pid for process in view.get("processes", [])):
             return view
-    raise Fault(errors.NOT_FOUND, f"cannot find the job of process {pid}: it belongs to none")
+    raise Fault("not-found", f"cannot find the job of process {pid}: it belongs to none")
 
 
 def _status_of(view: JobView) -> int:
     if view.get("load", "loaded") == "not-found":
         return NO_SUCH_JOB
-    return 0 if view.get("active", "inactive") in ACTIVE_STATES else NOT_ACTIVE
+    return 0 if view.get("active", "inactive") in names.ACTIVE_STATES else NOT_ACTIVE
 
 
 def _show_all(client: Client, views: list[JobView], lines: int, full: bool, output: str) -> int:
@@ -119,7 +115,7 @@ def text(client: Client, view: JobView, now: int, full: bool) -> str:
         ("Main PID", _main_pid(view)),
         ("Status", f'"{escape(view["note"])}"' if view.get("note") else ""),
         ("Tasks", str(len(view["processes"])) if view.get("processes") else ""),
-        ("Mem peak", format_size(peak) if (peak := view.get("max_rss_bytes")) is not None else ""),
+        ("Mem peak", size(view.get("max_rss_bytes"))),
         ("CPU", _cpu(view)),
     ]
     lines += [f"{label:>{LABEL_WIDTH}}: {value}" for label, value in fields if value]
@@ -175,10 +171,21 @@ def _duration(view: JobView) -> str:
 def span(usec: int) -> str:
     """A span of time as systemd shows one: to the millisecond, `1.234s` below a minute."""
     if usec < SECOND:
-        return f"{usec // 1000}ms"
+        return f"{usec // 1000}ms" if usec >= 1000 else f"{usec}us"
     if usec < 60 * SECOND:
         return f"{usec // 1000 / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    from jobd.core.units import format_duration
+
     return format_duration(usec, SECOND)
+
+
+def size(count: int | None) -> str:
+    """A size as systemd shows one; nothing when it is not known."""
+    if count is None:
+        return ""
+    from jobd.core.units import format_size
+
+    return format_size(count)
 
 
 def _invocation(view: JobView) -> str:
@@ -193,6 +200,8 @@ def exit_words(view: JobView) -> str:
         return f"code=exited, status={STEP_STATUS.get(step, f'1/{step.upper()}')}"
     signal, code = view.get("signal"), view.get("exit_code")
     if signal is not None:
+        from jobctl.signals import signal_name
+
         kind = "dumped" if view.get("core") else "killed"
         return f"code={kind}, signal={signal_name(signal).removeprefix('SIG')}"
     if code is None:
@@ -233,7 +242,7 @@ def _cpu(view: JobView) -> str:
 def _tree(view: JobView) -> list[str]:
     """The processes, as systemctl draws a control group."""
     processes = view.get("processes", [])
-    cgroup = view.get("cgroup", "")
+    cgroup = cgroup_path(view)
     if not processes and not cgroup:
         return []
     label = "CGroup" if cgroup else "Tree"
@@ -242,6 +251,11 @@ def _tree(view: JobView) -> list[str]:
         lines = [f"{label:>{LABEL_WIDTH}}: {len(processes)} process{'' if len(processes) == 1 else 'es'}"]
     indent = " " * (LABEL_WIDTH + 2)
     return lines + [f"{indent}{branch}" for branch in _branches(processes)]
+
+
+def cgroup_path(view: JobView) -> str:
+    """The control group's path as systemd gives it: below the mount, where /sys/fs/cgroup/unified is a hybrid one."""
+    return view.get("cgroup", "").removeprefix("/sys/fs/cgroup").removeprefix("/unified")
 
 
 def _branches(processes: list[Process]) -> list[str]:
