@@ -143,8 +143,14 @@ class Pump:
             function(*arguments)
             return
         done = threading.Event()
-        self._command(function, *arguments)
-        self._command(done.set)
+
+        def do() -> None:
+            try:
+                function(*arguments)
+            finally:
+                done.set()
+
+        self._command(do)
         while not done.wait(1) and self._thread.is_alive():  # the thread may have ended before it came to it
             pass
 

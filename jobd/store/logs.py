@@ -54,12 +54,13 @@ class Piece(NamedTuple):
 class Cursor:
     """A position in the combined view of a log. Made by RunLog.start, tail or since; moved by RunLog.pieces."""
 
-    __slots__ = ("merge", "positions", "ready", "record", "wanted")
+    __slots__ = ("gone", "merge", "positions", "ready", "record", "wanted")
 
     def __init__(self, log: RunLog, record: int, out: int, err: int, *, stdout: bool, stderr: bool) -> None:
         self.record = record  # number of the next index record
         self.positions = {STDOUT: out, STDERR: err}  # up to where each stream went into the merge
         self.wanted = (STDOUT if stdout else 0) | (STDERR if stderr else 0)
+        self.gone = {STDOUT: 0, STDERR: 0}  # bytes before this offset were shown as dropped
         self.merge = Merge(log)
         self.ready: deque[Extent] = deque()  # shown next; the last may still grow
 
@@ -148,23 +149,33 @@ class RunLog:
     ) -> Piece | None:
         """The next of `pieces`, or None if there is nothing now."""
         ready = cursor.ready
-        while len(ready) < 2 and not (ready and ready[0].end - ready[0].start >= max_piece):
-            if not self._feed_block(cursor, split):
-                break
-        if final and len(ready) < 2:
-            self._feed_rest(cursor, split)
-        if not ready:
-            return None
-        extent = ready[0]
-        path, at, there = self.locate(extent.stream, extent.start)
-        length = min(extent.end - extent.start, there, max_piece) if path else min(extent.end - extent.start, there)
-        end = extent.start + length
-        if end < extent.end:
-            ready[0] = extent._replace(start=end)
+        while True:
+            while len(ready) < 2 and not (ready and ready[0].end - ready[0].start >= max_piece):
+                if not self._feed_block(cursor, split):
+                    break
+            if final and len(ready) < 2:
+                self._feed_rest(cursor, split)
+            if not ready:
+                return None
+            extent = ready.popleft()
+            start = max(extent.start, cursor.gone[extent.stream])
+            if start < extent.end:
+                return self._piece(cursor, extent._replace(start=start), max_piece)
+
+    def _piece(self, cursor: Cursor, extent: Extent, max_piece: int) -> Piece:
+        """The first bytes of an extent; the rest stays ready."""
+        stream, start, end, wall, mono = extent
+        path, at, there = self.locate(stream, start)
+        if not path:
+            cursor.gone[stream] = start + there if there else end
+            length = cursor.gone[stream] - start
+            piece = Piece(stream, start + length, length, wall, mono, "", 0, True)
         else:
-            ready.popleft()
-        offset = extent.start if path else end
-        return Piece(extent.stream, offset, length, extent.wall, extent.mono, path, at, not path)
+            length = min(end - start, there, max_piece)
+            piece = Piece(stream, start, length, wall, mono, path, at, False)
+        if start + length < end:
+            cursor.ready.appendleft(extent._replace(start=start + length))
+        return piece
 
     def read(self, piece: Piece) -> bytes:
         """The bytes of a piece; fewer if they were dropped since."""
@@ -214,7 +225,7 @@ class RunLog:
     def locate(self, stream: int, offset: int) -> tuple[str, int, int]:
         """Path and position of the byte at `offset`, and how many follow in that file.
 
-        If it is gone: "", 0 and how many bytes are gone from there on.
+        If it is gone: "", 0 and how many bytes are gone from there on; 0 if no later byte is there.
         """
         opened = self._open.get(stream)
         if opened is not None:
@@ -239,7 +250,7 @@ class RunLog:
                         os.close(before[0])
                     self._open[stream] = descriptor, segment
                     return segment.path, offset - segment.start, segment.end - offset
-        return "", 0, following.start - offset if following is not None else index_.LENGTH_MAX
+        return "", 0, following.start - offset if following is not None else 0
 
     def look(self, stream: int, offset: int, length: int) -> bytes | None:
         """Some bytes (at least one, at most `length`) of a stream from `offset` on; None if they are gone."""
@@ -258,7 +269,8 @@ class RunLog:
         while start < end:
             data = self.look(stream, start, min(end - start, _CHUNK))
             if data is None:  # gone: counts as whole lines
-                return min(end, start + self.locate(stream, start)[2])
+                gone = self.locate(stream, start)[2]
+                return min(end, start + gone) if gone else end
             found = data.find(b"\n")
             if found >= 0:
                 return start + found + 1

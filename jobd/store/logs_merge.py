@@ -41,7 +41,7 @@ class Merge:
     Whenever something is held, the current stream stands in the middle of a line.
     """
 
-    __slots__ = ("_bytes", "_held", "_held_bytes", "current", "current_end")
+    __slots__ = ("_bytes", "_held", "_held_bytes", "_over", "current", "current_end")
 
     def __init__(self, data: Bytes, current: int = 0, current_end: int = 0) -> None:
         self._bytes = data
@@ -49,6 +49,7 @@ class Merge:
         self.current_end = current_end
         self._held: list[Extent] = []
         self._held_bytes = 0
+        self._over = 0  # streams that ended, as bits
 
     @property
     def held(self) -> int:
@@ -62,7 +63,9 @@ class Merge:
                 self._show(extent)
                 return [extent]
             return self._same_while_held(extent)
-        if self._held or not self._bytes.newline_before(self.current, self.current_end):
+        if self._held or not (
+            self._over & self.current or self._bytes.newline_before(self.current, self.current_end)
+        ):
             self._held.append(extent)
             self._held_bytes += extent.end - extent.start
             return self.release() if self._held_bytes > HOLD_BYTES else []
@@ -71,6 +74,7 @@ class Merge:
 
     def ended(self, stream: int) -> list[Extent]:
         """No more bytes of `stream` come."""
+        self._over |= stream
         return self.release() if stream == self.current else []
 
     def release(self) -> list[Extent]:

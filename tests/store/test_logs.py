@@ -71,13 +71,17 @@ def test_held_bytes_come_after_the_newline_they_waited_for() -> None:
 
 
 def test_an_ended_stream_holds_nothing_back() -> None:
-    memory = Memory([(STDOUT, b"no newline"), (STDERR, b"held\n")])
+    memory = Memory([(STDOUT, b"no newline"), (STDERR, b"held\n"), (STDOUT, b"x")])
     merge = Merge(memory)
     assert merge.feed(memory.extents[0])
     assert not merge.feed(memory.extents[1])
     assert merge.held == 5
     assert merge.ended(STDERR) == []
     assert merge.ended(STDOUT) == [memory.extents[1]]
+    early = Merge(memory)
+    assert early.feed(memory.extents[0])
+    assert early.ended(STDOUT) == []
+    assert early.feed(memory.extents[1]) == [memory.extents[1]]
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
