@@ -6,7 +6,6 @@ It asks through its own connection, and changes through the writer, like everybo
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from .batch import StoreError
 from .damage import Check
 from .reader import Reader
 from .retention import Policy, Retention
+from .trouble import ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ class Background:
                 work = self._wanted.pop(next(iter(self._wanted)))
             try:
                 work()
-            except (StoreError, sqlite3.Error, OSError) as error:
+            except (StoreError, *ERRORS, OSError) as error:
                 # The disk is in trouble, which the writer says, or we were stopped: it will be asked for again.
                 if not self._stopping.is_set():
                     log.warning("cannot go on with work on %s: %s", self._path, error)
@@ -100,7 +100,7 @@ class Background:
             check.stop()
         try:
             found = check.run()
-        except sqlite3.DatabaseError as error:
+        except ERRORS as error:
             if self._stopping.is_set() or "interrupt" in str(error):
                 return
             found = str(error)

@@ -13,7 +13,6 @@ once (Reader). All of it belongs to the loop's thread, but for `submit`, which m
 from __future__ import annotations
 
 import itertools
-import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,10 +25,11 @@ from .damage import finish_move, set_aside
 from .reader import Counts, Reader
 from .retention import Policy
 from .salvage import salvage
-from .trouble import kind
+from .trouble import ERRORS, kind
 from .writer import Writer
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
 __all__ = [
@@ -80,12 +80,12 @@ class Store(Reader):
             finish_move(path)
             try:
                 conn = store._take(schema.open_database(path))
-            except sqlite3.DatabaseError as error:
+            except ERRORS as error:
                 if kind(error) != "damage":
                     raise
                 conn = store._begin_anew(str(error))
             conn.close()
-        except (sqlite3.Error, OSError) as error:
+        except (*ERRORS, OSError) as error:
             raise StoreError(f"cannot open {path}: {error}") from error
         return store
 
@@ -161,7 +161,7 @@ class Store(Reader):
         """Make a database ours, and learn where its numbers stand. The connection is closed if that fails."""
         try:
             conn.execute("BEGIN IMMEDIATE")
-            self._epoch = max(self._epoch, int(schema.get_meta(conn, "epoch") or 0)) + 1
+            self._epoch = max(self._epoch, schema.get_number(conn, "epoch")) + 1
             schema.set_meta(conn, "epoch", str(self._epoch))
             self.last_boot_id = schema.get_meta(conn, "boot_id")
             events, runs = conn.execute("SELECT (SELECT max(seq) FROM events), (SELECT max(seq) FROM runs)").fetchone()

@@ -5,17 +5,19 @@ A Reader has its own connection and belongs to one thread. It never holds a snap
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from . import pages
 from .batch import StoreError
 from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, event_of, job_row, run_row, tail_of
 from .schema import LISTED, LIVE, connect
-from .trouble import kind
+from .trouble import ERRORS, kind
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -54,12 +56,12 @@ class Reader:
         """Ask. Raises StoreError."""
         try:
             return self._reading().execute(sql, args).fetchall()
-        except sqlite3.DatabaseError as error:
+        except ERRORS as error:
             if kind(error) != "damage" or not self._report_damage(str(error), self._generation):
                 raise StoreError(f"cannot read {self._path}: {error}") from error
         try:
             return self._reading().execute(sql, args).fetchall()
-        except sqlite3.DatabaseError as error:
+        except ERRORS as error:
             raise StoreError(f"cannot read {self._path}: {error}") from error
 
     def _reading(self) -> sqlite3.Connection:
@@ -209,7 +211,7 @@ class Reader:
     def events_page(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Events behind `after`, in order. Kind `retired` sums up what retention took; its seq is an odd number."""
         sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-        return [event_of(v) for v in self.fetch(sql, (after, limit))]
+        return self._events(sql, (after, limit))
 
     def events_of_run(self, owner: int, job: str, run: bytes) -> list[Event]:
         """All events of one run, in order."""
@@ -217,7 +219,13 @@ class Reader:
             f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY events_by_run"
             " WHERE owner = ? AND job = ? AND run = ? ORDER BY seq"
         )
-        return [event_of(v) for v in self.fetch(sql, (owner, job, run))]
+        return self._events(sql, (owner, job, run))
+
+    def _events(self, sql: str, args: Sequence[Value]) -> list[Event]:
+        try:
+            return [event_of(v) for v in self.fetch(sql, args)]
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"cannot read an event in {self._path}: {error}") from error
 
     def counts(self) -> Counts:
         """How many runs are where, and how big the database is."""

@@ -10,7 +10,6 @@ than those of any event still to be written.
 from __future__ import annotations
 
 import itertools
-import sqlite3
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -21,8 +20,10 @@ from jobd.core.spec import digest as digest_of
 from .batch import Batch
 from .rows import JOB_COLUMNS, RUN_COLUMNS, Value, Values, job_row, run_row, write
 from .schema import LIVE, connect
+from .trouble import ERRORS
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
@@ -55,7 +56,7 @@ def salvage(old: Path, conn: sqlite3.Connection, now: int) -> Salvaged:
     """Take over from the damaged file `old` into the new database `conn`. Raises only what the new one raises."""
     try:
         damaged = connect(old, read_only=True)
-    except sqlite3.Error:
+    except ERRORS:
         return Salvaged()
     try:
         batch = _read(damaged, now)
@@ -110,7 +111,7 @@ def _rows(
                     yield msgspec.convert(make(values), kind, from_attributes=True)
                 except (msgspec.ValidationError, TypeError):
                     continue  # garbage in this row
-        except (sqlite3.Error, UnicodeDecodeError):
+        except ERRORS:
             continue  # what came before the damage has been taken
 
 
@@ -122,6 +123,6 @@ def _blob(damaged: sqlite3.Connection, digest: bytes) -> bytes | None:
 def _first(damaged: sqlite3.Connection, sql: str, *args: Value) -> Value:
     try:
         row = damaged.execute(sql, args).fetchone()
-    except (sqlite3.Error, UnicodeDecodeError):
+    except ERRORS:
         return None
     return None if row is None else row[0]

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 from typing import TYPE_CHECKING, Final
@@ -70,7 +71,7 @@ _V1: Final = (
 
 MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1,)
 VERSION: Final = len(MIGRATIONS)
-TABLES: Final = frozenset({"meta", "blobs", "jobs", "runs", "events", "trash"})
+FAR: Final = 1000  # no jobd will have had so many schemas: such a number is a damaged header, not a newer jobd
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -105,6 +106,8 @@ def open_database(path: Path) -> sqlite3.Connection:
     conn = connect(path)
     try:
         version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+        if not 0 <= version <= VERSION + FAR:
+            raise garbled(f"its schema is {version}")
         if version > VERSION:
             raise StoreTooNew(
                 f"cannot open {path}: it was made by a newer jobd (schema {version}, this one knows {VERSION})"
@@ -114,9 +117,8 @@ def open_database(path: Path) -> sqlite3.Connection:
             raise sqlite3.OperationalError(f"cannot use a write-ahead log for {path}: journal mode is {mode}")
         for step in range(version, VERSION):
             _migrate(conn, step)
-        found = {name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        if not found >= TABLES:
-            raise sqlite3.DatabaseError(f"no such table: {', '.join(sorted(TABLES - found))}")
+        if _statements(conn) != expected_statements():
+            raise garbled("the tables are not those of this schema")
     except BaseException:
         conn.close()
         raise
@@ -136,10 +138,41 @@ def _migrate(conn: sqlite3.Connection, version: int) -> None:
         raise
 
 
+def _statements(conn: sqlite3.Connection) -> set[tuple[str, str]]:
+    return set(conn.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"))
+
+
+@functools.cache
+def expected_statements() -> set[tuple[str, str]]:
+    """What sqlite_schema says in a sound database of VERSION."""
+    conn = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        for step in range(VERSION):
+            _migrate(conn, step)
+        return _statements(conn)
+    finally:
+        conn.close()
+
+
+def garbled(what: str) -> sqlite3.DatabaseError:
+    """An error that means: damaged, though SQLite did not notice."""
+    error = sqlite3.DatabaseError(f"database disk image is malformed: {what}")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
 def get_meta(conn: sqlite3.Connection, key: str) -> str:
     """A value of the meta table, "" if it is not there."""
     row = conn.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return "" if row is None else str(row[0])
+
+
+def get_number(conn: sqlite3.Connection, key: str) -> int:
+    """A number of the meta table, 0 if it is not there."""
+    value = get_meta(conn, key)
+    if value and not value.isdecimal():
+        raise garbled(f"{key} is no number")
+    return int(value or 0)
 
 
 def set_meta(conn: sqlite3.Connection, key: str, value: str) -> None:

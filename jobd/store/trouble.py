@@ -13,20 +13,29 @@ _DISK: Final = frozenset({
     sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH,
     sqlite3.SQLITE_NOLFS,
 })  # fmt: skip
+# What reading or writing a damaged file may raise: Python decodes texts, SQLite's own messages included.
+ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+# Our SQL does not change: what it names is gone, because the file was cut, replaced, or garbled.
+_SIGNS: Final = (
+    "no such table", "no such column", "no such index", "no query solution", "has no column named", "already exists",
+    "Could not decode to UTF-8",
+)  # fmt: skip
 
 
 def kind(error: BaseException) -> Kind:
     """What to do about an error from SQLite or from the system."""
     if isinstance(error, OSError):
         return "disk"
+    if isinstance(error, UnicodeDecodeError):
+        return "damage"
     if not isinstance(error, sqlite3.DatabaseError):
         return "change"
     code = primary(error)
     if code in _DISK:
         return "disk"
-    # A table that is gone: the file was cut or replaced under us.
-    if code in _DAMAGE or "no such table" in str(error) or "no such column" in str(error):
+    if code in _DAMAGE or any(sign in str(error) for sign in _SIGNS):
         return "damage"
     return "change"
 

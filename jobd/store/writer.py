@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -22,9 +21,10 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from . import schema
 from .batch import Batch, StoreError, StoreFenced, StoreFull
 from .rows import write
-from .trouble import is_full, is_uncertain, kind
+from .trouble import ERRORS, is_full, is_uncertain, kind
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
@@ -127,7 +127,7 @@ class Writer:
     def _run(self) -> None:
         try:
             self._conn = schema.connect(self._path)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._fall_into_trouble(error)
         if not self._ballast.restore():
             self._set_trouble(NEARLY_FULL)
@@ -279,7 +279,7 @@ class Writer:
                 self._drop_connection()
                 return False
             self._compare(self._conn)
-        except (sqlite3.Error, OSError) as error:
+        except (*ERRORS, OSError) as error:
             if kind(error) == "damage":
                 return self._replace(str(error))
             self._drop_connection()
@@ -314,7 +314,7 @@ class Writer:
         self._doubtful = None
         try:
             self._conn = self._begin_anew(text)
-        except (sqlite3.Error, OSError, StoreError) as error:
+        except (*ERRORS, OSError, StoreError) as error:
             self._retry_at = time.monotonic() + RETRY_SEC
             self._set_trouble(f"{text}; {error}")
             return False
@@ -337,7 +337,7 @@ class Writer:
             raise self._refusal
         try:
             return self._transaction(call.work)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             if kind(error) == "change" or not self._overcome(error):
                 raise
         return self._transaction(call.work)
