@@ -5,16 +5,17 @@ A line's time is that of the piece in which it begins. Lines come out in the ord
 
 from __future__ import annotations
 
-from jobctl import terminal, times
+from jobctl import names, terminal, times
 from jobctl.escape import escape_line
 from jobctl.exits import UsageError
-from jobctl.logs_raw import dropped_text
+from jobctl.logs_source import dropped_text
 from jobctl.names import full_id, owner_name, short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from jobctl.client import Client
     from jobctl.shapes import Body, Json
 
 MAX_LINE_BYTES = 1 << 20  # a longer line is written in parts: nobody reads one, and memory is bounded
@@ -26,6 +27,12 @@ STAMPS: dict[str, Callable[[int, int], str]] = {
 }
 FORMATS = (*STAMPS, "cat", "verbose", "json", "json-pretty", "json-seq")
 STREAMS = ("", "stdout", "stderr")
+
+
+def check_format(output: str) -> None:
+    """Refuse what is no format of lines, with a UsageError."""
+    if output not in FORMATS:
+        raise UsageError(f"unknown output format {output!r}: it is one of {', '.join(FORMATS)}")
 
 
 class Line:
@@ -141,8 +148,6 @@ class Writer:
 
     def __init__(self, output: str, safe: bool, prefixed: bool) -> None:
         """`safe`: escape what a terminal would act on. `prefixed`: several jobs, begin lines with `NAME | `."""
-        if output not in FORMATS:
-            raise UsageError(f"unknown output format {output!r}: it is one of {', '.join(FORMATS)}")
         self._safe = safe
         self._prefixed = prefixed and output not in ("verbose", "json", "json-pretty", "json-seq")
         self._colour = safe and terminal.use_colour()
@@ -210,3 +215,8 @@ class Writer:
         if not line.whole:
             row["newline"] = False
         return row
+
+
+def shown_name(client: Client) -> Callable[[Body], str]:
+    """Names the job of a LogRun as the caller writes it."""
+    return lambda body: names.shown_name(body["job"], body["owner"], client.uid)

@@ -13,9 +13,9 @@ from heapq import merge
 from jobctl import terminal
 from jobctl.client import Client
 from jobctl.exits import ConnectionLostError, Fault, UsageError
-from jobctl.logs_lines import Splitter
+from jobctl.logs_lines import Splitter, shown_name
 from jobctl.logs_source import ALL, ERR, NEWEST, OUT, Place, Source, newest
-from jobctl.verb_logs import print_lines, shown_name
+from jobctl.verb_logs import print_lines
 from jobd.wire import errors
 
 TYPE_CHECKING = False
@@ -35,10 +35,13 @@ def show(client: Client, targets: list[Query], view: View, cursor_file: str | No
     wanted = targets[0].lines
     matches = _matcher(view.grep)
     follow = targets[0].follow
-    parts = len(targets) > 1 or (wanted is not None and view.grep is not None) or cursor_file is not None
+    has_times = targets[0].since is not None or targets[0].until is not None
+    parts = len(targets) > 1 or (wanted is not None and (view.grep is not None or has_times)) or cursor_file is not None
     readers = [_Reader(client if not i else _another(client), query, view) for i, query in enumerate(targets)]
     for reader in readers:
-        reader.prepare(cursors.get(reader.query.job), follow and not parts, drop_lines=view.grep is not None)
+        reader.prepare(
+            cursors.get(reader.query.job), follow and not parts, drop_lines=view.grep is not None or has_times
+        )
     lines = merge(*(reader.lines() for reader in readers), key=lambda line: line.wall)
     if matches is not None:
         lines = (line for line in lines if matches(line))

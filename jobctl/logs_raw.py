@@ -12,6 +12,7 @@ import os
 from jobctl import terminal
 from jobctl.client import LENGTH
 from jobctl.exits import ConnectionLostError
+from jobctl.logs_source import dropped_text
 from jobd.wire import frames
 from jobd.wire.plainpack import packb, unpackb
 
@@ -45,12 +46,6 @@ def copy(source: Source, progress: terminal.Progress) -> None:
             terminal.warn(dropped_text(body))
         elif kind == "progress":
             progress.show(body["text"])
-
-
-def dropped_text(body: Body) -> str:
-    """The marker in place of bytes that are gone."""
-    stream = "stdout" if body["stream"] == 1 else "stderr"
-    return f"{body['length']} bytes of {stream} before offset {body['offset']} were dropped"
 
 
 def _widen_pipe() -> None:

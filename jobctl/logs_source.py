@@ -169,7 +169,8 @@ class Source:
         """After an End: the request for the job's next run, if we have to go from run to run ourselves."""
         if not self._resumed or self.place is None or not self.query.job:
             return None
-        if not self.query.follow and self.query.run != ALL:
+        reaches = self.query.run == ALL or (self.query.run == NEWEST and self.query.since is not None)
+        if not self.query.follow and not reaches:
             return None
         last = newest(self.client, self.query.job)
         number = self.place.number if gone else self.place.number + 1
@@ -191,3 +192,9 @@ def newest(client: Client, job: str) -> Place | None:
         raise
     run = runs[0]
     return Place(run["run"], run["number"], run.get("out_bytes") or 0, run.get("err_bytes") or 0)
+
+
+def dropped_text(body: Body) -> str:
+    """The marker in place of bytes that are gone."""
+    stream = "stdout" if body["stream"] == 1 else "stderr"
+    return f"{body['length']} bytes of {stream} before offset {body['offset']} were dropped"

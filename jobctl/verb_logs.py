@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from jobctl import names, terminal
-from jobctl.exits import INTERRUPTED, Fault, UsageError
-from jobctl.logs_lines import Splitter, Writer
+from jobctl.exits import INTERRUPTED, UsageError
 from jobctl.logs_source import ALL, NEWEST, Query, Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from jobctl.client import Client
     from jobctl.logs_lines import Line
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
         Units,
         Until,
     )
-    from jobctl.shapes import Body
 
 
 def logs(
@@ -63,8 +61,8 @@ def logs(
     query.lines = None if lines is None else names.check_count(lines, "-n")
     query.follow = follow
     _set_times(query, since, until)
-    if selector is None and (lines is not None or since is not None or until is not None):
-        query.run = ALL  # these reach over runs
+    if selector is None and until is not None and since is None:
+        query.run = ALL  # as -n and -S reach over runs, where the daemon sees to it
     query.stdout, query.stderr = stdout or not stderr, stderr or not stdout
     view = View(output, raw, grep, reverse)
     targets = _targets(client, words, query)
@@ -88,7 +86,10 @@ class View:
         self.reverse = reverse
         self.grep = grep
         self.progress = terminal.Progress()
-        Writer(self.output, self.safe, False)  # refuses an unknown format before anything is asked
+        if output is not None:
+            from jobctl.logs_lines import check_format
+
+            check_format(output)
 
 
 def _set_times(query: Query, since: str | None, until: str | None) -> None:
@@ -121,11 +122,16 @@ def _show(client: Client, targets: list[Query], view: View, cursor_file: str | N
         return 0
     if any(query.follow for query in targets):
         client.watch_stdout = True
-    if len(targets) == 1 and cursor_file is None and not view.reverse and view.grep is None:
+    searched = view.grep is not None or (targets[0].lines is not None and _has_times(targets[0]))
+    if len(targets) == 1 and cursor_file is None and not view.reverse and not searched:
         return _show_one(client, targets[0], view)
     from jobctl import logs_many
 
     return logs_many.show(client, targets, view, cursor_file)
+
+
+def _has_times(query: Query) -> bool:
+    return query.since is not None or query.until is not None
 
 
 def _show_one(client: Client, query: Query, view: View) -> int:
@@ -136,6 +142,8 @@ def _show_one(client: Client, query: Query, view: View) -> int:
 
         logs_raw.copy(source, view.progress)
     else:
+        from jobctl.logs_lines import Splitter, shown_name
+
         query.split = view.output != "cat"
         print_lines(Splitter(shown_name(client), view.progress).lines(source.bodies()), view, prefixed=False)
     view.progress.clear()
@@ -144,43 +152,9 @@ def _show_one(client: Client, query: Query, view: View) -> int:
 
 def print_lines(lines: Iterator[Line], view: View, prefixed: bool) -> None:
     """Write lines as they come."""
+    from jobctl.logs_lines import Writer
+
     writer = Writer(view.output, view.safe, prefixed)
     for line in lines:
         view.progress.clear()
         terminal.write(writer.text(line))
-
-
-def shown_name(client: Client) -> Callable[[Body], str]:
-    """Names the job of a LogRun as the caller writes it."""
-    return lambda body: names.shown_name(body["job"], body["owner"], client.uid)
-
-
-def tail(client: Client, job: str, lines: int, output: str, full: bool) -> None:
-    """The last lines of a job's newest run, as status shows them below the rest."""
-    query = Query(job)
-    query.lines = lines
-    query.split = True
-    view = View(output if output else "short", False, None, False)
-    width = 0 if full else terminal.columns()
-    writer = Writer(view.output, view.safe, False)
-    found: list[Line] = []
-    try:
-        found.extend(Splitter(shown_name(client), view.progress).lines(Source(client, query).bodies()))
-    except Fault as fault:
-        if fault.code != "not-found":
-            raise
-    for number, line in enumerate(found):
-        text = writer.text(line)
-        if not number:
-            text = b"\n" + text
-        terminal.write(cut(text, width))
-
-
-def cut(text: bytes, width: int) -> bytes:
-    """A written line cut to the terminal's width, as status does without -l."""
-    if not width:
-        return text
-    decoded = text.decode("utf-8", "replace")
-    if len(decoded) <= width + 1 or "\x1b" in decoded:
-        return text
-    return decoded[: width - 1].encode() + "…\n".encode()

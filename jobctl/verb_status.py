@@ -94,7 +94,7 @@ def _show_all(client: Client, views: list[JobView], lines: int, full: bool, outp
         shown = True
         terminal.say(text(client, view, time.time_ns(), full))
         if lines and view.get("run") is not None:
-            from jobctl.verb_logs import tail
+            from jobctl.logs_tail import tail
 
             tail(client, names.view_name(view, client), lines, output, full)
     return first_bad
