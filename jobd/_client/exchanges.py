@@ -82,7 +82,7 @@ class Exchange(Generic[T]):
         raise _unexpected(body)
 
     def end(self) -> Sequence[T]:
-        return ()
+        raise JobdError(errors.MALFORMED, "cannot understand the daemon: end does not answer the request")
 
 
 class One(Exchange[BodyT]):

@@ -74,6 +74,9 @@ class Reading(Exchange[Chunk]):
             return super().item(body)
         return ()
 
+    def end(self) -> Sequence[Chunk]:
+        return ()
+
     def _enter(self, start: m.LogRun) -> None:
         now = self._now
         if self._request.one_run and now is not None and start.run != now.run:
