@@ -26,6 +26,7 @@ SIGINFO_SIZE = 128  # struct signalfd_siginfo, which begins with the number of t
 _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_vectors: dict[int, type[ctypes.Array[ctypes.c_char_p]]] = {}
 _refused = False  # whether clone3 is not to be had here; found out once
 
 
@@ -70,7 +71,11 @@ def close_from(first: int) -> None:
 
 def strings(values: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
     """A NULL-terminated array for execve."""
-    return (ctypes.c_char_p * (len(values) + 1))(*values, None)
+    size = 1 << len(values).bit_length()  # few sizes: each is a type of its own, and types are dear
+    kind = _vectors.get(size)
+    if kind is None:
+        kind = _vectors[size] = ctypes.c_char_p * size
+    return kind(*values)
 
 
 def execve(path: bytes, argv: ctypes.Array[ctypes.c_char_p], env: ctypes.Array[ctypes.c_char_p]) -> int:

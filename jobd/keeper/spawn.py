@@ -21,7 +21,8 @@ from jobd.keeper.table import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from typing import NoReturn
 
     from jobd.keeper.cgroup import Cgroups
     from jobd.keeper.link import Fds, Message
@@ -48,6 +49,9 @@ class Base:
 
     def __init__(self) -> None:
         self.nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.nice = os.getpriority(os.PRIO_PROCESS, 0)
+        self.umask = os.umask(0o077)
+        os.umask(self.umask)
         self.oom_score = b""  # set when the keeper has lowered its own
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
@@ -60,6 +64,7 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> En
     """
     entry = Entry(message["run"])  # type: ignore[arg-type]  # checked by the caller
     entry.merge = bool(message.get("merge"))
+    plan = Plan(message, base, fds.get("stdin", base.null))
     theirs: list[int] = []  # the child's ends
     directory = None
     step = "pipe"
@@ -75,8 +80,9 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> En
         step = "fork"
         entry.pid, entry.pidfd, placed = kernel.clone(directory)
         if entry.pid == 0:
-            child = Child(message, base, fds.get("stdin", base.null), theirs)
-            child.run(None if placed else entry.cgroup)
+            if not placed:
+                plan.writes.insert(0, (b"cgroup", entry.cgroup + "/cgroup.procs", b"0"))
+            _child(plan, theirs)
     except OSError as e:
         entry.close()
         if cgroups is not None:
@@ -98,93 +104,114 @@ def _pipe(theirs: list[int]) -> int:
     return reader
 
 
-class Child:
-    """The forked child, from the first instruction to execve."""
+class Plan:
+    """All that the child needs, worked out before the fork: each page that it writes to has to be copied for it."""
 
-    def __init__(self, message: Message, base: Base, stdin: int, ends: Sequence[int]) -> None:
-        self.message: Mapping[str, object] = message
-        self.base = base
-        self.ctl = ends[0]
-        self.stdio = (stdin, ends[1], ends[-1])
-        self.step = "child"
+    def __init__(self, message: Message, base: Base, stdin: int) -> None:
+        """Raises SpawnFailed for a request that no process could carry out."""
+        argv, env = _words(message["argv"]), _words(message["env"])
+        name = _words([message.get("executable") or argv[0]])[0] if argv else b""
+        if not argv or b"\0" in b"".join((name, *argv, *env)):
+            raise SpawnFailed("argv", errno.EINVAL)
+        self.argv, self.env = kernel.strings(argv), kernel.strings(env)
+        self.candidates = _candidates(name, env)
+        self.cwd = _words([message["cwd"]])[0]
+        if b"\0" in self.cwd:
+            raise SpawnFailed("chdir", errno.EINVAL)
+        self.nice = _different(message.get("nice"), base.nice)
+        self.umask = _different(message.get("umask"), base.umask)
+        self.limits = _limits(message.get("rlimits") or {}, base)
+        self.writes = [(b"oom", "/proc/self/oom_score_adj", base.oom_score)] if base.oom_score else []
+        self.stdin = stdin
 
-    def run(self, cgroup: str | None) -> None:
-        """Never returns."""
-        try:
-            number = self._run(cgroup)
-        except OSError as e:
-            number = e.errno or errno.EIO
-        except MemoryError:
-            number = errno.ENOMEM
-        except BaseException:
-            number = errno.EINVAL  # a request that is not as agreed; nothing of ours may run in this process
-        try:
-            os.write(self.ctl, b"%s:%d" % (self.step.encode(), number))
-        finally:
-            os._exit(NEVER_RAN)
 
-    def _run(self, cgroup: str | None) -> int:
-        message = self.message
-        self.step = "argv"
-        argv: list[bytes] = message["argv"]  # type: ignore[assignment]
-        env: list[bytes] = message["env"]  # type: ignore[assignment]
-        if not argv or b"\0" in b"".join(argv) or b"\0" in b"".join(env):
-            return errno.EINVAL
-        vectors = kernel.strings(argv), kernel.strings(env)
-        self._prepare(cgroup)
-        os.write(self.ctl, READY)
-        if os.read(self.ctl, 1) != GO:
-            os._exit(NEVER_RAN)
-        self.step = "exec"
-        return _execute(message.get("executable") or argv[0], env, *vectors)  # type: ignore[arg-type]
-
-    def _prepare(self, cgroup: str | None) -> None:
-        message = self.message
-        self.step = "session"
+def _child(plan: Plan, ends: Sequence[int]) -> NoReturn:
+    """In the child: everything up to execve. `ends` are its control socket, stdout and, unless merged, stderr."""
+    ctl = ends[0]
+    step = b"session"
+    try:
         os.setsid()
-        if cgroup is not None:
-            self.step = "cgroup"
-            _write(cgroup + "/cgroup.procs", b"0")
-        if self.base.oom_score:
-            self.step = "oom"
-            _write("/proc/self/oom_score_adj", self.base.oom_score)
-        self.step = "nice"
-        nice = message.get("nice")
-        if isinstance(nice, int) and nice != os.getpriority(os.PRIO_PROCESS, 0):
-            os.setpriority(os.PRIO_PROCESS, 0, nice)
-        self.step = "umask"
-        if isinstance(umask := message.get("umask"), int):
-            os.umask(umask)
-        self.step = "chdir"
-        os.chdir(message["cwd"])  # type: ignore[arg-type]
-        self.step = "stdio"
-        for number, fd in enumerate(self.stdio):
-            os.dup2(fd, number)
-        if self.ctl != CTL_FD:
-            os.dup2(self.ctl, CTL_FD, inheritable=False)
-            self.ctl = CTL_FD
+        for what, path, data in plan.writes:
+            step = what
+            _write(path, data)
+        if plan.nice is not None:
+            step = b"nice"
+            os.setpriority(os.PRIO_PROCESS, 0, plan.nice)
+        if plan.umask is not None:
+            os.umask(plan.umask)
+        step = b"chdir"
+        os.chdir(plan.cwd)
+        step = b"stdio"
+        os.dup2(plan.stdin, 0)
+        os.dup2(ends[1], 1)
+        os.dup2(ends[-1], 2)
+        if ctl != CTL_FD:
+            os.dup2(ctl, CTL_FD, False)
+            ctl = CTL_FD
         kernel.close_from(CTL_FD + 1)
-        self.step = "limits"
-        limits: dict[str, Sequence[int]] = {"nofile": self.base.nofile, **(message.get("rlimits") or {})}  # type: ignore[dict-item]
-        for name, (soft, hard) in limits.items():
-            resource.setrlimit(getattr(resource, "RLIMIT_" + name.upper()), (soft, hard))
-        self.step = "signals"
+        step = b"limits"
+        for which, limit in plan.limits:
+            resource.setrlimit(which, limit)
+        step = b"signals"
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.write(ctl, READY)
+        if os.read(ctl, 1) != GO:
+            os._exit(NEVER_RAN)
+        step = b"exec"
+        number = _execute(plan)
+    except OSError as e:
+        number = e.errno or errno.EIO
+    except MemoryError:
+        number = errno.ENOMEM
+    except BaseException:
+        number = errno.EINVAL  # nothing of ours may go on in this process
+    try:
+        os.write(ctl, b"%s:%d" % (step, number))
+    finally:
+        os._exit(NEVER_RAN)
 
 
-def _execute(name: bytes, env: list[bytes], argv: object, envp: object) -> int:
-    """Execute as execvpe does, with the job's own PATH. Returns an errno; "not allowed" wins over "not there"."""
-    if b"/" in name:
-        return kernel.execve(name, argv, envp)  # type: ignore[arg-type]
-    path = next((item[5:] for item in env if item.startswith(b"PATH=")), _PATH)
+def _execute(plan: Plan) -> int:
+    """Execute as execvpe does. Returns an errno; "not allowed" wins over "not there"."""
     result = errno.ENOENT
-    for directory in path.split(b":") if name else ():
-        number = kernel.execve(directory + b"/" + name if directory else name, argv, envp)  # type: ignore[arg-type]
-        if number == errno.EACCES:
+    for path in plan.candidates:
+        number = kernel.execve(path, plan.argv, plan.env)
+        if number == errno.EACCES or len(plan.candidates) == 1:
             result = number
         elif number not in _NOT_HERE:
             return number
     return result
+
+
+def _candidates(name: bytes, env: Sequence[bytes]) -> list[bytes]:
+    """Where the program may be: itself if it names a directory, else along the job's own PATH."""
+    if b"/" in name:
+        return [name]
+    path = next((item[5:] for item in env if item.startswith(b"PATH=")), _PATH)
+    return [directory + b"/" + name if directory else name for directory in path.split(b":")] if name else []
+
+
+def _words(values: object) -> list[bytes]:
+    """A list of bytes, checked. Raises TypeError."""
+    if not isinstance(values, list) or not all(isinstance(value, bytes) for value in values):
+        raise TypeError("not a list of bytes")
+    return values
+
+
+def _different(value: object, present: int) -> int | None:
+    """The value, None if it is the present one or not asked for."""
+    return value if isinstance(value, int) and value != present else None
+
+
+def _limits(asked: object, base: Base) -> list[tuple[int, tuple[int, int]]]:
+    """Resource numbers and limits; the keeper's own number of descriptors is not the jobs'."""
+    found = {resource.RLIMIT_NOFILE: base.nofile}
+    try:
+        for name, (soft, hard) in asked.items():  # type: ignore[attr-defined]  # checked by what is caught
+            found[getattr(resource, "RLIMIT_" + name.upper())] = int(soft), int(hard)
+    except (AttributeError, TypeError, ValueError) as e:
+        raise SpawnFailed("limits", errno.EINVAL) from e
+    return list(found.items())
 
 
 def _write(path: str, data: bytes) -> None:
