@@ -77,10 +77,14 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
         word: what was typed.
         candidates: an iterable of str; the first of the nearest wins.
     """
+    known = list(candidates)
+    begun = [candidate for candidate in known if len(word) > 1 and candidate.startswith(word)]
+    if begun:
+        return min(begun, key=len)  # somebody stopped typing: `stat` is status before it is a misspelt start
     limit = 1 if len(word) < 5 else 2  # as git and cargo do: one slip in a short word, two in a longer one
     best: str | None = None
     best_distance = limit + 1
-    for candidate in candidates:
+    for candidate in known:
         distance = _distance(word, candidate, limit)
         if distance < best_distance:
             best, best_distance = candidate, distance

@@ -31,10 +31,10 @@ NSEC_PER_SEC: Final = 1_000_000_000
 
 async def live(run: Run, world: Registry) -> None:
     """Walk a run to its end. Cancelling leaves it as it is: the next daemon takes it up from the same place."""
-    if run.row.state in (records.QUEUED, records.STARTING) and not run.went and not await _launch(run, world):
-        return
-    if run.row.started_at is None and run.row.state != records.FINISHED and not await _executed(run, world):
-        return
+    if run.row.started_at is None and run.row.state != records.FINISHED:
+        async with world.launching:
+            if not (run.went or await _launch(run, world)) or not await _executed(run, world):
+                return
     run.launched = True
     if run.row.state != records.FINISHED:
         await _watch(run)
