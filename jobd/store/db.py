@@ -158,18 +158,21 @@ class Store(Reader):
 
     # --- inside -------------------------------------------------------------------------------------------------
     def _take(self, conn: sqlite3.Connection) -> sqlite3.Connection:
-        """Make a database ours, and learn where its numbers stand. The connection is closed if that fails."""
+        """Learn where the database's numbers stand, and make it ours. The connection is closed if that fails."""
         try:
-            conn.execute("BEGIN IMMEDIATE")
             self._epoch = max(self._epoch, schema.get_number(conn, "epoch")) + 1
-            schema.set_meta(conn, "epoch", str(self._epoch))
             self.last_boot_id = schema.get_meta(conn, "boot_id")
             events, runs = conn.execute("SELECT (SELECT max(seq) FROM events), (SELECT max(seq) FROM runs)").fetchone()
-            conn.execute("COMMIT")
+            self._count_from(events or 0, runs or 0)
+            try:
+                schema.set_meta(conn, "epoch", str(self._epoch))
+            except ERRORS as error:
+                if kind(error) != "disk":
+                    raise
+                # A full disk keeps no daemon from starting: the writer makes the database ours with its first change.
         except BaseException:
             conn.close()
             raise
-        self._count_from(events or 0, runs or 0)
         return conn
 
     def _count_from(self, last_event: int, last_run: int) -> None:

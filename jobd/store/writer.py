@@ -77,7 +77,7 @@ class Writer:
         self.generation = 0
         self.completed: deque[Batch] = deque()
         self._path = path
-        self._epoch = str(epoch)
+        self._epoch = epoch
         self._ballast = ballast
         self._begin_anew = begin_anew
         self._wake = wake
@@ -209,8 +209,11 @@ class Writer:
             raise StoreError(self._cannot(self.trouble))
         conn.execute("BEGIN IMMEDIATE")
         try:
-            if schema.get_meta(conn, "epoch") != self._epoch:
+            found = schema.get_number(conn, "epoch")
+            if found > self._epoch:
                 raise StoreFenced(f"cannot write {self._path}: another daemon has taken it over")
+            if found < self._epoch:  # there was no room for it when the database was opened
+                schema.set_meta(conn, "epoch", str(self._epoch))
             result = work(conn)
             self._committing = True
             conn.execute("COMMIT")
