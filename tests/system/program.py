@@ -126,6 +126,7 @@ class Program:
         self.options = tuple(options)
         self.env = {**os.environ, "JOBD_TEST_MARK": self.mark, "JOBD_SOCKET": str(self.socket), **(env or {})}
         self.keepers: list[subprocess.Popen[bytes]] = []
+        self._clients: list[subprocess.Popen[bytes]] = []
         for path in (self.socket.parent, self.state_dir, self.config_dir):
             path.mkdir(parents=True, exist_ok=True)
 
@@ -214,13 +215,16 @@ class Program:
         return result
 
     def start_jobctl(self, *args: str | bytes) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        """Start jobctl, and do not wait for its end."""
+        client = subprocess.Popen(
             self.jobctl_command(*args),
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self._clients.append(client)
+        return client
 
     def output(self, job: str, stream: str = "stdout", *options: str) -> bytes:
         """The exact bytes of one stream of the job's newest run."""
@@ -251,6 +255,10 @@ class Program:
     def close(self) -> None:
         """End jobd as a person would; then nothing of it may be left. Raises AssertionError if something is."""
         problems = []
+        for client in self._clients:  # only those of a test that has failed are still there
+            client.kill()
+            with client:
+                pass
         if self.keepers and self.keeper.poll() is None:
             self.keeper.terminate()
             try:

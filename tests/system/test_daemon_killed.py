@@ -149,8 +149,9 @@ def children(pid: int) -> list[int]:
 
 def next_daemon(program: Program) -> int:
     """Kill the daemon; the pid of the next, which has only just been forked."""
+    old = program.daemon_pid()
     before = children(program.keeper.pid)
-    program.kill_daemon()
+    os.kill(old, signal.SIGKILL)
 
     def forked() -> list[int]:
         return [pid for pid in children(program.keeper.pid) if pid not in before and is_alive(pid)]
