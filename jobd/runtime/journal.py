@@ -6,11 +6,12 @@ thread commits whatever has gathered (group commit) and wakes the loop once for 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-from jobd.store.db import Batch, Store
+from jobd.store.db import Batch, Store, StoreError
 
 if TYPE_CHECKING:
     from jobd.core.records import Event, JobRow, RunRow
@@ -54,8 +55,8 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._token = trio.lowlevel.current_trio_token()
-        self._open = 0
-        self._idle = trio.Event()
+        self._last: Commit | None = None
+        self._last_sure: Commit | None = None  # that will not give up
 
     def start(self) -> None:
         """Start the writer thread."""
@@ -70,12 +71,9 @@ class Journal:
 
     def _settle(self) -> None:
         for batch in self.store.completions():
-            self._open -= 1
             commit = batch.tag
             assert isinstance(commit, Commit)
             commit.settle(batch.error)
-        if not self._open:
-            self._idle.set()
 
     def record(
         self,
@@ -94,8 +92,9 @@ class Journal:
             blobs: (hash, bytes) that the rows name and the store may not have yet.
             may_fail: give up at once when the disk is full or broken, instead of trying until it works.
         """
-        commit = Commit()
-        self._open += 1
+        commit = self._last = Commit()
+        if not may_fail:
+            self._last_sure = commit
         self.store.submit(
             Batch(
                 events=(event,),
@@ -110,6 +109,8 @@ class Journal:
 
     async def flush(self) -> None:
         """Return when every change handed over so far is durable or has failed."""
-        while self._open:
-            self._idle = trio.Event()
-            await self._idle.wait()
+        # Batches settle in order, but for those that give up early; so the last of each kind speaks for all.
+        for commit in (self._last_sure, self._last):
+            if commit is not None:
+                with suppress(StoreError):
+                    await commit.wait()
