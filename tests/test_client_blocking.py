@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import subprocess
 import sys
 import threading
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd._client.blocking import _Channel
 from jobd._client.faults import EXCEPTIONS
 from jobd.client import Denied, Invalid, JobdError, NotFound, RunFailed, StartFailed, Unavailable, connect_blocking
-from jobd.wire import errors
+from jobd.wire import codec, errors
 from jobd.wire import messages as m
 from tests.fakes_daemon import DEADLINE_SEC, NEXT, RUN, FakeDaemon, Peer, answer, log_run, output, started, view
 
@@ -263,6 +265,14 @@ def test_daemon_that_cannot_be_used(path: Path, said: m.FromDaemon, kind: type[J
         pytest.raises(kind, match=why),
     ):
         connect_blocking(daemon.path)
+
+
+def test_refusal_is_read_though_the_hello_cannot_be_sent() -> None:
+    ours, theirs = _socket.socketpair()
+    theirs.sendall(codec.encode(m.Fault(code=errors.LIMIT, message="cannot accept: too many")))
+    theirs.close()
+    with pytest.raises(Unavailable, match="too many"):
+        _Channel(ours)
 
 
 def test_does_not_load_trio() -> None:

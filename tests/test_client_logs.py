@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ import pytest
 import trio
 
 import jobd.client
+from jobd._client.link import Link
 from jobd.client import Unavailable
-from jobd.wire import errors
+from jobd.wire import codec, errors
 from jobd.wire import messages as m
 from tests.fakes_daemon import DEADLINE_SEC, NEXT, RUN, FakeDaemon, Peer, answer, log_run, output, started, view
 
@@ -339,3 +341,11 @@ async def test_gives_up_in_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(Unavailable, match="cannot reach the daemon any more: the connection was closed"):
                 await jobs.get("web")
         assert daemon.connections == 3
+
+
+async def test_refusal_is_read_though_the_hello_cannot_be_sent() -> None:
+    ours, theirs = _socket.socketpair()
+    theirs.sendall(codec.encode(m.Fault(code=errors.LIMIT, message="cannot accept: too many")))
+    theirs.close()
+    with pytest.raises(Unavailable, match="too many"):
+        await Link(ours).greet()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from jobd._client import requests
@@ -34,7 +35,8 @@ class _Channel:
         self.sock = sock
         self.session = Session()
         try:
-            sock.sendall(self.session.hello())
+            with suppress(BrokenPipeError, ConnectionResetError):  # a daemon that refuses us has said why, and closed
+                sock.sendall(self.session.hello())
             while self.session.peer is None:
                 self.session.feed(sock.recv(RECEIVE_BYTES))
                 while self.session.next() is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -80,7 +81,8 @@ class Link:
     async def greet(self) -> None:
         """Say hello and wait for the daemon's. Raises LostError or JobdError."""
         try:
-            await self._stream.send_all(self.session.hello())
+            with suppress(trio.BrokenResourceError):  # a daemon that refuses us has said why, and closed
+                await self._stream.send_all(self.session.hello())
             while self.session.peer is None:
                 self.session.feed(await self._stream.receive_some(RECEIVE_BYTES))
                 while self.session.next() is not None:

@@ -15,6 +15,45 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
+from jobd.wire.bodies import (  # msgspec reads the annotations at run time
+    AnyBody,
+    Body,
+    Daemon,
+    Done,
+    Dropped,
+    Ended,
+    Jobs,
+    JobView,
+    LogRun,
+    Ok,
+    Output,
+    Process,
+    Progress,
+    Runs,
+    RunView,
+    Started,
+)
+
+# Not of this file, and read as `messages.Output` all the same: the two files are one contract.
+__all__ = [
+    "AnyBody",
+    "Body",
+    "Daemon",
+    "Done",
+    "Dropped",
+    "Ended",
+    "JobView",
+    "Jobs",
+    "LogRun",
+    "Ok",
+    "Output",
+    "Process",
+    "Progress",
+    "RunView",
+    "Runs",
+    "Started",
+]
+
 PROTOCOL_VERSION: Final = 1
 
 # --- bounds (each is checked by the decoder before anything is built) -------------------------------------------
@@ -236,206 +275,6 @@ Request: TypeAlias = (
     | Shutdown | Cancel
 )  # fmt: skip
 FromClient: TypeAlias = Hello | Request
-
-
-# --- bodies of answers ------------------------------------------------------------------------------------------
-class Process(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One process of a run's tree."""
-
-    pid: int
-    ppid: int = 0
-    command: bytes = b""
-
-
-class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A job as status, show, list and is-active see it. Names and values are systemd's."""
-
-    job: str
-    owner: int
-    load: str = "loaded"  # loaded | not-found | masked | bad-setting
-    active: str = "inactive"
-    sub: str = "dead"
-    result: str = "success"
-    transient: bool = True
-    description: str = ""
-    argv: list[bytes] = []
-    shell: bool = False
-    cwd: bytes = b""
-    number: int = 0  # of the newest run
-    run: bytes | None = None
-    pid: int | None = None  # MainPID
-    exit_code: int | None = None
-    signal: int | None = None
-    core: bool = False
-    step: str = ""  # the failed step between fork and exec
-    errno: int = 0
-    queued_at: int | None = None
-    started_at: int | None = None
-    exited_at: int | None = None
-    finished_at: int | None = None
-    changed_at: int | None = None  # the last change of ActiveState
-    runs: int = 0
-    restarts: int = 0
-    cpu_user_usec: int | None = None
-    cpu_system_usec: int | None = None
-    max_rss_bytes: int | None = None
-    out_bytes: int | None = None
-    err_bytes: int | None = None
-    note: str = ""  # "log is full: waiting for room", "2 processes hold its output open"
-    tracking: str = ""  # cgroup | process
-    cgroup: str = ""
-    stop_signal: int = 15
-    stop_timeout_usec: int | None = None
-    kill_mode: str = "control-group"
-    processes: list[Process] = []
-
-
-class RunView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A run as history, result and wait see it."""
-
-    seq: int
-    job: str
-    owner: int
-    run: bytes
-    number: int
-    state: str  # queued | starting | running | stopping | finished
-    result: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    core: bool = False
-    step: str = ""
-    errno: int = 0
-    reason: str = ""  # why it is lost, canceled …
-    pid: int | None = None
-    queued_at: int | None = None
-    started_at: int | None = None
-    exited_at: int | None = None
-    finished_at: int | None = None
-    argv: list[bytes] = []
-    shell: bool = False
-    cwd: bytes = b""
-    by_uid: int | None = None  # who submitted it
-    cpu_user_usec: int | None = None
-    cpu_system_usec: int | None = None
-    max_rss_bytes: int | None = None
-    out_bytes: int | None = None
-    err_bytes: int | None = None
-    note: str = ""
-
-
-class Body(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
-    """Base of what a Reply or an Item carries."""
-
-
-class Ok(Body, frozen=True, kw_only=True, tag="ok"):
-    text: str = ""
-
-
-class Started(Body, frozen=True, kw_only=True, tag="started"):
-    """Answer to Run. `step` and `errno` say which step between fork and exec failed, if one did."""
-
-    job: str
-    owner: int
-    run: bytes
-    number: int
-    pid: int | None = None
-    step: str = ""
-    errno: int = 0
-    text: str = ""  # the failure in words
-
-
-class Jobs(Body, frozen=True, kw_only=True, tag="jobs"):
-    jobs: list[JobView]
-    more: str = ""
-
-
-class Runs(Body, frozen=True, kw_only=True, tag="runs"):
-    runs: list[RunView]
-    more: int | None = None
-
-
-class Progress(Body, frozen=True, kw_only=True, tag="progress"):
-    """What a long request waits for, in words, for people: "stopping web: 2 processes left: 311 (sh), 312 (sleep)"."""
-
-    job: str
-    text: str
-
-
-class Done(Body, frozen=True, kw_only=True, tag="done"):
-    """One job of an action is done. `code` is empty, or an error code with `text`."""
-
-    job: str
-    code: str = ""
-    text: str = ""
-    run: bytes | None = None
-    number: int | None = None
-
-
-class Ended(Body, frozen=True, kw_only=True, tag="ended"):
-    """A run has ended."""
-
-    run: RunView
-
-
-class LogRun(Body, frozen=True, kw_only=True, tag="log-run"):
-    """Output of this run follows; `out_from` and `err_from` say at which offsets of its streams (`lines`, `since`)."""
-
-    job: str
-    owner: int
-    run: bytes
-    number: int
-    pid: int | None = None
-    out_from: int = 0
-    err_from: int = 0
-
-
-class Output(Body, frozen=True, kw_only=True, tag="output"):
-    """Bytes of one stream of the run named by the last LogRun of the same job; `data` comes last on the wire.
-
-    `line_start`: the first byte begins a line. The daemon sends pieces so that the combined view changes stream only
-    after a newline, or at EOF, or when more than 64 KiB was held back.
-    """
-
-    run: bytes
-    stream: int  # 1 stdout, 2 stderr
-    offset: int
-    wall: int
-    mono: int
-    data: bytes
-
-
-class Dropped(Body, frozen=True, kw_only=True, tag="dropped"):
-    """`length` bytes of the stream before `offset` are gone (on_full = "drop", or retention)."""
-
-    run: bytes
-    stream: int
-    offset: int
-    length: int
-
-
-class Daemon(Body, frozen=True, kw_only=True, tag="daemon"):
-    """daemon-status."""
-
-    version: str
-    state: str  # running | degraded | stopping
-    pid: int
-    keeper_pid: int | None
-    keeper_version: str
-    socket: str
-    state_dir: str
-    mode: str  # user | system | socket
-    started_at: int
-    tracking: str
-    kernel: str
-    running: int
-    queued: int
-    connections: int
-    reasons: list[str] = []  # why degraded
-    incarnation: int = 0  # daemons forked by this keeper so far
-    python: str = ""
-
-
-AnyBody: TypeAlias = Ok | Started | Jobs | Runs | Progress | Done | Ended | LogRun | Output | Dropped | Daemon
 
 
 # --- answers ----------------------------------------------------------------------------------------------------
