@@ -172,8 +172,8 @@ class Daemon:
         await registry.stop_all()
         await registry.journal.flush()
         self.keeper.send("bye")
-        with trio.move_on_after(1):  # the keeper ends us as soon as it has read it
-            await self._lost.wait()
+        with trio.move_on_after(1):
+            await self.keeper.flushed()
 
     # --- small things ---------------------------------------------------------------------------------------------
     async def _signals(self) -> None:

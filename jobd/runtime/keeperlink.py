@@ -13,7 +13,7 @@ import trio
 from msgspec import Struct
 
 from jobd.keeper.link import Link, LinkClosed
-from jobd.runtime.wake import Wake
+from jobd.runtime.wake import Changed, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,7 @@ class KeeperLink:
         self._link = link
         self._sinks = sinks
         self._flush = Wake()
+        self._flushed = Changed()
         self._queued = False
         self._trees: dict[int, tuple[trio.Event, list[Tree]]] = {}
         self._next_tag = 0
@@ -89,6 +90,12 @@ class KeeperLink:
                     await trio.lowlevel.wait_writable(self._link.sock)
             except (LinkClosed, OSError):
                 return  # the receiver sees the same, and says so
+            self._flushed.set()
+
+    async def flushed(self) -> None:
+        """Return when all that was sent so far is with the keeper, or the keeper is dead."""
+        while self.alive and (self._queued or self._link.unsent):
+            await self._flushed.wait()
 
     # --- receiving ------------------------------------------------------------------------------------------------
     async def run(self) -> None:
