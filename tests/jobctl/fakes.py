@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -117,7 +117,7 @@ def with_suppressed(connection: socket.socket) -> None:
         return
 
 
-def table(**rows: Callable[[m.Request], m.AnyBody | list[m.AnyBody] | m.Fault]) -> Script:
+def table(**rows: Callable[[m.Request], m.AnyBody | Sequence[m.AnyBody] | m.Fault]) -> Script:
     """A script by message type (`get`, `list`, `run` …): one body is a Reply, a list are Items and an End."""
 
     def script(request: m.Request) -> Answer:
@@ -125,7 +125,7 @@ def table(**rows: Callable[[m.Request], m.AnyBody | list[m.AnyBody] | m.Fault]) 
         answer = rows[str(name).replace("-", "_")](request)
         if isinstance(answer, m.Fault):
             yield m.Fault(id=request.id, code=answer.code, message=answer.message)
-        elif isinstance(answer, list):
+        elif isinstance(answer, (list, tuple)):
             for body in answer:
                 yield m.Item(id=request.id, body=body)
             yield m.End(id=request.id)

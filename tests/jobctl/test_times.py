@@ -1,0 +1,98 @@
+"""Times as systemctl and journalctl write and read them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from jobctl import times
+from jobctl.exits import UsageError
+from jobctl.timespec import parse_time
+
+NOW = 1_763_780_103_500_000_000  # 2025-11-22 02:55:03.5 UTC
+SEC = 1_000_000_000
+DAY = 86_400 * 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("now", NOW),
+        ("@1700000000", 1_700_000_000 * SEC),
+        ("@1700000000.25", 1_700_000_000 * SEC + SEC // 4),
+        ("-1h", NOW - 3600 * SEC),
+        ("-1h 30min", NOW - 5400 * SEC),
+        ("+5min", NOW + 300 * SEC),
+        ("2h ago", NOW - 7200 * SEC),
+        ("2025-11-21 18:17:16", (2025, 11, 21, 18, 17, 16)),
+        ("2025-11-21 18:17", (2025, 11, 21, 18, 17)),
+        ("2025-11-21", (2025, 11, 21)),
+        ("today", (2025, 11, 22)),
+        ("yesterday", (2025, 11, 21)),
+        ("tomorrow", (2025, 11, 23)),
+        ("01:30", (2025, 11, 22, 1, 30)),
+        ("01:30:15.5", (2025, 11, 22, 1, 30, 15, 0.5)),
+        ("Fri 2025-11-21 18:17:16", (2025, 11, 21, 18, 17, 16)),
+    ],
+)
+def test_times_journalctl_takes(text: str, at: int | tuple[float, ...]) -> None:
+    if isinstance(at, tuple):  # a local time, which needs the zone of the test
+        *parts, part = at if at[-1] == 0.5 else (*at, 0.0)
+        at = int(time.mktime((*map(int, parts), *(0,) * (6 - len(parts)), 0, 0, -1))) * SEC + int(part * SEC)  # type: ignore[arg-type]
+    assert parse_time(text, NOW) == at
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("2025-11-21T18:17:16Z", datetime(2025, 11, 21, 18, 17, 16, tzinfo=UTC)),
+        ("2025-11-21 18:17:16 UTC", datetime(2025, 11, 21, 18, 17, 16, tzinfo=UTC)),
+        ("2024-02-29T00:00:00+05:30", datetime(2024, 2, 29, tzinfo=timezone(timedelta(hours=5, minutes=30)))),
+        ("2000-03-01T12:00:00-0800", datetime(2000, 3, 1, 12, tzinfo=timezone(timedelta(hours=-8)))),
+        ("1999-12-31T23:59:59.000001Z", datetime(1999, 12, 31, 23, 59, 59, 1, tzinfo=UTC)),
+    ],
+)
+def test_times_with_a_zone(text: str, when: datetime) -> None:
+    assert parse_time(text, NOW) == round(when.timestamp() * 1_000_000) * 1000
+
+
+def test_what_we_write_can_be_read() -> None:
+    for at in (NOW, 0, 951_782_400 * SEC):
+        at -= at % 1000
+        assert parse_time(times.rfc3339(at), NOW) == at
+
+
+@pytest.mark.parametrize("text", ["", "noon", "25:00", "2025-13-01", "2025-11", "-1 parsec", "@x", "12:3x", "٣:٤"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="cannot read time"):
+        parse_time(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("usec", "text"),
+    [
+        (0, "0us"), (999, "999us"), (1_500, "1ms"), (59_999_999, "59s"), (182_000_000, "3min 2s"),
+        (5 * 60_000_000, "5min"),
+        (3_600_000_000, "1h 0min"), (6 * 3_600_000_000, "6h"), (26 * 3_600_000_000, "1 day 2h"),
+        (3 * DAY, "3 days"), (8 * DAY, "1 week 1 day"), (40 * DAY, "1 month 9 days"), (800 * DAY, "2 years 2 months"),
+    ],
+)  # fmt: skip
+def test_spans_are_systemds(usec: int, text: str) -> None:
+    assert times.ago(usec) == text
+
+
+def test_stamps() -> None:
+    assert times.timestamp(NOW) == "Sat 2025-11-22 03:55:03 CET"
+    assert times.rfc3339(NOW) == "2025-11-22T02:55:03.500000Z"
+    assert times.short(NOW) == "Nov 22 03:55:03"
+    assert times.short_precise(NOW) == "Nov 22 03:55:03.500000"
+    assert times.short_iso(NOW) == "2025-11-22T03:55:03+0100"
+    assert times.monotonic(5_431_000_123_000) == "[ 5431.000123]"

@@ -1,0 +1,347 @@
+"""Verbs against a fake daemon: what they print, what they exit with, what they ask for."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobd.wire import errors
+from jobd.wire import messages as m
+from tests.jobctl.fakes import RUN_ID, FakeDaemon, HangupError, jobctl, missing, run_view, table, view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.jobctl.fakes import Answer, Script
+
+    Make = Callable[[Script], FakeDaemon]
+
+pytestmark = pytest.mark.slow
+ACTIVE = view("web")
+FAILED = view("db", active="failed", sub="failed", result="exit-code", exit_code=2, exited_at=1_700_000_001 * 10**9)
+REST = view("old", active="inactive", sub="dead", exit_code=0, exited_at=1_700_000_001 * 10**9)
+JOBS = {each.job: each for each in (ACTIVE, FAILED, REST)}
+
+
+def found(request: m.Request) -> m.Jobs:
+    assert isinstance(request, m.Get)
+    views = [view for name in request.names if name == "*" for view in JOBS.values()]
+    return m.Jobs(jobs=views or [JOBS.get(name, missing(name)) for name in request.names])
+
+
+STATUS = m.Daemon(
+    version="1", state="running", pid=1, keeper_pid=2, keeper_version="1", socket="/s", state_dir="/d", mode="socket",
+    started_at=10**18, tracking="process", kernel="6", running=0, queued=0, connections=1,
+)  # fmt: skip
+LOOKS = table(
+    get=found,
+    list=lambda _: m.Jobs(jobs=[FAILED, ACTIVE]),
+    logs=lambda _: [],
+    daemon_status=lambda _: STATUS,
+    history=lambda _: m.Runs(runs=[run_view()]),
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "out"),
+    [
+        ("is-active web", 0, "active\n"),
+        ("is-active web db", 0, "active\nfailed\n"),
+        ("is-active db", 3, "failed\n"),
+        ("is-active no", 4, "inactive\n"),
+        ("is-active -q no web", 0, ""),
+        ("is-failed db", 0, "failed\n"),
+        ("is-failed web", 1, "active\n"),
+        ("is-failed no", 4, "inactive\n"),
+        ("is-failed", 1, "running\n"),
+        ("status -n0 no", 4, ""),
+        ("show -P ActiveState web no", 0, "active\n\ninactive\n"),
+        ("show -p LoadState,Nonsense no", 0, "LoadState=not-found\n"),
+        ("show -p SubState -p Id db", 0, "SubState=failed\nId=db\n"),
+        ("show --value -p ExecMainStatus,ExecMainCode db", 0, "2\n1\n"),
+        ("list -o name", 0, "db\nweb\n"),
+    ],
+)
+def test_looking(daemon: Make, line: str, status: int, out: str) -> None:
+    result = jobctl(daemon(LOOKS).path, *line.split())
+    assert (result.returncode, result.stdout.decode()) == (status, out)
+
+
+@pytest.mark.parametrize(("job", "status"), [("web", 0), ("db", 3), ("old", 3), ("no", 4)])
+def test_status_exits_as_systemctl(daemon: Make, job: str, status: int) -> None:
+    assert jobctl(daemon(LOOKS).path, "status", job).returncode == status
+
+
+def test_status_of_several_exits_as_the_first_that_is_not_active(daemon: Make) -> None:
+    result = jobctl(daemon(LOOKS).path, "status", "web", "db", "no")
+    assert result.returncode == 3
+    assert result.stderr.decode() == "Job no could not be found.\n"
+
+
+def test_status_is_laid_out_as_systemctls(daemon: Make) -> None:
+    full = view(
+        "web", description="Front \x1b[2Jend", argv=[b"sh", b"-c", b"exit 2"], active="failed", sub="failed",
+        result="exit-code", exit_code=2, exited_at=1_700_000_001_500_000_000, pid=7, cpu_user_usec=1_000_000,
+        cpu_system_usec=234_000, max_rss_bytes=663_552, note="log is full", cgroup="/sys/fs/cgroup/unified/jobd/x",
+        processes=[m.Process(pid=70, command=b"sleep\x0060\0"), m.Process(pid=9, command=b"sh")],
+    )  # fmt: skip
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=[full]), logs=lambda _: []))
+    result = jobctl(fake.path, "status", "web", env={**os.environ, "TZ": "UTC"})
+    lines = result.stdout.decode().splitlines()
+    assert lines[0] == "× web - Front \\x1b[2Jend"  # noqa: RUF001  # systemd's glyph
+    assert lines[1:3] == ["     Loaded: loaded (transient)", "  Transient: yes"]
+    assert lines[3].startswith("     Active: failed (Result: exit-code) since Tue 2023-11-14 22:13:20 UTC; ")
+    assert lines[3].endswith(" ago")
+    assert lines[4:] == [
+        "   Duration: 1.5s",
+        " Invocation: 00010203-0405-0607-0809-0a0b0c0d0e0f (run 1)",
+        "    Process: 7 ExecStart=sh -c 'exit 2' (code=exited, status=2/n/a)",
+        "   Main PID: 7 (code=exited, status=2/n/a)",
+        '     Status: "log is full"',
+        "      Tasks: 2",
+        "   Mem peak: 648.0K",
+        "        CPU: 1.234s",
+        "     CGroup: /jobd/x",
+        "             ├─70 sleep 60",
+        "             └─ 9 sh",
+    ]
+
+
+def test_status_takes_the_id_of_a_process(daemon: Make) -> None:
+    result = jobctl(daemon(LOOKS).path, "status", "-n0", "1")
+    assert result.stdout.decode().startswith("● web - sleep 60\n")
+    lost = jobctl(daemon(LOOKS).path, "status", "4194305")
+    assert (lost.returncode, lost.stderr) == (
+        4,
+        b"jobctl: cannot find the job of process 4194305: it belongs to none\n",
+    )
+
+
+def test_list_has_systemctls_columns(daemon: Make) -> None:
+    out = jobctl(daemon(LOOKS).path, "list").stdout.decode().splitlines()
+    assert out[0] == "  JOB LOAD   ACTIVE SUB     DESCRIPTION"
+    assert out[1] == "× db  loaded failed failed  sleep 60"  # noqa: RUF001  # systemd's glyph
+    assert out[2] == "  web loaded active running sleep 60"
+    assert out[-1] == "2 jobs listed. Pass --all to see inactive jobs, too."
+    plain = jobctl(daemon(LOOKS).path, "list", "--plain", "--no-legend").stdout.decode()
+    assert plain == "db  loaded failed failed  sleep 60\nweb loaded active running sleep 60\n"
+
+
+def test_list_asks_for_what_was_wanted_and_for_all_pages(daemon: Make) -> None:
+    def pages(request: m.Request) -> m.Jobs:
+        assert isinstance(request, m.List)
+        return m.Jobs(jobs=[ACTIVE], more="" if request.after else "web")
+
+    fake = daemon(table(list=pages))
+    out = jobctl(fake.path, "list", "-a", "--state=running,queued", "--failed", "w*", "-o", "json").stdout
+    assert len(json.loads(out)) == 2
+    asked = fake.requests[0]
+    assert isinstance(asked, m.List)
+    assert (asked.all, asked.states, asked.patterns) == (True, ["running", "queued", "failed"], ["w*"])
+    assert [getattr(request, "after", "") for request in fake.requests] == ["", "web"]
+
+
+def test_rows_of_json(daemon: Make) -> None:
+    killed = view("k", active="failed", sub="failed", result="signal", signal=9, exit_code=None)
+    queued = view("q", active="activating", sub="queued", pid=None, queued_at=1_700_000_000_123_456_789)
+    fake = daemon(table(list=lambda _: m.Jobs(jobs=[killed, queued])))
+    rows = json.loads(jobctl(fake.path, "list", "-o", "json").stdout)
+    assert rows[0]["exit_code"] is None
+    assert rows[0]["signal"] == "SIGKILL"
+    assert rows[0]["state"] == "finished"
+    assert rows[0]["result"] == "signal"
+    assert rows[1]["state"] == "queued"
+    assert rows[1]["result"] is None
+    assert rows[1]["queued_at"] == "2023-11-14T22:13:20.123456Z"
+    sequence = jobctl(fake.path, "list", "-o", "json-seq").stdout
+    assert [json.loads(part)["job"] for part in sequence.split(b"\x1e")[1:]] == ["k", "q"]
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "history", "daemon-status", "status web", "result web", "wait web"])
+def test_an_unknown_format_is_refused_with_those_that_exist(daemon: Make, verb: str) -> None:
+    result = jobctl(daemon(LOOKS).path, *verb.split(), "-o", "yaml")
+    assert result.returncode == (125 if verb.startswith("wait") else 2)
+    assert b"unknown output format 'yaml'" in result.stderr
+    assert b"json-pretty" in result.stderr
+
+
+# --- actions ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("", 0), (errors.FAILED, 1), (errors.DENIED, 4), (errors.NOT_FOUND, 5), (errors.NOT_APPLICABLE, 3),
+     (errors.BAD_SETTING, 6), (errors.MASKED, 1), ("from-the-future", 1)],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "kill"])
+def test_actions_exit_as_systemctl(daemon: Make, verb: str, code: str, status: int) -> None:
+    done = lambda _: [m.Done(job="web", code=code, text="cannot: why\x1b" if code else "")]  # noqa: E731
+    result = jobctl(daemon(table(start=done, stop=done, restart=done, kill=done)).path, verb, "web")
+    assert (result.returncode, result.stdout) == (status, b"")
+    assert result.stderr == (b"jobctl: cannot: why\\x1b\n" if code else b"")
+
+
+def test_the_first_job_that_did_not_work_gives_the_status(daemon: Make) -> None:
+    done = [m.Done(job="a"), m.Done(job="b", code="denied"), m.Done(job="c", code="failed", text="cannot start c")]
+    result = jobctl(daemon(table(start=lambda _: list(done))).path, "start", "a", "b", "c")
+    assert result.returncode == 4
+    assert result.stderr == b"jobctl: cannot start b: denied\njobctl: cannot start c\n"
+
+
+def test_globs_are_expanded_and_none_is_no_error(daemon: Make) -> None:
+    def get(request: m.Request) -> m.Jobs:
+        assert isinstance(request, m.Get)
+        return m.Jobs(jobs=[ACTIVE, view("web2")] if request.names == ["w*"] else [])
+
+    fake = daemon(table(get=get, start=lambda _: [m.Done(job="web")]))
+    assert jobctl(fake.path, "start", "w*", "web").returncode == 0
+    (asked,) = fake.of(m.Start)
+    assert isinstance(asked, m.Start)
+    assert asked.names == ["web", "web2"]
+    assert len(set(asked.runs)) == 2
+    assert jobctl(fake.path, "stop", "x*").returncode == 0
+    assert fake.of(m.Stop) == []
+
+
+def test_a_lost_answer_to_start_is_asked_for_under_the_same_run(daemon: Make) -> None:
+    def script(request: m.Request) -> Answer:
+        if len(fake.requests) < 3:
+            raise HangupError
+        yield m.Item(id=request.id, body=m.Done(job="web"))
+        yield m.End(id=request.id)
+
+    fake = daemon(script)
+    assert jobctl(fake.path, "start", "web").returncode == 0
+    runs = {bytes(getattr(request, "runs")[0]) for request in fake.requests}  # noqa: B009
+    assert (len(fake.requests), len(runs)) == (3, 1)
+
+
+def test_a_lost_answer_to_kill_is_not_asked_for_again(daemon: Make) -> None:
+    def script(_: m.Request) -> Answer:
+        raise HangupError
+
+    fake = daemon(script)
+    result = jobctl(fake.path, "kill", "-s", "HUP", "web")
+    assert result.returncode == 1
+    assert b"cannot tell whether the signal was sent" in result.stderr
+    (asked,) = fake.requests
+    assert isinstance(asked, m.Kill)
+    assert asked.signal == 1
+
+
+@pytest.mark.parametrize(("text", "number"), [("TERM", 15), ("SIGKILL", 9), ("usr1", 10), ("2", 2), ("RTMIN+1", 35)])
+def test_signals_are_named_as_kill_names_them(daemon: Make, text: str, number: int) -> None:
+    fake = daemon(table(kill=lambda _: [m.Done(job="web")]))
+    jobctl(fake.path, "kill", "-s", text, "--kill-whom=main", "web")
+    (asked,) = fake.requests
+    assert isinstance(asked, m.Kill)
+    assert (asked.signal, asked.whom) == (number, "main")
+
+
+def test_an_unknown_signal_gets_a_suggestion(daemon: Make) -> None:
+    result = jobctl(daemon(LOOKS).path, "kill", "-s", "TREM", "web")
+    assert (result.returncode, result.stderr) == (2, b"jobctl: unknown signal 'TREM'; did you mean SIGTERM?\n")
+
+
+def test_no_daemon(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    for line, status in (("list", 1), ("start web", 1), ("wait web", 125), ("run true", 1), ("run --wait true", 125)):
+        result = jobctl(gone, *line.split())
+        assert (result.returncode, result.stdout) == (status, b"")
+        assert result.stderr == f"jobctl: cannot connect to jobd at {gone}: No such file or directory\n".encode()
+    assert jobctl(gone, "daemon-status").returncode == 3
+
+
+def test_another_version_is_told(daemon: Make) -> None:
+    fake = daemon(lambda r: [m.Fault(code=errors.VERSION, message="cannot talk to jobctl: too old")] if r else [])
+    result = jobctl(fake.path, "list")
+    assert (result.returncode, result.stderr) == (1, b"jobctl: cannot talk to jobctl: too old\n")
+
+
+def test_a_socket_at_a_path_longer_than_an_address_holds(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 60) / ("e" * 60)
+    directory.mkdir(parents=True)
+    here = os.getcwd()
+    os.chdir(directory)
+    try:
+        fake = FakeDaemon(type(directory)("."), LOOKS)
+    finally:
+        os.chdir(here)
+    try:
+        assert jobctl(str(directory / "jobd.sock"), "is-active", "web").returncode == 0
+    finally:
+        fake.close()
+
+
+def test_stdout_that_cannot_be_written_is_an_error(daemon: Make) -> None:
+    with open("/dev/full", "wb") as full:
+        result = jobctl(daemon(LOOKS).path, "list", capture_output=False, stdout=full, stderr=-1)
+    assert result.returncode == 1
+    assert result.stderr == b"jobctl: cannot write to standard output: No space left on device\n"
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+def test_history_has_a_table_and_pages(daemon: Make) -> None:
+    def pages(request: m.Request) -> m.Runs:
+        assert isinstance(request, m.History)
+        if request.before is None:
+            return m.Runs(runs=[run_view(seq=9, number=2, signal=15, exit_code=None, result="signal")], more=9)
+        return m.Runs(runs=[run_view(seq=8, step="exec", errno=2, exit_code=None, result="start-failed")])
+
+    fake = daemon(table(history=pages, get=found))
+    out = jobctl(fake.path, "history", "--state", "failed", "-S", "@5", env={**os.environ, "TZ": "UTC"}).stdout
+    assert out.decode().splitlines() == [
+        "RUN       JOB    STATE   EXIT  STARTED                      DURATION  COMMAND",
+        "0c0d0e0f  web#2  signal  TERM  Sun 2001-09-09 01:46:40 UTC  1.999s    true",
+        "0c0d0e0f  web#1  start-failed  exec  Sun 2001-09-09 01:46:40 UTC  1.999s    true",
+    ]
+    asked = fake.requests[0]
+    assert isinstance(asked, m.History)
+    assert (asked.states, asked.since, asked.limit) == (["failed"], 5 * 10**9, 100)
+
+
+def test_history_of_an_unknown_job(daemon: Make) -> None:
+    result = jobctl(daemon(LOOKS).path, "history", "no")
+    assert (result.returncode, result.stderr) == (4, b"jobctl: cannot show the history of no: no such job\n")
+
+
+def test_daemon_status_is_an_object_in_json(daemon: Make) -> None:
+    row = json.loads(jobctl(daemon(LOOKS).path, "daemon-status", "-o", "json").stdout)
+    assert (row["state"], row["pid"], row["keeper_pid"]) == ("running", 1, 2)
+
+
+def test_daemon_reexec_returns_when_another_daemon_answers(daemon: Make) -> None:
+    pids = iter((1, 1, 2))
+
+    def script(request: m.Request) -> Answer:
+        if isinstance(request, m.DaemonReexec):
+            yield m.Reply(id=request.id, body=m.Ok())
+            return
+        pid = next(pids)
+        yield from table(daemon_status=lambda _: m.Daemon(**{f: getattr(STATUS, f) for f in fields} | {"pid": pid}))(
+            request
+        )
+        if len(fake.of(m.DaemonStatus)) == 2:
+            raise HangupError
+
+    fields = STATUS.__struct_fields__
+    fake = daemon(script)
+    assert jobctl(fake.path, "daemon-reexec").returncode == 0
+    assert len(fake.of(m.DaemonReexec)) == 1
+    assert next(pids, None) is None
+
+
+def test_shutdown_returns_when_nobody_listens_any_more(daemon: Make) -> None:
+    def script(request: m.Request) -> Answer:
+        yield m.Reply(id=request.id, body=m.Ok())
+        os.unlink(fake.path)
+        raise HangupError
+
+    fake = daemon(script)
+    assert jobctl(fake.path, "shutdown").returncode == 0
+    assert len(fake.requests) == 1
+
+
+assert len(RUN_ID) == 16
