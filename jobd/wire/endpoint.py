@@ -29,13 +29,19 @@ class EndpointError(Exception):
 
 
 class Endpoint:
-    """One daemon's socket. `state_dir` is set for the user's own daemon only: it is started there if it is not up."""
+    """One daemon's socket.
 
-    __slots__ = ("path", "state_dir")
+    `state_dir` is set for the user's own daemon only: it is started there if it is not up. `named`: somebody gave the
+    path. Root, who may name any user's socket, is trusted to know whose it is.
+    """
 
-    def __init__(self, path: str, state_dir: str = "") -> None:
+    __slots__ = ("path", "state_dir", "trusted")
+
+    def __init__(self, path: str, state_dir: str = "", *, named: bool = False) -> None:
         self.path = path
         self.state_dir = state_dir
+        uid = os.geteuid()
+        self.trusted = None if named and uid == 0 else (0, uid)
 
     def connect(self) -> socket:
         """A blocking connection; a daemon that is away for a moment makes this wait, as its keeper holds the socket.
@@ -44,7 +50,7 @@ class Endpoint:
             EndpointError: nobody listens (and it could not be started), we may not, or the listener is a stranger.
         """
         try:
-            return _connect(self.path)
+            return _connect(self.path, self.trusted)
         except EndpointError as e:
             if not self.state_dir or not _is_away(e):
                 raise
@@ -62,13 +68,13 @@ class Endpoint:
         try:
             flock(lock, LOCK_EX)
             try:
-                return _connect(self.path)
+                return _connect(self.path, self.trusted)
             except EndpointError as e:
                 if not _is_away(e):
                     raise
             why = _run_daemon()
             try:
-                return _connect(self.path)
+                return _connect(self.path, self.trusted)
             except EndpointError as e:
                 raise EndpointError(errors.UNAVAILABLE, why or f"cannot use your daemon: {e.message}") from e
         finally:
@@ -83,12 +89,12 @@ def candidates(path: str | None = None, mode: str = "") -> tuple[Endpoint, ...]:
         mode: "user" or "system", as with --user and --system; "" for $JOBD_SOCKET, else the system's, else the user's.
     """
     if path:
-        return (Endpoint(path),)
+        return (Endpoint(path, named=True),)
     if mode == paths.SYSTEM:
         return (Endpoint(paths.SYSTEM_SOCKET),)
     named = "" if mode else os.environ.get("JOBD_SOCKET", "")
     if named:
-        return (Endpoint(named),)
+        return (Endpoint(named, named=True),)
     own = paths.user_paths()
     user = Endpoint(own.socket, own.state_dir)
     return (user,) if mode else (Endpoint(paths.SYSTEM_SOCKET), user)
@@ -111,25 +117,36 @@ def connect_socket(path: str | None = None, mode: str = "") -> socket:
     return connect(path, mode)[1]
 
 
-def _connect(path: str) -> socket:
-    if len(os.fsencode(path)) > paths.MAX_SOCKET_PATH_BYTES:
-        text = f"cannot connect to {path}: longer than {paths.MAX_SOCKET_PATH_BYTES} bytes"
-        raise EndpointError(errors.UNAVAILABLE, text)
+def _connect(path: str, trusted: tuple[int, ...] | None) -> socket:
+    """Connect to `path`. `trusted`: the uids that may answer there; None for anybody."""
     sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     try:
         try:
-            sock.connect(path)
+            _reach(sock, path)
         except OSError as e:
             code = errors.DENIED if isinstance(e, PermissionError) else errors.UNAVAILABLE
             raise EndpointError(code, f"cannot connect to jobd at {path}: {e.strerror}", e.errno or 0) from e
         # pid, uid, gid of whoever called listen(2); unsigned, or uid 0xffffffff would come out as -1.
         uid = unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))[1]
-        if uid not in (0, os.geteuid()):
+        if trusted is not None and uid not in trusted:
             raise EndpointError(errors.DENIED, f"cannot trust the daemon at {path}: it belongs to user {uid}")
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _reach(sock: socket, path: str) -> None:
+    """connect(2), also to a path longer than struct sockaddr_un holds: through its directory's descriptor."""
+    if len(os.fsencode(path)) <= paths.MAX_SOCKET_PATH_BYTES:
+        sock.connect(path)
+        return
+    directory, name = os.path.split(path)
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{fd}/{name}")
+    finally:
+        os.close(fd)
 
 
 def _is_away(error: EndpointError) -> bool:

@@ -92,20 +92,47 @@ def test_named_socket_is_never_started_for(home: Path, make: str, monkeypatch: p
     assert info.value.code == errors.UNAVAILABLE
 
 
-def test_too_long_a_path(home: Path) -> None:
-    with pytest.raises(EndpointError, match="longer than 107 bytes"):
-        reached(f"{home}/{'x' * 108}")
+def test_longer_path_than_the_kernel_takes(home: Path) -> None:
+    folder = home / ("x" * 120)
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as sock:
+        at = os.open(folder, os.O_PATH)
+        sock.bind(f"/proc/self/fd/{at}/s")
+        os.close(at)
+        sock.listen()
+        assert reached(str(folder / "s"))
+    with pytest.raises(EndpointError, match="No such file or directory"):
+        reached(str(folder / "gone" / "s"))
+    with pytest.raises(EndpointError, match="File name too long"):
+        reached(str(home / ("x" * 300) / "s"))
 
 
 def test_stranger_is_not_trusted(home: Path, listen: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(home / "s")
+    listen(path)
+    for us, them, fine in [(1000, 4_294_967_295, False), (1000, 1001, False), (1000, 1000, True), (1000, 0, True)]:
+        monkeypatch.setattr(os, "geteuid", lambda us=us: us)
+        monkeypatch.setattr(endpoint, "unpack", lambda *_args, them=them: (1, them, 1))
+        if fine:
+            assert reached(path)
+            continue
+        with pytest.raises(
+            EndpointError, match=f"cannot trust the daemon at {path}: it belongs to user {them}"
+        ) as info:
+            reached(path)
+        assert info.value.code == errors.DENIED
+
+
+def test_root_may_name_anybodys_socket_and_finds_only_his_own(
+    home: Path, listen: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     listen(str(home / "s"))
-    real = os.geteuid()
-    monkeypatch.setattr(endpoint, "unpack", lambda *_args: (1, 4_294_967_295, 1))
-    with pytest.raises(EndpointError, match=r"cannot trust the daemon at .*: it belongs to user 4294967295") as info:
-        reached(str(home / "s"))
-    assert info.value.code == errors.DENIED
-    monkeypatch.setattr(endpoint, "unpack", lambda *_args: (1, real, 1))
+    listen(str(home / "system"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(endpoint, "unpack", lambda *_args: (1, 1000, 1))
     assert reached(str(home / "s"))
+    with pytest.raises(EndpointError, match="cannot trust"):
+        reached()
 
 
 def test_socket_that_does_not_let_us_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
