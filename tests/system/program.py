@@ -6,6 +6,7 @@ however far it has forked away, and ends it by pid. Anything left is a failure o
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -148,8 +149,14 @@ class Program:
             )
         self.keepers.append(keeper)
         if answering:
-            until(lambda: self.socket.exists() or keeper.poll() is not None, "jobd binds its socket")
-            self.daemon_pid()
+            until(lambda: self._answers() or keeper.poll() is not None, "jobd answers")
+            assert keeper.poll() is None or not keeper.returncode, self.log_text()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.daemon_pid())
+        except (FileNotFoundError, ConnectionRefusedError):  # not bound yet, or the socket of a dead one
+            return False
 
     def daemon_status(self) -> m.Daemon:
         """What the daemon says of itself; asks the next one when it dies over the answer."""
@@ -180,9 +187,20 @@ class Program:
         until(lambda: self.daemon_pid() != old, "the keeper forks the next daemon")
         return old
 
+    @property
+    def keeper_pid(self) -> int:
+        """The keeper now: after a handover it is not one that was started here."""
+        pid = self.daemon_status().keeper_pid
+        assert pid is not None, "there is no keeper"
+        return pid
+
     def kill_keeper(self) -> None:
-        self.keeper.kill()
-        self.keeper.wait()
+        """SIGKILL the keeper and wait for the one that the daemon starts in its place."""
+        old = self.keeper_pid
+        os.kill(old, signal.SIGKILL)
+        if old == self.keeper.pid:
+            self.keeper.wait()
+        until(lambda: self.daemon_status().keeper_pid not in (None, old), "a new keeper has taken over")
 
     # --- jobctl -------------------------------------------------------------------------------------------------
     def jobctl_command(self, *args: str | bytes) -> list[str | bytes]:
@@ -249,6 +267,25 @@ class Program:
         return self.jobctl("show", "-p", name, "--value", job, check=True).stdout.strip()
 
     # --- the end ------------------------------------------------------------------------------------------------
+    def _terminate(self) -> list[str]:
+        """SIGTERM to the keeper, which must end jobd; what went wrong."""
+        with contextlib.suppress(OSError):
+            self._stop_politely()
+        for keeper in self.keepers:
+            try:
+                keeper.wait(DEADLINE_SEC)
+            except subprocess.TimeoutExpired:
+                return ["the keeper did not end on SIGTERM"]
+        return []
+
+    def _stop_politely(self) -> None:
+        if self.keepers and self.keeper.poll() is None:
+            self.keeper.terminate()
+        elif self.socket.exists():
+            pid = self.keeper_pid
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: not is_alive(pid), "the keeper ends")
+
     def log_text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
@@ -259,12 +296,7 @@ class Program:
             client.kill()
             with client:
                 pass
-        if self.keepers and self.keeper.poll() is None:
-            self.keeper.terminate()
-            try:
-                self.keeper.wait(DEADLINE_SEC)
-            except subprocess.TimeoutExpired:
-                problems.append("the keeper did not end on SIGTERM")
+        problems += self._terminate()
         try:
             until(lambda: not marked_processes(self.mark), "everything has ended", 10)
         except AssertionError:

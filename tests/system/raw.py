@@ -24,12 +24,16 @@ class Raw:
     def __init__(self, path: Path | str, *, hello: bool = True) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(TIMEOUT_SEC)
-        self.sock.connect(str(path))
         self._buffer = frames.FrameBuffer()
         self._last_id = 0
-        if hello:
-            self.send(m.Hello(version=m.PROTOCOL_VERSION, software="test 0"))
-            assert isinstance(self.receive(), m.Hello)
+        try:
+            self.sock.connect(str(path))
+            if hello:
+                self.send(m.Hello(version=m.PROTOCOL_VERSION, software="test 0"))
+                assert isinstance(self.receive(), m.Hello)
+        except BaseException:
+            self.sock.close()
+            raise
 
     def __enter__(self) -> Raw:
         return self
