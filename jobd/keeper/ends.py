@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ROUND_SEC, SLOW_ROUND_SEC = 0.05, 1.0  # between rounds of SIGKILL: the first ROUNDS, and all others
 ROUNDS = 20
 STATUS_SEC = 10.0  # how long the wait status of another's child is waited for; its reaper took 0.9 s at most, measured
+# How long a process may show no environment before it counts as having none. It shows none during execve, which may
+# have to read the program from a slow disk.
+BLANK_SEC = 2.0
 UNKNOWN = -1  # the status of an exit that nobody could read
 
 
@@ -41,6 +44,7 @@ class Ends:
         self.helper_until: tuple[float, int] | None = None  # when to kill it, by its pidfd
         self._late: dict[bytes, int] = {}  # runs whose tree outlives the main process; its cgroup.events, or -1
         self._lagging: dict[bytes, float] = {}  # foreign runs that have ended, and until when to ask for the status
+        self._blank: dict[int, float] = {}  # strangers without any environment, and since when
         self._round_at: float | None = None
 
     # --- reaping ----------------------------------------------------------------------------------------------------
@@ -135,14 +139,21 @@ class Ends:
 
     def _orphaned(self) -> set[bytes]:
         """The runs to which the strangers among our children belong."""
+        strangers, now = self.strangers(), time.monotonic()
+        self._blank = {pid: since for pid, since in self._blank.items() if pid in strangers}
+        table = self._keeper.table
+        mains = {entry.pid: entry.run for entry in table.values()} if strangers else {}
         found: set[bytes] = set()
-        strangers = self.strangers()
-        mains = {entry.pid: entry.run for entry in self._keeper.table.values()} if strangers else {}
         for pid in strangers:
             process = tree.process(pid)
-            if process is not None and not process.zombie:
-                runs = tree.run_of(pid), mains.get(process.session), mains.get(process.group)
-                found.update(run for run in runs if run)
+            if process is None or process.zombie:
+                continue
+            run = mains.get(process.session) or mains.get(process.group) or tree.run_of(pid)
+            if run:
+                found.add(run)
+            elif run is None and now - self._blank.setdefault(pid, now) < BLANK_SEC:
+                found.update(table)  # it may be anybody's
+                self._round_at = min(self._round_at or now + ROUND_SEC, now + ROUND_SEC)
         return found
 
     def _add_late(self, entry: Entry) -> None:
@@ -225,7 +236,7 @@ class Ends:
         for entry in killing:
             entry.killing += 1
             tree.kill_all(entry, self.strangers())
-        fast = self._lagging or any(entry.killing <= ROUNDS for entry in killing)
+        fast = self._lagging or self._blank or any(entry.killing <= ROUNDS for entry in killing)
         slow = killing or any(fd < 0 and not table[run].child for run, fd in self._late.items())
         self._round_at = now + ROUND_SEC if fast else now + SLOW_ROUND_SEC if slow else None
         return self._round_at

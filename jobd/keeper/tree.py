@@ -59,14 +59,15 @@ def children() -> set[int]:
 
 
 def run_of(pid: int) -> bytes | None:
-    """The run that a process's environment names."""
-    for item in _read(pid, "environ", 1 << 21).split(b"\0"):
+    """The run that a process's environment names; b"" if it names none, None if there is no environment to be seen."""
+    environ = _read(pid, "environ", 1 << 21)
+    for item in environ.split(b"\0"):
         if item.startswith(ENVIRON):
             try:
                 return bytes.fromhex(item[len(ENVIRON) :].decode("ascii"))
             except ValueError:
-                return None
-    return None
+                return b""
+    return b"" if environ else None
 
 
 def group_exists(pid: int) -> bool:

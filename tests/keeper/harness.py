@@ -50,14 +50,15 @@ sys.exit(start.run(config))
 class Daemon:
     """The daemon's end of the link, and the process that stands for it."""
 
-    def __init__(self, link: Link, pid: int) -> None:
+    def __init__(self, link: Link, pid: int, mark: str = "") -> None:
         self.link = link
         self.pid = pid
+        self.mark = b"TEST_DIRECTORY=" + mark.encode()  # in the environment of all jobs, so that none outlives its test
         self.seen: list[tuple[Message, Fds]] = []  # received and not asked for yet
 
-    def send(self, op: str, fds: tuple[int, ...] = (), **fields: object) -> None:
+    def send(self, op: str, own: tuple[int, ...] = (), /, **fields: object) -> None:
         """Send one message now."""
-        self.link.send({"op": op, **fields}, fds)
+        self.link.send({"op": op, **fields}, own)
         deadline = time.monotonic() + DEADLINE_SEC
         while not self.link.flush():
             select.select([], [self.link.sock], [], deadline - time.monotonic())
@@ -77,6 +78,10 @@ class Daemon:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([self.link.sock], [], [], left)[0]:
             raise AssertionError(f"no {what}; there was {[message for message, _ in self.seen]}")
+        self.take()
+
+    def take(self) -> None:
+        """Take what is there; pings are answered."""
         for message, fds in self.link.receive():
             if message["op"] == "ping":
                 self.send("pong")
@@ -99,7 +104,7 @@ class Daemon:
 
     def spawn(self, run: bytes, *argv: bytes, env: tuple[bytes, ...] = (), **fields: object) -> tuple[Message, Fds]:
         """Spawn and wait for the answer, spawned or not."""
-        self.send("spawn", run=run, argv=list(argv), env=environment(run, *env), **{**SPAWN, **fields})
+        self.send("spawn", run=run, argv=list(argv), env=environment(run, self.mark, *env), **{**SPAWN, **fields})
         return self.answer(run, "spawned", "spawn-failed")
 
     def go(self, run: bytes) -> Message:
@@ -146,7 +151,7 @@ class Daemon:
         self.link.close()
 
 
-SPAWN: Message = {"cwd": b"/", "umask": 0o22, "rlimits": {}, "nice": 0, "stdin": "null", "merge": False, "executable": None}
+SPAWN: Message = {"cwd": b"/", "umask": 0o22, "rlimits": {}, "nice": 0, "stdin": "null", "merge": False}
 
 
 def environment(run: bytes, *more: bytes) -> list[bytes]:
@@ -164,7 +169,6 @@ class KeeperProcess:
         self.tracking = tracking
         self.processes: list[subprocess.Popen[bytes]] = []
         self.daemons: list[Daemon] = []
-        self.runs: set[tuple[int, int]] = set()
         self._listener = socket(AF_UNIX, SOCK_SEQPACKET)
         self._path = str(directory / "daemons")
         self._listener.bind(self._path)
@@ -187,7 +191,7 @@ class KeeperProcess:
         data, ancillary, _, _ = sock.recvmsg(32, CMSG_SPACE(4))
         sock.close()
         link = Link(socket(AF_UNIX, SOCK_SEQPACKET, 0, array("i", ancillary[0][2])[0]))
-        daemon = Daemon(link, int(data))
+        daemon = Daemon(link, int(data), str(self.directory))
         self.daemons.append(daemon)
         return daemon
 
@@ -214,7 +218,7 @@ class KeeperProcess:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         if kind is not None:
             sys.stderr.write(self.log)
         for process in self.processes:

@@ -1,0 +1,162 @@
+"""A second jobd on the same state: refused by a living keeper, and taking over from a dead one's daemon."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobd.host import pidfd
+from jobd.keeper import handover, sockets
+from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, close_all, read_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobd.keeper.link import Fds, Message
+
+pytestmark = pytest.mark.slow
+RUN, ENDED, KILLED = (bytes([i]) * 16 for i in range(1, 4))
+
+
+def test_a_second_jobd_refuses_and_names_the_first(plain_keeper: KeeperProcess) -> None:
+    plain_keeper.ready_daemon()
+    second = plain_keeper.start()
+    assert second.wait(DEADLINE_SEC) == 1
+    first = plain_keeper.processes[0].pid
+    assert f"already running (process {first}, state in {plain_keeper.state_dir})" in plain_keeper.log
+    assert plain_keeper.socket.exists()
+
+
+def test_a_second_jobd_makes_the_first_bind_its_vanished_socket_anew(plain_keeper: KeeperProcess) -> None:
+    daemon = plain_keeper.ready_daemon()
+    shutil.rmtree(plain_keeper.socket.parent)
+    assert plain_keeper.start().wait(DEADLINE_SEC) == 1
+    assert plain_keeper.socket.is_socket()
+    _, fds = daemon.expect("listener")
+    close_all(fds)
+
+
+def test_the_keeper_itself_notices_a_vanished_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.keeper import harness
+
+    monkeypatch.setattr(harness, "KEEPER", "from jobd.keeper import loop\nloop.PING_SEC = 0.1\n" + harness.KEEPER)
+    with KeeperProcess(tmp_path) as keeper:
+        daemon = keeper.ready_daemon()
+        keeper.socket.unlink()
+        _, fds = daemon.expect("listener")
+        close_all(fds)
+        assert keeper.socket.is_socket()
+
+
+def test_a_socket_that_somebody_else_listens_on_is_left_alone(plain_keeper: KeeperProcess, tmp_path: Path) -> None:
+    plain_keeper.ready_daemon()
+    (tmp_path / "other").mkdir()
+    other = KeeperProcess(tmp_path / "other")
+    other.socket = plain_keeper.socket
+    with other:
+        assert other.processes[0].wait(DEADLINE_SEC) == 1
+        assert f"cannot listen on {plain_keeper.socket}: another program listens there" in other.log
+
+
+def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
+    with KeeperProcess(tmp_path) as keeper:
+        daemon = keeper.ready_daemon()
+        keeper.processes[0].kill()
+        keeper.processes[0].wait(DEADLINE_SEC)
+        daemon.kill()
+        assert keeper.socket.exists()
+        keeper.start()
+        keeper.ready_daemon()
+        assert os.stat(keeper.socket).st_mode & 0o777 == (0o666 if os.geteuid() == 0 else 0o600)
+
+
+def answer(entries: dict[bytes, tuple[Message, Fds]], keeper: KeeperProcess, listener: int, lock: int) -> None:
+    """What a daemon does once its keeper is dead, up to its own end."""
+    server = handover.listen(str(keeper.state_dir))
+    assert select.select([server], [], [], DEADLINE_SEC)[0]
+    link = handover.accept(server)
+    assert link is not None
+    assert select.select([link.sock], [], [], DEADLINE_SEC)[0]
+    assert [message["op"] for message, _ in link.receive()] == ["take"]
+    assert handover.give(link, listener, lock, list(entries.values()))
+    server.close()
+    link.close()
+
+
+@pytest.mark.skipif(not pidfd.keeps_exit_status(), reason="this kernel keeps no exit status in a pidfd")
+def test_a_new_keeper_takes_over_from_the_daemon_of_a_dead_one(keeper: KeeperProcess, tmp_path: Path) -> None:
+    daemon = keeper.daemon()
+    _, held = daemon.expect("welcome")
+    daemon.send("ready")
+    script = b'echo before; while [ ! -e "$0" ]; do sleep 0.02; done; echo after; exit 44'
+    close_all(daemon.start(RUN, b"sh", b"-c", script, os.fsencode(tmp_path / "end"))[1])
+    close_all(daemon.start(KILLED, b"sh", b"-c", b"setsid sleep 60 & sleep 60; :")[1])
+    close_all(daemon.start(ENDED, b"false")[1])
+    daemon.expect("exited", run=ENDED)
+    held_runs = daemon.list()
+    keeper.processes[0].kill()
+    keeper.processes[0].wait(DEADLINE_SEC)
+    daemon.wait_closed()
+
+    keeper.start()
+    giver = os.fork()  # it has to leave, so it cannot be the test itself
+    if giver == 0:
+        status = 1
+        try:
+            answer(held_runs, keeper, held["listener"], held["lock"])
+            status = 0
+        finally:
+            os._exit(status)
+    for _, fds in held_runs.values():
+        close_all(fds)
+    close_all(held)
+    daemon.kill()
+    assert os.waitpid(giver, 0)[1] == 0
+    heir = keeper.ready_daemon()
+    entries = heir.list()
+    assert sorted(entries) == [RUN, ENDED, KILLED]
+    assert entries[ENDED][0]["exit"]["status"] == 256  # type: ignore[index]
+    (tmp_path / "end").touch()
+    exited = heir.expect("exited", run=RUN)[0]
+    assert os.waitstatus_to_exitcode(exited["status"]) == 44  # type: ignore[arg-type]
+    assert exited["rusage"] is None
+    assert read_all(entries[RUN][1]["out"]) == b"before\nafter\n"
+    heir.send("watch", run=KILLED)
+    heir.send("kill-tree", run=KILLED, o="kill-1")
+    assert heir.expect("exited", run=KILLED)[0]["status"] == signal.SIGKILL
+    heir.expect("empty", run=KILLED)
+    for run in entries:
+        close_all(entries[run][1])
+        heir.send("ack", run=run)
+    assert heir.list() == {}
+    assert heir.start(b"\7" * 16, b"true")[0]["op"] == "spawned"
+    second = keeper.start()
+    assert second.wait(DEADLINE_SEC) == 1
+
+
+def test_a_holder_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "ANSWER_SEC", 0.1)
+    lock, other = sockets.open_lock(str(tmp_path)), sockets.open_lock(str(tmp_path))
+    assert sockets.try_lock(lock)
+    with pytest.raises(sockets.StartError, match=f"process {os.getpid()} holds {tmp_path} and does not answer"):
+        handover.take(str(tmp_path), other)
+    os.close(lock)
+    assert handover.take(str(tmp_path), other) is None  # it has come free
+    os.close(other)
+
+
+def test_a_giver_whose_taker_goes_away_keeps_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "GIVE_SEC", 5.0)
+    server = handover.listen(str(tmp_path))
+    taker = sockets.connect_handover(str(tmp_path))
+    link = handover.accept(server)
+    assert link is not None
+    taker.close()
+    assert not handover.give(link, 0, 0, [({"run": RUN}, {"out": 0})])
+    server.close()
+    link.close()
