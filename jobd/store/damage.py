@@ -1,7 +1,9 @@
 """A damaged database is moved out of the way, whole, under a name of its own, and a new one begun.
 
-Three files have to move together (the database, its log, the log's index). A symbolic link, made first and removed
-last, says where to: whoever finds it finishes the move before he opens anything. Nothing is ever written over.
+The new one is made first, complete, beside the old one (`state.db.new`); then the old one moves away, and the new one
+into its place. The old one's three files have to move together (the database, its log, the log's index): a symbolic
+link, made first and removed last, says where to. Whoever opens a database first finishes what a kill interrupted.
+Nothing is ever written over.
 """
 
 from __future__ import annotations
@@ -17,36 +19,49 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARK: Final = ".moving"  # state.db.moving -> the new name
+NEW: Final = ".new"
 PARTS: Final = ("-wal", "-shm", "")  # the database last: as long as it is there, the move is not done
 
 
-def set_aside(path: Path) -> Path:
-    """Move the database at `path` away. Returns its new path. Raises OSError if that cannot be done."""
+def fresh_path(path: Path) -> Path:
+    """Where the new database is made; nothing of an earlier try is there."""
+    for part in PARTS:
+        path.with_name(path.name + NEW + part).unlink(missing_ok=True)
+    return path.with_name(path.name + NEW)
+
+
+def exchange(path: Path) -> Path:
+    """Set the database at `path` aside, and put the new one in its place. Returns where the old one is."""
+    aside = _begin_move(path)
     finish_move(path)
+    return aside
+
+
+def _begin_move(path: Path) -> Path:
+    """Say where the database at `path` goes."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name, n = f"{path.name}.damaged-{stamp}", 0
     while any(os.path.lexists(path.with_name(name + part)) for part in PARTS):
         n += 1
         name = f"{path.name}.damaged-{stamp}-{n}"
     os.symlink(name, path.with_name(path.name + MARK))
-    finish_move(path)
     return path.with_name(name)
 
 
 def finish_move(path: Path) -> None:
     """Complete a move that was begun, by us or by a daemon that died in it."""
-    mark = path.with_name(path.name + MARK)
-    try:
+    mark, new = path.with_name(path.name + MARK), path.with_name(path.name + NEW)
+    if mark.is_symlink():
         name = os.readlink(mark)
-    except FileNotFoundError:
-        return
-    for part in PARTS:
-        source = path.with_name(path.name + part)
-        if source.exists():
-            os.rename(source, path.with_name(name + part))
-    sync_directory(path.parent)
-    mark.unlink()
-    sync_directory(path.parent)
+        for part in PARTS:
+            source = path.with_name(path.name + part)
+            if source.exists():
+                os.rename(source, path.with_name(name + part))
+        sync_directory(path.parent)
+        mark.unlink()
+    if new.exists() and not path.exists():
+        os.rename(new, path)
+        sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:

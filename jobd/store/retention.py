@@ -26,8 +26,8 @@ Work: TypeAlias = "Callable[[sqlite3.Connection], list[tuple[int, str]]]"
 Call: TypeAlias = "Callable[[Work], list[tuple[int, str]]]"
 
 DAY_NS: Final = 86_400 * 10**9
-STEP_RUNS: Final = 100  # runs a transaction: measured, 10 ms of the writer's time
-STEP_JOBS: Final = 200  # jobs looked at in a step that finds nothing to remove: 5 ms
+STEP_RUNS: Final = 100  # runs a transaction: measured among a million, 5 ms of the writer's time, 16 at worst
+STEP_JOBS: Final = 200  # jobs looked at in a step that finds nothing to remove: measured, 14 ms of no lock at all
 
 
 @dataclass(frozen=True, slots=True)

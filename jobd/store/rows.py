@@ -36,7 +36,7 @@ _JOB_FIXED: Final = frozenset({"owner", "job"})
 
 SUFFIX_MAX: Final = 18  # digits that surely fit SQLite's integers
 
-_STEPS: Final = (64, 16, 4, 1)  # rows a statement; 64 runs have 2,112 values, and SQLite takes 32,766
+_STEPS: Final = (64, 32, 16, 8, 4, 2, 1)  # rows a statement; 64 runs have 2,112 values, and SQLite takes 32,766
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_data: Callable[[bytes], Data] = msgspec.msgpack.Decoder().decode  # ours, from our own file: not checked again

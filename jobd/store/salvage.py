@@ -31,16 +31,17 @@ Row = TypeVar("Row", RunRow, JobRow)
 
 SALVAGED: Final = "salvaged"
 
-# A damaged page ends a scan: so each table is read from both ends, and through an index besides.
+# A damaged page ends a scan: so the tables are read from both ends, and runs through an index besides.
 _RUNS: Final = (
     f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_live WHERE {LIVE}",
     f"SELECT {RUN_COLUMNS} FROM runs NOT INDEXED WHERE {LIVE} ORDER BY seq",
     f"SELECT {RUN_COLUMNS} FROM runs NOT INDEXED WHERE {LIVE} ORDER BY seq DESC",
 )
 _JOBS: Final = (
-    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED ORDER BY owner, job",
-    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED ORDER BY owner DESC, job DESC",
+    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED WHERE transient = 0 ORDER BY owner, job",
+    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED WHERE transient = 0 ORDER BY owner DESC, job DESC",
 )
+_JOB: Final = f"SELECT {JOB_COLUMNS} FROM jobs WHERE owner = ? AND job = ?"
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -78,12 +79,9 @@ def salvage(old: Path, conn: sqlite3.Connection, now: int) -> Salvaged:
 
 def _read(damaged: sqlite3.Connection, now: int) -> Batch:
     runs = {r.run: r for r in _rows(damaged, _RUNS, run_row, RunRow) if r.state in STATES and len(r.run) == 16}
-    named = {(r.owner, r.job) for r in runs.values()}
-    jobs = {
-        (j.owner, j.job): j
-        for j in _rows(damaged, _JOBS, job_row, JobRow)
-        if not j.transient or (j.owner, j.job) in named
-    }
+    jobs = {(j.owner, j.job): j for j in _rows(damaged, _JOBS, job_row, JobRow)}
+    for key in {(r.owner, r.job) for r in runs.values()} - jobs.keys():
+        jobs |= {(j.owner, j.job): j for j in _rows(damaged, (_JOB,), job_row, JobRow, key)}
     wanted = {r.spec for r in runs.values()} | {r.env for r in runs.values()}
     wanted |= {j.spec for j in jobs.values()} | {j.env for j in jobs.values()}
     blobs = tuple((digest, data) for digest in wanted if (data := _blob(damaged, digest)) is not None)
@@ -102,11 +100,15 @@ def _events(runs: Iterable[RunRow], jobs: Iterable[JobRow], now: int) -> Iterato
 
 
 def _rows(
-    damaged: sqlite3.Connection, queries: Iterable[str], make: Callable[[Values], Row], kind: type[Row]
+    damaged: sqlite3.Connection,
+    queries: Iterable[str],
+    make: Callable[[Values], Row],
+    kind: type[Row],
+    args: tuple[Value, ...] = (),
 ) -> Iterator[Row]:
     for sql in queries:
         try:
-            for values in damaged.execute(sql):
+            for values in damaged.execute(sql, args):
                 try:
                     yield msgspec.convert(make(values), kind, from_attributes=True)
                 except (msgspec.ValidationError, TypeError):

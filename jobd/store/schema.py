@@ -138,6 +138,15 @@ def _migrate(conn: sqlite3.Connection, version: int) -> None:
         raise
 
 
+def fold_log(conn: sqlite3.Connection) -> None:
+    """Bring everything from the write-ahead log into the database, synced, and empty it. Raises sqlite3.Error."""
+    busy, _, _ = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        error = sqlite3.OperationalError("database is locked by a reader")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
+
+
 def _statements(conn: sqlite3.Connection) -> set[tuple[str, str]]:
     return set(conn.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"))
 

@@ -114,6 +114,31 @@ def test_two_damaged_databases_in_one_second_are_both_kept(tmp_path: Path) -> No
     assert len([p for p in put_aside(tmp_path) if not p.name.endswith(("-wal", "-shm"))]) == 3
 
 
+@pytest.mark.parametrize("parts", [0, 1, 2, 3])
+def test_a_kill_in_the_exchange_loses_no_live_run(tmp_path: Path, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    drop_table(tmp_path / "state.db")
+    for part in damage.PARTS[:2]:
+        (tmp_path / f"state.db{part}").touch()
+    done: list[Path] = []
+
+    def rename(source: Path, target: Path) -> None:
+        if len(done) == parts:
+            raise KeyboardInterrupt  # nothing of ours catches it: as good as a kill
+        done.append(source)
+        os.replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            Store.open(tmp_path)
+    with Book(tmp_path) as book:
+        assert [r.run for r in book.store.live_runs()] == [run_id(n) for n in (40, 41, 42)]
+        assert_rows_equal_replay(book.store)
+    assert not (tmp_path / "state.db.new").exists()
+    assert len([p for p in put_aside(tmp_path) if p.name.endswith("Z")]) == 1
+
+
 @pytest.mark.parametrize("moved", [(), ("-wal",), ("-wal", "-shm"), ("-wal", "-shm", "")])
 def test_a_move_that_a_kill_interrupted_is_finished(tmp_path: Path, moved: tuple[str, ...]) -> None:
     for part in damage.PARTS:
