@@ -34,8 +34,10 @@ class Plan:
 
     @staticmethod
     def _stream(seed: int, index: int, name: str, dice: bytes) -> bytes:
-        # One in eight is empty, and small ones are as likely as big ones.
-        size = 0 if dice[0] < 32 else int(MAX_STREAM_BYTES ** (int.from_bytes(dice[1:], "big") / 0xFFFFFF))
+        # One in eight is empty, three in eight are of any order of magnitude, the rest of any size.
+        share = int.from_bytes(dice[1:], "big") / 0xFFFFFF
+        size = int(MAX_STREAM_BYTES**share if dice[0] < 128 else MAX_STREAM_BYTES * share)
+        size = 0 if dice[0] < 32 else size
         return hashlib.shake_128(f"{seed}:{index}:{name}".encode()).digest(size)
 
     def pieces(self) -> list[tuple[int, bytes]]:
