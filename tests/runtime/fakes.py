@@ -1,0 +1,215 @@
+"""Doubles for what a run's walk touches: a keeper that does what a test says, a pump, and a store in memory.
+
+The clock tests use these alone: no thread and no real process, so that trio's clock may jump.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from jobd.core import spec as specs
+from jobd.core.records import JobRow, Replay, RunRow
+from jobd.core.spec import JobSpec
+from jobd.runtime.job import Caller
+from jobd.runtime.journal import Commit
+from jobd.runtime.keeperlink import Tree, Welcome
+from jobd.runtime.pump import Notice
+from jobd.runtime.registry import Registry
+from jobd.runtime.wake import Changed
+from jobd.store.db import StoreFull
+
+if TYPE_CHECKING:
+    from jobd.core.records import Event
+    from jobd.runtime.run import Run
+
+ROOT = Caller(0, 0, 1)
+WELCOME = Welcome("keeper-1", 10, "0.1.0", "boot-1", 1, "socket", "/s", "/state", "/config", "process", 0)
+
+
+class FakeKeeper:
+    """Notes what it is asked. `script` maps an op to what it answers at once: (op, fields) pairs."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, object]]] = []
+        self.times: list[float] = []
+        self.alive = True
+        self.welcome: Welcome = WELCOME
+        self.script: dict[str, list[tuple[str, dict[str, object]]]] = {
+            "spawn": [("spawned", {"pid": 77, "start": 1, "tracking": "process", "cgroup": ""})],
+            "go": [("execd", {})],
+        }
+        self.runs: dict[bytes, Run] = {}
+        self.holders: list[tuple[int, bytes]] = []
+        self.entries: list[tuple[dict[str, object], dict[str, int]]] = []
+        self.listed = trio.Event()
+        self.listed.set()
+        self._asked = Changed()
+
+    def send(self, op: str, /, **fields: object) -> None:
+        if not self.alive:
+            return
+        self.sent.append((op, fields))
+        self.times.append(trio.current_time())
+        self._asked.set()
+        for answer, more in self.script.get(op, ()):
+            run = fields["run"]
+            assert isinstance(run, bytes)
+            self.say(run, answer, **more)
+
+    def say(self, run: bytes, op: str, **fields: object) -> None:
+        """Tell the run something, as the keeper would."""
+        if run in self.runs:
+            fds = {"out": os.open(os.devnull, os.O_RDONLY)} if op == "spawned" else {}
+            self.runs[run].on_keeper(op, {"run": run, **fields}, fds)
+
+    def exited(self, run: bytes, status: int, empty: bool = True) -> None:
+        self.say(run, "exited", status=status, rusage=[1, 2, 3], at=5, mono=5, empty=empty)
+
+    async def tree(self, _run: bytes, holders: bool = False) -> Tree:
+        await trio.lowlevel.checkpoint()
+        return Tree([], self.holders if holders else [])
+
+    async def until(self, op: str, within: float) -> None:
+        """Return when `op` (as `ops` writes it) was asked for; fail if that takes more than `within` seconds."""
+        with trio.fail_after(within):
+            while op not in self.ops():
+                await self._asked.wait()
+
+    def ops(self, *names: str) -> list[str]:
+        """The ops asked for, with the operation id or the signal where there is one."""
+        return [f"{op} {fields['o']}" if "o" in fields else op for op, fields in self.sent if not names or op in names]
+
+
+class FakePump:
+    """Pipes that end when a test says so."""
+
+    def __init__(self) -> None:
+        self.closed: list[bytes] = []
+        self.notices: list[Notice] = []
+        self.registry: Registry | None = None
+
+    def add(self, _run: bytes, _directory: Path, out: int, err: int | None, **_: object) -> None:
+        os.close(out)
+        assert err is None
+
+    def end(self, run: bytes, out_bytes: int = 0, err_bytes: int = 0) -> None:
+        """Both streams are at their end."""
+        self.notices.append(Notice(run, "eof", out_bytes, err_bytes, ""))
+        assert self.registry is not None
+        self.registry.on_notices()
+
+    def close(self, run: bytes) -> None:
+        self.closed.append(run)
+        self.end(run)
+
+    def take(self) -> list[Notice]:
+        taken, self.notices = self.notices, []
+        return taken
+
+
+class FakeStore:
+    """Rows and events in memory; `full` makes new submissions fail."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.jobs: dict[tuple[int, str], JobRow] = {}
+        self.runs: dict[bytes, RunRow] = {}
+        self.blobs: dict[bytes, bytes] = {}
+        self.full = False
+        self._event_seq = 0
+        self._run_seq = 0
+
+    def next_event_seq(self) -> int:
+        self._event_seq += 1
+        return self._event_seq
+
+    def next_run_seq(self) -> int:
+        self._run_seq += 1
+        return self._run_seq
+
+    def job(self, owner: int, name: str) -> JobRow | None:
+        return self.jobs.get((owner, name))
+
+    def run(self, owner: int, run: bytes) -> RunRow | None:
+        row = self.runs.get(run)
+        return row if row is not None and row.owner == owner else None
+
+    def blob(self, key: bytes) -> bytes | None:
+        return self.blobs.get(key)
+
+    def live_runs(self) -> list[RunRow]:
+        return [row for row in self.runs.values() if row.state != "finished" or not row.closed]
+
+    def highest_suffix(self, _owner: int, _base: str) -> int:
+        return 0
+
+
+class FakeJournal:
+    """Commits at once, or when `hold` is let go."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self.store = store
+        self.held: list[Commit] | None = None
+
+    def record(
+        self,
+        event: Event,
+        run: RunRow | None,
+        job: JobRow | None,
+        blobs: tuple[tuple[bytes, bytes], ...] = (),
+        may_fail: bool = False,
+    ) -> Commit:
+        commit = Commit()
+        if self.store.full and may_fail:
+            commit.settle(StoreFull("no room"))
+            return commit
+        self.store.events.append(event)
+        if run is not None:
+            self.store.runs[run.run] = run
+        if job is not None:
+            self.store.jobs[job.owner, job.job] = job
+        self.store.blobs.update(blobs)
+        if self.held is None:
+            commit.settle(None)
+        else:
+            self.held.append(commit)
+        return commit
+
+    async def flush(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Bed:
+    """A registry on fakes, and what a test does to it."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.journal = FakeJournal(self.store)
+        self.keeper = FakeKeeper()
+        self.pump = FakePump()
+        self.registry = Registry(Path("/nonexistent"), self.journal, self.pump, self.keeper)  # type: ignore[arg-type]  # doubles
+        self.pump.registry = self.registry
+        self.keeper.runs = self.registry.runs
+        self._ids = 0
+
+    def submit(self, **fields: object) -> Run:
+        self._ids += 1
+        spec = JobSpec(argv=(b"true",), cwd=b"/", **fields)  # type: ignore[arg-type]  # a test's own words
+        run_id = self._ids.to_bytes(16, "big")
+        return self.registry.submit(0, f"job-{self._ids}", run_id, spec, specs.encode_env([b"A=1"]), ROOT)
+
+    def replayed(self) -> Replay:
+        """Rows made from the events alone."""
+        replay = Replay()
+        for event in self.store.events:
+            replay.feed(event)
+        return replay
+
+    def row(self, run: Run) -> RunRow:
+        return self.store.runs[run.id]
+
+

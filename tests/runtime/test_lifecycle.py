@@ -1,0 +1,307 @@
+"""The walk of one run on the autojump clock: exact times of stops, limits and drains, and every way to the end."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from jobd.core import states
+from jobd.runtime.recovery import recover
+from jobd.runtime.registry import NameTaken
+from tests.runtime.fakes import ROOT, Bed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def serving(bed: Bed) -> AsyncIterator[Bed]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bed.registry.serve)
+        yield bed
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_run_that_succeeds(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        assert run.job.row.sub == states.RUNNING
+        bed.pump.end(run.id, 10, 20)
+        bed.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked()
+        row = bed.row(run)
+        assert (row.state, row.result, row.exit_code) == ("finished", "success", 0)
+        assert (row.out_bytes, row.err_bytes, row.closed) == (10, 20, True)
+        assert bed.keeper.ops() == ["spawn", "go", "ack"]
+        assert bed.registry.runs == {}
+        assert bed.registry.jobs == {}
+        assert bed.replayed().runs == {(0, run.id): row}
+        assert bed.replayed().jobs == bed.store.jobs
+
+
+async def test_go_is_asked_for_only_when_starting_is_durable(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        bed.journal.held = []
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        assert bed.keeper.ops() == ["spawn"]
+        assert bed.row(run).state == "starting"
+        bed.journal.held.pop(0).settle(None)
+        await wait_all_tasks_blocked()
+        assert bed.keeper.ops() == ["spawn", "go"]
+
+
+async def test_a_full_disk_forgets_the_run_and_never_runs_it(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        bed.store.full = True
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        assert run.must_drop
+        assert bed.keeper.ops() == ["spawn", "ack"]
+        assert bed.registry.jobs == {}
+
+
+async def test_a_step_before_exec_fails(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        bed.keeper.script["spawn"] = [("spawn-failed", {"step": "chdir", "errno": 2})]
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        row = bed.row(run)
+        assert (row.result, row.step, row.errno, row.closed) == ("start-failed", "chdir", 2, True)
+        assert bed.store.jobs[0, "job-1"].active == "failed"
+
+
+async def test_stop_escalates_to_sigkill_after_the_stop_timeout(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(stop_timeout_usec=90_000_000)
+        await wait_all_tasks_blocked()
+        begun = trio.current_time()
+        run.ask_stop(ROOT)
+        await bed.keeper.until("kill-tree kill-1", within=200)
+        at = dict(zip(bed.keeper.ops(), bed.keeper.times, strict=True))
+        assert at["signal term-1"] == begun
+        assert at["kill-tree kill-1"] == pytest.approx(begun + 90, abs=0.1)  # the wall clock counts as well
+        assert run.job.row.sub == states.STOP_SIGKILL
+        bed.keeper.exited(run.id, 9)
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert bed.row(run).result == "timeout"
+        assert bed.store.jobs[0, "job-1"].active == "failed"
+
+
+async def test_a_stopped_run_is_no_failure_whatever_its_status(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        run.ask_stop(ROOT)
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(run.id, 3 << 8)
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert (bed.row(run).result, bed.row(run).exit_code) == ("stopped", 3)
+        assert (bed.store.jobs[0, "job-1"].active, bed.store.jobs[0, "job-1"].result) == ("inactive", "success")
+
+
+async def test_stopping_twice_signals_once(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        assert run.ask_stop(ROOT) is not None
+        assert run.ask_stop(ROOT) is None
+        await wait_all_tasks_blocked()
+        assert bed.keeper.ops("signal") == ["signal term-1"]
+
+
+async def test_the_rest_of_the_tree_is_stopped_when_the_main_process_ends(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(stop_timeout_usec=5_000_000)
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(run.id, 7 << 8, empty=False)
+        await wait_all_tasks_blocked()
+        assert (bed.row(run).exit_code, bed.row(run).state) == (7, "stopping")  # recorded at once
+        assert run.job.row.sub == states.FINAL_SIGTERM
+        await bed.keeper.until("kill-tree kill-1", within=20)
+        assert run.job.row.sub == states.FINAL_SIGKILL
+        bed.keeper.say(run.id, "empty")
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert (bed.row(run).result, bed.row(run).exit_code) == ("exit-code", 7)
+        assert bed.keeper.ops("signal", "kill-tree") == ["signal final-term-1", "kill-tree kill-1"]
+
+
+async def test_kill_mode_process_leaves_the_rest_alone(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(kill_mode="process")
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(run.id, 0, empty=False)
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert bed.row(run).result == "success"
+        assert bed.keeper.ops("signal", "kill-tree", "watch") == []
+
+
+async def test_kill_mode_mixed_kills_the_rest_when_the_main_process_has_ended(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(kill_mode="mixed")
+        await wait_all_tasks_blocked()
+        run.ask_stop(ROOT)
+        await wait_all_tasks_blocked()
+        assert bed.keeper.sent[-1][1]["whom"] == "main"
+        bed.keeper.exited(run.id, 15, empty=False)
+        await wait_all_tasks_blocked()
+        assert bed.keeper.ops("signal", "kill-tree") == ["signal term-1", "kill-tree kill-1"]
+
+
+async def test_the_runtime_limit_stops_the_run_with_result_timeout(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(runtime_usec=3_600_000_000)
+        await bed.keeper.until("signal term-1", within=4000)
+        assert bed.keeper.times[-1] == pytest.approx(3600, abs=1)
+        bed.keeper.exited(run.id, 15)
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert bed.row(run).result == "timeout"
+
+
+async def test_output_held_open_is_closed_after_five_seconds_and_holders_named(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        bed.keeper.holders = [(99, b"sleep 60")]
+        bed.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked(0.01)
+        assert bed.row(run).state == "finished"  # the end is not held up by the output
+        assert not bed.row(run).closed
+        await trio.sleep(4.5)
+        assert bed.pump.closed == []
+        await trio.sleep(0.6)
+        assert bed.pump.closed == [run.id]
+        assert "99 (sleep 60)" in bed.row(run).note
+
+
+async def test_a_name_with_a_live_run_is_taken(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        with pytest.raises(NameTaken):
+            bed.registry.submit(0, "job-1", b"y" * 16, run.spec, b"\x90", ROOT)
+
+
+async def test_a_keeper_that_dies_before_go_leaves_the_run_queued(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        bed.keeper.script["spawn"] = []
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        bed.keeper.alive = False
+        bed.registry.lose_keeper()
+        await wait_all_tasks_blocked()
+        assert bed.row(run).state == "queued"
+        run.ask_stop(ROOT)
+        await wait_all_tasks_blocked()
+        assert bed.row(run).result == "canceled"
+
+
+# --- recovery ---------------------------------------------------------------------------------------------------
+async def _killed_and_recovered(first: Bed, **entry: object) -> Bed:
+    """A new daemon on the first one's database; the keeper holds `entry` (nothing if empty)."""
+    second = Bed()
+    second.store = first.store
+    second.journal.store = first.store
+    second.registry.store = first.store  # type: ignore[assignment]  # a double
+    if entry:
+        fields: dict[str, object] = {
+            "run": (1).to_bytes(16, "big"), "pid": 77, "start": 1, "went": True, "execd": True, "step": "", "errno": 0,
+            "exit": None, "empty": False, "tracking": "process", "cgroup": "", "merge": False, "ops": [],
+            "label": {"owner": 0, "job": "job-1", "number": 1}, "fds": [],
+        }  # fmt: skip
+        second.keeper.entries = [({**fields, **entry}, {})]
+    return second
+
+
+async def test_a_run_that_never_went_is_started_once_more(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        first.keeper.script = {}
+        run = first.submit()
+        await wait_all_tasks_blocked()
+    second = await _killed_and_recovered(first)
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        assert second.keeper.ops() == ["list", "spawn", "go"]
+        assert second.row(run).state == "running"
+
+
+async def test_a_run_that_may_have_gone_under_a_dead_keeper_is_lost(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        first.keeper.script = {}
+        run = first.submit()
+        await wait_all_tasks_blocked()
+    second = await _killed_and_recovered(first)
+    second.keeper.welcome = second.keeper.welcome.__class__(
+        "keeper-2", 10, "0.1.0", "boot-1", 1, "socket", "/s", "/state", "/config", "process", 0
+    )
+    async with serving(second):
+        await recover(second.registry)
+        assert second.row(run).result == "lost"
+        assert second.keeper.ops() == ["list", "ack"]
+
+
+async def test_an_exit_that_came_while_the_daemon_was_away_is_recorded(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        run = first.submit()
+        await wait_all_tasks_blocked()
+    ending = {"status": 5 << 8, "rusage": [1, 2, 3], "at": 9}
+    second = await _killed_and_recovered(first, exit=ending, empty=True)
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        assert (second.row(run).result, second.row(run).exit_code, second.row(run).exited_at) == ("exit-code", 5, 9)
+        assert second.keeper.ops() == ["list", "ack"]
+
+
+async def test_a_stop_asked_for_before_the_kill_is_carried_out(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        run = first.submit()
+        await wait_all_tasks_blocked()
+        run.ask_stop(ROOT)
+    second = await _killed_and_recovered(first, ops=["term-1"])
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        assert second.keeper.ops("signal") == ["signal term-1"]  # the keeper knows that it is done
+        second.keeper.exited(run.id, 15)
+        await wait_all_tasks_blocked()
+        assert second.row(run).result == "stopped"
+
+
+async def test_an_entry_that_is_recorded_already_is_acknowledged(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        run = first.submit()
+        await wait_all_tasks_blocked()
+        first.pump.end(run.id)
+        first.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked()
+    second = await _killed_and_recovered(first, empty=True)
+    async with serving(second):
+        await recover(second.registry)
+        assert second.keeper.ops() == ["list", "ack"]
+        assert second.row(run).result == "success"
+
+
+async def test_a_run_missing_from_a_new_database_is_taken_up_under_its_name(autojump_clock: MockClock) -> None:
+    second = await _killed_and_recovered(Bed(), went=True)
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        assert second.store.jobs[0, "job-1"].active == "active"
+        assert len(second.registry.runs) == 1
