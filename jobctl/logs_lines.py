@@ -27,6 +27,7 @@ STAMPS: dict[str, Callable[[int, int], str]] = {
 }
 FORMATS = (*STAMPS, "cat", "verbose", "json", "json-pretty", "json-seq")
 STREAMS = ("", "stdout", "stderr")
+DROPPED, NEXT_RUN = 0, -1  # markers of our own between the lines
 
 
 def check_format(output: str) -> None:
@@ -36,7 +37,7 @@ def check_format(output: str) -> None:
 
 
 class Line:
-    """One line, without its newline. `whole` says that it had one. `stream` 0 is a marker of our own."""
+    """One line, without its newline; `whole` says that it had one. `stream`: 1, 2, or one of the markers below."""
 
     __slots__ = ("data", "mono", "offset", "run", "stream", "wall", "whole")
 
@@ -91,7 +92,7 @@ class Splitter:
             yield from self._new_run(body)
         elif kind == "dropped":
             yield from self.flush()
-            yield self._marker(dropped_text(body))
+            yield self._marker(DROPPED, dropped_text(body))
         elif kind == "progress":
             self._progress.show(body["text"])
 
@@ -104,13 +105,13 @@ class Splitter:
         yield from self.flush()
         earlier = self._run
         self._run = Run(body, self._name(body))
-        if earlier is not None:
-            yield self._marker(f"{self._run.name}: run {self._run.number} ({short_id(self._run.id)})")
+        if earlier is not None and earlier.id != self._run.id:
+            yield self._marker(NEXT_RUN, f"{self._run.name}: run {self._run.number} ({short_id(self._run.id)})")
 
-    def _marker(self, text: str) -> Line:
+    def _marker(self, kind: int, text: str) -> Line:
         assert self._run is not None
-        line = Line(self._run, 0, 0, *self._last)
-        line.data = f"-- {text} --".encode()
+        line = Line(self._run, kind, 0, *self._last)
+        line.data = text.encode()
         return line
 
     def _feed_output(self, body: Body) -> Iterator[Line]:
@@ -156,17 +157,28 @@ class Writer:
 
     def text(self, line: Line) -> bytes:
         """The line as it is written, its newline included."""
+        if line.stream <= DROPPED:
+            return self._marker(line)
         if self._output.startswith("json"):
             return self._json(line)
         if self._output == "verbose":
             return self._verbose(line)
         prefix = f"{line.run.name} | ".encode() if self._prefixed else b""
-        if self._stamp is None or not line.stream:
+        if self._stamp is None:
             whole = line.whole or self._safe or self._prefixed
             return prefix + self._message(line) + (b"\n" if whole else b"")
         pid = "" if line.run.pid is None else f"[{line.run.pid}]"
         head = f"{self._stamp(line.wall, line.mono)} {line.run.name}{pid}: "
         return prefix + head.encode() + self._message(line) + b"\n"
+
+    def _marker(self, line: Line) -> bytes:
+        """Markers stand between lines, but never between exact bytes: those hear of drops on stderr."""
+        if self._stamp is not None or (self._safe and line.stream == DROPPED):
+            prefix = f"{line.run.name} | " if self._prefixed else ""
+            return f"{prefix}-- {line.data.decode()} --\n".encode()
+        if line.stream == DROPPED:
+            terminal.warn(line.data.decode())
+        return b""
 
     def _message(self, line: Line) -> bytes:
         if not self._safe:
@@ -177,8 +189,6 @@ class Writer:
         return text.encode()
 
     def _verbose(self, line: Line) -> bytes:
-        if not line.stream:
-            return line.data + b"\n"
         run = line.run
         fields = (
             ("JOB", run.name), ("RUN", full_id(run.id)), ("NUMBER", str(run.number)), ("PID", str(run.pid or "-")),
@@ -208,7 +218,7 @@ class Writer:
             "run": full_id(run.id),
             "number": run.number,
             "pid": run.pid,
-            "stream": STREAMS[line.stream] or "marker",
+            "stream": STREAMS[line.stream],
             "offset": line.offset,
         }
         row.update(encoded_text("message", line.data))

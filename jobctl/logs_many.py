@@ -14,7 +14,7 @@ from jobctl import terminal
 from jobctl.client import Client
 from jobctl.exits import ConnectionLostError, Fault, UsageError
 from jobctl.logs_lines import Splitter, shown_name
-from jobctl.logs_source import ALL, ERR, NEWEST, OUT, Place, Source, newest
+from jobctl.logs_source import ALL, ERR, NEWEST, OUT, Place, Source
 from jobctl.verb_logs import print_lines
 from jobd.wire import errors
 
@@ -96,7 +96,6 @@ class _Reader:
         self.status = 0
         self.splitter = Splitter(shown_name(client), view.progress)
         self.source = Source(client, query)
-        self._before: Place | None = None
         query.split = True
 
     def prepare(self, cursor: Place | None, follow: bool, drop_lines: bool) -> None:
@@ -114,7 +113,6 @@ class _Reader:
     def lines(self) -> Iterator[Line]:
         """What there is. A job that cannot be read is said so, and does not keep the others from being read."""
         try:
-            self._before = newest(self.client, self.query.job) if self.query.job else None
             yield from self.splitter.lines(self.source.bodies())
         except Fault as fault:
             terminal.warn(fault.message)
@@ -124,22 +122,17 @@ class _Reader:
         """Ask for what comes after what `lines` gave."""
         if self.status:
             return False
-        place, before = self.source.place, self._before
-        if place is None:
-            place = before
-        elif before is not None and before.run == place.run:
-            place.passed(OUT, before.sizes[OUT])
-            place.passed(ERR, before.sizes[ERR])
+        place = self.source.place
         query = self.query.copy(self.query.job, NEWEST)
         query.follow, query.lines, query.since = True, None, None
         if place is not None:
             place.seen = False
         self.source = Source(self.client, query, place)
-        self._ask(self.source.resume() if place is not None else query.request())
+        self._ask(self.source.resume())
         return True
 
-    def more(self) -> Iterator[Line] | None:
-        """The lines of the messages that are there; None when the job is at rest and all has been read."""
+    def more(self) -> tuple[list[Line], bool]:
+        """The lines of the messages that are there, and whether the job is at rest and these are its last."""
         found: list[Line] = []
         try:
             while True:
@@ -148,17 +141,17 @@ class _Reader:
                     if message["type"] == "end":
                         request = self.source.next_request()
                         if request is None:
-                            return None
+                            return [*found, *self.splitter.flush()], True
                         self._ask(request)
                     else:
                         body = self.source.note(message["body"])
                         found += [] if body is None else self.splitter.feed(body)
                 if not self.client.held():
-                    return iter(found)
+                    return found, False
         except ConnectionLostError:
             self.client.reconnect()
             self._ask(self.source.resume())
-            return iter(found)
+            return found, False
 
     def _ask(self, request: object) -> None:
         assert isinstance(request, dict)
@@ -183,10 +176,8 @@ def _follow(readers: list[_Reader], view: View, matches: Callable[[Line], bool] 
                 if events & POLLERR:
                     terminal.end_by_sigpipe()
                 continue
-            lines = reader.more()
-            if lines is None:
-                lines = reader.splitter.flush()
-            else:
+            lines, last = reader.more()
+            if not last:
                 live[reader.client.fileno()] = reader
             print_lines((line for line in lines if matches is None or matches(line)), view, prefixed)
 

@@ -87,7 +87,6 @@ class Source:
         self.client = client
         self.query = query
         self.place = place
-        self._known = place  # where the run stood before we read, for a reader of its last lines
         self._resumed = place is not None
 
     def bodies(self) -> Iterator[Body]:
@@ -96,7 +95,7 @@ class Source:
         Raises:
             Fault: the daemon refused.
         """
-        request: dict[str, object] | None = self._begin()
+        request: dict[str, object] | None = self.resume()
         while request is not None:
             try:
                 for body in self.client.stream(request):
@@ -112,13 +111,6 @@ class Source:
                     raise
                 self.place.number += 1  # retention has taken that run: on to the next
                 request = self.next_request(gone=True)
-
-    def _begin(self) -> dict[str, object]:
-        if self._resumed:
-            return self.resume()
-        if self.query.follow and self.query.lines is not None:
-            self._known = newest(self.client, self.query.job)
-        return self.query.request()
 
     def note(self, body: Body) -> Body | None:
         """Keep the place up to date. Answers the body, less what came before, or None when that is all of it."""
@@ -146,31 +138,27 @@ class Source:
     def _note_run(self, body: Body) -> Body | None:
         if self.place is not None and self.place.run == body["run"]:
             return None if self.place.seen else body
-        self.place = Place(body["run"], body["number"])
+        self.place = Place(body["run"], body["number"], body.get("out_from", 0), body.get("err_from", 0))
         return body
 
     def resume(self) -> dict[str, object]:
-        """The request that goes on from the place, after a lost connection."""
+        """The request that goes on from the place; without one, the first."""
         place, query = self.place, self.query
-        if place is None or (not place.seen and not self._resumed):
+        if place is None:
             return query.request()
-        if query.lines is not None and not query.follow:
-            return query.request()  # the same last lines again; `note` leaves out those that came
         self._resumed = True
         again = query.copy(query.job, place.run.hex())
         again.lines = None
         again.out_from, again.err_from = place.sizes[OUT], place.sizes[ERR]
-        if query.lines is not None and self._known is not None and self._known.run == place.run:
-            again.out_from = max(again.out_from, self._known.sizes[OUT])
-            again.err_from = max(again.err_from, self._known.sizes[ERR])
         return again.request()
 
     def next_request(self, gone: bool = False) -> dict[str, object] | None:
         """After an End: the request for the job's next run, if we have to go from run to run ourselves."""
         if not self._resumed or self.place is None or not self.query.job:
             return None
-        reaches = self.query.run == ALL or (self.query.run == NEWEST and self.query.since is not None)
-        if not self.query.follow and not reaches:
+        query = self.query
+        reaches = query.run == ALL or (query.run == NEWEST and (query.since is not None or query.lines is not None))
+        if not query.follow and not reaches:
             return None
         last = newest(self.client, self.query.job)
         number = self.place.number if gone else self.place.number + 1
@@ -183,15 +171,14 @@ class Source:
 
 
 def newest(client: Client, job: str) -> Place | None:
-    """The job's newest run, and how much it had written when asked."""
+    """The job's newest run; None for an unknown job."""
     try:
         runs: list[RunView] = client.call({"type": "resolve", "job": job, "run": NEWEST})["runs"]
     except Fault as fault:
         if fault.code == NOT_FOUND:
             return None
         raise
-    run = runs[0]
-    return Place(run["run"], run["number"], run.get("out_bytes") or 0, run.get("err_bytes") or 0)
+    return Place(runs[0]["run"], runs[0]["number"])
 
 
 def dropped_text(body: Body) -> str:

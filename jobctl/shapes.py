@@ -115,6 +115,8 @@ class Body(TypedDict, total=False):
     mono: int
     data: bytes
     length: int
+    out_from: int
+    err_from: int
     version: str
     state: str
     keeper_pid: int | None

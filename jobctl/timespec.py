@@ -30,6 +30,8 @@ def parse_time(text: str, now: int) -> int:
     """
     word = text.strip()
     try:
+        if not word:
+            raise ValueError(text)
         return _parse(word, now)
     except (ValueError, OverflowError):
         raise UsageError(f"cannot read time {text!r}: write 2026-11-22 18:17:16, 18:17, yesterday or -1h") from None

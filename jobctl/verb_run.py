@@ -112,7 +112,9 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
 
 def _environment(env: str, setenv: tuple[str, ...]) -> list[bytes]:
     """The job's environment, from --env and -E."""
-    mine = os.environb
+    mine = dict(os.environb)
+    if _coerced(mine.get(b"LC_CTYPE")):
+        del mine[b"LC_CTYPE"]
     if env == "all":
         made = dict(mine)
     else:
@@ -129,6 +131,18 @@ def _environment(env: str, setenv: tuple[str, ...]) -> list[bytes]:
         elif key in mine:
             made[key] = mine[key]
     return [key + b"=" + value for key, value in made.items()]
+
+
+def _coerced(lc_ctype: bytes | None) -> bool:
+    """Whether Python set LC_CTYPE itself, as it does in the C locale (PEP 538); jobs shall not have it then."""
+    if lc_ctype not in (b"C.UTF-8", b"C.utf8", b"UTF-8"):
+        return False
+    try:
+        with open("/proc/self/environ", "rb", buffering=0) as file:  # as execve(2) was given it
+            given = file.readall()
+    except OSError:
+        return False
+    return b"\0LC_CTYPE=" not in b"\0" + given
 
 
 def _least() -> dict[bytes, bytes]:

@@ -130,6 +130,7 @@ def table(**rows: Callable[[m.Request], m.AnyBody | Sequence[m.AnyBody] | m.Faul
                 yield m.Item(id=request.id, body=body)
             yield m.End(id=request.id)
         else:
+            assert isinstance(answer, m.Body)
             yield m.Reply(id=request.id, body=answer)
 
     return script

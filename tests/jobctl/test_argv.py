@@ -6,6 +6,7 @@ import random
 
 import pytest
 import typer.main
+from typer.core import TyperOption
 
 from jobctl import __main__ as entry
 from jobctl import cli
@@ -22,15 +23,16 @@ from jobctl.spellings import (
 ROUNDS = 1500
 SEED = 20261122
 WORDS = ("web", "db", "-", "", "*", "7", "alice/web", "a b", "-1h", "--", "json", "all", "\udcff", "5", "K=V", "list")
-COMMANDS = typer.main.get_command(cli.make_app())
-assert isinstance(COMMANDS, cli.Verbs)
+GROUP = typer.main.get_command(cli.make_app())
+assert isinstance(GROUP, cli.Verbs)
+COMMANDS = GROUP.commands
 
 
 def typer_options(verb: str) -> dict[str, object]:
     """What typer knows of a verb: the parameter and its kind, by spelling."""
     found: dict[str, object] = {}
-    for parameter in COMMANDS.commands[verb].params:
-        if parameter.param_type_name == "option" and parameter.name != "help":
+    for parameter in COMMANDS[verb].params:
+        if isinstance(parameter, TyperOption) and parameter.name != "help":
             kind = "switch" if parameter.is_flag else "many" if parameter.multiple else "value"
             assert not parameter.secondary_opts
             found.update(dict.fromkeys(parameter.opts, (parameter.name, kind)))
@@ -54,7 +56,7 @@ def test_typer_and_the_light_parser_know_the_same_options(verb: str) -> None:
 
 
 def test_both_know_the_same_verbs() -> None:
-    assert set(COMMANDS.commands) == {*VERBS, *ALIASES, "help"}
+    assert set(COMMANDS) == {*VERBS, *ALIASES, "help"}
 
 
 def test_every_spelling_is_used() -> None:
