@@ -89,7 +89,7 @@ class Orphanage:
     async def _give(self, link: Link) -> bool:
         """Stop touching the pipes, finish what is written, and pass everything on."""
         with trio.CancelScope(shield=True):  # `give` has a deadline of its own
-            self._registry.stopping = True
+            self._registry.handing_over = trio.Event()
             await self._registry.journal.flush()
             entries = self._entries()
             listener, lock = self._parts()
@@ -103,7 +103,9 @@ class Orphanage:
 
     def _take_back(self, entries: list[tuple[Message, Fds]]) -> None:
         """Go on capturing after a failed handover."""
-        self._registry.stopping = False
+        assert self._registry.handing_over is not None
+        self._registry.handing_over.set()
+        self._registry.handing_over = None
         for message, fds in entries:
             run = self._registry.runs[message["run"]]  # type: ignore[index]  # our own entry
             run.out, run.err = fds.get("out"), fds.get("err")

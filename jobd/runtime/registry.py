@@ -74,6 +74,7 @@ class Registry:
         self.runs: dict[bytes, Run] = {}
         self.launching = trio.Semaphore(MAX_LAUNCHING)
         self.stopping = False
+        self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
         self.rss_floor_bytes = 0
         self._nursery: trio.Nursery | None = None
         self._specs: dict[bytes, JobSpec] = {}
@@ -116,6 +117,15 @@ class Registry:
         return specs.decode_env(blob) if blob is not None else []
 
     # --- submitting -----------------------------------------------------------------------------------------------
+    async def may_submit(self) -> None:
+        """Return when new runs may be accepted.
+
+        During a handover they may not: the next daemon would not know them. Whoever waits here loses his connection
+        when this daemon leaves, and asks the next one.
+        """
+        while self.handing_over is not None:
+            await self.handing_over.wait()
+
     def free_name(self, owner: int, spec: JobSpec) -> str:
         """A name `COMMAND-N` that no job of this owner has."""
         base = "sh" if spec.shell else transient_base(spec.argv[0].decode(errors="replace"))

@@ -60,6 +60,7 @@ def _check_ids(request: m.Start | m.Restart) -> None:
 
 async def _start(context: Context, request: int, word: str, run_id: bytes, no_block: bool) -> m.Done:
     registry = context.world.registry
+    await registry.may_submit()
     row = context.job(word)
     run = registry.runs.get(run_id)
     if run is None and (known := context.world.store.run(context.owner, run_id)) is not None:
@@ -67,6 +68,7 @@ async def _start(context: Context, request: int, word: str, run_id: bytes, no_bl
     if run is None:
         if row.active == "deactivating":
             await _until_rest(context, request, word)
+            await registry.may_submit()
         row = context.job(word)
         if not is_at_rest(row):
             newest = context.newest(row)

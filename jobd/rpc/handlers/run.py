@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 async def run(context: Context, request: m.Run) -> None:
     """Accept, and answer when the program runs (or with `exec_wait` false, when the run is durable)."""
     registry = context.world.registry
+    await registry.may_submit()
     live = registry.runs.get(request.run)
     if live is None:
         known = context.world.store.run(context.owner, request.run)
