@@ -112,6 +112,7 @@ class Load(threading.Thread):
                 continue
             if isinstance(answer, m.Fault):
                 self.errors.append(f"job {index}: {answer.code}: {answer.message}")
+                del self.plans[run.hex()]  # refused: if it runs all the same, it is a stranger
             return raw
         self.errors.append(f"job {index}: no answer in {DEADLINE_SEC:.0f} s")
         return None
