@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from jobd import config as configuration
 from jobd.keeper import start
@@ -38,7 +39,8 @@ def daemonize(config: Config) -> int:
     first = os.fork()
     if first:
         os.close(writer)
-        os.waitpid(first, 0)
+        with suppress(ChildProcessError):  # whoever started us ignores SIGCHLD
+            os.waitpid(first, 0)
         with open(reader, encoding="utf-8", errors="replace") as file:
             said = file.read()
         if said == "ready":

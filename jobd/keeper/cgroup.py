@@ -23,19 +23,19 @@ class Cgroups:
 
     def __init__(self, state_dir: str, parent: str | None = None) -> None:
         own = own_cgroup() if parent is None else parent
-        self._base = f"{own}/jobd-{crc32(os.path.realpath(state_dir).encode()):08x}" if own else ""
+        self.base = f"{own}/jobd-{crc32(os.path.realpath(state_dir).encode()):08x}" if own else ""
         self._leftover: set[str] = set()
         self.usable = bool(own) and os.environ.get(TRACKING_VARIABLE) != "process"
         if self.usable:
             try:
-                os.makedirs(self._base, exist_ok=True)
-                self.usable = os.access(self._base + "/cgroup.procs", os.W_OK)
+                os.makedirs(self.base, exist_ok=True)
+                self.usable = os.access(self.base + "/cgroup.procs", os.W_OK)
             except OSError:
                 self.usable = False
 
     def make(self, run: bytes) -> tuple[str, int]:
         """Make a run's cgroup. Returns its path and a descriptor of the directory; raises OSError."""
-        path = first = f"{self._base}/{run.hex()}"
+        path = first = f"{self.base}/{run.hex()}"
         for i in range(1, _ATTEMPTS):
             try:
                 os.mkdir(path)
@@ -43,7 +43,7 @@ class Cgroups:
             except FileExistsError:
                 path = f"{first}.{i}"
             except FileNotFoundError:  # an administrator tidied up
-                os.makedirs(self._base, exist_ok=True)
+                os.makedirs(self.base, exist_ok=True)
         return path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def remove(self, path: str) -> bool:
@@ -62,6 +62,12 @@ class Cgroups:
                 return e.errno == errno.ENOENT
         return True
 
+    def find_leftovers(self) -> None:
+        """Have those removed that a keeper of the same state left when it was killed."""
+        if self.usable:
+            self._leftover.update(entry.path for entry in os.scandir(self.base) if entry.is_dir())
+            self.tidy()
+
     def leave(self, path: str) -> None:
         """Remove a forgotten run's cgroup, now or when it is empty."""
         if path and not self.remove(path):
@@ -75,7 +81,7 @@ class Cgroups:
         """At the keeper's end: leave nothing, unless processes are in it."""
         if self.usable:
             self.tidy()
-            self.remove(self._base)
+            self.remove(self.base)
 
 
 def own_cgroup() -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROUND_SEC, SLOW_ROUND_SEC = 0.05, 1.0  # between rounds of SIGKILL: the first ROUNDS, and all others
 ROUNDS = 20
-STATUS_SEC = 10.0  # how long the wait status of another's child is waited for; its reaper took 0.9 s at most, measured
+STATUS_SEC = 30.0  # how long the wait status of another's child is waited for; a slow PID 1 took 5 s, measured
 # How long a process may show no environment before it counts as having none. It shows none during execve, which may
 # have to read the program from a slow disk.
 BLANK_SEC = 2.0
@@ -264,8 +264,8 @@ class Ends:
         elif entry.cgroup and not entry.empty:
             self._keeper.cgroups.leave(entry.cgroup)
         self._lagging.pop(entry.run, None)
+        self._keeper.shutdown.forgotten(entry)
         entry.close()
-        self._keeper.shutdown.forgotten()
 
     # --- runs of another keeper -------------------------------------------------------------------------------------
     def adopt(self, entry: Entry) -> None:

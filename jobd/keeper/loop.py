@@ -88,12 +88,14 @@ class Keeper:
         gc.freeze()  # what is here now stays for good; the collector need not touch (and so copy) it after a fork
         while self.exit_code is None:
             timeout = self._deadlines(time.monotonic())
+            self._flush()
+            if self._busy_soon():
+                timeout = min(timeout, CROWDED_SEC)
             if self.exit_code is None:
                 for fd, _ in self._poll.poll(timeout):
                     handler = self._handlers.get(fd)  # one handler of this round may have closed another's
                     if handler is not None:
                         handler()
-            self._flush()
             if self.reexec is not None and not self._busy():
                 self.reexec()
         return self.exit_code
@@ -108,7 +110,12 @@ class Keeper:
         if self._handlers.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
-    def _deadlines(self, now: float) -> float | None:
+    def _busy_soon(self) -> bool:
+        """Whether something waits that no event will announce."""
+        link = self.daemon.link
+        return self.reexec is not None or (link is not None and link.crowded)
+
+    def _deadlines(self, now: float) -> float:
         """Do what is due, and say in how many seconds the next thing is."""
         daemon = self.daemon
         if daemon.kill_at is not None and now >= daemon.kill_at:
@@ -128,8 +135,6 @@ class Keeper:
         self._flush()  # a welcome or a ping must not wait for the next event
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
         due = [daemon.kill_at, next_fork, self._ping_at, self._check_at, self.ends.tick(now), self.shutdown.tick(now)]
-        if daemon.link is not None and daemon.link.crowded:
-            due.append(now + CROWDED_SEC)
         return max(0.0, min(at for at in due if at is not None) - now)
 
     def _flush(self) -> None:

@@ -34,7 +34,6 @@ class Shutdown:
         self._why = ""
         self._until: float | None = None
         self._code = 0
-        self._restored = 0  # entries from last-exits that the daemon has not acknowledged
 
     @property
     def begun(self) -> bool:
@@ -45,11 +44,6 @@ class Shutdown:
     def wants_daemon(self) -> bool:
         """Whether a daemon that dies is to have a successor."""
         return self._stage in ("", "asked", "begun")
-
-    @property
-    def stage(self) -> tuple[str, str]:
-        """The stage and the reason, for a re-exec."""
-        return self._stage, self._why
 
     def begin(self, why: str) -> None:
         """Somebody wants jobd to end."""
@@ -156,8 +150,7 @@ class Shutdown:
         try:
             with open(path, "rb") as file:
                 loaded = unpackb(file.read(LAST_EXITS_BYTES))
-            entries = loaded["entries"]  # type: ignore[index]  # checked by what is caught
-            for fields in entries:
+            for fields in loaded["entries"]:  # type: ignore[index]  # checked by what is caught
                 entry = Entry.load(fields, {})
                 entry.child, entry.empty = False, True
                 self._keeper.table.setdefault(entry.run, entry)
@@ -165,13 +158,10 @@ class Shutdown:
             return
         except (OSError, PlainpackError, KeyError, TypeError) as e:
             self._keeper.log(f"cannot read {path}: {e}", "error")
-            return
-        self._restored = len(entries)
 
-    def forgotten(self) -> None:
-        """A run was acknowledged: with the last of all, the file has done its work."""
-        if self._restored and not any(entry.pidfd is None for entry in self._keeper.table.values()):
-            self._restored = 0
+    def forgotten(self, entry: Entry) -> None:
+        """A run was acknowledged: with the last that came from the file, the file has done its work."""
+        if entry.restored and not any(other.restored for other in self._keeper.table.values()):
             _unlink(f"{self._keeper.config.state_dir}/{LAST_EXITS}")
 
 

@@ -52,6 +52,7 @@ def start(config: Config, log_file: str = "") -> Keeper:
         keeper.log(f"took over {len(taken.entries)} runs from process {taken.giver}")
     else:
         keeper = Keeper(config, sockets.bind_clients(config.socket, config.shared), lock)
+        keeper.cgroups.find_leftovers()
     keeper.shutdown.restore()
     prepare(keeper)
     keeper.log(f"listening on {config.socket}, state in {config.state_dir}")

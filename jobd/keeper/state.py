@@ -131,8 +131,8 @@ def _argv(option: str, fd: int) -> list[str]:
 # --- in the old code ----------------------------------------------------------------------------------------------
 def begin(keeper: Keeper) -> None:
     """Rehearse with a copy of the state; when that went well, execute the new code as soon as nothing is half done."""
-    if keeper.ends.helper is not None or keeper.reexec is not None:
-        return refuse(keeper, "another re-exec is under way")
+    if keeper.ends.helper is not None or keeper.reexec is not None or keeper.shutdown.begun:
+        return refuse(keeper, "it is shutting down, or another re-exec is under way")
     try:
         fd = _memfd(dump(keeper))
         pid, pidfd, _ = kernel.clone(None)
@@ -177,6 +177,8 @@ def _rehearse(fd: int) -> None:
 def execute(keeper: Keeper) -> None:
     """Become the new code. Returns only if that failed."""
     keeper.reexec = None
+    if keeper.shutdown.begun:
+        return refuse(keeper, "it is shutting down")
     blob = dump(keeper)
     numbers = _numbers(load(blob))
     for fd in numbers:
@@ -191,3 +193,4 @@ def execute(keeper: Keeper) -> None:
         if state >= 0:
             os.close(state)
         refuse(keeper, str(e))
+    return None

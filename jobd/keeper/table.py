@@ -69,6 +69,11 @@ class Entry:
         return entry
 
     @property
+    def restored(self) -> bool:
+        """Whether all that is left of the run is what an earlier keeper wrote down."""
+        return not self.child and self.pidfd is None
+
+    @property
     def ended(self) -> bool:
         """Whether the main process is gone."""
         return self.exit is not None or self.step != ""

@@ -18,6 +18,7 @@ from socket import CMSG_SPACE
 from struct import pack
 from typing import TYPE_CHECKING
 
+from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.link import Link, LinkClosed
 
 if TYPE_CHECKING:
@@ -230,6 +231,18 @@ class KeeperProcess:
             daemon.close()
         self._listener.close()
         kill_marked(str(self.directory))
+        if self.tracking == "cgroup":
+            deadline = time.monotonic() + DEADLINE_SEC
+            while not remove_cgroups(str(self.state_dir)) and time.monotonic() < deadline:
+                time.sleep(0.01)  # SIGKILL has been sent to all that is in them
+
+
+def remove_cgroups(state_dir: str) -> bool:
+    """Remove what a killed keeper could not; whether nothing is left."""
+    cgroups = Cgroups(state_dir)
+    cgroups.find_leftovers()
+    cgroups.close()
+    return not cgroups.usable or not os.path.isdir(cgroups.base)
 
 
 def command_line(pid: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import shutil
@@ -15,6 +16,7 @@ from jobd.keeper import handover, sockets
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, close_all, read_all
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from jobd.keeper.link import Fds, Message
@@ -75,6 +77,23 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
         assert os.stat(keeper.socket).st_mode & 0o777 == (0o666 if os.geteuid() == 0 else 0o600)
 
 
+def reap_orphans(on: bool) -> None:
+    """Make this process the one that reaps the runs of a dead keeper: PID 1 may take its time."""
+    assert ctypes.CDLL(None).prctl(36, *map(ctypes.c_ulong, (on, 0, 0, 0))) == 0
+
+
+@pytest.fixture
+def no_orphans_after() -> Iterator[None]:
+    """Undo `reap_orphans`, and reap what is left."""
+    yield
+    reap_orphans(False)
+    try:
+        while os.waitpid(-1, 0):
+            pass
+    except ChildProcessError:
+        pass
+
+
 def answer(entries: dict[bytes, tuple[Message, Fds]], keeper: KeeperProcess, listener: int, lock: int) -> None:
     """What a daemon does once its keeper is dead, up to its own end."""
     server = handover.listen(str(keeper.state_dir))
@@ -89,8 +108,10 @@ def answer(entries: dict[bytes, tuple[Message, Fds]], keeper: KeeperProcess, lis
 
 
 @pytest.mark.skipif(not pidfd.keeps_exit_status(), reason="this kernel keeps no exit status in a pidfd")
+@pytest.mark.usefixtures("no_orphans_after")
 def test_a_new_keeper_takes_over_from_the_daemon_of_a_dead_one(keeper: KeeperProcess, tmp_path: Path) -> None:
     daemon = keeper.daemon()
+    reap_orphans(True)
     _, held = daemon.expect("welcome")
     daemon.send("ready")
     script = b'echo before; while [ ! -e "$0" ]; do sleep 0.02; done; echo after; exit 44'
@@ -122,12 +143,14 @@ def test_a_new_keeper_takes_over_from_the_daemon_of_a_dead_one(keeper: KeeperPro
     assert sorted(entries) == [RUN, ENDED, KILLED]
     assert entries[ENDED][0]["exit"]["status"] == 256  # type: ignore[index]
     (tmp_path / "end").touch()
+    os.waitpid(int(str(entries[RUN][0]["pid"])), 0)
     exited = heir.expect("exited", run=RUN)[0]
     assert os.waitstatus_to_exitcode(exited["status"]) == 44  # type: ignore[arg-type]
     assert exited["rusage"] is None
     assert read_all(entries[RUN][1]["out"]) == b"before\nafter\n"
     heir.send("watch", run=KILLED)
     heir.send("kill-tree", run=KILLED, o="kill-1")
+    os.waitpid(int(str(entries[KILLED][0]["pid"])), 0)
     assert heir.expect("exited", run=KILLED)[0]["status"] == signal.SIGKILL
     heir.expect("empty", run=KILLED)
     for run in entries:
