@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,4 +24,3 @@ class World:
     pump: Pump
     started_at: int  # wall ns
     connections: Callable[[], int] = lambda: 0
-    notices: list[str] = field(default_factory=list)  # why it is degraded since its start

@@ -26,6 +26,8 @@ log = logging.getLogger("jobd.runtime")
 Entry = tuple[Fields, dict[str, int]]
 
 REBOOTED: Final = "the machine was restarted while it ran"
+NO_DEFINITION: Final = "its definition was lost with a damaged database before it could start"
+NO_SPEC: Final = specs.JobSpec(argv=(b"?",), cwd=b"/", description="recovered from its keeper; its definition is lost")
 KEEPER_DIED: Final = "its keeper died, and nobody was left to see it end"
 
 
@@ -56,11 +58,23 @@ def _make(world: Registry, row: RunRow) -> Run:
         job_row = world.store.job(row.owner, row.job)
         assert job_row is not None, "a run's row has its job's row beside it"
         job = world.jobs[row.owner, row.job] = Job(job_row, world.journal)
-    run = Run(job, row, world.spec(row.spec), None)
+    run = Run(job, row, _spec(world, row), None)
     if job.row.latest == row.run:
         job.run = run
     world.runs[row.run] = run
     return run
+
+
+def _spec(world: Registry, row: RunRow) -> specs.JobSpec:
+    """The run's definition, or what stands for one that damage took."""
+    try:
+        return world.spec(row.spec)
+    except KeyError:
+        return NO_SPEC
+
+
+def _can_start(world: Registry, run: Run) -> bool:
+    return run.spec is not NO_SPEC and world.store.blob(run.row.env) is not None
 
 
 def _adopt(world: Registry, run: Run, entry: Entry) -> None:
@@ -84,17 +98,19 @@ def _take_up(world: Registry, run: Run, held: bool) -> None:
     row = run.row
     welcome = world.keeper.welcome
     assert welcome is not None
-    if held or row.state == records.QUEUED:
+    if held:
         world.start_task(run)
     elif row.state == records.FINISHED:
         # Its end is recorded, its output is what the files hold: the keeper that had its pipes is gone.
         _settle_output(world, run)
-    elif row.keeper == welcome.keeper and row.started_at is None:
-        # The keeper that would know of it does not: it never went.
+    elif row.state == records.QUEUED or (row.keeper == welcome.keeper and row.started_at is None):
+        # It has not been asked to go, or the keeper that would know of it does not: it never went.
         if row.stop_asked:
             _end(world, run, "canceled", "canceled", "")
-        else:
+        elif _can_start(world, run):
             world.start_task(run)
+        else:
+            _end(world, run, "lost", "lost", NO_DEFINITION)
     else:
         reason = REBOOTED if row.boot_id != welcome.boot_id else KEEPER_DIED
         _end(world, run, "lost", "lost", reason)
@@ -134,8 +150,7 @@ def _unknown(world: Registry, run_id: bytes, entry: Entry) -> None:
         world.keeper.send("ack", run=run_id)
         return
     # The database was set aside as damaged: the run lives on under its name, with what can still be known.
-    spec = specs.JobSpec(argv=(b"?",), cwd=b"/", description="recovered from its keeper; its definition is lost")
-    blob, env = specs.encode_spec(spec), specs.encode_env([])
+    blob, env = specs.encode_spec(NO_SPEC), specs.encode_env([])
     run = _reinvent(world, run_id, label, blob, env, bool(message["execd"]))
     log.warning("run %s of %s was not in the database; it is taken up again", run_id.hex(), run.job.row.job)
     _adopt(world, run, entry)

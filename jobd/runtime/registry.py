@@ -76,6 +76,7 @@ class Registry:
         self.stopping = False
         self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
         self.rss_floor_bytes = 0
+        self.retired = 0  # runs that ended under this daemon
         self._nursery: trio.Nursery | None = None
         self._specs: dict[bytes, JobSpec] = {}
         self._counters: dict[tuple[int, str], int] = {}
@@ -232,6 +233,7 @@ class Registry:
 
     def retire(self, run: Run) -> None:
         """A run's end and output are recorded: the keeper may forget it, and so do we."""
+        self.retired += 1
         self.keeper.send("ack", run=run.id)
         run.close_fds()
         self.runs.pop(run.id, None)

@@ -64,6 +64,13 @@ class Cursor:
         self.merge = Merge(log)
         self.ready: deque[Extent] = deque()  # shown next; the last may still grow
 
+    def offsets(self) -> tuple[int, int]:
+        """Up to where stdout and stderr have been shown: a cursor started there goes on with the same bytes."""
+        shown = dict(self.positions)
+        for extent in (*self.ready, *self.merge.waiting()):
+            shown[extent.stream] = min(shown[extent.stream], extent.start)
+        return shown[STDOUT], shown[STDERR]
+
 
 class RunLog:
     """The log in one directory, which need not exist. Keeps at most three files open, until `close`."""

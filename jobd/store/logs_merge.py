@@ -56,6 +56,10 @@ class Merge:
         """How many bytes are held back."""
         return self._held_bytes
 
+    def waiting(self) -> list[Extent]:
+        """What is held back."""
+        return list(self._held)
+
     def feed(self, extent: Extent) -> list[Extent]:
         """Takes the next bytes in reading order; returns what the view shows now."""
         if extent.stream == self.current or not self.current:

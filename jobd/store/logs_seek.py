@@ -53,6 +53,11 @@ def since(log: RunLog, wall: int, *, stdout: bool = True, stderr: bool = True) -
     return Cursor(log, record, positions[STDOUT], positions[STDERR], stdout=stdout, stderr=stderr)
 
 
+def count_lines(log: RunLog, *, stdout: bool = True, stderr: bool = True, final: bool = False) -> int:
+    """How many lines the combined view of the whole log has. Reads all of it."""
+    return _line_starts(log, log.start(stdout=stdout, stderr=stderr), final)
+
+
 class _Backwards:
     """Goes through a log from its end, counting newlines, to a record that lies before enough of them."""
 

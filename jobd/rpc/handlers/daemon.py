@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def reasons(world: World) -> list[str]:
     """Why the daemon is degraded; empty when it is not."""
-    found = [*world.notices]
+    found = [*world.store.notices]
     if world.store.trouble:
         found.append(world.store.trouble)
     if not world.keeper.alive:

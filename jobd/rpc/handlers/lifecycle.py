@@ -103,16 +103,32 @@ def _rerun(context: Context, row: JobRow, run_id: bytes) -> Run:
 async def stop(context: Context, request: m.Stop) -> None:
     """Stop jobs; each is done when no process of it is left."""
 
-    async def act(word: str, _: int) -> m.Done:
-        return await _stop(context, request.id, word, request.no_block)
+    words = _words(context, request)
 
-    await _each(context, request, context.expand(request.names, at_rest=False), act)
+    async def act(word: str, index: int) -> m.Done:
+        return await _stop(context, request.id, word, request.no_block, only=_only(request, index))
+
+    await _each(context, request, words, act)
 
 
-async def _stop(context: Context, request: int, word: str, no_block: bool) -> m.Done:
+def _words(context: Context, request: m.Stop | m.Kill) -> list[str]:
+    """The jobs that are meant. With a run for each there are no globs to expand."""
+    if not request.runs:
+        return context.expand(request.names, at_rest=False)
+    if len(request.runs) != len(request.names):
+        raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
+    return request.names
+
+
+def _only(request: m.Stop | m.Kill, index: int) -> bytes | None:
+    """The one run of the `index`-th job that is meant, if only one is."""
+    return request.runs[index] if request.runs else None
+
+
+async def _stop(context: Context, request: int, word: str, no_block: bool, only: bytes | None = None) -> m.Done:
     row = context.job(word)
     run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
-    if run is None or is_at_rest(row):
+    if run is None or is_at_rest(row) or only not in (None, run.id):
         return m.Done(job=word)
     commit = run.ask_stop(context.caller)
     if commit is not None:
@@ -180,7 +196,7 @@ async def kill(context: Context, request: m.Kill) -> None:
     async def act(word: str, index: int) -> m.Done:
         row = context.job(word)
         run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
-        if run is None or run.gone or run.pid is None or not run.went:
+        if run is None or run.gone or run.pid is None or not run.went or _only(request, index) not in (None, run.id):
             raise Refused(errors.NOT_APPLICABLE, f"job {word!r} is not running", job=word)
         kind = f"kill {exits.signal_name(request.signal)} {request.whom}"
         commit = run.job.note(run, kind, context.caller)
@@ -192,4 +208,4 @@ async def kill(context: Context, request: m.Kill) -> None:
             await run.changed.wait()
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await _each(context, request, context.expand(request.names, at_rest=False), act)
+    await _each(context, request, _words(context, request), act)

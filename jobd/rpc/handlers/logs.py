@@ -7,12 +7,14 @@ merged by time; followed, each is a task and their pieces arrive as they come.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
 from jobd.rpc.context import Context, Refused
 from jobd.store.logs import PIECE_MAX, Cursor, Piece, RunLog, run_dir
+from jobd.store.logs_index import STDERR, STDOUT
+from jobd.store.logs_seek import count_lines, since, tail
 from jobd.wire import codec, errors
 from jobd.wire import messages as m
 
@@ -34,17 +36,17 @@ class Source:
         self.runs: list[RunRow] = []
         self.first: Cursor | None = None
         self._state_dir = context.world.registry.state_dir
-        self._word = word
-        self._pick()
+        newest = context.pick(word, "0" if request.run == "all" else request.run)
+        self._word = f"{newest.owner}/{newest.job}"  # a run can be named without its job
+        self._pick(newest)
 
     def log(self, row: RunRow) -> RunLog:
         """The log of a run."""
         return RunLog(run_dir(self._state_dir, row.owner, row.run))
 
     # --- which runs -----------------------------------------------------------------------------------------------
-    def _pick(self) -> None:
+    def _pick(self, newest: RunRow) -> None:
         request = self.request
-        newest = self.context.pick(self._word, "0" if request.run == "all" else request.run)
         self.runs = [newest]
         if request.run == "all":
             self.runs = [*reversed(list(self._before(newest))), newest]
@@ -53,7 +55,8 @@ class Source:
         if request.lines is not None:
             self._reach_lines(request.lines)
         elif request.out_from or request.err_from:
-            self.first = self._start(self.log(self.runs[0]), request.out_from, request.err_from)
+            with self.log(newest) as log:
+                self.first = self._start(log, request.out_from, request.err_from)
 
     def _before(self, row: RunRow) -> Iterator[RunRow]:
         """Older runs of the same job, newest first."""
@@ -77,11 +80,13 @@ class Source:
         wanted: list[RunRow] = []
         left = lines
         for row in candidates:
-            with self.log(row) as log:
-                cursor, found = log.tail(left, stdout=self.request.stdout, stderr=self.request.stderr)
+            select = {"stdout": self.request.stdout, "stderr": self.request.stderr, "final": self.is_closed(row)}
             wanted.insert(0, row)
-            self.first = cursor
-            left -= found
+            with self.log(row) as log:
+                self.first = tail(log, left, **select)
+                if (self.first.positions[STDOUT], self.first.positions[STDERR]) != log.starts():
+                    break  # the run has enough of them
+                left -= count_lines(log, **select)
             if left <= 0:
                 break
         self.runs = wanted
@@ -95,12 +100,21 @@ class Source:
         if index == 0 and self.first is not None:
             return self.first
         if self.request.since is not None:
-            return log.since(self.request.since, stdout=self.request.stdout, stderr=self.request.stderr)
+            return since(log, self.request.since, stdout=self.request.stdout, stderr=self.request.stderr)
         return self._start(log)
 
-    def head(self, row: RunRow) -> m.LogRun:
-        """Says which run follows."""
-        return m.LogRun(job=row.job, owner=row.owner, run=row.run, number=row.number, pid=row.pid)
+    def head(self, row: RunRow, cursor: Cursor) -> m.LogRun:
+        """Says which run follows, and from where in it."""
+        out_from, err_from = cursor.offsets()
+        return m.LogRun(
+            job=row.job,
+            owner=row.owner,
+            run=row.run,
+            number=row.number,
+            pid=row.pid,
+            out_from=out_from,
+            err_from=err_from,
+        )
 
     def is_closed(self, row: RunRow) -> bool:
         """Whether nothing can be added to the run's log any more."""
@@ -141,69 +155,83 @@ async def logs(context: Context, request: m.Logs) -> None:
 async def _dump(source: Source) -> None:
     """One job, no following: run after run."""
     for index, row in enumerate(source.runs):
-        await source.context.connection.item(source.request.id, source.head(row))
-        with source.log(row) as log:
-            await _pieces(source, row, log, source.cursor(log, index), final=True)
+        await _past(source, row, index)
+
+
+async def _past(source: Source, row: RunRow, index: int) -> None:
+    """All of one run that there is now; what is held back in the hope of a newline comes too."""
+    with source.log(row) as log:
+        cursor = source.cursor(log, index)
+        await source.context.connection.item(source.request.id, source.head(row, cursor))
+        await _pieces(source, row, log, cursor, final=True)
 
 
 async def _merge(sources: list[Source]) -> None:
     """Several jobs by time. Pieces of one source stay in their order."""
-    heap: list[tuple[int, int, Iterator[tuple[RunRow, RunLog, Piece]], tuple[RunRow, RunLog, Piece]]] = []
+    heap: list[tuple[int, int, Iterator[Found], Found]] = []
     for index, source in enumerate(sources):
         stream = _walk(source)
         first = next(stream, None)
         if first is not None:
-            heap.append((first[2].wall, index, stream, first))
+            heap.append((first.piece.wall, index, stream, first))
     heapq.heapify(heap)
     told: dict[int, bytes] = {}
     while heap:
-        _, index, stream, (row, log, piece) = heap[0]
+        _, index, stream, found = heap[0]
         source = sources[index]
-        if told.get(index) != row.run:
-            told[index] = row.run
-            await source.context.connection.item(source.request.id, source.head(row))
-        await _send(source, row, log, piece)
+        if told.get(index) != found.row.run:
+            told[index] = found.row.run
+            await source.context.connection.item(source.request.id, found.head)
+        await _send(source, found.row, found.log, found.piece)
         following = next(stream, None)
         if following is None:
             heapq.heappop(heap)
         else:
-            heapq.heapreplace(heap, (following[2].wall, index, stream, following))
+            heapq.heapreplace(heap, (following.piece.wall, index, stream, following))
 
 
-def _walk(source: Source) -> Iterator[tuple[RunRow, RunLog, Piece]]:
+class Found(NamedTuple):
+    """A piece of a run's log, and what is said before its first one."""
+
+    row: RunRow
+    log: RunLog
+    piece: Piece
+    head: m.LogRun
+
+
+def _walk(source: Source) -> Iterator[Found]:
     until = source.request.until if source.request.until is not None else _FAR_FUTURE
     for index, row in enumerate(source.runs):
         with source.log(row) as log:
             cursor = source.cursor(log, index)
+            head = source.head(row, cursor)
             while (piece := log.next_piece(cursor, split=True, final=True)) is not None:
                 if piece.wall > until:
                     return
-                yield row, log, piece
+                yield Found(row, log, piece, head)
 
 
 async def _follow(source: Source) -> None:
     """One job, from where the request begins to its rest."""
     for index, row in enumerate(source.runs[:-1]):
-        await source.context.connection.item(source.request.id, source.head(row))
-        with source.log(row) as log:
-            await _pieces(source, row, log, source.cursor(log, index), final=True)
-    row: RunRow | None = source.runs[-1]
+        await _past(source, row, index)
+    last: RunRow | None = source.runs[-1]
     index = len(source.runs) - 1
-    while row is not None:
-        await source.context.connection.item(source.request.id, source.head(row))
-        await _follow_run(source, row, index)
+    while last is not None:
+        await _follow_run(source, last, index)
         index = -1  # only the first run can begin in the middle
-        row = source.next_run(row)
+        last = None if source.request.one_run else source.next_run(last)
 
 
 async def _follow_run(source: Source, row: RunRow, index: int) -> None:
     pump = source.context.world.pump
     live = source.context.world.registry.runs.get(row.run)
+    if live is None:
+        await _past(source, row, index)
+        return
     with source.log(row) as log:
         cursor = source.cursor(log, index)
-        if live is None:
-            await _pieces(source, row, log, cursor, final=True)
-            return
+        await source.context.connection.item(source.request.id, source.head(row, cursor))
         pump.watch(row.run)
         try:
             while True:
