@@ -142,8 +142,13 @@ class Requests:
         fields = entry.plain()
         message = {name: fields[name] for name in ("run", "pid", "start", "tracking", "cgroup", "fds")}
         message["op"] = "spawned"
+        fds = entry.fds()
+        if entry.ctl is not None and not entry.went:
+            # For a daemon that survives us over `go`: through it the child can be let go, and says whether it ran.
+            fields["fds"].append("ctl")  # type: ignore[attr-defined]  # our own list
+            fds.append(entry.ctl.fileno())
         try:
-            self._keeper.send(message, entry.fds())
+            self._keeper.send(message, fds)
         except OSError as e:  # out of descriptors: nobody could look after it
             if entry.went:
                 raise

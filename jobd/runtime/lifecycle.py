@@ -11,6 +11,7 @@ known from the committed row and from the keeper, whose operation ids keep a sig
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DRAIN_SEC: Final = 5.0  # DESIGN.md, section 5: pipes are closed 5 s after the tree is gone
 NSEC_PER_SEC: Final = 1_000_000_000
+GO: Final = b"G"  # jobd.keeper.spawn.GO
 
 
 async def live(run: Run, world: Registry) -> None:
@@ -84,7 +86,11 @@ async def _launch(run: Run, world: Registry) -> bool:
 async def _executed(run: Run, world: Registry) -> bool:
     """Wait for exec. False: it failed, and the run is over."""
     while not (run.execd or run.failure or run.ending):
-        await run.wake.wait()
+        if run.keeper_lost and run.ctl is not None:
+            await _let_go(run)
+        else:
+            await run.wake.wait()
+    run.close_ctl()
     if run.failure is not None:
         await _start_failed(run, world)
         return False
@@ -92,6 +98,28 @@ async def _executed(run: Run, world: Registry) -> bool:
     run.launched = True
     run.changed.set()
     return True
+
+
+async def _let_go(run: Run) -> None:
+    """The keeper died over `go`, perhaps before it wrote the byte: write it, and see what comes of the child.
+
+    A child that has had its byte already does not read this one; either way the socket ends when the program runs.
+    """
+    assert run.ctl is not None
+    control, run.ctl = socket.socket(fileno=run.ctl), None
+    with control:
+        control.setblocking(False)
+        try:
+            control.send(GO)
+            await trio.lowlevel.wait_readable(control)
+            said = control.recv(128).decode("ascii", "replace")
+        except OSError:  # closed before it read the byte: as good as end of file
+            said = ""
+    step, _, number = said.partition(":")
+    if number.isdigit():
+        run.failure = (step, int(number))
+    else:
+        run.execd = True
 
 
 async def _start_failed(run: Run, world: Registry) -> None:

@@ -37,7 +37,7 @@ class Run:
     """One execution of a job."""
 
     __slots__ = (
-        "accepted", "cgroup", "changed", "empty", "ending", "env", "eof", "err", "err_bytes", "execd", "failure",
+        "accepted", "cgroup", "changed", "ctl", "empty", "ending", "env", "eof", "err", "err_bytes", "execd", "failure",
         "gone", "job", "keeper_lost", "launched", "log_error", "must_drop", "on_end", "operations", "out", "out_bytes",
         "output_changed", "pid", "pid_start", "pidfd", "row", "signaled", "spec", "tracking", "wake", "went",
     )  # fmt: skip
@@ -61,6 +61,7 @@ class Run:
         self.pidfd: int | None = None
         self.out: int | None = None
         self.err: int | None = None
+        self.ctl: int | None = None  # the keeper's end of the child's control socket, until the program runs
         self.tracking = ""
         self.cgroup = ""
         self.went = False
@@ -121,6 +122,7 @@ class Run:
         self.tracking = str(message["tracking"])
         self.cgroup = str(message["cgroup"])
         self.pidfd, self.out, self.err = fds.get("pidfd"), fds.get("out"), fds.get("err")
+        self.ctl = fds.get("ctl")
 
     def spawn(self, keeper: KeeperLink, env: list[bytes]) -> None:
         """Ask the keeper for the process; it waits for `go` before it executes the program."""
@@ -176,6 +178,13 @@ class Run:
             if fd is not None:
                 os.close(fd)
         self.pidfd = self.out = self.err = None
+        self.close_ctl()
+
+    def close_ctl(self) -> None:
+        """Close the control socket. A child that waits there for `go` ends, if the keeper is dead too."""
+        if self.ctl is not None:
+            os.close(self.ctl)
+            self.ctl = None
 
     # --- its end, as fields of its row ----------------------------------------------------------------------------
     def exit_fields(self, rss_floor_bytes: int) -> dict[str, str | int | bytes | bool | None]:
