@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ROUND_SEC, SLOW_ROUND_SEC = 0.05, 1.0  # between rounds of SIGKILL: the first ROUNDS, and all others
 ROUNDS = 20
 STATUS_SEC = 30.0  # how long the wait status of another's child is waited for; a slow PID 1 took 5 s, measured
+LOOK_SEC = 0.02  # how long one look at /proc does for rounds of SIGKILL; it takes about as long for 1,000 processes
 # How long a process may show no environment before it counts as having none. It shows none during execve, which may
 # have to read the program from a slow disk.
 BLANK_SEC = 2.0
@@ -44,6 +45,8 @@ class Ends:
         self.helper_until: tuple[float, int] | None = None  # when to kill it, by its pidfd
         self._late: dict[bytes, int] = {}  # runs whose tree outlives the main process; its cgroup.events, or -1
         self._lagging: dict[bytes, float] = {}  # foreign runs that have ended, and until when to ask for the status
+        self._looked_at = 0.0
+        self._looked: tuple[set[int], dict[int, tree.Process]] = set(), {}
         self._blank: dict[int, float] = {}  # strangers without any environment, and since when
         self._round_at: float | None = None
 
@@ -207,8 +210,18 @@ class Ends:
         """SIGKILL the whole tree, again and again until nothing of it is left."""
         if not entry.empty and not entry.killing:
             entry.killing = 1
-            tree.kill_all(entry, self.strangers())
+            self._kill_once(entry)
             self._round_at = time.monotonic() + ROUND_SEC
+
+    def _kill_once(self, entry: Entry) -> None:
+        """One round. Many runs that are killed together share a look at /proc; what it missed the next round meets."""
+        if entry.cgroup:
+            tree.kill_all(entry, ())
+            return
+        now = time.monotonic()
+        if now - self._looked_at > LOOK_SEC:
+            self._looked_at, self._looked = now, (self.strangers(), tree.all_processes())
+        tree.kill_all(entry, *self._looked)
 
     def forward(self, sig: int) -> None:
         """As PID 1: hand a signal on to the main process of every run."""
@@ -235,7 +248,7 @@ class Ends:
         killing = [entry for entry in table.values() if entry.killing]
         for entry in killing:
             entry.killing += 1
-            tree.kill_all(entry, self.strangers())
+            self._kill_once(entry)
         fast = self._lagging or self._blank or any(entry.killing <= ROUNDS for entry in killing)
         slow = killing or any(fd < 0 and not table[run].child for run, fd in self._late.items())
         self._round_at = now + ROUND_SEC if fast else now + SLOW_ROUND_SEC if slow else None
@@ -271,11 +284,11 @@ class Ends:
     def adopt(self, entry: Entry) -> None:
         """Look after a run that came by a re-exec (our own child) or by a handover (somebody else's)."""
         self._keeper.table[entry.run] = entry
-        entry.went = entry.went or not entry.child
+        entry.went = entry.went or (not entry.child and entry.ctl is None)  # if in doubt it ran
+        if entry.ctl is not None:
+            self._keeper.watch(entry.ctl.fileno(), lambda: self._keeper.requests.on_ctl(entry))
         if entry.child and not entry.ended:
             self.own[entry.pid] = entry
-            if entry.ctl is not None:
-                self._keeper.watch(entry.ctl.fileno(), lambda: self._keeper.requests.on_ctl(entry))
         elif not entry.ended and entry.pidfd is not None:
             self._keeper.watch(entry.pidfd, lambda: self._foreign_ended(entry))
         elif not entry.ended:

@@ -65,7 +65,6 @@ class Keeper:
         self.reexec: Callable[[], None] | None = None  # what to do instead of going on, once nothing waits to be sent
         self._poll = select.epoll()
         self._handlers: dict[int, Callable[[], object]] = {}
-        self._ping_at: float | None = None
         self._check_at = 0.0
         self._link_waits = False
         self._peers: set[Link] = set()
@@ -123,18 +122,15 @@ class Keeper:
             daemon.kill()
         if daemon.next_at is not None and now >= daemon.next_at and self.shutdown.wants_daemon:
             self._start_daemon(now)
-        if self._ping_at is not None and now >= self._ping_at:
-            self._ping_at = now + PING_SEC
-            if daemon.link is not None:
-                daemon.link.send({"op": "ping"})
-                daemon.pinged(now)
         if now >= self._check_at:
             self._check_at = now + PING_SEC
+            if daemon.ready and daemon.link is not None:
+                daemon.link.send({"op": "ping"})
+                daemon.pinged(now)
             self.check_listener()
             self.cgroups.tidy()
-        self._flush()  # a welcome or a ping must not wait for the next event
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
-        due = [daemon.kill_at, next_fork, self._ping_at, self._check_at, self.ends.tick(now), self.shutdown.tick(now)]
+        due = [daemon.kill_at, next_fork, self._check_at, self.ends.tick(now), self.shutdown.tick(now)]
         return max(0.0, min(at for at in due if at is not None) - now)
 
     def _flush(self) -> None:
@@ -176,7 +172,6 @@ class Keeper:
     def adopt_link(self, link: Link) -> None:
         """Take up the link to a daemon (or, after a re-exec, the same one again) and introduce ourselves."""
         self._link_waits = False
-        self._ping_at = time.monotonic() + PING_SEC if self.daemon.ready else None
         self.watch(link.fileno(), self._on_link)
         link.send(self._welcome(), [self.listener.fileno(), self.lock])
         self.shutdown.tell()
@@ -224,7 +219,6 @@ class Keeper:
             return
         self.unwatch(self.daemon.link.fileno())
         self.daemon.close_link(time.monotonic())
-        self._ping_at = None
         for entry in [entry for entry in self.table.values() if not entry.went and not entry.ended]:
             self.ends.discard(entry)
 
@@ -243,7 +237,6 @@ class Keeper:
     def daemon_ready(self) -> None:
         """The daemon is up: whoever waits for that is told, and pings begin."""
         self.daemon.ready = True
-        self._ping_at = time.monotonic() + PING_SEC
         self.tell_starter("")
         if path := os.environ.pop("NOTIFY_SOCKET", ""):
             sock = socket(AF_UNIX, SOCK_DGRAM)

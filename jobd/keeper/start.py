@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from jobd import config as configuration
 from jobd.keeper import handover, sockets, state
@@ -48,6 +49,9 @@ def start(config: Config, log_file: str = "") -> Keeper:
         for fields, fds in taken.entries:
             entry = Entry.load(fields, fds)
             entry.child = False
+            if "ctl" in fds:
+                entry.ctl = socket(AF_UNIX, SOCK_SEQPACKET, 0, fds["ctl"])
+                entry.ctl.setblocking(False)
             keeper.ends.adopt(entry)
         keeper.log(f"took over {len(taken.entries)} runs from process {taken.giver}")
     else:

@@ -14,7 +14,7 @@ from jobd.keeper import cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from jobd.keeper.table import Entry
 
@@ -81,17 +81,18 @@ def group_exists(pid: int) -> bool:
     return True
 
 
-def members(entry: Entry, strangers: Iterable[int]) -> dict[int, Process]:
+def members(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process] | None = None) -> dict[int, Process]:
     """The processes of a run's tree that are alive.
 
     Args:
         entry: the run.
         strangers: children of the keeper that are neither a run's main process nor its own.
+        table: all processes, if somebody has just looked.
     """
     if entry.cgroup:
         pids = list(cgroup.processes(entry.cgroup))
         return {p.pid: p for p in map(process, pids) if p is not None and not p.zombie}
-    table = all_processes()
+    table = all_processes() if table is None else table
     main = table.get(entry.pid)
     number_is_ours = main is None or main.start == entry.start
     asked = set(strangers) if entry.child else set(table)  # another keeper's orphans may be anybody's children
@@ -108,10 +109,10 @@ def members(entry: Entry, strangers: Iterable[int]) -> dict[int, Process]:
     return {pid: p for pid, p in ours.items() if not p.zombie and pid != os.getpid()}
 
 
-def send_all(entry: Entry, sig: int, strangers: Iterable[int]) -> int:
+def send_all(entry: Entry, sig: int, strangers: Iterable[int], table: Mapping[int, Process] | None = None) -> int:
     """Send a signal to the whole tree once. Returns how many processes got it."""
     count = 0
-    for pid, p in members(entry, strangers).items():
+    for pid, p in members(entry, strangers, table).items():
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
@@ -128,10 +129,10 @@ def send_all(entry: Entry, sig: int, strangers: Iterable[int]) -> int:
     return count
 
 
-def kill_all(entry: Entry, strangers: Iterable[int]) -> None:
+def kill_all(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process] | None = None) -> None:
     """One round of SIGKILL to the whole tree; whoever forks meanwhile is met by the next round."""
     if not (entry.cgroup and cgroup.kill(entry.cgroup)):
-        send_all(entry, signal.SIGKILL, strangers)
+        send_all(entry, signal.SIGKILL, strangers, table)
 
 
 def describe(found: dict[int, Process]) -> list[list[object]]:
