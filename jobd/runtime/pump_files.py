@@ -46,10 +46,16 @@ class Notice(NamedTuple):
     text: str
 
 
+PIPE_DEFAULT = 64 * 1024  # pipe(7)
+
+
 class Stream:
     """One pipe and where its bytes go."""
 
-    __slots__ = ("big", "busy", "covered", "end", "fd", "file", "last_mono", "left", "number", "parked", "run", "start")
+    __slots__ = (
+        "big", "busy", "covered", "end", "fd", "file", "last_mono", "left", "number", "parked", "pipe_bytes", "run",
+        "start",
+    )  # fmt: skip
 
     def __init__(self, run: Run, number: int, fd: int) -> None:
         self.run = run
@@ -61,7 +67,8 @@ class Stream:
         self.covered = 0  # of those, the bytes that have an index record
         self.last_mono = 0  # when bytes came last
         self.busy = 0  # big splices in a row
-        self.big = False  # its pipe was made larger
+        self.big = False  # its pipe was made larger (or that was tried)
+        self.pipe_bytes = PIPE_DEFAULT
         self.parked = False  # not listened to
         self.left = -1  # bytes to take before it is closed; -1: not closing
 
