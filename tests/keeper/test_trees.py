@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +30,7 @@ setsid sh -c 'trap "" TERM; (sleep 60; :) & echo $! > "$0.new"; mv "$0.new" "$0"
 def wait_pid(path: Path) -> int:
     """The pid that a job writes."""
     deadline = time.monotonic() + DEADLINE_SEC
-    while not path.exists():
+    while not path.exists() or not path.read_text().endswith("\n"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return int(path.read_text())
@@ -67,7 +68,8 @@ def test_a_tree_that_outlives_its_main_process(keeper: KeeperProcess, tmp_path: 
     assert escaped in [holder[0] for holder in tree["holders"]]  # type: ignore[attr-defined]
     assert keeper.processes[0].pid not in [holder[0] for holder in tree["holders"]]  # type: ignore[attr-defined]
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # those that were on their way out
+            os.kill(pid, signal.SIGKILL)
     daemon.expect("empty", run=RUN)
     daemon.send("tree", run=RUN, tag=8)
     assert daemon.expect("tree", tag=8)[0]["processes"] == []
