@@ -94,7 +94,9 @@ async def _executed(run: Run, world: Registry) -> bool:
     if run.failure is not None:
         await _start_failed(run, world)
         return False
-    run.job.fire(states.EXECD, "started", pid=run.pid, pid_start=run.pid_start, started_at=time.time_ns())
+    now = time.time_ns()
+    at = now if run.ending is None else min(now, run.ending.at)  # we may hear of the start after the end
+    run.job.fire(states.EXECD, "started", pid=run.pid, pid_start=run.pid_start, started_at=at)
     run.launched = True
     run.changed.set()
     return True

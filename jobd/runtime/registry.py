@@ -36,7 +36,7 @@ MAX_CACHED_SPECS: Final = 4096  # decoded specs of recent jobs; a spec is about 
 
 # Runs between fork and exec at once. Each is a copy of the keeper that waits for `go`; a burst of a thousand of them
 # starts jobs at a third of the rate (measured), and on more processors than four times this the keeper is the limit.
-MAX_LAUNCHING: Final = 8
+MAX_LAUNCHING: Final = 16
 
 
 class NameTaken(Exception):  # noqa: N818  # an answer, not an error of ours
