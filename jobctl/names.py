@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jobctl.exits import UsageError
+from jobctl.exits import Fault, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.client import Client
-    from jobctl.shapes import JobView
+    from jobctl.shapes import JobView, RunView
 
 SHORT_ID = 8  # characters of a run id that are shown; DESIGN.md, section 9
 ID_BYTES = 16
@@ -78,8 +78,43 @@ def split_run(word: str) -> tuple[str, str]:
     """`JOB#N` gives (JOB, N); a whole run id gives ("", id); a name gives (name, "")."""
     job, hash_, selector = word.partition("#")
     if hash_:
-        return job, selector
-    digits = word.replace("-", "").lower()
-    if len(digits) == 2 * ID_BYTES and set(digits) <= set("0123456789abcdef"):
-        return "", digits
-    return word, ""
+        return job, plain_selector(selector)
+    digits = plain_selector(word)
+    return ("", digits) if len(digits) == 2 * ID_BYTES and _is_hex(digits) else (word, "")
+
+
+def plain_selector(selector: str) -> str:
+    """A run's id as UUIDs are written, as plain digits; any other selector as it is."""
+    digits = selector.replace("-", "").lower()
+    return digits if len(digits) > SHORT_ID and _is_hex(digits) else selector
+
+
+def end_of_id(word: str) -> str:
+    """The word, if it could be the end of a run's id as lists show it; a job of that name comes first."""
+    digits = plain_selector(word)
+    return digits if len(digits) >= SHORT_ID and _is_hex(digits) else ""
+
+
+def _is_hex(word: str) -> bool:
+    return set(word) <= set("0123456789abcdef")
+
+
+def resolve(client: Client, word: str, selector: str | None = None) -> RunView:
+    """The run that a word means: a job's newest or the one that `selector` picks, `JOB#N`, an id or the end of one.
+
+    Raises:
+        Fault: there is none, or there are several.
+    """
+    job, run = split_run(word)
+    if run and selector is not None:
+        raise UsageError(f"cannot pick a run: {word} names one, and so does --run")
+    wanted: list[tuple[str, str]] = [(job, run or plain_selector(selector or "0"))]
+    if not run and end_of_id(word):
+        wanted.append(("", end_of_id(word)))
+    while True:
+        job, run = wanted.pop(0)
+        try:
+            return client.call({"type": "resolve", "job": job, "run": run})["runs"][0]
+        except Fault as fault:
+            if not wanted or fault.code != "not-found":
+                raise

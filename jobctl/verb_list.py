@@ -100,6 +100,8 @@ def _mention_own(client: Client) -> None:
         count = len(own.call({"type": "list"}, repeat=False)["jobs"])
     except (Fault, ConnectionLostError):
         return
+    finally:
+        own.close()
     if count:
         terminal.note(f"{count} more: jobctl --user")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jobctl import names, terminal
-from jobctl.exits import INTERRUPTED, UsageError
-from jobctl.logs_source import ALL, NEWEST, Query, Source
+from jobctl.exits import INTERRUPTED, Fault, UsageError
+from jobctl.logs_source import ALL, NEWEST, NOT_FOUND, Query, Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def logs(
         raise UsageError("cannot show logs: no job is named")
     if follow and reverse:
         raise UsageError("cannot follow in reverse order: use -f or -r")
-    query = Query("", selector or NEWEST)
+    query = Query("", names.plain_selector(selector or NEWEST))
     query.lines = None if lines is None else names.check_count(lines, "-n")
     query.follow = follow
     _set_times(query, since, until)
@@ -124,7 +124,7 @@ def _show(client: Client, targets: list[Query], view: View, cursor_file: str | N
         client.watch_stdout = True
     searched = view.grep is not None or (targets[0].lines is not None and _has_times(targets[0]))
     if len(targets) == 1 and cursor_file is None and not view.reverse and not searched:
-        return _show_one(client, targets[0], view)
+        return _show_job_or_run(client, targets[0], view)
     from jobctl import logs_many
 
     return logs_many.show(client, targets, view, cursor_file)
@@ -132,6 +132,17 @@ def _show(client: Client, targets: list[Query], view: View, cursor_file: str | N
 
 def _has_times(query: Query) -> bool:
     return query.since is not None or query.until is not None
+
+
+def _show_job_or_run(client: Client, query: Query, view: View) -> int:
+    """One job; or the run with this end of an id, where there is no such job."""
+    try:
+        return _show_one(client, query, view)
+    except Fault as fault:
+        run = names.end_of_id(query.job)
+        if fault.code != NOT_FOUND or not run or query.run != NEWEST:
+            raise
+        return _show_one(client, query.copy("", run), view)
 
 
 def _show_one(client: Client, query: Query, view: View) -> int:

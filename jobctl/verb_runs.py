@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobctl import names, terminal
 from jobctl.escape import show_bytes, show_command
 from jobctl.exits import Fault, UsageError
-from jobctl.logs_source import NEWEST, Query, Source
+from jobctl.logs_source import Query, Source
 from jobctl.signals import signal_name
 from jobctl.times import timestamp
 from jobctl.verb_status import size, span
@@ -52,10 +52,7 @@ def result(
         as_json = is_json(output)
     if len(job) != 1:
         raise UsageError("cannot show more than one result at a time")
-    name, run = names.split_run(job[0])
-    if run and selector is not None:
-        raise UsageError(f"cannot show {job[0]}: it names a run, and so does --run")
-    row = client.call({"type": "resolve", "job": name, "run": run or selector or NEWEST})["runs"][0]
+    row = names.resolve(client, job[0], selector)
     limit = None if full else RESULT_BYTES
     streams = {1: _stream(client, row, 1, limit), 2: _stream(client, row, 2, limit)}
     if as_json:

@@ -134,13 +134,11 @@ def _resolve(client: Client, jobs: tuple[str, ...]) -> list[bytes]:
     """The ids of the runs that are meant: a job's newest, JOB#N, an id, or for a glob the newest of each job."""
     found: list[bytes] = []
     for word in jobs:
-        job, selector = names.split_run(word)
-        if not selector and is_glob(word):
+        if is_glob(word):
             views = client.call({"type": "get", "names": [word]})["jobs"]
             found += [run for view in views if (run := view.get("run")) is not None]
             continue
-        runs = client.call({"type": "resolve", "job": job, "run": selector or "0"})["runs"]
-        found += [run["run"] for run in runs]
+        found.append(names.resolve(client, word)["run"])
     if not found:
         raise Fault(errors.NOT_FOUND, f"cannot wait: no job matches {' '.join(jobs)}")
     return found
