@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobd.rpc.world import World
 
 SHOWN_ID: Final = 8  # characters of a run id that are shown, and enough to be taken for one
+SHOWN_CANDIDATES: Final = 5  # of an ambiguous end
 MAX_NEIGHBOURS: Final = 1000  # names looked at for a did-you-mean
 MAX_MATCHES: Final = 10_000  # jobs that one glob may mean; reading them takes 50 ms
 
@@ -147,14 +148,16 @@ class Context:
         suffix = text.replace("-", "").lower()
         if not suffix or len(suffix) > 32 or not set(suffix) <= set("0123456789abcdef"):
             raise Refused(errors.INVALID, f"{text!r} is not a run: give 0, -1, a number, or an id or the end of one")
-        rows = self.world.store.runs_by_suffix(self.owner if job is None else job.owner, suffix)
+        owner, name = (self.owner, None) if job is None else (job.owner, job.job)
+        rows = self.world.store.runs_by_suffix(owner, suffix, name, SHOWN_CANDIDATES)
         live = (run.row for run in self.world.registry.runs.values() if run.id.hex().endswith(suffix))
         found = {row.run: row for row in (*rows, *live) if job is None or row.job == job.job}
         if not found:
             where = "" if job is None else f"job {job.job!r} has "
             raise Refused(errors.NOT_FOUND, f"{where}no run {text!r}", run=text)
         if len(found) > 1:
-            some = ", ".join(f"{row.job}#{row.number} ({row.run.hex()[-12:]})" for row in list(found.values())[:5])
+            shown = list(found.values())[:SHOWN_CANDIDATES]
+            some = ", ".join(f"{row.job}#{row.number} ({row.run.hex()[-12:]})" for row in shown)
             raise Refused(errors.AMBIGUOUS, f"run {text!r} is ambiguous: {some}", run=text)
         row = next(iter(found.values()))
         return self.run_row(row.owner, row.run) or row

@@ -159,7 +159,7 @@ class Reader:
             found = self.fetch(f"SELECT {RUN_COLUMNS} FROM runs {where}", (owner, job, -n))
         return run_row(found[0]) if found else None
 
-    def runs_by_suffix(self, owner: int | None, suffix: str, limit: int = 2) -> list[RunRow]:
+    def runs_by_suffix(self, owner: int | None, suffix: str, job: str | None = None, limit: int = 2) -> list[RunRow]:
         """Up to `limit` runs whose id ends so (hex digits, dashes do not count); two are enough to say *ambiguous*."""
         digits = suffix.replace("-", "").lower()
         if not digits or len(digits) > 32 or not HEX.issuperset(digits):
@@ -168,12 +168,12 @@ class Reader:
         high = int(digits[:-9:-1].ljust(8, "f"), 16)
         sql = (
             f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_by_id WHERE owner = ? AND tail BETWEEN ? AND ?"
-            " AND substr(lower(hex(run)), ?) = ? LIMIT ?"
+            " AND substr(lower(hex(run)), ?) = ? AND job = coalesce(?, job) LIMIT ?"
         )
         owners = self._steps("SELECT min(owner) FROM runs WHERE owner > ?") if owner is None else [owner]
         rows: list[RunRow] = []
         for uid in owners:
-            found = self.fetch(sql, (uid, low, high, -len(digits), digits, limit - len(rows)))
+            found = self.fetch(sql, (uid, low, high, -len(digits), digits, job, limit - len(rows)))
             rows += [run_row(v) for v in found]
             if len(rows) >= limit:
                 break
