@@ -86,7 +86,7 @@ def timed(act: Callable[[], object]) -> float:
 
 
 def compiled(source: Path, folder: Path) -> Path:
-    """Compile a C program of this directory, statically where that works. Raises CannotMeasureError without a compiler."""
+    """Compile a C program, statically where that works. Raises CannotMeasureError without a compiler."""
     if not shutil.which("gcc"):
         raise CannotMeasureError("gcc is not installed (make tools)")
     target = folder / source.stem

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
+from binascii import crc32
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -278,6 +279,14 @@ class Program:
                 return ["the keeper did not end on SIGTERM"]
         return []
 
+    def _cgroups(self) -> list[Path]:
+        """The cgroups of this jobd: in the keeper's own, which is ours, named for the state directory."""
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
+        name = f"jobd-{crc32(os.path.realpath(self.state_dir).encode()):08x}"
+        found = (Path(mount) / own / name for mount in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"))
+        return [path for path in found if path.exists()]
+
     def _stop_politely(self) -> None:
         if self.keepers and self.keeper.poll() is None:
             self.keeper.terminate()
@@ -303,6 +312,8 @@ class Program:
             problems.append(f"left behind: {marked_processes(self.mark)}")
         for pid in marked_processes(self.mark):
             os.kill(pid, signal.SIGKILL)
+        if not problems and (cgroups := self._cgroups()):
+            problems.append(f"left behind: {cgroups}")
         for keeper in self.keepers:
             keeper.wait(DEADLINE_SEC)
         assert not problems, f"{problems}\njobd said:\n{self.log_text()[-4000:]}"
