@@ -276,6 +276,10 @@ class Run:
             _, stream, start, size = self.closed[0]
             at, mono = time.time_ns(), time.monotonic_ns()
             self._write(RECORD.pack(at, mono, start + size, min(size, LENGTH_MAX), stream | DROPPED))
+            for other in self.streams():
+                if other.number == stream and other.start == start + size and other.file < 0:
+                    # The stream's last one: an empty file keeps the offset at which it goes on.
+                    os.close(os.open(index_.segment_path(self.directory, stream, other.start), _OPEN, 0o600))
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(index_.segment_path(self.directory, stream, start))
             self.kept -= size

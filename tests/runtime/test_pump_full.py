@@ -106,6 +106,28 @@ def check_dropped(directory: Path, cap: int, data: dict[int, bytes]) -> None:
     assert sum(length for _, _, _, length, _ in markers) == sum(starts.values())
 
 
+def test_a_stream_that_lost_all_its_bytes_goes_on_at_its_offset(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    (out, out_w), (err, err_w) = os.pipe(), os.pipe()
+    with Rig(tmp_path) as first:
+        first.pump.add(RUN, directory, os.dup(out), os.dup(err), max_size=32 * 1024, on_full="drop")
+        first.pump.watch(RUN)
+        write_all(err_w, b"gone\n")
+        first.until_bytes(RUN, 0, 5)
+        for number in range(1, 26):
+            write_all(out_w, b"o" * 4096)
+            first.until_bytes(RUN, number * 4096, 5)
+    write_all(err_w, b"new\n")
+    with Rig(tmp_path) as second:
+        second.pump.add(RUN, directory, out, err, max_size=32 * 1024, on_full="drop")
+        os.close(out_w)
+        os.close(err_w)
+        assert second.until_kind(RUN, "eof")[2:4] == (25 * 4096, 9)
+    with RunLog(directory) as log:
+        pieces = list(log.pieces(log.start(stdout=False), final=True))
+        assert [(piece.dropped, piece.offset, piece.length) for piece in pieces] == [(True, 5, 5), (False, 5, 4)]
+
+
 def test_an_index_gives_back_the_space_of_dropped_bytes(rig: Rig) -> None:
     directory = rig.directory / "run"
     out, out_w = os.pipe()

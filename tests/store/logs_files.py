@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +45,9 @@ def check_changes(view: list[tuple[int, bytes]], streams: dict[int, bytes]) -> N
         before[stream] += len(data)
         if place + 1 == len(view) or view[place + 1][0] == stream or data.endswith(b"\n"):
             continue
-        others = itertools.takewhile(lambda other, here=stream: other[0] != here, view[place + 1 :])
-        held = sum(len(more) for _, more in others)
+        held = 0
+        for other, more in view[place + 1 :]:
+            if other == stream:
+                break
+            held += len(more)
         assert before[stream] == len(streams[stream]) or held > HOLD_BYTES, (stream, data[-20:], held)
