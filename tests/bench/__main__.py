@@ -1,6 +1,7 @@
 """`make bench`: every figure, each beside its yardstick. Prints a table; writes build/bench.json.
 
 `make bench BENCH=recovery` runs one. BENCH_QUICK=1 uses small sizes: good for a look, not for a claim.
+`make bench BENCH=--readme` runs all and puts the table into README.md.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     )
 }  # fmt: skip
 RESULTS = Path("build/bench.json")
+README = Path("README.md")
+HEAD = "| figure | measured | reach | that is | beside |\n|---|---|---|---|---|"
+BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 
 def machine() -> dict[str, str]:
@@ -73,12 +77,14 @@ def run_one(name: str) -> list[Figure]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("names", nargs="*", metavar="BENCH", help=", ".join(BENCHES))
-    names = parser.parse_args().names or list(BENCHES)
+    options = parser.parse_args()
+    names = options.names or list(BENCHES)
     if unknown := [name for name in names if name not in BENCHES]:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     figures = []
-    print("| figure | measured | reach | that is | beside |\n|---|---|---|---|---|", flush=True)
+    print(HEAD, flush=True)
     for name in names:
         for figure in run_one(name):
             figures.append(figure)
@@ -86,7 +92,19 @@ def main() -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     results = {"machine": machine(), "figures": [{**f._asdict(), "reached": f.reached} for f in figures]}
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    if options.readme:
+        write_readme(figures)
     return 0
+
+
+def write_readme(figures: list[Figure]) -> None:
+    """Replace the table of README.md, with what it was measured on."""
+    text = README.read_text()
+    where = machine()
+    note = f"Linux {where['kernel']}, {where['cores']} cores, Python {platform.python_version()}."
+    table = "\n".join([BEGIN, HEAD, *map(row, figures), "", note, END])
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    README.write_text(before + table + after)
 
 
 if __name__ == "__main__":
