@@ -48,7 +48,7 @@ class Context:
     def check(self, rule: str) -> None:
         """Raises Refused (DENIED) unless the caller may do what the rule covers."""
         if not self._access.allows(self._peer, rule):
-            raise Refused(errors.DENIED, f"uid {self._peer.uid} may not do this")
+            raise Refused(errors.DENIED, f"cannot do this for uid {self._peer.uid}: not allowed")
 
     # --- jobs -----------------------------------------------------------------------------------------------------
     def key(self, word: str) -> tuple[int, str] | None:
@@ -85,7 +85,7 @@ class Context:
         key = self.key(word)
         meant = None if key is None else names.closest(key[1], self._neighbours(key[0]))
         hint = f"; did you mean {meant!r}?" if meant else ""
-        return Refused(errors.NOT_FOUND, f"job {word!r} not found{hint}", job=word)
+        return Refused(errors.NOT_FOUND, f"cannot find job {word!r}{hint}", job=word)
 
     def _neighbours(self, owner: int) -> list[str]:
         live = [name for uid, name in self.world.registry.jobs if uid == owner]
@@ -140,25 +140,25 @@ class Context:
         else:
             found = self.world.store.run_number(row.owner, row.job, number) if number > 0 else None
         if found is None:
-            text = f"job {word!r} has no run {selector}: it has {row.runs}, numbered from 1"
+            text = f"cannot find run {selector} of {word}: it has had {row.runs}, numbered from 1"
             raise Refused(errors.NOT_FOUND, text, job=word, run=selector)
         return self.run_row(found.owner, found.run) or found
 
     def _by_suffix(self, job: JobRow | None, text: str) -> RunRow:
         suffix = text.replace("-", "").lower()
         if not suffix or len(suffix) > 32 or not set(suffix) <= set("0123456789abcdef"):
-            raise Refused(errors.INVALID, f"{text!r} is not a run: give 0, -1, a number, or an id or the end of one")
+            raise Refused(errors.INVALID, f"cannot find run {text!r}: give 0, -1, a number, or an id or the end of one")
         owner, name = (self.owner, None) if job is None else (job.owner, job.job)
         rows = self.world.store.runs_by_suffix(owner, suffix, name, SHOWN_CANDIDATES)
         live = (run.row for run in self.world.registry.runs.values() if run.id.hex().endswith(suffix))
         found = {row.run: row for row in (*rows, *live) if job is None or row.job == job.job}
         if not found:
-            where = "" if job is None else f"job {job.job!r} has "
-            raise Refused(errors.NOT_FOUND, f"{where}no run {text!r}", run=text)
+            where = "" if job is None else f" of {job.job}"
+            raise Refused(errors.NOT_FOUND, f"cannot find run {text!r}{where}", run=text)
         if len(found) > 1:
             shown = list(found.values())[:SHOWN_CANDIDATES]
             some = ", ".join(f"{row.job}#{row.number} ({row.run.hex()[-12:]})" for row in shown)
-            raise Refused(errors.AMBIGUOUS, f"run {text!r} is ambiguous: {some}", run=text)
+            raise Refused(errors.AMBIGUOUS, f"cannot tell which run {text!r} is: {some}", run=text)
         row = next(iter(found.values()))
         return self.run_row(row.owner, row.run) or row
 

@@ -111,19 +111,25 @@ class Server:
             sock.close()
             return
         mine = self._per_uid.get(peer.uid, 0)
-        refusal = ""
-        if not self._access.may_connect(peer):
-            refusal, code = f"uid {peer.uid} may not use this jobd", errors.DENIED
-        elif self.connections >= MAX_CONNECTIONS or (mine >= MAX_PER_UID and peer.uid != 0):
-            refusal, code = f"too many connections: {mine} of uid {peer.uid}, {self.connections} in all", errors.LIMIT
-        if refusal:
-            self._limit.say(f"refused pid {peer.pid}: {refusal}")
-            _say_and_close(sock, code, refusal)
+        refusal = self._refusal(peer, mine)
+        if refusal is not None:
+            self._limit.say(f"refused pid {peer.pid}: {refusal.message}")
+            _say_and_close(sock, refusal)
             return
         self.connections += 1
         self._per_uid[peer.uid] = mine + 1
         assert self._nursery is not None
         self._nursery.start_soon(self._connection, sock, peer)
+
+    def _refusal(self, peer: Peer, mine: int) -> m.Fault | None:
+        """Why this peer is not served, if he is not; `mine` are his connections so far."""
+        if not self._access.may_connect(peer):
+            text = f"cannot serve uid {peer.uid}: this jobd belongs to uid {self._access.own_uid}"
+            return m.Fault(code=errors.DENIED, message=text)
+        if self.connections >= MAX_CONNECTIONS or (mine >= MAX_PER_UID and peer.uid != 0):
+            text = f"cannot serve more connections: {mine} of uid {peer.uid}, {self.connections} in all"
+            return m.Fault(code=errors.LIMIT, message=text)
+        return None
 
     async def _connection(self, sock: socket.socket, peer: Peer) -> None:
         """The crash boundary of one connection."""
@@ -250,9 +256,9 @@ def _first(group: BaseExceptionGroup[codec.ProtocolError]) -> codec.ProtocolErro
     return error
 
 
-def _say_and_close(sock: socket.socket, code: str, text: str) -> None:
+def _say_and_close(sock: socket.socket, fault: m.Fault) -> None:
     try:
-        sock.send(codec.encode(m.Fault(code=code, message=text)))
+        sock.send(codec.encode(fault))
     except OSError:
         pass  # it did not even wait for the refusal
     finally:

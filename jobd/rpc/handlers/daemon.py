@@ -72,4 +72,5 @@ def shutdown(context: Context, _: m.Shutdown) -> m.Ok:
 
 def _needs_keeper(context: Context) -> None:
     if not context.world.keeper.alive:
-        raise Refused(errors.UNAVAILABLE, "the keeper has died; try again when another has taken over")
+        text = "cannot do this now: the keeper has died; try again when another has taken over"
+        raise Refused(errors.UNAVAILABLE, text)

@@ -92,9 +92,9 @@ def _rerun(context: Context, row: JobRow, run_id: bytes) -> Run:
     try:
         return context.world.registry.rerun(row, run_id, context.caller)
     except NameTaken:
-        raise Refused(errors.EXISTS, f"job {row.job!r} is running", job=row.job) from None
+        raise Refused(errors.EXISTS, f"cannot start {row.job}: it is running", job=row.job) from None
     except Stopping:
-        raise Refused(errors.UNAVAILABLE, "jobd is shutting down and starts nothing") from None
+        raise Refused(errors.UNAVAILABLE, "cannot start anything: jobd is shutting down") from None
     except KeyError:
         raise Refused(errors.FAILED, f"cannot start {row.job}: its definition is gone from the database") from None
 
@@ -191,13 +191,13 @@ async def restart(context: Context, request: m.Restart) -> None:
 async def kill(context: Context, request: m.Kill) -> None:
     """Send a signal to running jobs."""
     if request.whom not in ("main", "all"):
-        raise Refused(errors.INVALID, f"{request.whom!r} is neither main nor all")
+        raise Refused(errors.INVALID, f"cannot signal {request.whom!r}: neither main nor all")
 
     async def act(word: str, index: int) -> m.Done:
         row = context.job(word)
         run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
         if run is None or run.gone or run.pid is None or not run.went or _only(request, index) not in (None, run.id):
-            raise Refused(errors.NOT_APPLICABLE, f"job {word!r} is not running", job=word)
+            raise Refused(errors.NOT_APPLICABLE, f"cannot signal {word}: it is not running", job=word)
         kind = f"kill {exits.signal_name(request.signal)} {request.whom}"
         commit = run.job.note(run, kind, context.caller)
         await commit.wait()

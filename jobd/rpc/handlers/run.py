@@ -49,10 +49,10 @@ def _submit(context: Context, request: m.Run) -> Run:
     try:
         return registry.submit(context.owner, name, request.run, spec, specs.encode_env(request.env), context.caller)
     except NameTaken:
-        text = f"job {name!r} is running; stop it first, or choose another name"
+        text = f"cannot run {name!r}: a job of this name is running; stop it first, or choose another name"
         raise Refused(errors.EXISTS, text, job=name) from None
     except Stopping:
-        raise Refused(errors.UNAVAILABLE, "jobd is shutting down and starts nothing") from None
+        raise Refused(errors.UNAVAILABLE, "cannot start anything: jobd is shutting down") from None
 
 
 def make_spec(request: m.Run) -> JobSpec:
@@ -62,9 +62,9 @@ def make_spec(request: m.Run) -> JobSpec:
         Refused: INVALID, naming the key or limit.
     """
     if request.shell and len(request.argv) != 1:
-        raise Refused(errors.INVALID, f"a shell job is one script; {len(request.argv)} arguments were given")
+        raise Refused(errors.INVALID, f"cannot run {len(request.argv)} arguments as a shell job: it is one script")
     if not request.cwd.startswith(b"/"):
-        raise Refused(errors.INVALID, f"the working directory {request.cwd[:200]!r} is not absolute")
+        raise Refused(errors.INVALID, f"cannot run in {request.cwd[:200]!r}: not an absolute path")
     try:
         specs.check_rlimits(request.rlimits)
         fields: dict[str, object] = {

@@ -52,7 +52,7 @@ def _targets(context: Context, request: m.Wait) -> list[RunRow]:
     for run_id in request.runs:
         row = context.run_row(context.owner, run_id)
         if row is None:
-            raise Refused(errors.NOT_FOUND, f"run {run_id.hex()} not found", run=run_id.hex())
+            raise Refused(errors.NOT_FOUND, f"cannot find run {run_id.hex()}", run=run_id.hex())
         found[row.run] = row
     for word in context.expand(request.jobs, at_rest=False):
         newest = context.newest(context.job(word))
