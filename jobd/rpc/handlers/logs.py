@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import trio
 
 from jobd.rpc.context import Context, Refused
+from jobd.runtime.lifecycle import DRAIN_SEC
 from jobd.store.logs import PIECE_MAX, Cursor, Piece, RunLog, run_dir
 from jobd.store.logs_index import STDERR, STDOUT
 from jobd.store.logs_seek import count_lines, since, tail
@@ -138,6 +139,8 @@ async def logs(context: Context, request: m.Logs) -> None:
         raise Refused(errors.LIMIT, f"cannot read the logs of {len(words)} jobs at once; at most {MAX_JOBS}")
     if request.jobs == [] and request.run not in ("", "0", "all"):
         words = [""]  # a run by its id alone
+    if not request.follow:
+        await _last_bytes(context, words)
     sources = [Source(context, request, word) for word in words]
     if request.follow and len(sources) > 1:
         async with trio.open_nursery() as nursery:
@@ -150,6 +153,21 @@ async def logs(context: Context, request: m.Logs) -> None:
     elif sources:
         await _dump(sources[0])
     await context.connection.end(request.id)
+
+
+async def _last_bytes(context: Context, words: list[str]) -> None:
+    """Return when what the newest runs of these jobs wrote before they ended is in their logs.
+
+    An exit is told at once, and the last bytes may still be in the pipe then: `run --wait` and then `logs` is to show
+    them all. A run of which something lives on is not waited for, as its output need never end.
+    """
+    registry = context.world.registry
+    with trio.move_on_after(DRAIN_SEC):
+        for word in words:
+            job = context.find(word) if word else None
+            run = registry.runs.get(job.latest) if job is not None and job.latest is not None else None
+            while run is not None and run.ending is not None and run.empty and not (run.eof or run.row.closed):
+                await run.output_changed.wait()
 
 
 async def _dump(source: Source) -> None:
