@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from jobd.runtime.pump_relay import Relay
+
 __all__ = ["Notice", "Pump"]
 
 Pipes = tuple[int | None, int | None]
@@ -30,22 +32,26 @@ Pipes = tuple[int | None, int | None]
 class Pump:
     """The thread and the two queues."""
 
-    def __init__(self, wake: Callable[[], None], *, open_runs: int | None = None) -> None:
+    def __init__(
+        self, wake: Callable[[], None], *, relay: Relay | None = None, open_runs: int | None = None
+    ) -> None:
         """
         Args:
             wake: called in the pump's thread when notices wait for `take`; once for all that gather meanwhile.
+            relay: a way for busy streams (see pump_relay.py); owned from here on.
             open_runs: how many runs' files are open at once; by default as the process's limit allows.
         """
         self._wake = wake
         self._notices: deque[Notice | Run] = deque()
         self._awake = False
         self._commands: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
-        self._worker = PumpThread(self._commands, self._tell, open_runs)
+        self._worker = PumpThread(self._commands, self._tell, relay, open_runs)
         self._thread: threading.Thread | None = None
 
     # --- the loop's side --------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread, after what a killed pump left in the relay is in its file."""
+        self._worker.empty_relay()
         self._thread = threading.Thread(target=self._main, name="pump", daemon=True)
         self._thread.start()
 

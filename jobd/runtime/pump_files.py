@@ -17,10 +17,13 @@ import contextlib
 import errno
 import os
 import time
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from jobd.store import logs_index as index_
 from jobd.store.logs_index import DROPPED, ENDED, LENGTH_MAX, RECORD, RECORD_BYTES, STDERR, STDOUT
+
+if TYPE_CHECKING:
+    from jobd.runtime.pump_relay import Relay
 
 _OPEN = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
@@ -187,8 +190,11 @@ class Run:
         stream.start = stream.end
         stream.file = os.open(index_.segment_path(self.directory, stream.number, stream.start), _OPEN, 0o600)
 
-    def move(self, stream: Stream, limit: int) -> int:
+    def move(self, stream: Stream, limit: int, relay: Relay | None = None) -> int:
         """Moves up to `limit` bytes from the pipe to the file, and records them.
+
+        Args:
+            relay: the way to take; empty, or with bytes of this stream: then these are moved, and no others.
 
         Returns:
             How many bytes; 0 at the end of the stream.
@@ -201,13 +207,21 @@ class Run:
             self.open_files(stream)
         if stream.covered < stream.end:
             self.record(stream)
-        moved = os.splice(stream.fd, stream.file, limit, offset_dst=stream.end - stream.start, flags=_SPLICE)
+        if relay is None:
+            moved = os.splice(stream.fd, stream.file, limit, offset_dst=stream.end - stream.start, flags=_SPLICE)
+            self._wrote(stream, moved)
+        else:
+            moved = relay.pending or relay.take(stream, limit)
+            while relay.pending:
+                self._wrote(stream, relay.write(stream.file, stream.end - stream.start))
         if moved:
-            stream.end += moved
-            self.kept += moved
-            self.touched = True
             self.record(stream)
         return moved
+
+    def _wrote(self, stream: Stream, moved: int) -> None:
+        stream.end += moved
+        self.kept += moved
+        self.touched = True
 
     def record(self, stream: Stream) -> None:
         """Records the bytes that have no record yet. Raises: OSError."""

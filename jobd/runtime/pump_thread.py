@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
+    from jobd.runtime.pump_relay import Relay
+
 # Bytes of one stream and turn: the largest pipe an ordinary user may have.
 _TURN_BYTES = 1024 * 1024
-# A stream that comes again soon with little is let gather, until its pipe is half full at the rate seen, or for a
-# millisecond: fewer, larger records. The kernel locks a pipe while it splices from it to a file, so that job and pump
-# take turns; many small turns cost twice the time of few large ones.
+# A stream that comes again soon with little is let gather, until an eighth of its pipe is filled at the rate seen, or a
+# millisecond has passed: fewer, larger records, and a job that does not meet the pump at the pipe's lock at each line.
 _GATHER_SEC = 0.001
 _GATHER_NS = 2_000_000
 _GATHER_BYTES = 16 * 1024
@@ -46,6 +47,7 @@ class PumpThread:
         self,
         commands: deque[tuple[Callable[..., None], tuple[object, ...]]],
         tell: Callable[[Notice | Run], None],
+        relay: Relay | None,
         open_runs: int | None,
     ) -> None:
         self._commands = commands
@@ -57,6 +59,7 @@ class PumpThread:
         self._running = True
         self._runs: dict[bytes, Run] = {}
         self._streams: dict[int, Stream] = {}
+        self._relay = relay
         self._disk = Disk(open_runs)
         self._big = BigPipes()
         self._full_owners: set[int] = set()
@@ -82,6 +85,8 @@ class PumpThread:
 
     def close(self) -> None:
         """After the end of the thread."""
+        if self._relay is not None:
+            self._relay.close()
         self._epoll.close()
         os.close(self._poke_fd)
 
@@ -110,6 +115,9 @@ class PumpThread:
         """One turn of one stream. Returns how many seconds to wait for more of it, 0 for none."""
         run = stream.run
         try:
+            relay = self._relay
+            if relay is not None and relay.pending and relay.holds(stream):  # a write failed: these come first
+                self._from_relay(stream, relay)
             # Hung up and empty is the end; asked again because poll looks without a lock.
             if stream.left == 0 or (not mask & select.EPOLLIN and _in_pipe(stream.fd) == 0):
                 self._end(stream)
@@ -119,7 +127,8 @@ class PumpThread:
                 return 0
             before = stream.last_mono
             try:
-                moved = run.move(stream, limit)
+                free = relay is not None and not relay.pending
+                moved = run.move(stream, limit, relay if free and stream.big else None)
             except BlockingIOError:
                 if stream.left >= 0:  # somebody else took what was there
                     self._end(stream)
@@ -136,7 +145,7 @@ class PumpThread:
         passed = stream.last_mono - before
         if not 0 < moved < _GATHER_BYTES or moved == limit or passed > _GATHER_NS:
             return 0
-        return min(_GATHER_SEC, passed * 1e-9 * stream.pipe_bytes / 2 / moved)
+        return min(_GATHER_SEC, passed * 1e-9 * stream.pipe_bytes / 8 / moved)
 
     def _limit(self, stream: Stream) -> int:
         """How many bytes the stream may move now; 0 after it was parked. Raises: OSError."""
@@ -163,6 +172,15 @@ class PumpThread:
         if moved == 0:
             self._end(stream)
             return
+        self._wrote(run, moved)
+        if stream.left < 0:
+            self._big.moved(stream, moved)
+            return
+        stream.left -= moved
+        if stream.left <= 0:
+            self._end(stream)
+
+    def _wrote(self, run: Run, moved: int) -> None:
         self._disk.used(moved)
         if run.blocked:
             run.blocked = ""
@@ -170,12 +188,31 @@ class PumpThread:
         if run.watchers > 0 and not run.told:
             run.told = True
             self._tell(run)
-        if stream.left < 0:
-            self._big.moved(stream, moved)
+
+    def _from_relay(self, stream: Stream, relay: Relay) -> None:
+        """Writes what the relay holds of this stream: even beyond a cap. Raises: OSError."""
+        run = stream.run
+        if not run.known:
+            run.recover()
+        if stream.file < 0:
+            self._disk.open_files(stream)
+        self._wrote(run, run.move(stream, 0, relay))
+
+    def empty_relay(self) -> None:
+        """Before the start: writes what the relay held when its last owner was killed to the log that it belongs to."""
+        relay = self._relay
+        if relay is None or not relay.pending or not relay.directory:
             return
-        stream.left -= moved
-        if stream.left <= 0:
-            self._end(stream)
+        run = Run(relay.run, relay.directory, -1, -1, 0)
+        try:
+            run.recover()
+            for stream in run.streams():
+                if relay.holds(stream):
+                    run.move(stream, 0, relay)
+        except OSError as error:  # tried again when that run is added
+            self._tell(notice(run, "error", f"cannot write the log: {error.strerror}"))
+        finally:
+            run.close_files()
 
     # --- waiting ----------------------------------------------------------------------------------------------------
     def _park(self, stream: Stream, reason: str, *, wait: bool = False) -> int:
@@ -253,6 +290,9 @@ class PumpThread:
             if not run.known:
                 run.recover()
         self._unpark(run)
+        for stream in run.streams():
+            if self._relay is not None and self._relay.holds(stream):
+                self._serve(stream, select.EPOLLIN)
 
     def close_run(self, name: bytes) -> None:
         run = self._runs.get(name)
@@ -304,6 +344,9 @@ class PumpThread:
                 continue
             fds = []
             for stream in run.streams():
+                if self._relay is not None and self._relay.holds(stream):
+                    with contextlib.suppress(OSError):  # it stays in the relay, and the note says whose it is
+                        self._from_relay(stream, self._relay)
                 fds.append(stream.fd if stream.fd >= 0 else None)
                 if stream.fd >= 0:
                     self._forget(stream)

@@ -14,18 +14,20 @@ from jobd.store import logs_index
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobd.runtime.pump_relay import Relay
+
 DEADLINE_SEC = 20
 
 
 class Rig:
     """A started pump and what it said so far. Use as a context."""
 
-    def __init__(self, directory: Path, *, open_runs: int | None = None) -> None:
+    def __init__(self, directory: Path, *, open_runs: int | None = None, relay: Relay | None = None) -> None:
         self.directory = directory
         self.wakes = 0
         self.notices: list[Notice] = []
         self._changed = threading.Event()
-        self.pump = Pump(self._woken, open_runs=open_runs)
+        self.pump = Pump(self._woken, open_runs=open_runs, relay=relay)
 
     def __enter__(self) -> Rig:
         self.pump.start()

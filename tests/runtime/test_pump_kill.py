@@ -36,7 +36,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         number = 0
         while len(self.written) < BYTES and not self.stop.is_set():
-            size = self._random.choice((1, 20, 700, 9_000, 70_000))
+            size = self._random.choice((1, 20, 700, 9_000, 70_000, 400_000))
             lines = b"".join(b"%d\n" % value for value in range(number, number + size // 8 + 1))
             number += size // 8 + 1
             self.written += lines
@@ -46,33 +46,36 @@ class Writer(threading.Thread):
         os.close(self._fd)
 
 
-def start_child(directory: Path, out: int, err: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.runtime.pump_child", str(directory), str(out), str(err)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=(out, err))
+def start_child(directory: Path, fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.runtime.pump_child", str(directory), *map(str, fds)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=fds)
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
     return child
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_leave_both_streams_exact(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_relay", [False, True])
+def test_kills_at_random_moments_leave_both_streams_exact(tmp_path: Path, with_relay: bool) -> None:
     seed = int(os.environ.get("JOBD_TEST_SEED", "20"))
     moments = random.Random(seed)
     directory = tmp_path / "run"
     (out, out_w), (err, err_w) = os.pipe(), os.pipe()
+    relay = os.pipe() if with_relay else ()
+    fds = (out, err, *relay)
     writers = {STDOUT: Writer(out_w, seed), STDERR: Writer(err_w, seed + 1)}
     for writer in writers.values():
         writer.start()
     try:
         for _ in range(KILLS):
-            child = start_child(directory, out, err)
+            child = start_child(directory, fds)
             threading.Event().wait(moments.uniform(0, 0.03))
             child.send_signal(signal.SIGKILL)
             child.communicate(timeout=20)
     finally:
         for writer in writers.values():
             writer.stop.set()
-    last = start_child(directory, out, err)
+    last = start_child(directory, fds)
     assert last.communicate(timeout=60)[0] == b"done\n"
     for number, writer in writers.items():
         writer.join(20)
@@ -82,5 +85,5 @@ def test_kills_at_random_moments_leave_both_streams_exact(tmp_path: Path) -> Non
         for piece in log.pieces(log.start(), split=True):  # not final: the index covers everything
             shown[piece.stream] += log.read(piece)
     assert shown == {number: writer.written for number, writer in writers.items()}, f"seed {seed}"
-    os.close(out)
-    os.close(err)
+    for fd in fds:
+        os.close(fd)
