@@ -92,11 +92,8 @@ class Ends:
         if keeper.table.get(entry.run) is not entry:
             keeper.cgroups.leave(self.dying.pop(entry.pid, ""))
             return False
-        if not entry.ready:
-            self.discard(entry)
-            self.dying.pop(entry.pid, None)
-            keeper.send({"op": "spawn-failed", "run": entry.run, "step": "child", "errno": errno.ESRCH})
-            return False
+        if not entry.went and not entry.step:
+            keeper.requests.fail(entry, "child", errno.ESRCH)  # somebody killed it before its time
         keeper.requests.drop_ctl(entry)
         if entry.step:  # never executed anything, so there is no tree
             keeper.cgroups.leave(entry.cgroup)

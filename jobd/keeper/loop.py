@@ -144,7 +144,7 @@ class Keeper:
 
     def _busy(self) -> bool:
         link = self.daemon.link
-        return (link is not None and link.unsent) or any(not entry.ready for entry in self.table.values())
+        return link is not None and link.unsent
 
     # --- signals ----------------------------------------------------------------------------------------------------
     def _on_signals(self, fd: int) -> None:

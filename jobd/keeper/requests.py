@@ -13,7 +13,7 @@ import time
 from jobd.host import pidfd
 from jobd.keeper import tree
 from jobd.keeper.link import MAX_FDS, LinkError
-from jobd.keeper.spawn import GO, READY, SpawnFailed, spawn
+from jobd.keeper.spawn import GO, SpawnFailed, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Requests:
     # --- the daemon itself ------------------------------------------------------------------------------------------
     def _list(self, _: Message, __: Fds) -> None:
         self._keeper.ends.recheck()
-        entries = [entry for entry in self._table.values() if entry.ready]
+        entries = list(self._table.values())
         for at in range(0, max(len(entries), 1), ENTRIES):
             part = entries[at : at + ENTRIES]
             last = at + ENTRIES >= len(entries)
@@ -92,8 +92,7 @@ class Requests:
         assert isinstance(run, bytes)
         entry = self._table.get(run)
         if entry is not None:
-            if entry.ready:
-                self._tell_spawned(entry)
+            self._tell_spawned(entry)
             return
         keeper = self._keeper
         try:
@@ -106,9 +105,12 @@ class Requests:
         keeper.ends.own[entry.pid] = entry
         assert entry.ctl is not None
         keeper.watch(entry.ctl.fileno(), lambda: self.on_ctl(entry))
+        process = tree.process(entry.pid)  # ours and not reaped, so it is this one
+        entry.start = process.start if process else 0
+        self._tell_spawned(entry)
 
     def on_ctl(self, entry: Entry) -> None:
-        """The child says how far it is, or (end of file) executes the program, or is dead."""
+        """The child says what failed, or (end of file) executes the program, or is dead."""
         while entry.ctl is not None:
             try:
                 data = entry.ctl.recv(128)
@@ -116,9 +118,7 @@ class Requests:
                 return
             except OSError:
                 data = b""
-            if data == READY:
-                self._child_ready(entry)
-            elif data:
+            if data:
                 self._step_failed(entry, data)
             else:
                 self.drop_ctl(entry)
@@ -131,12 +131,6 @@ class Requests:
         if entry.ctl is not None:
             self._keeper.unwatch(entry.ctl.fileno())
             entry.close_ctl()
-
-    def _child_ready(self, entry: Entry) -> None:
-        entry.ready = True
-        process = tree.process(entry.pid)  # ours and not reaped, so it is this one
-        entry.start = process.start if process else 0
-        self._tell_spawned(entry)
 
     def _tell_spawned(self, entry: Entry) -> None:
         fields = entry.plain()
@@ -157,14 +151,13 @@ class Requests:
 
     def _step_failed(self, entry: Entry, data: bytes) -> None:
         step, _, number = data.decode("ascii", "replace").partition(":")
-        failure: Message = {"run": entry.run, "step": step, "errno": int(number)}
-        if entry.went:
-            entry.step, entry.errno = step, int(number)
-            self.drop_ctl(entry)
-            self._keeper.send({"op": "exec-failed", **failure})
-        else:
-            self._keeper.ends.discard(entry)
-            self._keeper.send({"op": "spawn-failed", **failure})
+        self.drop_ctl(entry)
+        self.fail(entry, step, int(number))
+
+    def fail(self, entry: Entry, step: str, number: int) -> None:
+        """The program is not executed: a step before it failed. The entry stays until its ack."""
+        entry.step, entry.errno = step, number
+        self._keeper.send({"op": "exec-failed", "run": entry.run, "step": step, "errno": number})
 
     def _go(self, message: Message, _: Fds) -> None:
         run = message["run"]
@@ -176,7 +169,7 @@ class Requests:
             self._keeper.send({**failure, "step": entry.step, "errno": entry.errno})
         elif entry.execd:
             self._keeper.send({"op": "execd", "run": run})
-        elif not entry.went and entry.ready and entry.ctl is not None:
+        elif not entry.went and entry.ctl is not None:
             entry.went = True  # before the byte: a keeper that dies between the two has not lied
             try:
                 entry.ctl.send(GO)

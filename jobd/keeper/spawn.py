@@ -1,6 +1,6 @@
 """Making the process of a run: pipes, fork, everything up to execve, and the go byte.
 
-The child does all it can before it says that it is ready, then waits on a socket whose other end only the keeper
+The child does all it can while the daemon commits, then waits for a byte on a socket whose other end only the keeper
 holds. End of file there, also by the keeper's death, means that it never runs. Each failing step comes back over the
 same socket as `step:errno`; it is CLOEXEC, so end of file after go means that the program runs. The child never
 returns into the keeper's loop: every way out of it is execve or _exit.
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 PIPE_BYTES = 256 * 1024  # so that a restart of the daemon (130 ms) does not stall a job that writes 1.9 MB/s
 CTL_FD = 3  # of the child; 0, 1 and 2 are always taken in the keeper, so nothing that is needed is ever below
-READY, GO = b"R", b"G"
+GO = b"G"
 NEVER_RAN = 222  # exit status of a child whose keeper went away before go; nobody is left to read it
 _PATH = b"/usr/local/bin:/usr/bin:/bin"  # where to look when the job has no PATH, as in confstr(_CS_PATH) and dash
 _NOT_HERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENAMETOOLONG)  # the next directory of PATH
+
+_RLIMITS = {name[7:].lower(): getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 
 
 class SpawnFailed(Exception):  # noqa: N818
@@ -48,7 +50,7 @@ class Base:
     """What the keeper was given at its start and hands on to jobs unless they ask otherwise."""
 
     def __init__(self) -> None:
-        self.nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.limits = {which: resource.getrlimit(which) for which in _RLIMITS.values()}
         self.nice = os.getpriority(os.PRIO_PROCESS, 0)
         self.umask = os.umask(0o077)
         os.umask(self.umask)
@@ -60,7 +62,7 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> En
     """Fork the child of a run. Raises SpawnFailed; then nothing is left behind.
 
     Returns:
-        The entry, with the keeper's end of its control socket; the child is not ready yet.
+        The entry, with the keeper's end of its control socket; the child is on its way to `go`.
     """
     entry = Entry(message["run"])  # type: ignore[arg-type]  # checked by the caller
     entry.merge = bool(message.get("merge"))
@@ -154,7 +156,6 @@ def _child(plan: Plan, ends: Sequence[int]) -> NoReturn:
             resource.setrlimit(which, limit)
         step = b"signals"
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.write(ctl, READY)
         if os.read(ctl, 1) != GO:
             os._exit(NEVER_RAN)
         step = b"exec"
@@ -204,14 +205,19 @@ def _different(value: object, present: int) -> int | None:
 
 
 def _limits(asked: object, base: Base) -> list[tuple[int, tuple[int, int]]]:
-    """Resource numbers and limits; the keeper's own number of descriptors is not the jobs'."""
-    found = {resource.RLIMIT_NOFILE: base.nofile}
+    """Limits that the child has to set: those that are not what the keeper was given.
+
+    The number of descriptors is always one, since the keeper has raised its own.
+    """
+    found = {}
     try:
         for name, (soft, hard) in asked.items():  # type: ignore[attr-defined]  # checked by what is caught
-            found[getattr(resource, "RLIMIT_" + name.upper())] = int(soft), int(hard)
-    except (AttributeError, TypeError, ValueError) as e:
+            limit = int(soft), int(hard)
+            if limit != base.limits[_RLIMITS[name]]:
+                found[_RLIMITS[name]] = limit
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise SpawnFailed("limits", errno.EINVAL) from e
-    return list(found.items())
+    return [*{resource.RLIMIT_NOFILE: base.limits[resource.RLIMIT_NOFILE], **found}.items()]
 
 
 def _write(path: str, data: bytes) -> None:

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from _socket import AF_UNIX, SOCK_SEQPACKET, SOCK_STREAM, socket
+from resource import RLIMIT_NOFILE
 
 from jobd.keeper import kernel
 from jobd.keeper.link import Link
@@ -29,7 +30,7 @@ VERSION = 1
 REHEARSAL_SEC = 10.0  # an interpreter starts in 50 ms; ten seconds pass on a machine in deep trouble only
 BLOB_BYTES = 256 << 20  # 1,000 running jobs take half a MiB
 _DAEMON = ("pid", "pidfd", "incarnation", "ready", "failures", "next_at", "kill_at", "born", "replacing")
-_ENTRY = ("ready", "child", "watched", "killing")
+_ENTRY = ("child", "watched", "killing")
 
 
 def dump(keeper: Keeper) -> bytes:
@@ -50,7 +51,7 @@ def dump(keeper: Keeper) -> bytes:
         "listener_identity": list(keeper.listener_identity or ()),
         "lock": keeper.lock,
         "handover": keeper.handover.fileno(),
-        "nofile": list(keeper.base.nofile),
+        "nofile": list(keeper.base.limits[RLIMIT_NOFILE]),
         "oom_score": keeper.base.oom_score,
         "daemon": {name: getattr(daemon, name) for name in _DAEMON},
         "link": None if daemon.link is None else daemon.link.fileno(),
@@ -82,7 +83,7 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
     keeper.handover = socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["handover"])
     keeper.handover.setblocking(False)
     keeper.listener.setblocking(False)
-    keeper.base.nofile, keeper.base.oom_score = tuple(blob["nofile"]), blob["oom_score"]
+    keeper.base.limits[RLIMIT_NOFILE], keeper.base.oom_score = tuple(blob["nofile"]), blob["oom_score"]
     for name, value in blob["daemon"].items():
         setattr(keeper.daemon, name, value)
     if blob["link"] is not None:

@@ -20,7 +20,7 @@ HELD = ("pidfd", "out", "err")
 class Entry:
     """A run from its spawn to its ack."""
 
-    __slots__ = (*PLAIN, *HELD, "child", "ctl", "killing", "ready", "watched")
+    __slots__ = (*PLAIN, *HELD, "child", "ctl", "killing", "watched")
 
     def __init__(self, run: bytes) -> None:
         self.run = run
@@ -41,7 +41,6 @@ class Entry:
         self.out: int | None = None
         self.err: int | None = None
         self.ctl: socket | None = None  # until the program runs
-        self.ready = False  # the child has done all but execve
         self.child = True  # ours to reap; False after a handover
         self.watched = False  # the daemon wants to hear when the tree is empty
         self.killing = 0  # rounds of SIGKILL so far, while they go on
@@ -65,7 +64,6 @@ class Entry:
                 setattr(entry, name, fields[name])
         for name in HELD:
             setattr(entry, name, fds.get(name))
-        entry.ready = True
         return entry
 
     @property

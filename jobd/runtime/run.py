@@ -90,7 +90,8 @@ class Run:
             case "spawned":
                 self.take_process(message, fds)
             case "spawn-failed" | "exec-failed":
-                self.failure = (str(message["step"]), _int(message["errno"]))
+                # The first one tells what happened; a `go` that comes after it is answered once more.
+                self.failure = self.failure or (str(message["step"]), _int(message["errno"]))
             case "execd":
                 self.execd = True
             case "exited":

@@ -193,14 +193,18 @@ def test_path_search_is_the_jobs_own(plain_keeper: KeeperProcess, tmp_path: Path
         ({"env": [b"A=\0"]}, "argv", errno.EINVAL),
     ],
 )
-def test_failing_steps_are_named_before_go(
+def test_failing_steps_are_named_without_a_go(
     plain_keeper: KeeperProcess, fields: dict[str, object], step: str, number: int
 ) -> None:
     daemon = plain_keeper.ready_daemon()
     spawn = {"argv": [b"true"], "env": [], "cwd": b"/", **fields}
     daemon.send("spawn", run=RUN, **spawn)
-    failed = daemon.expect("spawn-failed", run=RUN)[0]
+    failed, _ = daemon.answer(RUN, "spawn-failed", "exec-failed")
     assert (failed["step"], failed["errno"]) == (step, number)
+    for _, fds in [daemon.expect("spawned", run=RUN)] if failed["op"] == "exec-failed" else []:
+        close_all(fds)
+    assert daemon.go(RUN)["op"] == "exec-failed"  # and it stays so
+    daemon.send("ack", run=RUN)
     assert daemon.list() == {}
     assert daemon.start(RUN, b"true")[0]["op"] == "spawned"  # the id is free again
 
@@ -259,8 +263,8 @@ def test_a_child_killed_before_go_never_went(plain_keeper: KeeperProcess) -> Non
     message, fds = daemon.spawn(RUN, b"true")
     close_all(fds)
     os.kill(int(str(message["pid"])), signal.SIGKILL)
-    daemon.expect("exited", run=RUN)
-    daemon.send("go", run=RUN)
+    assert daemon.answer(RUN, "exec-failed")[0]["step"] == "child"
+    assert daemon.go(RUN)["step"] == "child"
     entry, fds = daemon.list()[RUN]
     close_all(fds)
     assert entry["went"] is False
