@@ -55,8 +55,10 @@ def measure_all(root: Path) -> list[Figure]:
     finally:
         jobd.close()
     return [
-        _figure(f"{SIZE >> 20} MiB through a job's stdout", written, 0.9, "the same writer into cat > file"),
-        _figure(f"logs -o cat of {SIZE >> 20} MiB into a pipe", read, 0.5, "cat file"),
+        _figure(
+            f"{round(SIZE / (1 << 20))} MiB through a job's stdout", written, 0.9, "the same writer into cat > file"
+        ),
+        _figure(f"logs -o cat of {round(SIZE / (1 << 20))} MiB into a pipe", read, 0.5, "cat file"),
     ]
 
 
