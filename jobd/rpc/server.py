@@ -141,7 +141,7 @@ class Server:
         except* codec.ProtocolError as group:
             error = _first(group)
             self._limit.say(f"uid {peer.uid}, pid {peer.pid}: {error.message}")
-            connection.try_send(codec.encode(m.Fault(code=error.code, message=error.message)))
+            _say_why(connection, error)
         except* Exception:
             log.exception("connection of uid %d, pid %d failed", peer.uid, peer.pid)
         finally:
@@ -254,6 +254,14 @@ def _first(group: BaseExceptionGroup[codec.ProtocolError]) -> codec.ProtocolErro
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _say_why(connection: Connection, error: codec.ProtocolError) -> None:
+    """Tell a client what was wrong. It need not be there any more: nothing may leave the handler this is called in."""
+    try:
+        connection.try_send(codec.encode(m.Fault(code=error.code, message=error.message)))
+    except Gone:
+        pass  # as `_say_and_close`
 
 
 def _say_and_close(sock: socket.socket, fault: m.Fault) -> None:

@@ -129,6 +129,15 @@ def test_hostile_bytes_end_their_connection_alone(shared: Program, data: bytes) 
         assert isinstance(other.ask(m.DaemonStatus(id=other.next_id())), m.Reply)
 
 
+@pytest.mark.parametrize("hello", [False, True], ids=["before the hello", "after the hello"])
+def test_hostile_bytes_of_a_client_that_leaves_at_once_hurt_nobody(shared: Program, hello: bool) -> None:
+    with Raw(shared.socket) as other:
+        for _ in range(20):  # the fault finds nobody to read it
+            with Raw(shared.socket, hello=hello) as raw:
+                raw.sock.sendall(b"\xff\xff\xff\xff")
+        assert isinstance(other.ask(m.DaemonStatus(id=other.next_id())), m.Reply)
+
+
 def test_another_protocol_version_is_told_so(shared: Program) -> None:
     with Raw(shared.socket, hello=False) as raw:
         raw.send(m.Hello(version=99, software="future 9"))
