@@ -126,8 +126,9 @@ class RunLog:
         if out_from or err_from:
             total = self.count()
             record = total
+            sizes = dict(zip((STDOUT, STDERR), self.sizes(), strict=True))  # after `total`: none, then no record before
             for stream, offset, wanted in ((STDOUT, out_from, stdout), (STDERR, err_from, stderr)):
-                if wanted and total:
+                if wanted and total and sizes[stream]:
                     record = min(record, index_.find_offset(self.index(), total, stream, offset))
         elif self.count():
             record = index_.first_record(self.index(), self.count())
@@ -202,7 +203,13 @@ class RunLog:
         index = self.index()
         if index < 0:
             return False
-        block = index_.read_block(index, cursor.record, index_.BLOCK)
+        run = None if split else index_.read_run(index, cursor.record, index_.BLOCK)
+        if run is not None:
+            count, record = run
+            block = [record]
+        else:
+            block = index_.read_block(index, cursor.record, index_.BLOCK)
+            count = len(block)
         for wall, mono, offset, length, flags in block:
             stream = flags & STREAM_MASK
             if flags & DROPPED or not cursor.wanted & stream or stream == STREAM_MASK:
@@ -211,8 +218,8 @@ class RunLog:
                 self._feed(cursor, Extent(stream, 0, offset + length, wall, mono), split)
             if flags & ENDED:
                 _append(cursor.ready, cursor.merge.ended(stream), split)
-        cursor.record += len(block)
-        return bool(block)
+        cursor.record += count
+        return count > 0
 
     def _feed(self, cursor: Cursor, extent: Extent, split: bool) -> None:
         """Bytes up to `extent.end`: they begin where the stream's last ones ended, and exist in a file."""

@@ -98,6 +98,17 @@ def read_block(index: int, first: int, count: int) -> list[tuple[int, int, int, 
     return list(RECORD.iter_unpack(data[:whole] if whole != len(data) else data))
 
 
+def read_run(index: int, first: int, count: int) -> tuple[int, tuple[int, int, int, int, int]] | None:
+    """The block of `read_block` as one record, with its number of records, if all are of the same kind."""
+    data = os.pread(index, count * RECORD_BYTES, first * RECORD_BYTES)
+    whole = len(data) // RECORD_BYTES
+    if not whole or len(set(_FLAGS.iter_unpack(data[: whole * RECORD_BYTES]))) != 1:
+        return None
+    wall, mono, start, _, flags = RECORD.unpack_from(data, 0)
+    _, _, offset, length, _ = RECORD.unpack_from(data, (whole - 1) * RECORD_BYTES)
+    return whole, (wall, mono, start, max(0, offset + length - start), flags)
+
+
 def first_record(index: int, total: int) -> int:
     """The number of the first record that was not punched out: the holes are at the head only."""
     block = read_block(index, 0, 1)
@@ -209,11 +220,13 @@ def covered(index: int, records: int, wanted: set[int]) -> dict[int, int]:
     stop = records
     while stop and missing:
         first = max(0, stop - BLOCK)
-        for _, _, offset, length, flags in reversed(read_block(index, first, stop - first)):
-            stream = flags & STREAM_MASK
-            if stream in missing and not flags & DROPPED:
-                ends[stream] = offset + length
-                missing.discard(stream)
+        data = os.pread(index, (stop - first) * RECORD_BYTES, first * RECORD_BYTES)
+        if any(flags & STREAM_MASK in missing for (flags,) in set(_FLAGS.iter_unpack(data))):
+            for _, _, offset, length, flags in reversed(list(RECORD.iter_unpack(data))):
+                stream = flags & STREAM_MASK
+                if stream in missing and not flags & DROPPED:
+                    ends[stream] = offset + length
+                    missing.discard(stream)
         stop = first
     return ends
 

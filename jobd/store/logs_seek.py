@@ -47,8 +47,9 @@ def since(log: RunLog, wall: int, *, stdout: bool = True, stderr: bool = True) -
         return log.start(stdout=stdout, stderr=stderr)
     positions = {}
     for stream, size in zip((STDOUT, STDERR), log.sizes(), strict=True):
-        found = index_.next_of(log.index(), record, total, stream)
-        at = index_.covered(log.index(), total, {stream})[stream] if found is None else found[1]
+        found = index_.next_of(log.index(), record, total, stream) if size else None
+        there = {stream} if size else set()
+        at = index_.covered(log.index(), total, there)[stream] if found is None else found[1]
         positions[stream] = _line_start(log, stream, at, size)
     return Cursor(log, record, positions[STDOUT], positions[STDERR], stdout=stdout, stderr=stderr)
 
@@ -72,7 +73,8 @@ class _Backwards:
         self._positions = dict(self._ends)
         self._newlines = 0
         if not final:  # bytes without a record do not count yet
-            covered = index_.covered(log.index(), total, set(self._wanted)) if total else {STDOUT: 0, STDERR: 0}
+            there = {stream for stream in self._wanted if self._ends[stream]}
+            covered = index_.covered(log.index(), total, there) if total else {STDOUT: 0, STDERR: 0}
             self._positions = {stream: min(end, covered[stream]) for stream, end in self._ends.items()}
 
     def go(self, newlines: int) -> bool:
