@@ -47,6 +47,7 @@ class Connection:
             ProtocolError: the length is over the limit, or the frame did not come within its time.
             Gone: the connection broke.
         """
+        until: float | None = None  # when the rest of the frame has to be there, however it comes
         while True:
             try:
                 body = self._buffer.next()
@@ -54,12 +55,15 @@ class Connection:
                 raise codec.ProtocolError(errors.MALFORMED, str(error)) from error
             if body is not None:
                 return body
-            begun = self._buffer.pending > 0
-            limit = BODY_SEC if begun else first_within
-            data = await self._recv(limit)
+            if until is None and self._buffer.pending > 0:
+                until = trio.current_time() + BODY_SEC
+            limit = first_within if until is None else until - trio.current_time()
+            data = await self._recv(limit) if limit > 0 else None
             if data is None:
-                what = "the rest of a frame" if begun else "a hello"
-                raise codec.ProtocolError(errors.MALFORMED, f"{what} did not come within {limit:g} s")
+                what = f"a hello did not come within {first_within:g} s"
+                if until is not None:
+                    what = f"the rest of a frame did not come within {BODY_SEC:g} s"
+                raise codec.ProtocolError(errors.MALFORMED, what)
             if not data:
                 return None
             self._buffer.feed(data)
@@ -108,9 +112,19 @@ class Connection:
         Cancelling in the middle of a frame breaks the connection, since the next frame could not be told from it.
         """
         rest = self.try_send(frame)
-        if rest:
-            async with self._lock:
-                await self._finish(rest, begun=len(rest) < len(frame))
+        if not rest:
+            return
+        begun = len(rest) < len(frame)
+        try:
+            await self._lock.acquire()
+        except trio.Cancelled:
+            if begun:
+                self.break_off()
+            raise
+        try:
+            await self._finish(rest, begun)
+        finally:
+            self._lock.release()
 
     async def _finish(self, rest: bytes, begun: bool) -> None:
         view = memoryview(rest)
@@ -175,5 +189,3 @@ class Connection:
     async def fault(self, code: str, text: str, request: int | None, details: dict[str, str] | None = None) -> None:
         """An error as the answer."""
         await self.send(codec.encode(m.Fault(code=code, message=text, id=request, details=details or {})))
-
-

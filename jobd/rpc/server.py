@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -90,7 +92,12 @@ class Server:
 
     async def _accept_all(self) -> None:
         assert self._listener is not None
+        turn = 0
         while True:
+            turn += 1
+            if turn >= TURN:  # who connects faster than we accept must not starve those who are connected
+                turn = 0
+                await trio.lowlevel.checkpoint()
             try:
                 sock, _ = self._listener.accept()
             except BlockingIOError:
@@ -258,10 +265,8 @@ def _first(group: BaseExceptionGroup[codec.ProtocolError]) -> codec.ProtocolErro
 
 def _say_why(connection: Connection, error: codec.ProtocolError) -> None:
     """Tell a client what was wrong. It need not be there any more: nothing may leave the handler this is called in."""
-    try:
+    with contextlib.suppress(Gone):
         connection.try_send(codec.encode(m.Fault(code=error.code, message=error.message)))
-    except Gone:
-        pass  # as `_say_and_close`
 
 
 def _say_and_close(sock: socket.socket, fault: m.Fault) -> None:
