@@ -39,6 +39,7 @@ class Taken:
     def __init__(self) -> None:
         self.listener: socket | None = None
         self.lock = -1
+        self.relay: tuple[int, int] | None = None
         self.entries: list[tuple[Message, Fds]] = []
         self.giver = 0  # its pid
 
@@ -55,7 +56,13 @@ def accept(listener: socket) -> Link | None:
     return None if sock is None else Link(sock)
 
 
-def give(link: Link, listener_fd: int, lock_fd: int, entries: Sequence[tuple[Message, Fds]]) -> bool:
+def give(
+    link: Link,
+    listener_fd: int,
+    lock_fd: int,
+    entries: Sequence[tuple[Message, Fds]],
+    relay: tuple[int, int] | None = None,
+) -> bool:
     """Hand everything over; blocks until the new keeper has it. The daemon leaves after that.
 
     Args:
@@ -63,11 +70,13 @@ def give(link: Link, listener_fd: int, lock_fd: int, entries: Sequence[tuple[Mes
         listener_fd: the clients' listening socket.
         lock_fd: the state lock.
         entries: an ENTRY of each run (its "fds" is set here) and its descriptors by name.
+        relay: both ends of the pump's relay.
 
     Returns:
         Whether the new keeper has everything. If not, nothing has changed.
     """
-    link.send({"op": "given", "entries": [], "fds": ["listener", "lock"], "last": not entries}, [listener_fd, lock_fd])
+    names = ["listener", "lock", *(("relay_read", "relay_write") if relay else ())]
+    link.send({"op": "given", "entries": [], "fds": names, "last": not entries}, [listener_fd, lock_fd, *(relay or ())])
     for at in range(0, len(entries), CHUNK):
         part = entries[at : at + CHUNK]
         plain = [{**fields, "fds": list(fds)} for fields, fds in part]
@@ -123,6 +132,7 @@ def _take(link: Link, state_dir: str) -> Taken:
             raise LinkError(f"cannot take over: {message['op']!r}")
         if "listener" in fds:
             taken.listener, taken.lock = socket(AF_UNIX, SOCK_STREAM, 0, fds["listener"]), fds["lock"]
+            taken.relay = (fds["relay_read"], fds["relay_write"]) if "relay_read" in fds else None
         for i, fields in enumerate(message["entries"]):  # type: ignore[arg-type, var-annotated]
             taken.entries.append((fields, {name: fds[f"{i}.{name}"] for name in fields["fds"]}))
         if message["last"]:
@@ -141,22 +151,29 @@ def _wait_until_gone(pid: int) -> None:
     except OSError:
         return
     try:
-        if not select.select([fd], [], [], LEAVE_SEC)[0]:
+        if not _wait(fd, select.POLLIN, LEAVE_SEC):
             pidfd.send_signal(fd, 9)
-            select.select([fd], [], [], LEAVE_SEC)
+            _wait(fd, select.POLLIN, LEAVE_SEC)
     finally:
         os.close(fd)
+
+
+def _wait(fd: int, mask: int, timeout_sec: float) -> bool:
+    """Whether `fd` became ready in time. poll, not select: with 300 runs the numbers are beyond what select takes."""
+    poll = select.poll()
+    poll.register(fd, mask)
+    return bool(poll.poll(timeout_sec * 1000))
 
 
 def _messages(link: Link, timeout_sec: float) -> Iterator[tuple[Message, Fds]]:
     """What comes, sending meanwhile what waits to be sent."""
     until = time.monotonic() + timeout_sec
     while True:
-        writers = [] if link.flush() or link.crowded else [link.sock]
+        writes = 0 if link.flush() or link.crowded else select.POLLOUT
         wait = min(until - time.monotonic(), RETRY_SEC if link.crowded else timeout_sec)
         if wait <= 0:
             raise TimeoutError("no answer in time")
-        if select.select([link.sock], writers, [], wait)[0]:
+        if _wait(link.fileno(), select.POLLIN | writes, wait):
             yield from link.receive()
 
 

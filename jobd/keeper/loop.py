@@ -49,12 +49,13 @@ _BLOCKED = {*_HANDLED, *FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGALR
 class Keeper:
     """All that the keeper owns. `table` is every run from its spawn to its ack."""
 
-    def __init__(self, config: Config, listener: socket, lock: int) -> None:
+    def __init__(self, config: Config, listener: socket, lock: int, relay: tuple[int, int] | None = None) -> None:
         self.config = config
         self.log = Log(config.log_level)
         self.id = os.urandom(8).hex()
         self.started_at = time.time_ns()
         self.listener, self.lock = listener, lock
+        self.relay = relay or os.pipe()  # the pump's second pipe: what is in it must outlive the daemon
         self.listener_identity = sockets.identity(config.socket)
         self.handover: socket | None = None
         self.base = Base()
@@ -173,7 +174,7 @@ class Keeper:
         """Take up the link to a daemon (or, after a re-exec, the same one again) and introduce ourselves."""
         self._link_waits = False
         self.watch(link.fileno(), self._on_link)
-        link.send(self._welcome(), [self.listener.fileno(), self.lock])
+        link.send(self._welcome(), [self.listener.fileno(), self.lock, *self.relay])
         self.shutdown.tell()
 
     def _welcome(self) -> Message:
@@ -185,7 +186,7 @@ class Keeper:
             "keeper_version": jobd.__version__, "boot_id": boot_id, "incarnation": self.daemon.incarnation,
             "mode": config.mode, "socket": config.socket, "state_dir": config.state_dir,
             "config_dir": config.config_dir, "tracking": "cgroup" if self.cgroups.usable else "process",
-            "started_at": self.started_at, "fds": ["listener", "lock"],
+            "started_at": self.started_at, "fds": ["listener", "lock", "relay_read", "relay_write"],
         }  # fmt: skip
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:

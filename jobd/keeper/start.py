@@ -45,7 +45,7 @@ def start(config: Config, log_file: str = "") -> Keeper:
         os.close(lock)
         assert taken.listener is not None
         taken.listener.setblocking(False)
-        keeper = Keeper(config, taken.listener, taken.lock)
+        keeper = Keeper(config, taken.listener, taken.lock, taken.relay)
         for fields, fds in taken.entries:
             entry = Entry.load(fields, fds)
             entry.child = False

@@ -50,6 +50,7 @@ def dump(keeper: Keeper) -> bytes:
         "listener": keeper.listener.fileno(),
         "listener_identity": list(keeper.listener_identity or ()),
         "lock": keeper.lock,
+        "relay": list(keeper.relay),
         "handover": keeper.handover.fileno(),
         "nofile": list(keeper.base.limits[RLIMIT_NOFILE]),
         "oom_score": keeper.base.oom_score,
@@ -77,7 +78,8 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
     numbers = _numbers(blob)
     for fd in numbers:
         os.set_inheritable(fd, False)
-    keeper = Keeper(config, socket(AF_UNIX, SOCK_STREAM, 0, blob["listener"]), blob["lock"])
+    relay = tuple(blob["relay"]) if "relay" in blob else None
+    keeper = Keeper(config, socket(AF_UNIX, SOCK_STREAM, 0, blob["listener"]), blob["lock"], relay)
     keeper.id, keeper.started_at = blob["id"], blob["started_at"]
     keeper.listener_identity = tuple(blob["listener_identity"]) or None
     keeper.handover = socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["handover"])
@@ -104,7 +106,7 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
 def _numbers(blob: dict[str, Any]) -> list[int]:
     """All descriptors that a blob names."""
     found = [blob["listener"], blob["lock"], blob["handover"], blob["link"], blob["config"].get("ready_fd")]
-    found.append(blob["daemon"]["pidfd"])
+    found += [blob["daemon"]["pidfd"], *blob.get("relay", ())]
     for fields in blob["entries"]:
         found += [fields[name] for name in (*HELD, "ctl")]
     return [fd for fd in found if fd is not None and fd >= 0]
