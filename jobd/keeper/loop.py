@@ -26,7 +26,6 @@ from jobd.keeper.link import Link, LinkClosed, LinkError
 from jobd.keeper.log import Log
 from jobd.keeper.requests import Requests
 from jobd.keeper.shutdown import Shutdown
-from jobd.keeper.spawn import Base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from jobd.config import Config
     from jobd.keeper.link import Fds, Message
+    from jobd.keeper.spawn import Base
     from jobd.keeper.table import Entry
 
 LINK_VERSION = 1
@@ -49,7 +49,9 @@ _BLOCKED = {*_HANDLED, *FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGALR
 class Keeper:
     """All that the keeper owns. `table` is every run from its spawn to its ack."""
 
-    def __init__(self, config: Config, listener: socket, lock: int, relay: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, config: Config, listener: socket, lock: int, base: Base, relay: tuple[int, int] | None = None
+    ) -> None:
         self.config = config
         self.log = Log(config.log_level)
         self.id = os.urandom(8).hex()
@@ -58,7 +60,7 @@ class Keeper:
         self.relay = relay or os.pipe()  # the pump's second pipe: what is in it must outlive the daemon
         self.listener_identity = sockets.identity(config.socket)
         self.handover: socket | None = None
-        self.base = Base()
+        self.base = base
         self.cgroups = Cgroups(config.state_dir)
         self.table: dict[bytes, Entry] = {}
         self.daemon = DaemonProcess(config.daemon_argv or default_argv())
@@ -304,11 +306,14 @@ def take_signals() -> None:
             signal.signal(sig, signal.SIG_DFL)
 
 
+def raise_limits() -> None:
+    """As many descriptors as are allowed: each run takes three. Ahead of a handover, and after `Base` was made."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def prepare(keeper: Keeper) -> None:
     """What the kernel has to know of a keeper that starts; refusals are no reason not to start."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         kernel.become_subreaper()
     except OSError as e:

@@ -7,7 +7,8 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from jobd import config as configuration
 from jobd.keeper import handover, sockets, state
-from jobd.keeper.loop import Keeper, prepare, take_signals
+from jobd.keeper.loop import Keeper, prepare, raise_limits, take_signals
+from jobd.keeper.spawn import Base
 from jobd.keeper.table import Entry
 
 TYPE_CHECKING = False
@@ -37,6 +38,8 @@ def start(config: Config, log_file: str = "") -> Keeper:
     """The keeper of `config`, ready to run. Raises StartError, Held."""
     sockets.make_directories(config.state_dir, shared=False)
     lock = sockets.open_lock(config.state_dir)
+    base = Base()
+    raise_limits()
     taken = None if sockets.try_lock(lock) else handover.take(config.state_dir, lock)
     if log_file:
         _redirect(f"{config.state_dir}/{log_file}")
@@ -45,7 +48,7 @@ def start(config: Config, log_file: str = "") -> Keeper:
         os.close(lock)
         assert taken.listener is not None
         taken.listener.setblocking(False)
-        keeper = Keeper(config, taken.listener, taken.lock, taken.relay)
+        keeper = Keeper(config, taken.listener, taken.lock, base, taken.relay)
         for fields, fds in taken.entries:
             entry = Entry.load(fields, fds)
             entry.child = False
@@ -55,7 +58,7 @@ def start(config: Config, log_file: str = "") -> Keeper:
             keeper.ends.adopt(entry)
         keeper.log(f"took over {len(taken.entries)} runs from process {taken.giver}")
     else:
-        keeper = Keeper(config, sockets.bind_clients(config.socket, config.shared), lock)
+        keeper = Keeper(config, sockets.bind_clients(config.socket, config.shared), lock, base)
         keeper.cgroups.find_leftovers()
     keeper.shutdown.restore()
     prepare(keeper)

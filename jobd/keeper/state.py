@@ -17,6 +17,7 @@ from resource import RLIMIT_NOFILE
 from jobd.keeper import kernel
 from jobd.keeper.link import Link
 from jobd.keeper.loop import Keeper, take_signals
+from jobd.keeper.spawn import Base
 from jobd.keeper.table import HELD, Entry
 from jobd.wire.plainpack import packb, unpackb
 
@@ -79,7 +80,7 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
     for fd in numbers:
         os.set_inheritable(fd, False)
     relay = tuple(blob["relay"]) if "relay" in blob else None
-    keeper = Keeper(config, socket(AF_UNIX, SOCK_STREAM, 0, blob["listener"]), blob["lock"], relay)
+    keeper = Keeper(config, socket(AF_UNIX, SOCK_STREAM, 0, blob["listener"]), blob["lock"], Base(), relay)
     keeper.id, keeper.started_at = blob["id"], blob["started_at"]
     keeper.listener_identity = tuple(blob["listener_identity"]) or None
     keeper.handover = socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["handover"])

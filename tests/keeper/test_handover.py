@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jobd.host import pidfd
 from jobd.keeper import handover, sockets
+from jobd.keeper.loop import raise_limits
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, close_all, read_all
 
 if TYPE_CHECKING:
@@ -160,6 +163,43 @@ def test_a_new_keeper_takes_over_from_the_daemon_of_a_dead_one(keeper: KeeperPro
     assert heir.start(b"\7" * 16, b"true")[0]["op"] == "spawned"
     second = keeper.start()
     assert second.wait(DEADLINE_SEC) == 1
+
+
+def test_more_runs_than_select_takes_and_than_the_soft_limit_allows_are_handed_over(tmp_path: Path) -> None:
+    # 500 runs of three descriptors; each end in a process of its own, as their numbers count.
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 4096:
+        pytest.skip("cannot open so many files here")
+    lock = sockets.open_lock(str(tmp_path))
+    assert sockets.try_lock(lock)
+    giver = os.fork()
+    if giver == 0:
+        status = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+            entries: list[tuple[Message, Fds]] = [
+                ({"run": n.to_bytes(16, "big")}, {name: os.dup(lock) for name in ("pidfd", "out", "err")})
+                for n in range(500)
+            ]
+            server = handover.listen(str(tmp_path))
+            while (link := handover.accept(server)) is None:
+                time.sleep(0.01)
+            status = 0 if handover.give(link, server.fileno(), lock, entries) else 2
+        finally:
+            os._exit(status)
+    os.close(lock)
+    taker = os.fork()
+    if taker == 0:
+        status = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, limits[1]))
+            raise_limits()
+            taken = handover.take(str(tmp_path), sockets.open_lock(str(tmp_path)))
+            assert taken is not None
+            status = 0 if len(taken.entries) == 500 else 2
+        finally:
+            os._exit(status)
+    assert [os.waitpid(pid, 0)[1] for pid in (giver, taker)] == [0, 0]
 
 
 def test_a_holder_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
