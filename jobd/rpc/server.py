@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
