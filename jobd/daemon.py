@@ -27,8 +27,9 @@ from jobd.rpc.server import Server
 from jobd.rpc.world import World
 from jobd.runtime.journal import Journal
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
-from jobd.runtime.orphaned import Orphanage
+from jobd.runtime.orphaned import Orphanage, Parts
 from jobd.runtime.pump import Pump
+from jobd.runtime.pump_relay import Relay
 from jobd.runtime.recovery import recover
 from jobd.runtime.registry import Registry
 from jobd.runtime.upkeep import Upkeep
@@ -58,6 +59,7 @@ class Daemon:
         self.server: Server | None = None
         self.listener: socket.socket | None = None
         self.lock_fd: int | None = None
+        self.relay_fds: tuple[int, int] | None = None
         self._welcomed = trio.Event()
         self._leave = trio.Event()  # something ends this incarnation
         self._stop_runs = False  # … and the runs with it
@@ -72,12 +74,12 @@ class Daemon:
             case "welcome" if self.listener is None:
                 self.listener = socket.socket(fileno=fds["listener"])
                 self.lock_fd = fds["lock"]
+                self.relay_fds = fds["relay_read"], fds["relay_write"]
                 self._welcomed.set()
             case "listener":
-                listener = socket.socket(fileno=fds["listener"])
-                assert self.server is not None
-                self.server.replace_listener(listener)
-                self.listener = listener
+                self.listener = socket.socket(fileno=fds["listener"])
+                if self.server is not None:
+                    self.server.replace_listener(self.listener)
             case "shutdown":
                 self._stop_runs = True
                 self._leave.set()
@@ -124,11 +126,12 @@ class Daemon:
             except trio.RunFinishedError:
                 return  # the pump outlives the loop by a moment
 
-        pump = Pump(wake)
+        pump = Pump(wake, relay=self._relay(state_dir))
         pump.start()
         try:
             registry = self.registry = Registry(state_dir, journal, pump, self.keeper)
             registry.rss_floor_bytes = self._keeper_size()
+            registry.on_pump_death = self._leave.set  # the next daemon takes up every pipe where this one stopped
             await self._with_runs(registry)
             await journal.flush()
         finally:
@@ -148,13 +151,13 @@ class Daemon:
             jobs.cancel_scope.cancel()
 
     async def _with_clients(self, registry: Registry) -> None:
-        server, listener = self.server, self.listener
+        server = self.server
         assert server is not None
-        assert listener is not None
         async with trio.open_nursery() as connections:
             await connections.start(server.serve)
             async with trio.open_nursery() as accepting:
-                await accepting.start(server.accept, listener)
+                assert self.listener is not None
+                await accepting.start(server.accept, self.listener)
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*GC_THRESHOLD)
@@ -184,10 +187,20 @@ class Daemon:
             async for _ in received:
                 self._leave.set()
 
-    def _parts(self) -> tuple[int, int]:
+    def _relay(self, state_dir: Path) -> Relay | None:
+        """The pump's second pipe, which the keeper holds as well; without it a fast job is merely slower."""
+        assert self.relay_fds is not None
+        try:
+            return Relay(*self.relay_fds, str(state_dir / "relay"))
+        except OSError as error:
+            log.warning("cannot use the relay: %s", error)
+            return None
+
+    def _parts(self) -> Parts:
         assert self.listener is not None
         assert self.lock_fd is not None
-        return self.listener.fileno(), self.lock_fd
+        assert self.relay_fds is not None
+        return Parts(self.listener.fileno(), self.lock_fd, self.relay_fds)
 
     def _keeper_size(self) -> int:
         """Resident bytes of the keeper, which every process it forks shows as its own peak; with a margin."""

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
@@ -37,15 +37,21 @@ ASK_SEC: Final = 10.0  # for whoever connects to say what he wants
 RESPAWN_SEC: Final = 5.0  # a new keeper takes over within 0.3 s; one that has not by now will not
 
 
+class Parts(NamedTuple):
+    """The descriptors of the daemon itself that a new keeper gets."""
+
+    listener: int
+    lock: int
+    relay: tuple[int, int]
+
+
 class Orphanage:
     """Waits for the keeper's death, and does what is to be done then."""
 
-    def __init__(
-        self, registry: Registry, lost: trio.Event, parts: Callable[[], tuple[int, int]], leave: trio.Event
-    ) -> None:
+    def __init__(self, registry: Registry, lost: trio.Event, parts: Callable[[], Parts], leave: trio.Event) -> None:
         self._registry = registry
         self._lost = lost
-        self._parts = parts  # listener and lock
+        self._parts = parts
         self._leave = leave
 
     async def run(self) -> None:
@@ -92,8 +98,8 @@ class Orphanage:
             self._registry.handing_over = trio.Event()
             await self._registry.journal.flush()
             entries = self._entries()
-            listener, lock = self._parts()
-            given = await trio.to_thread.run_sync(handover.give, link, listener, lock, entries)
+            parts = self._parts()
+            given = await trio.to_thread.run_sync(handover.give, link, parts.listener, parts.lock, entries, parts.relay)
         if not given:
             log.error("cannot hand over to a new keeper: it went away")
             self._take_back(entries)
@@ -153,21 +159,9 @@ class Orphanage:
                 break
             await trio.sleep(REAP_PAUSE_SEC)
         if run.ending is None:
+            # Whether others of its tree live on is for the next keeper to find out, which can stop them too.
             run.ending = Ending(-1 if status is None else status, None, at)
-            run.empty = _group_is_empty(run)
             run.wake.set()
-
-
-def _group_is_empty(run: Run) -> bool:
-    """Whether the run's process group is gone; the rest of its tree is for the next keeper to find."""
-    assert run.pid is not None
-    try:
-        os.killpg(run.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _entry(run: Run) -> dict[str, object]:
@@ -196,4 +190,3 @@ def _exit_of(ending: Ending) -> dict[str, object]:
     if ending.utime_usec is not None:
         rusage = [ending.utime_usec, ending.stime_usec, ending.maxrss_kib]
     return {"status": ending.status, "rusage": rusage, "at": ending.at, "mono": 0}
-

@@ -7,6 +7,7 @@ jobs nursery. Submitting is synchronous up to the commit it returns, so two call
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ from jobd.runtime.run import Run
 from jobd.store.logs import RunLog, run_dir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jobd.core.spec import JobSpec
@@ -76,6 +78,7 @@ class Registry:
         self.stopping = False
         self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
         self.rss_floor_bytes = 0
+        self.on_pump_death: Callable[[], None] = lambda: None
         self.retired = 0  # runs that ended under this daemon
         self._nursery: trio.Nursery | None = None
         self._specs: dict[bytes, JobSpec] = {}
@@ -248,12 +251,14 @@ class Registry:
         if run.out is None and run.err is None:
             self.sizes_from_files(run)
             return
-        assert run.out is not None
+        out, err = run.out, run.err
+        if err is None and not run.spec.merge_output:
+            err = _ended_pipe()
         self.pump.add(
             run.id,
             run_dir(self.state_dir, run.row.owner, run.id),
-            run.out,
-            run.err,
+            _ended_pipe() if out is None else out,
+            err,
             owner=run.row.owner,
             max_size=run.spec.log_max_size,
             on_full=run.spec.on_full,
@@ -273,6 +278,9 @@ class Registry:
     def on_notices(self) -> None:
         """Give the pump's notices to the runs they are for."""
         for notice in self.pump.take():
+            if not notice.run:
+                log.critical("%s", notice.text)
+                self.on_pump_death()
             run = self.runs.get(notice.run)
             if run is not None:
                 _note(run, notice)
@@ -311,6 +319,13 @@ def _job_row(owner: int, name: str, run_id: bytes, keys: Keys, old: JobRow | Non
         sub=sub,
         changed_at=now,
     )
+
+
+def _ended_pipe() -> int:
+    """What stands for a stream that was at its end before a handover, and is not passed on: a pipe at its end."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    return reader
 
 
 def _note(run: Run, notice: Notice) -> None:
