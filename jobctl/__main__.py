@@ -9,7 +9,7 @@ import os
 import sys
 
 from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, USAGE, ConnectionLostError, Fault, UsageError
-from jobctl.terminal import OutputError, let_sigpipe_end_us, warn
+from jobctl.terminal import OutputError, keep_standard_descriptors, let_sigpipe_end_us, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ LOOKS = ("status", "logs", "result", "history", "show", "list", "is-active", "is
 
 def main() -> None:
     """Run jobctl with sys.argv, and exit."""
+    keep_standard_descriptors()
     let_sigpipe_end_us()  # a reader of our output that went away ends us as it ends cat, without a word
     try:
         status = dispatch(sys.argv[1:])

@@ -63,6 +63,18 @@ def wait_input(fd: int) -> None:
             poller.unregister(STDOUT)  # POLLHUP or POLLNVAL: no pipe, nothing to see
 
 
+def keep_standard_descriptors() -> None:
+    """Open what the caller closed of the first three, so that no socket of ours gets the number of one.
+
+    Else `jobctl list >&-` would write its table to the daemon. stdout is opened for reading: a write fails, as cat's.
+    """
+    for fd, mode in ((0, os.O_RDONLY), (STDOUT, os.O_RDONLY), (STDERR, os.O_WRONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, mode)  # open(2) gives the lowest number that is free, and that is `fd`
+
+
 def let_sigpipe_end_us() -> None:
     """Undo Python's ignoring of SIGPIPE."""
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
@@ -92,6 +104,23 @@ def note(message: str) -> None:
         os.write(STDERR, f"{escape(message)}\n".encode("utf-8", "backslashreplace"))
     except OSError:
         return
+
+
+def cut(line: str, width: int) -> str:
+    """A line, without its newline, cut to `width` columns; 0 leaves it whole. Colours take no room."""
+    if not width or len(line) <= width:
+        return line
+    shown = at = end = 0
+    while at < len(line):
+        if line[at] == "\x1b":  # ours: what others wrote is escaped
+            at = line.index("m", at) + 1
+            continue
+        shown, at = shown + 1, at + 1
+        if shown == width - 1:
+            end = at
+    if shown <= width:
+        return line
+    return f"{line[:end]}…{PLAIN if chr(27) in line[:end] else ''}"
 
 
 def is_terminal(fd: int = STDOUT) -> bool:

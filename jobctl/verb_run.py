@@ -210,6 +210,14 @@ def _rlimits() -> dict[str, object]:
 def _tell(client: Client, body: Body, output: str | None, follow: bool) -> str:
     """Say the job's name: on stdout, unless that is the job's own."""
     shown = names.shown_name(body["job"], body["owner"], client.uid)
+    try:
+        _print_name(body, shown, output, follow)
+    except terminal.OutputError as e:
+        raise terminal.OutputError(f"{e}; {shown} was accepted all the same") from e
+    return shown
+
+
+def _print_name(body: Body, shown: str, output: str | None, follow: bool) -> None:
     if follow:
         terminal.note(shown)
     elif output is not None:
@@ -220,7 +228,6 @@ def _tell(client: Client, body: Body, output: str | None, follow: bool) -> str:
         print_json({"job": body["job"], "run": run, "number": body["number"], "owner": owner}, output)
     else:
         terminal.say(f"{shown}\n")
-    return shown
 
 
 def _failure(body: Body) -> int | None:
