@@ -7,6 +7,7 @@ Nothing is defined here: verbs come from `spellings`, their parameters from the 
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 
 import typer
@@ -50,6 +51,14 @@ class Verbs(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class Verb(TyperCommand):
+    """A verb. Its usage is written as a man page's: `JOB...` where typer writes `{JOB...}`."""
+
+    def collect_usage_pieces(self, ctx):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  # types are private
+        """The words after the verb."""
+        return [piece[1:-1] if piece.startswith("{") else piece for piece in super().collect_usage_pieces(ctx)]
+
+
 def unknown_verb(word: str) -> str:
     """What to say about a verb that is none."""
     meant = NEIGHBOURS.get(word) or closest(word, (*VERBS, "help"))
@@ -71,9 +80,9 @@ def make_app() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_without_verb())
     for verb in VERBS:
-        app.command(verb, context_settings=_settings(verb))(_command(verb))
+        app.command(verb, cls=Verb, context_settings=_settings(verb))(_command(verb))
     for alias, verb in ALIASES.items():
-        app.command(alias, hidden=True, context_settings=_settings(verb))(_command(verb))
+        app.command(alias, cls=Verb, hidden=True, context_settings=_settings(verb))(_command(verb))
     app.command("help", help="Show help on a verb.")(_help)
     return app
 
@@ -193,12 +202,55 @@ def _help(ctx: typer.Context, verb: str = typer.Argument("", metavar="[VERB]", s
 
 def main(args: list[str]) -> int:
     """Let typer do what the command line says; the exit status."""
+    args = verb_first(args)
     try:
         make_app()(args, prog_name="jobctl")
+    except OSError as e:  # a verb's own are caught in `invoke`: this was the help
+        terminal.warn(f"cannot write to standard output: {e.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), terminal.STDOUT)  # for what Python still holds, and writes at its end
+        return 1
     except SystemExit as e:
         status = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
         return NOT_THE_JOBS if status == USAGE and means_the_jobs(args) else status
     return 0
+
+
+def verb_first(args: list[str]) -> list[str]:
+    """The line with a verb's options that stand before it moved behind it, as systemctl takes them.
+
+    Without a verb they are those of the one that it is then: `jobctl --failed`. A line in which anything else stands
+    before the verb is left as it is: typer says what is wrong with it.
+    """
+    spelled = {s: name for table in (OPTIONS, GLOBALS) for name, spellings in table.items() for s in spellings}
+    valued = _valued()
+    kept: list[str] = []
+    moved: list[str] = []
+    at = 0
+    while at < len(args) and args[at].startswith("-") and args[at] != "--":
+        option, _, value = args[at].partition("=")
+        if not option.startswith("--"):
+            letters = [f"-{letter}" for letter in args[at][1:]]
+            last = next((i for i, letter in enumerate(letters) if spelled.get(letter) in valued), len(letters) - 1)
+            if not letters or not all(letter in spelled for letter in letters[: last + 1]):
+                return args
+            option, value = letters[last], args[at][last + 2 :]
+        if option not in spelled:
+            return args
+        count = 2 if spelled[option] in valued and not value else 1
+        (kept if spelled[option] in GLOBALS else moved).extend(args[at : at + count])
+        at += count
+    if not moved or args[at : at + 1] == ["--"]:
+        return args
+    verb, rest = (args[at], args[at + 1 :]) if at < len(args) else (DEFAULT_VERB, [])
+    return [*kept, verb, *moved, *rest]
+
+
+def _valued() -> set[str]:
+    """The parameters whose options take a value."""
+    found = {name for name, default in GLOBAL_DEFAULTS.items() if default is not False}
+    for verb in VERBS:
+        found |= {name for name, default in (load(verb).__kwdefaults__ or {}).items() if default is not False}
+    return found
 
 
 def means_the_jobs(args: list[str]) -> bool:

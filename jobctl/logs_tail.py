@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from jobctl.logs_lines import Line
 
 
-def tail(client: Client, job: str, lines: int, output: str, full: bool) -> None:
+def tail(client: Client, run: bytes, lines: int, output: str, full: bool) -> None:
     """The last lines of a job's newest run, as status shows them below the rest."""
-    query = Query(job)
+    query = Query("", run.hex())
     query.lines = lines
     query.split = True
     width = 0 if full else terminal.columns()
@@ -27,17 +27,13 @@ def tail(client: Client, job: str, lines: int, output: str, full: bool) -> None:
         if fault.code != NOT_FOUND:
             raise
     for number, line in enumerate(found):
-        text = writer.text(line)
-        if not number:
-            text = b"\n" + text
-        terminal.write(cut(text, width))
+        text = cut(writer.text(line), width)
+        terminal.write(text if number else b"\n" + text)
 
 
 def cut(text: bytes, width: int) -> bytes:
     """A written line cut to the terminal's width, as status does without -l."""
     if not width:
         return text
-    decoded = text.decode("utf-8", "replace")
-    if len(decoded) <= width + 1 or "\x1b" in decoded:
-        return text
-    return decoded[: width - 1].encode() + "…\n".encode()
+    lines = text.decode("utf-8", "replace").splitlines()  # of -o verbose there are several
+    return "".join(f"{terminal.cut(line, width)}\n" for line in lines).encode()

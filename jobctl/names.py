@@ -95,6 +95,15 @@ def end_of_id(word: str) -> str:
     return digits if len(digits) >= SHORT_ID and _is_hex(digits) else ""
 
 
+def meant(client: Client, job: str) -> str:
+    """What was probably meant by the name of a job that is not there; "" where nothing is like it."""
+    try:
+        resolve(client, job)
+    except Fault as fault:
+        return fault.details.get("meant", "")
+    return ""
+
+
 def _is_hex(word: str) -> bool:
     return set(word) <= set("0123456789abcdef")
 

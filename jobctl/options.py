@@ -12,8 +12,9 @@ import typer
 from jobctl.spellings import GLOBALS, OPTIONS
 
 
-def _option(name: str, text: str, metavar: str | None = None) -> Any:  # noqa: ANN401  # typer's own type of it
-    return typer.Option(*{**OPTIONS, **GLOBALS}[name], help=text, metavar=metavar, show_default=False)
+def _option(name: str, text: str, metavar: str | None = None, hidden: bool = False) -> Any:  # noqa: ANN401  # typer's own
+    spelled = {**OPTIONS, **GLOBALS}[name]
+    return typer.Option(*spelled, help=text, metavar=metavar, show_default=False, hidden=hidden)
 
 
 def _operands(metavar: str, text: str) -> Any:  # noqa: ANN401
@@ -90,4 +91,5 @@ WorkingDirectory = Annotated[str | None, _option("working_directory", "The job's
 TheUsers = Annotated[bool, _option("user", "Speak to your own jobd.")]
 TheSystems = Annotated[bool, _option("system", "Speak to the system's jobd.")]
 AtSocket = Annotated[str | None, _option("socket", "Speak to the jobd at this socket.", "PATH")]
-GLOBAL_TYPES = {"user": TheUsers, "system": TheSystems, "socket": AtSocket}
+NoPager = Annotated[bool, _option("no_pager", "For scripts made for systemctl: there is no pager.", hidden=True)]
+GLOBAL_TYPES = {"user": TheUsers, "system": TheSystems, "socket": AtSocket, "no_pager": NoPager}

@@ -38,14 +38,15 @@ NEIGHBOURS = {
     "down": "stop", "terminate": "stop", "cancel": "stop", "scancel": "stop",
     "reload": "restart", "bounce": "restart",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
-    "sacct": "history", "info": "status", "inspect": "show", "describe": "show", "join": "wait",
+    "sacct": "history", "events": "history", "info": "status", "join": "wait",
+    "inspect": "show", "describe": "show", "cat": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
 }  # fmt: skip
 
 OPERANDS_END_OPTIONS = ("run",)  # everything after the first operand belongs to the command
 
-GLOBALS = {"user": ("--user",), "system": ("--system",), "socket": ("--socket",)}
-GLOBAL_DEFAULTS: dict[str, object] = {"user": False, "system": False, "socket": None}
+GLOBALS = {"user": ("--user",), "system": ("--system",), "socket": ("--socket",), "no_pager": ("--no-pager",)}
+GLOBAL_DEFAULTS: dict[str, object] = {"user": False, "system": False, "socket": None, "no_pager": False}
 
 OPTIONS = {
     "any_one": ("--any",),
@@ -59,7 +60,7 @@ OPTIONS = {
     "keeper": ("--keeper",),
     "kill_whom": ("--kill-whom",),
     "lines": ("-n", "--lines"),
-    "name": ("-u", "--name"),
+    "name": ("-u", "--name", "--unit"),
     "no_block": ("--no-block",),
     "no_legend": ("--no-legend",),
     "output": ("-o", "--output"),

@@ -51,7 +51,14 @@ def list_jobs(
 
     A finished job leaves the list when it succeeded. This is the verb when none is given.
     """
-    wanted = [word for group in states for word in group.split(",") if word]
+    wanted = []
+    if states:
+        from jobctl import statewords
+
+        if statewords.asks_for_help(states):
+            terminal.say(statewords.job_help())
+            return 0
+        wanted = statewords.of_jobs(states)
     if failed:
         wanted.append("failed")
     views = fetch(client, patterns, every, wanted)

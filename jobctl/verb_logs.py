@@ -53,12 +53,13 @@ def logs(
     Into a pipe or a file these are the exact bytes; on a terminal, lines with their times.
     """
     words = (*jobs, *units)
+    count = None if lines is None else names.check_count(lines, "-n")
     if not words:
         raise UsageError("cannot show logs: no job is named")
     if follow and reverse:
         raise UsageError("cannot follow in reverse order: use -f or -r")
     query = Query("", names.plain_selector(selector or NEWEST))
-    query.lines = None if lines is None else names.check_count(lines, "-n")
+    query.lines = count
     query.follow = follow
     _set_times(query, since, until)
     if selector is None and until is not None and since is None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from jobctl import names, terminal
+from jobctl import names, terminal, times
 from jobctl.escape import show_bytes, show_command
-from jobctl.exits import Fault, UsageError
+from jobctl.exits import UsageError
 from jobctl.logs_source import Query, Source
 from jobctl.signals import signal_name
-from jobctl.times import timestamp
 from jobctl.verb_status import size, span
-from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +34,7 @@ PAGE = 1000  # History.limit's largest
 DEFAULT_LINES = "100"
 COLUMNS = ("RUN", "JOB", "STATE", "EXIT", "STARTED", "DURATION", "COMMAND")
 LABEL_WIDTH = 11
+WIDE = 110  # columns from which a full time leaves room for the command
 
 
 def result(
@@ -118,7 +117,7 @@ def _print_text(client: Client, row: RunView, streams: dict[int, tuple[bytes, bo
         ("Reason", row.get("reason", "")),
         ("Command", show_command(row.get("argv", []), row.get("shell", False))),
         ("Directory", show_bytes(row.get("cwd", b""))),
-        *((label, timestamp(at)) for label, field in TIMES if (at := _at(row, field)) is not None),
+        *((label, times.timestamp(at)) for label, field in TIMES if (at := _at(row, field)) is not None),
         ("Duration", duration(row)),
         ("CPU", _cpu(row)),
         ("Mem peak", size(row.get("max_rss_bytes"))),
@@ -189,7 +188,13 @@ def history(
 
         as_json = is_json(output)
     request: dict[str, object] = {"type": "history", "jobs": list(jobs)}
-    request["states"] = [word for group in states for word in group.split(",") if word]
+    if states:
+        from jobctl import statewords
+
+        if statewords.asks_for_help(states):
+            terminal.say(statewords.run_help())
+            return 0
+        request["states"] = statewords.of_runs(states)
     if since is not None or until is not None:
         import time
 
@@ -198,8 +203,6 @@ def history(
         now = time.time_ns()
         request.update((key, parse_time(t, now)) for key, t in (("since", since), ("until", until)) if t is not None)
     count = names.check_count(lines, "-n")
-    if jobs:
-        _check_known(client, jobs)
     found = _pages(client, request, count)
     if as_json:
         from jobctl.rows import print_json, run_rows
@@ -209,12 +212,6 @@ def history(
         return 0
     _print_table(client, found, full, legend=not no_legend)
     return 0
-
-
-def _check_known(client: Client, jobs: tuple[str, ...]) -> None:
-    for view in client.call({"type": "get", "names": list(jobs)})["jobs"]:
-        if view.get("load", "loaded") == "not-found":
-            raise Fault(errors.NOT_FOUND, f"cannot show the history of {view['job']}: no such job")
 
 
 def _pages(client: Client, request: dict[str, object], count: int | None) -> Iterator[list[RunView]]:
@@ -240,7 +237,7 @@ def _print_table(client: Client, pages: Iterator[list[RunView]], full: bool, leg
     widths = [len(name) for name in COLUMNS[:-1]]
     first = True
     for page in pages:
-        rows = [_cells(client, run) for run in page]
+        rows = [_cells(client, run, short=0 < width < WIDE) for run in page]
         widths = [max(widths[i], *(len(row[i]) for row in rows)) if rows else widths[i] for i in range(len(widths))]
         lines = [COLUMNS] if first and legend and rows else []
         first = False
@@ -249,14 +246,14 @@ def _print_table(client: Client, pages: Iterator[list[RunView]], full: bool, leg
             terminal.say(f"{text[: width - 1]}…\n" if width and len(text) > width else f"{text}\n")
 
 
-def _cells(client: Client, run: RunView) -> tuple[str, ...]:
+def _cells(client: Client, run: RunView, short: bool) -> tuple[str, ...]:
     started = run.get("started_at") or run.get("queued_at")
     return (
         names.short_id(run["run"]),
         f"{names.shown_name(run['job'], run['owner'], client.uid)}#{run['number']}",
         run.get("result") or run["state"],
         exit_text(run) or "-",
-        "-" if started is None else timestamp(started),
+        "-" if started is None else (times.short if short else times.timestamp)(started),
         duration(run) or "-",
         show_command(run.get("argv", []), run.get("shell", False)),
     )

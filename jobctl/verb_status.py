@@ -20,6 +20,7 @@ LABEL_WIDTH = 11
 DEFAULT_LINES = "10"  # systemctl -n
 # systemd.exec(5): the status shown for a step that failed before the program ran.
 STEP_STATUS = {"chdir": "200/CHDIR", "nice": "201/NICE", "fds": "202/FDS", "exec": "203/EXEC", "limits": "205/LIMITS"}
+EXIT_WORDS = {0: "/SUCCESS", 1: "/FAILURE", 255: "/EXCEPTION"}  # systemctl has no word for the others
 SECOND = 1_000_000
 GLYPHS = {"failed": terminal.FAILED_GLYPH, "inactive": "○", "maintenance": "○", "reloading": "↻"}  # the rest: ●
 
@@ -87,16 +88,18 @@ def _show_all(client: Client, views: list[JobView], lines: int, full: bool, outp
     for view in views:
         first_bad = first_bad or _status_of(view)
         if view.get("load", "loaded") == "not-found":
-            terminal.note(f"Job {view['job']} could not be found.")
+            meant = names.meant(client, view["job"])
+            terminal.note(f"Job {view['job']} could not be found." + (f" Did you mean {meant}?" if meant else ""))
             continue
         if shown:
             terminal.say("\n")
         shown = True
         terminal.say(text(client, view, time.time_ns(), full))
-        if lines and view.get("run") is not None:
+        run = view.get("run")
+        if lines and run is not None:
             from jobctl.logs_tail import tail
 
-            tail(client, names.view_name(view, client), lines, output, full)
+            tail(client, run, lines, output, full)
     return first_bad
 
 
@@ -120,13 +123,7 @@ def text(client: Client, view: JobView, now: int, full: bool) -> str:
     ]
     lines += [f"{label:>{LABEL_WIDTH}}: {value}" for label, value in fields if value]
     lines += _tree(view)
-    return "".join(f"{_cut(line, width)}\n" for line in lines)
-
-
-def _cut(line: str, width: int) -> str:
-    if not width or "\x1b" in line or len(line) <= width:
-        return line
-    return f"{line[: width - 1]}…"
+    return "".join(f"{terminal.cut(line, width)}\n" for line in lines)
 
 
 def _header(client: Client, view: JobView, colour: bool) -> str:
@@ -206,7 +203,7 @@ def exit_words(view: JobView) -> str:
         return f"code={kind}, signal={signal_name(signal).removeprefix('SIG')}"
     if code is None:
         return ""
-    return f"code=exited, status={code}{ {0: '/SUCCESS', 1: '/FAILURE'}.get(code, '/n/a') }"
+    return f"code=exited, status={code}{EXIT_WORDS.get(code, '')}"
 
 
 def _process(view: JobView) -> str:

@@ -64,7 +64,8 @@ def wait(
         runs = _all_live(client) if not jobs else _resolve(client, jobs)
         outcome = await_runs(client, runs, any_one, deadline)
     except DeadlineError:
-        terminal.warn(f"still running after {timeout}")
+        unit = "s" if timeout and timeout.isdecimal() else ""
+        terminal.warn(f"cannot wait longer for {' '.join(jobs) or 'all runs'}: not ended after {timeout}{unit}")
         return TIMED_OUT
     except KeyboardInterrupt:
         terminal.warn("interrupted; what was waited for goes on")

@@ -85,7 +85,9 @@ class Context:
         key = self.key(word)
         meant = None if key is None else names.closest(key[1], self._neighbours(key[0]))
         hint = f"; did you mean {meant!r}?" if meant else ""
-        return Refused(errors.NOT_FOUND, f"cannot find job {word!r}{hint}", job=word)
+        return Refused(
+            errors.NOT_FOUND, f"cannot find job {word!r}{hint}", job=word, **({"meant": meant} if meant else {})
+        )
 
     def _neighbours(self, owner: int) -> list[str]:
         live = [name for uid, name in self.world.registry.jobs if uid == owner]

@@ -124,7 +124,7 @@ def table(**rows: Callable[[m.Request], m.AnyBody | Sequence[m.AnyBody] | m.Faul
         name = type(request).__struct_config__.tag
         answer = rows[str(name).replace("-", "_")](request)
         if isinstance(answer, m.Fault):
-            yield m.Fault(id=request.id, code=answer.code, message=answer.message)
+            yield m.Fault(id=request.id, code=answer.code, message=answer.message, details=answer.details)
         elif isinstance(answer, (list, tuple)):
             for body in answer:
                 yield m.Item(id=request.id, body=body)

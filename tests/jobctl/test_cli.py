@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,6 +101,42 @@ def test_usage_is_2_and_125_where_the_status_would_be_the_jobs(line: Run, args: 
     found, out, err = line(*args)
     assert (found, out) == (status, "")
     assert err
+
+
+@pytest.mark.parametrize(
+    ("typed", "means"),
+    [
+        ("--failed", "list --failed"),
+        ("-aq", "list -aq"),
+        ("--user --failed", "--user list --failed"),
+        ("-q is-active web", "is-active -q web"),
+        ("--socket /s -n 5 status web", "--socket /s status -n 5 web"),
+        ("-n5 --output=json logs web", "logs -n5 --output=json web"),
+        ("-o json list -a", "list -o json -a"),
+        ("--wait run -- make -j4", "run --wait -- make -j4"),
+        ("list -a", "list -a"),
+        ("--user list", "--user list"),
+        ("--bogus list", "--bogus list"),
+        ("-x -a list", "-x -a list"),
+        ("-a --help", "-a --help"),
+        ("-a -- list", "-a -- list"),
+        ("", ""),
+    ],
+)
+def test_options_of_a_verb_may_stand_before_it(typed: str, means: str) -> None:
+    assert cli.verb_first(typed.split()) == means.split()
+
+
+def test_usage_is_written_as_in_a_man_page(line: Run) -> None:
+    assert "Usage: jobctl stop [OPTIONS] JOB...\n" in line("stop")[2]
+
+
+def test_help_that_cannot_be_written_is_an_error() -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "jobctl", "--help"]
+        result = subprocess.run(command, stdout=full, stderr=-1, timeout=20, check=False)
+    assert result.returncode == 1
+    assert result.stderr == b"jobctl: cannot write to standard output: No space left on device\n"
 
 
 def test_help_is_plain_text(line: Run) -> None:

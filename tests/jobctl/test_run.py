@@ -300,7 +300,7 @@ def silent(request: m.Request) -> Answer:
 
 def test_a_timeout_gives_124(daemon: Make) -> None:
     result = jobctl(daemon(silent).path, "wait", "--timeout", "20ms", "web")
-    assert (result.returncode, result.stderr) == (124, b"jobctl: still running after 20ms\n")
+    assert (result.returncode, result.stderr) == (124, b"jobctl: cannot wait longer for web: not ended after 20ms\n")
 
 
 def test_a_bad_timeout_is_usage(daemon: Make) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobctl import terminal
 from jobd.core import paths
 from jobd.wire import messages as m
-from tests.jobctl.fakes import DEADLINE_SEC, FakeDaemon, jobctl_command, table, view
+from tests.jobctl.fakes import DEADLINE_SEC, FakeDaemon, jobctl_command, run_view, table, view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,34 @@ def test_lines_are_cut_unless_full(daemon: Make) -> None:
     assert cut.endswith("…\r\n")
     assert len(cut) == 50 + 2
     assert ("long " * 40).rstrip() in on_terminal(fake.path, "list", "-l", columns=50).decode()
+
+
+def test_coloured_lines_are_cut_by_what_is_seen(daemon: Make) -> None:
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=[view(description="long " * 40)])))
+    first = on_terminal(fake.path, "status", "-n0", "web", columns=50).decode().split("\r\n")[0]
+    assert first.startswith("\x1b[32m●\x1b[0m web - long ")
+    assert len(first.replace("\x1b[32m", "").replace("\x1b[0m", "")) == 50
+    assert first.endswith("…\x1b[0m")
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "shown"),
+    [
+        ("abcdef", 0, "abcdef"),
+        ("abcdef", 6, "abcdef"),
+        ("abcdef", 5, "abcd…"),
+        ("\x1b[1mabcde\x1b[0m", 5, "\x1b[1mabcde\x1b[0m"),
+        ("\x1b[1mabcdef\x1b[0m", 5, "\x1b[1mabcd…\x1b[0m"),
+    ],
+)
+def test_cut(line: str, width: int, shown: str) -> None:
+    assert terminal.cut(line, width) == shown
+
+
+def test_history_leaves_room_for_the_command_on_a_narrow_terminal(daemon: Make) -> None:
+    fake = daemon(table(history=lambda _: m.Runs(runs=[run_view(argv=[b"make", b"-j4", b"all"])])))
+    assert b"  Sep 09 01:46:40  " in on_terminal(fake.path, "history", columns=80)
+    assert b"  Sun 2001-09-09 01:46:40 UTC  " in on_terminal(fake.path, "history", columns=200)
 
 
 def test_descriptions_cannot_act_on_the_terminal(daemon: Make) -> None:

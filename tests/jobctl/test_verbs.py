@@ -10,7 +10,16 @@ import pytest
 
 from jobd.wire import errors
 from jobd.wire import messages as m
-from tests.jobctl.fakes import RUN_ID, FakeDaemon, HangupError, jobctl, missing, run_view, table, view
+from tests.jobctl.fakes import (
+    RUN_ID,
+    FakeDaemon,
+    HangupError,
+    jobctl,
+    missing,
+    run_view,
+    table,
+    view,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +52,7 @@ LOOKS = table(
     logs=lambda _: [],
     daemon_status=lambda _: STATUS,
     history=lambda _: m.Runs(runs=[run_view()]),
+    resolve=lambda _: m.Fault(code="not-found", message="cannot find job 'no'"),
 )
 
 
@@ -99,8 +109,8 @@ def test_status_is_laid_out_as_systemctls(daemon: Make) -> None:
     assert lines[4:] == [
         "   Duration: 1.5s",
         " Invocation: 00010203-0405-0607-0809-0a0b0c0d0e0f (run 1)",
-        "    Process: 7 ExecStart=sh -c 'exit 2' (code=exited, status=2/n/a)",
-        "   Main PID: 7 (code=exited, status=2/n/a)",
+        "    Process: 7 ExecStart=sh -c 'exit 2' (code=exited, status=2)",
+        "   Main PID: 7 (code=exited, status=2)",
         '     Status: "log is full"',
         "      Tasks: 2",
         "   Mem peak: 648.0K",
@@ -275,13 +285,6 @@ def test_a_socket_at_a_path_longer_than_an_address_holds(tmp_path: Path) -> None
         fake.close()
 
 
-def test_stdout_that_cannot_be_written_is_an_error(daemon: Make) -> None:
-    with open("/dev/full", "wb") as full:
-        result = jobctl(daemon(LOOKS).path, "list", capture_output=False, stdout=full, stderr=-1)
-    assert result.returncode == 1
-    assert result.stderr == b"jobctl: cannot write to standard output: No space left on device\n"
-
-
 # --- runs ---------------------------------------------------------------------------------------------------------
 def test_history_has_a_table_and_pages(daemon: Make) -> None:
     def pages(request: m.Request) -> m.Runs:
@@ -303,8 +306,16 @@ def test_history_has_a_table_and_pages(daemon: Make) -> None:
 
 
 def test_history_of_an_unknown_job(daemon: Make) -> None:
-    result = jobctl(daemon(LOOKS).path, "history", "no")
-    assert (result.returncode, result.stderr) == (4, b"jobctl: cannot show the history of no: no such job\n")
+    refused = m.Fault(code="not-found", message="cannot find job 'wbe'; did you mean 'web'?")
+    result = jobctl(daemon(table(history=lambda _: refused)).path, "history", "wbe")
+    assert (result.returncode, result.stderr) == (4, b"jobctl: cannot find job 'wbe'; did you mean 'web'?\n")
+
+
+def test_status_of_a_job_that_is_not_there_says_what_was_probably_meant(daemon: Make) -> None:
+    refused = m.Fault(code="not-found", message="no", details={"meant": "web"})
+    script = table(get=found, resolve=lambda _: refused)
+    result = jobctl(daemon(script).path, "status", "wbe")
+    assert (result.returncode, result.stderr) == (4, b"Job wbe could not be found. Did you mean web?\n")
 
 
 def test_daemon_status_is_an_object_in_json(daemon: Make) -> None:

@@ -1,0 +1,61 @@
+"""The words that `--state` takes: ours, and systemd's, so that scripts made for systemctl find nothing wrong."""
+
+from __future__ import annotations
+
+from jobctl.exits import UsageError
+from jobd.core.names import closest
+
+HELP = "help"
+LOAD = ("loaded", "not-found")
+ACTIVE = ("active", "inactive", "failed", "activating", "deactivating")
+SUB = ("dead", "queued", "start", "running", "stop-sigterm", "stop-sigkill", "final-sigterm", "final-sigkill", "failed")
+# Of systemctl --state=help; no job has them.
+SYSTEMD = (
+    "abandoned", "activating-done", "auto-restart", "auto-restart-queued", "bad-setting", "cleaning", "condition",
+    "elapsed", "error", "exited", "final-watchdog", "listening", "maintenance", "masked", "merged", "mounted",
+    "plugged", "refreshing", "reload", "reload-notify", "reload-signal", "reloading", "start-post", "start-pre", "stop",
+    "stop-post", "stop-watchdog", "stub", "tentative", "waiting",
+)  # fmt: skip
+STATES = ("queued", "starting", "running", "stopping", "finished")  # of runs; records.STATES, and a test compares
+RESULTS = (
+    "success", "exit-code", "signal", "core-dump", "timeout", "watchdog", "oom-kill", "start-limit-hit",
+    "start-failed", "dependency", "stopped", "canceled", "lost",
+)  # fmt: skip
+FAILED = "failed"  # of runs: every bad result
+
+
+def asks_for_help(groups: tuple[str, ...]) -> bool:
+    """Whether the words themselves were asked for, as by `systemctl --state=help`."""
+    return HELP in groups
+
+
+def job_help() -> str:
+    """What a job can be, as systemctl lists it."""
+    parts = (("LOAD", LOAD), ("ACTIVE", ACTIVE), ("SUB", SUB))
+    return "\n".join(f"{name} states:\n" + "".join(f"{word}\n" for word in words) for name, words in parts)
+
+
+def run_help() -> str:
+    """What a run can be, and how it can have ended."""
+    parts = (("States", STATES), ("Results", (*RESULTS, FAILED)))
+    return "\n".join(f"{name} of runs:\n" + "".join(f"{word}\n" for word in words) for name, words in parts)
+
+
+def of_jobs(groups: tuple[str, ...]) -> list[str]:
+    """The words for `list`. Raises UsageError for one that means nothing: it would find nothing, without a word."""
+    return _checked(groups, (*ACTIVE, *SUB, *LOAD), SYSTEMD)
+
+
+def of_runs(groups: tuple[str, ...]) -> list[str]:
+    """The words for `history`. Raises UsageError."""
+    return _checked(groups, (*STATES, *RESULTS, FAILED), ())
+
+
+def _checked(groups: tuple[str, ...], known: tuple[str, ...], silent: tuple[str, ...]) -> list[str]:
+    words = [word for group in groups for word in group.split(",") if word]
+    for word in words:
+        if word not in known and word not in silent:
+            meant = closest(word, known)
+            hint = f"did you mean {meant!r}?" if meant else "see --state=help"
+            raise UsageError(f"unknown state {word!r}; {hint}")
+    return words
