@@ -147,6 +147,17 @@ KEYS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "logs.merge_output": ("merge_output", _boolean),
     "logs.on_full": ("on_full", _choice(ON_FULL)),
 }
+# What systemd-run -p calls them; there is a word for these here.
+SYSTEMD_KEYS: Final = {
+    "Description": "description",
+    "KillMode": "stop.kill_mode",
+    "KillSignal": "stop.signal",
+    "Nice": "limits.nice",
+    "RuntimeMaxSec": "limits.runtime",
+    "SuccessExitStatus": "success_exit_status",
+    "TimeoutStopSec": "stop.timeout",
+    "UMask": "limits.umask",
+}
 
 
 def parse_settings(settings: dict[str, str]) -> dict[str, object]:
@@ -165,8 +176,9 @@ def parse_settings(settings: dict[str, str]) -> dict[str, object]:
     for key, text in settings.items():
         row = KEYS.get(key)
         if row is None:
-            meant = names.closest(key, KEYS)
-            raise SpecError(f"unknown key {key!r}" + (f"; did you mean {meant!r}?" if meant else ""))
+            meant = SYSTEMD_KEYS.get(key) or names.closest(key, KEYS)
+            hint = f"did you mean {meant!r}?" if meant else f"the keys are {', '.join(KEYS)}"
+            raise SpecError(f"unknown key {key!r}; {hint}")
         try:
             fields[row[0]] = row[1](text)
         except ValueError as error:
