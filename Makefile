@@ -62,6 +62,7 @@ install:
 	for page in man/*.[1-8]; do \
 	  install -Dm644 $$page $(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; \
 	done
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "installed; $(PREFIX)/bin is not in your PATH yet" ;; esac
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
