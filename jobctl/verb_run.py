@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from jobctl import names, terminal
-from jobctl.exits import INTERRUPTED, Fault, UsageError, start_failure
+from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, Fault, UsageError, start_failure
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
 
@@ -32,6 +32,7 @@ MAX_ARG_BYTES = (128 << 10) - 1
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 ROOT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INFINITY = -1
+FAILED = 1  # of a plain `run`, an action: 125 is for those that end with the job's own status
 
 
 def run(
@@ -65,6 +66,8 @@ def run(
         body = client.call(request)
         told = _tell(client, body, output if as_json else None, follow)
         failure = _failure(body)
+        if failure == NOT_THE_JOBS and not (wait or follow):
+            return FAILED
         if failure is not None:
             return failure
         return _stay(client, told, body, follow) if wait or follow else 0
