@@ -23,10 +23,14 @@ from jobd.store.db import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobd.runtime.job import Value
+    from jobd.runtime.journal import Commit
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
 DRAIN_SEC: Final = 5.0  # DESIGN.md, section 5: pipes are closed 5 s after the tree is gone
+SLOT_SEC: Final = 5.0  # a launch takes milliseconds; one that hangs in its directory or program holds up nobody else
+STUCK_SEC: Final = 5.0  # from a stop to SIGKILL for a child that does not come to its program
 NSEC_PER_SEC: Final = 1_000_000_000
 GO: Final = b"G"  # jobd.keeper.spawn.GO
 
@@ -34,9 +38,18 @@ GO: Final = b"G"  # jobd.keeper.spawn.GO
 async def live(run: Run, world: Registry) -> None:
     """Walk a run to its end. Cancelling leaves it as it is: the next daemon takes it up from the same place."""
     if run.row.started_at is None and run.row.state != records.FINISHED:
-        async with world.launching:
-            if not (run.went or await _launch(run, world)) or not await _executed(run, world):
+        while not run.went:
+            if not await _may_launch(run, world):
                 return
+            async with world.launching:
+                await _launch(run, world)
+                if run.went:
+                    with trio.move_on_after(SLOT_SEC):
+                        await _until(run, lambda: _is_decided(run))
+            if run.gone:
+                return
+        if not await _executed(run, world):
+            return
     run.launched = True
     if run.row.state != records.FINISHED:
         await _watch(run)
@@ -46,48 +59,75 @@ async def live(run: Run, world: Registry) -> None:
 
 
 # --- launch -------------------------------------------------------------------------------------------------------
-async def _launch(run: Run, world: Registry) -> bool:
-    """Bring the run to `go`. False: it is over."""
-    while True:
-        if run.row.stop_asked:
-            await _canceled(run, world)
-            return False
-        commit = run.accepted
-        if run.row.state == records.QUEUED:
-            if not world.keeper.alive:
-                await run.wake.wait()  # a stop; otherwise the daemon that follows starts it
-                continue
-            commit = run.job.fire(states.BEGIN, "starting", **world.keeper_fields())
-        run.spawn(world.keeper, world.environment(run))
-        if commit is not None:
-            try:
-                await commit.wait()
-            except StoreError:
-                world.drop(run)
-                return False
-        await _until(run, lambda: run.pid is not None or run.failure is not None)
-        if run.failure is not None:
-            await _start_failed(run, world)
-            return False
-        if run.keeper_lost:
-            # No `go` was asked for, so the child has ended without executing anything.
-            run.job.fire(states.REQUEUE, "requeued", reason="")
-            run.close_fds()
-            run.pid = None
-            continue
-        if run.row.stop_asked:
-            continue
+async def _may_launch(run: Run, world: Registry) -> bool:
+    """Wait, without a place among the launching, while nothing may start. False: the run was not accepted after all."""
+    if run.row.state == records.QUEUED and run.accepted is not None and not await _durable(run, world, run.accepted):
+        return False
+    while _must_wait(run, world) and not run.row.stop_asked:
+        await run.wake.wait()  # for a stop; otherwise the daemon that follows starts it
+    return True
+
+
+def _must_wait(run: Run, world: Registry) -> bool:
+    return run.row.state == records.QUEUED and (world.stopping or not world.keeper.alive)
+
+
+async def _durable(run: Run, world: Registry, commit: Commit) -> bool:
+    """Wait for the commit that begins a run. False: there is no room for it, and the run is forgotten."""
+    try:
+        await commit.wait()
+    except StoreError:
+        world.drop(run)
+        return False
+    return True
+
+
+async def _launch(run: Run, world: Registry) -> None:
+    """Bring the run to `go`. Afterwards it went, or is gone, or waits once more."""
+    if run.row.stop_asked:
+        await _canceled(run, world)
+        return
+    commit = run.accepted
+    if run.row.state == records.QUEUED:
+        if _must_wait(run, world):
+            return
+        commit = run.job.fire(states.BEGIN, "starting", None, **world.keeper_fields())
+    run.spawn(world.keeper, world.environment(run))
+    if commit is not None and not await _durable(run, world, commit):
+        return
+    await _until(run, lambda: run.pid is not None or run.failure is not None)
+    if run.failure is not None:
+        await _start_failed(run, world)
+    elif run.keeper_lost:
+        # No `go` was asked for, so the child has ended without executing anything.
+        run.job.fire(states.REQUEUE, "requeued", reason="")
+        run.close_fds()
+        run.pid = None
+    elif run.row.stop_asked:
+        await _canceled(run, world)
+    else:
         world.capture(run)
         run.went = True
         world.keeper.send("go", run=run.id)
-        return True
+
+
+def _is_decided(run: Run) -> bool:
+    """Whether it is known that the program was executed, or that it was not."""
+    return run.execd or run.failure is not None or run.ending is not None
 
 
 async def _executed(run: Run, world: Registry) -> bool:
     """Wait for exec. False: it failed, and the run is over."""
-    while not (run.execd or run.failure or run.ending):
+    while not _is_decided(run):
         if run.keeper_lost and run.ctl is not None:
             await _let_go(run)
+        elif run.row.stop_asked:
+            # Its directory or program may be on a file system that does not answer.
+            with trio.move_on_after(STUCK_SEC) as scope:
+                await run.wake.wait()
+            if scope.cancelled_caught:
+                await world.journal.flush()
+                world.keeper.send("kill-tree", run=run.id, o="kill-1")
         else:
             await run.wake.wait()
     run.close_ctl()
@@ -127,7 +167,7 @@ async def _let_go(run: Run) -> None:
 async def _start_failed(run: Run, world: Registry) -> None:
     assert run.failure is not None
     step, errno = run.failure
-    fields = {"step": step, "errno": errno, "out_bytes": 0, "err_bytes": 0, "closed": True}
+    fields: dict[str, Value] = {"step": step, "errno": errno, "out_bytes": 0, "err_bytes": 0, "closed": True}
     world.stop_capture(run)
     await _end(run, "start-failed", "start-failed", fields)
     world.retire(run)
@@ -178,7 +218,9 @@ async def _wind_down(run: Run, world: Registry) -> None:
         await _terminate(run, world)
         if _is_over(run):
             return
-        await run.job.fire(states.TIME_UP, "killing").wait()
+        obeyed = run.spec.kill_mode == "mixed" and run.ending is not None and run.row.result is None
+        result = {"result": run.row.stop_asked} if obeyed and run.row.stop_asked else {}
+        await run.job.fire(states.TIME_UP, "killing", None, **result).wait()
     await _kill(run, world)
 
 
@@ -218,7 +260,7 @@ async def _kill(run: Run, world: Registry) -> None:
 def _result(run: Run) -> str:
     """The run's result (DESIGN.md, section 9)."""
     if run.row.result is not None:
-        return run.row.result  # it had ended by itself before its rest was stopped
+        return run.row.result  # its main process had ended by itself, or in time, before its rest was killed
     if run.row.stop_asked == "timeout" or (run.row.stop_asked and run.job.row.sub == states.STOP_SIGKILL):
         return "timeout"
     return run.row.stop_asked or run.own_result()
@@ -235,7 +277,7 @@ async def _finish(run: Run, world: Registry) -> None:
     await _end(run, "finished", result, fields)
 
 
-async def _end(run: Run, kind: str, result: str, fields: dict[str, str | int | bytes | bool | None]) -> None:
+async def _end(run: Run, kind: str, result: str, fields: dict[str, Value]) -> None:
     """Bring the job to rest, durably, and tell who waits."""
     good = result in exits.GOOD_RESULTS
     fields |= {"result": result, "finished_at": time.time_ns(), "job.result": "success" if good else result}
@@ -254,8 +296,8 @@ async def _close(run: Run, world: Registry) -> None:
             note = _describe_holders(tree.holders)
             world.pump.close(run.id)
             await _drained(run)
-        fields = {"out_bytes": run.out_bytes, "err_bytes": run.err_bytes, "closed": True, "note": note}
-        await run.job.note(run, "closed", **fields).wait()
+        sizes = {"out_bytes": run.out_bytes, "err_bytes": run.err_bytes}
+        await run.job.note(run, "closed", None, None, closed=True, note=note, **sizes).wait()
     run.output_changed.set()
     world.retire(run)
 

@@ -59,6 +59,7 @@ def _make(world: Registry, row: RunRow) -> Run:
         assert job_row is not None, "a run's row has its job's row beside it"
         job = world.jobs[row.owner, row.job] = Job(job_row, world.journal)
     run = Run(job, row, _spec(world, row), None)
+    run.launched = run.gone = row.state == records.FINISHED  # else whoever waits for its end would wait for ever
     if job.row.latest == row.run:
         job.run = run
     world.runs[row.run] = run

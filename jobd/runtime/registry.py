@@ -84,6 +84,7 @@ class Registry:
         self._specs: dict[bytes, JobSpec] = {}
         self._counters: dict[tuple[int, str], int] = {}
         self._idle = trio.Event()
+        self._crashed: set[bytes] = set()  # runs whose task has failed: nobody walks them before the next daemon
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
         """Hold the nursery of the runs' tasks. Cancelling leaves all runs as they are."""
@@ -221,10 +222,11 @@ class Registry:
             log.exception("run %s of %s: its task failed", run.id.hex(), run.job.row.job)
             run.log_error = f"internal error: {error}"
             run.changed.set()
+            self._crashed.add(run.id)
+            self._check_idle()
 
     def drop(self, run: Run) -> None:
         """Forget a run that could not be accepted."""
-        run.must_drop = True
         self.keeper.send("ack", run=run.id)
         run.close_fds()
         self.runs.pop(run.id, None)
@@ -292,12 +294,15 @@ class Registry:
             run.lose_keeper()
 
     async def stop_all(self) -> None:
-        """Stop every live run and return when all are recorded. Runs that wait stay queued."""
+        """Stop every live run and return when all are recorded. Runs that wait stay queued.
+
+        Runs whose task has failed are left for the keeper to stop.
+        """
         self.stopping = True
         for run in list(self.runs.values()):
             if run.row.state != records.QUEUED:
                 run.ask_stop(None)
-        while any(run.row.state != records.QUEUED for run in self.runs.values()):
+        while any(run.row.state != records.QUEUED and run.id not in self._crashed for run in self.runs.values()):
             self._idle = trio.Event()
             await self._idle.wait()
 

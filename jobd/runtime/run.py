@@ -30,7 +30,11 @@ class Ending:
     def __init__(self, status: int, rusage: list[int] | None, at: int) -> None:
         self.status = status
         self.at = at
-        self.utime_usec, self.stime_usec, self.maxrss_kib = rusage or (None, None, None)
+        self.utime_usec: int | None = None
+        self.stime_usec: int | None = None
+        self.maxrss_kib: int | None = None
+        if rusage is not None:
+            self.utime_usec, self.stime_usec, self.maxrss_kib = rusage
 
 
 class Run:
@@ -38,7 +42,7 @@ class Run:
 
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "env", "eof", "err", "err_bytes", "execd", "failure",
-        "gone", "job", "keeper_lost", "launched", "log_error", "must_drop", "on_end", "operations", "out", "out_bytes",
+        "gone", "job", "keeper_lost", "launched", "log_error", "on_end", "operations", "out", "out_bytes",
         "output_changed", "pid", "pid_start", "pidfd", "row", "signaled", "spec", "tracking", "wake", "went",
     )  # fmt: skip
 
@@ -53,7 +57,6 @@ class Run:
         self.accepted: Commit | None = None
         self.launched = False  # exec has succeeded or failed, durably noted or on its way
         self.gone = False  # its end is durable: who waits may be told
-        self.must_drop = False  # never accepted after all: the disk is full
         self.on_end: list[Callable[[Run], None]] | None = None
         # facts from the keeper
         self.pid: int | None = None
@@ -162,6 +165,7 @@ class Run:
         """The keeper died: what it had not told us it never will."""
         self.keeper_lost = True
         self.wake.set()
+        self.changed.set()
 
     def settle_end(self) -> None:
         """Tell all who wait for the end; it is durable now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import states
+from jobd.core.records import Event, apply_job
+from jobd.runtime import lifecycle
 from jobd.runtime.recovery import recover
-from jobd.runtime.registry import NameTaken
+from jobd.runtime.registry import MAX_LAUNCHING, NameTaken
 from tests.runtime.fakes import ROOT, Bed
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ async def test_a_full_disk_forgets_the_run_and_never_runs_it(autojump_clock: Moc
         bed.store.full = True
         run = bed.submit()
         await wait_all_tasks_blocked()
-        assert run.must_drop
+        assert run.gone
         assert bed.keeper.ops() == ["spawn", "ack"]
         assert bed.registry.jobs == {}
 
@@ -155,6 +158,10 @@ async def test_kill_mode_mixed_kills_the_rest_when_the_main_process_has_ended(au
         bed.keeper.exited(run.id, 15, empty=False)
         await wait_all_tasks_blocked()
         assert bed.keeper.ops("signal", "kill-tree") == ["signal term-1", "kill-tree kill-1"]
+        bed.keeper.say(run.id, "empty")
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert bed.row(run).result == "stopped"  # the main process obeyed; the rest is killed by the rule
 
 
 async def test_the_runtime_limit_stops_the_run_with_result_timeout(autojump_clock: MockClock) -> None:
@@ -190,6 +197,79 @@ async def test_a_name_with_a_live_run_is_taken(autojump_clock: MockClock) -> Non
         await wait_all_tasks_blocked()
         with pytest.raises(NameTaken):
             bed.registry.submit(0, "job-1", b"y" * 16, run.spec, b"\x90", ROOT)
+
+
+async def test_a_child_that_never_comes_to_its_program_holds_up_nobody_and_can_be_stopped(
+    autojump_clock: MockClock,
+) -> None:
+    async with serving(Bed()) as bed:
+        bed.keeper.script["go"] = []
+        stuck = [bed.submit() for _ in range(MAX_LAUNCHING)]
+        await wait_all_tasks_blocked()
+        bed.keeper.script["go"] = [("execd", {})]
+        other = bed.submit()
+        await trio.sleep(lifecycle.SLOT_SEC + 1)
+        assert other.launched
+        assert not stuck[0].launched
+        stuck[0].ask_stop(ROOT)
+        await bed.keeper.until("kill-tree kill-1", within=60)
+        bed.keeper.say(stuck[0].id, "execd")
+        bed.keeper.exited(stuck[0].id, 9)
+        bed.pump.end(stuck[0].id)
+        await wait_all_tasks_blocked()
+        assert bed.row(stuck[0]).result == "stopped"
+
+
+async def test_runs_that_wait_for_a_keeper_can_all_be_canceled(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        bed.keeper.alive = False
+        runs = [bed.submit() for _ in range(MAX_LAUNCHING + 4)]
+        await wait_all_tasks_blocked()
+        runs[-1].ask_stop(ROOT)
+        await wait_all_tasks_blocked()
+        assert bed.row(runs[-1]).result == "canceled"
+        bed.store.full = True
+        never = bed.submit()
+        await wait_all_tasks_blocked()
+        assert never.gone
+        assert never.id not in bed.registry.runs
+
+
+async def test_what_waits_to_start_at_a_shutdown_stays_queued(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        first.keeper.alive = False
+        for _ in range(MAX_LAUNCHING + 4):
+            first.submit()
+        await wait_all_tasks_blocked()
+    second = Bed()
+    second.store.__dict__.update(first.store.__dict__)
+    second.keeper.script["go"] = []  # so that some begin, and the others wait for their turn
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        begun = [run for run in second.registry.runs.values() if run.row.state == "starting"]
+        assert len(begun) == MAX_LAUNCHING
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(second.registry.stop_all)
+            await wait_all_tasks_blocked()
+            for run in begun:
+                second.keeper.say(run.id, "exec-failed", step="chdir", errno=2)
+        assert [run.row.state for run in second.registry.runs.values()] == ["queued"] * 4
+
+
+async def test_a_task_that_fails_does_not_hold_up_a_shutdown(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        run.job.row = apply_job(
+            run.job.row, Event(seq=9, at=9, kind="", owner=0, job="job-1", data={"job.sub": states.DEAD})
+        )
+        bed.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked()
+        assert run.log_error.startswith("internal error")
+        with trio.fail_after(1):
+            await bed.registry.stop_all()
 
 
 async def test_a_keeper_that_dies_before_go_leaves_the_run_queued(autojump_clock: MockClock) -> None:
@@ -281,6 +361,21 @@ async def test_a_stop_asked_for_before_the_kill_is_carried_out(autojump_clock: M
         second.keeper.exited(run.id, 15)
         await wait_all_tasks_blocked()
         assert second.row(run).result == "stopped"
+
+
+async def test_who_waits_for_a_run_that_had_ended_before_the_kill_is_told(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        run = first.submit()
+        await wait_all_tasks_blocked()
+        first.keeper.exited(run.id, 0)  # its output is still open
+        await wait_all_tasks_blocked(0.01)
+        assert (first.row(run).state, first.row(run).closed) == ("finished", False)
+    second = await _killed_and_recovered(first, exit={"status": 0, "rusage": [1, 2, 3], "at": 9}, empty=True)
+    second.keeper.entries = [(fields, {"out": os.open(os.devnull, os.O_RDONLY)}) for fields, _ in second.keeper.entries]
+    async with serving(second):
+        await recover(second.registry)
+        assert second.registry.runs[run.id].gone
 
 
 async def test_an_entry_that_is_recorded_already_is_acknowledged(autojump_clock: MockClock) -> None:
