@@ -66,8 +66,9 @@ async def _start(context: Context, request: int, word: str, run_id: bytes, no_bl
     if run is None and (known := context.world.store.run(context.owner, run_id)) is not None:
         return _started(context, word, known.step, known.run, known.number)  # a retry after a lost reply
     if run is None:
-        if row.active == "deactivating":
-            await _until_rest(context, request, word)
+        old = _live(context, row)
+        if old is not None and row.active == "deactivating":
+            await _until_gone(context, request, word, old)
             await registry.may_submit()
         row = context.job(word)
         if not is_at_rest(row):
@@ -127,23 +128,24 @@ def _only(request: m.Stop | m.Kill, index: int) -> bytes | None:
 
 async def _stop(context: Context, request: int, word: str, no_block: bool, only: bytes | None = None) -> m.Done:
     row = context.job(word)
-    run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
+    run = _live(context, row)
     if run is None or is_at_rest(row) or only not in (None, run.id):
         return m.Done(job=word)
     commit = run.ask_stop(context.caller)
     if commit is not None:
         await commit.wait()
     if not no_block:
-        await _until_rest(context, request, word)
+        await _until_gone(context, request, word, run)
     return m.Done(job=word, run=run.id, number=run.row.number)
 
 
-async def _until_rest(context: Context, request: int, word: str) -> None:
-    """Wait until a job's live run has ended, and say meanwhile what is waited for."""
-    row = context.job(word)
-    run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
-    if run is None:
-        return
+def _live(context: Context, row: JobRow) -> Run | None:
+    """The newest run of a job if it is live."""
+    return None if row.latest is None else context.world.registry.runs.get(row.latest)
+
+
+async def _until_gone(context: Context, request: int, word: str, run: Run) -> None:
+    """Wait until this run (not one that follows it) has ended, and say meanwhile what is waited for."""
     said = ""
     pause = FIRST_PROGRESS_SEC
     while not run.gone:
@@ -194,10 +196,11 @@ async def kill(context: Context, request: m.Kill) -> None:
         raise Refused(errors.INVALID, f"cannot signal {request.whom!r}: neither main nor all")
 
     async def act(word: str, index: int) -> m.Done:
-        row = context.job(word)
-        run = context.world.registry.runs.get(row.latest) if row.latest is not None else None
+        run = _live(context, context.job(word))
         if run is None or run.gone or run.pid is None or not run.went or _only(request, index) not in (None, run.id):
             raise Refused(errors.NOT_APPLICABLE, f"cannot signal {word}: it is not running", job=word)
+        if not context.world.keeper.alive:
+            raise _keeper_is_dead(word)
         kind = f"kill {exits.signal_name(request.signal)} {request.whom}"
         commit = run.job.note(run, kind, context.caller)
         await commit.wait()
@@ -205,7 +208,14 @@ async def kill(context: Context, request: m.Kill) -> None:
         opid = f"{USER_OPERATION}{context.world.store.next_event_seq()}-{index}"
         context.world.keeper.send("signal", run=run.id, o=opid, sig=request.signal, whom=request.whom)
         while run.signaled == answers and not run.gone:
+            if run.keeper_lost:
+                raise _keeper_is_dead(word)
             await run.changed.wait()
         return m.Done(job=word, run=run.id, number=run.row.number)
 
     await _each(context, request, _words(context, request), act)
+
+
+def _keeper_is_dead(word: str) -> Refused:
+    text = f"cannot signal {word}: the keeper has died; try again when another has taken over"
+    return Refused(errors.UNAVAILABLE, text, job=word)

@@ -1,0 +1,76 @@
+"""What the verbs that act wait for."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from jobd.host.peer import Peer
+from jobd.rpc.access import Access
+from jobd.rpc.context import Context
+from jobd.rpc.handlers import lifecycle
+from jobd.rpc.world import World
+from jobd.wire import errors
+from jobd.wire import messages as m
+from tests.runtime.fakes import ROOT, Bed
+
+
+class Answers:
+    """The connection of a request: notes what it is told."""
+
+    def __init__(self) -> None:
+        self.bodies: list[m.AnyBody] = []
+
+    async def item(self, _request: int, body: m.AnyBody) -> None:
+        await trio.lowlevel.checkpoint()
+        self.bodies.append(body)
+
+    async def end(self, _request: int) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+def context_of(bed: Bed, answers: Answers) -> Context:
+    world = World(bed.registry, bed.store, bed.keeper, bed.pump, 0)  # type: ignore[arg-type]  # doubles
+    return Context(world, answers, Peer(uid=0, gid=0, pid=1), 0, Access())  # type: ignore[arg-type]  # a double
+
+
+async def test_stop_waits_for_the_run_that_it_stopped_and_not_for_the_next(autojump_clock: MockClock) -> None:
+    bed, answers = Bed(), Answers()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bed.registry.serve)
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        bed.journal.held = []
+        nursery.start_soon(lifecycle.stop, context_of(bed, answers), m.Stop(id=1, names=["job-1"]))
+        await wait_all_tasks_blocked()
+        assert run.row.stop_asked
+        asked, bed.journal.held = bed.journal.held, None
+        bed.keeper.exited(run.id, 15)  # it ends, and somebody starts the next, before the wish is durable
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        bed.registry.submit(0, "job-1", b"y" * 16, run.spec, b"\x90", ROOT)
+        await wait_all_tasks_blocked()
+        for commit in asked:
+            commit.settle(None)
+        await wait_all_tasks_blocked()
+        assert [body.run for body in answers.bodies if isinstance(body, m.Done)] == [run.id]
+        nursery.cancel_scope.cancel()
+
+
+async def test_kill_without_a_keeper_is_refused_and_does_not_wait(autojump_clock: MockClock) -> None:
+    bed, answers = Bed(), Answers()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bed.registry.serve)
+        bed.submit()
+        await wait_all_tasks_blocked()
+        bed.keeper.script["signal"] = []  # it dies over the signal
+        request = m.Kill(id=1, names=["job-1"], signal=1, whom="main")
+        nursery.start_soon(lifecycle.kill, context_of(bed, answers), request)
+        await wait_all_tasks_blocked()
+        assert answers.bodies == []
+        bed.keeper.alive = False
+        bed.registry.lose_keeper()
+        await wait_all_tasks_blocked()
+        await lifecycle.kill(context_of(bed, answers), request)
+        assert [body.code for body in answers.bodies if isinstance(body, m.Done)] == [errors.UNAVAILABLE] * 2
+        nursery.cancel_scope.cancel()
