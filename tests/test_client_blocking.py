@@ -160,9 +160,16 @@ def test_wait_with_a_timeout(path: Path) -> None:
             peer.send(m.Reply(id=request.id, body=m.Jobs(jobs=[])))
 
     with FakeDaemon(path, script) as daemon, connect_blocking(daemon.path) as jobs:
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match=r"^cannot wait longer: not ended after 0\.01 s$"):
             jobs.wait(runs=[RUN], timeout=0.01)
         assert jobs.get("web") == []
+
+
+def test_an_empty_command_is_refused_before_it_is_sent(path: Path) -> None:
+    with FakeDaemon(path, answer) as daemon, connect_blocking(daemon.path) as jobs:
+        with pytest.raises(Invalid, match=r"^cannot run an empty command$"):
+            jobs.run([])
+        assert repr(jobs.run(["true"])).startswith("<BlockingRun ")
 
 
 def test_lost_run_is_asked_again_under_the_same_id(path: Path) -> None:

@@ -227,6 +227,9 @@ class Run:
         self.number = started.number
         self.pid = started.pid
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.job}#{self.number} {self.id}>"
+
     async def wait(self) -> RunResult:
         """Wait for its end. Cancelling only ends the waiting."""
         return (await self._jobs.wait(runs=(self._run,)))[0]

@@ -231,7 +231,10 @@ class BlockingJobs:
         timeout: float | None = None,  # there is no other way without trio
     ) -> Sequence[RunResult]:
         """Wait for the end of runs; see Jobs.wait. Raises TimeoutError after `timeout` seconds."""
-        return [*self._drive(requests.wait(jobs, runs, first=first), timeout)]
+        try:
+            return [*self._drive(requests.wait(jobs, runs, first=first), timeout)]
+        except TimeoutError:
+            raise TimeoutError(f"cannot wait longer: not ended after {timeout} s") from None
 
     # --- the daemon ---
     def daemon_status(self) -> m.Daemon:
@@ -322,6 +325,9 @@ class BlockingRun:
         self.job = requests.name_of(started, jobs.uid)
         self.number = started.number
         self.pid = started.pid
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.job}#{self.number} {self.id}>"
 
     def wait(self, timeout: float | None = None) -> RunResult:
         """Wait for its end. Raises TimeoutError after `timeout` seconds."""

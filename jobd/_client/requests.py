@@ -46,6 +46,8 @@ def run(
     if isinstance(command, str) != shell:
         wanted = "a string" if shell else "a sequence of words"
         raise Invalid(errors.INVALID, f"cannot run {command!r:.100}: with shell={shell} it has to be {wanted}")
+    if not command:
+        raise Invalid(errors.INVALID, "cannot run an empty command")
     argv = [os.fsencode(command)] if isinstance(command, str) else [os.fsencode(word) for word in command]
     request = m.Run(
         id=0,
