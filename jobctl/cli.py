@@ -22,6 +22,7 @@ from jobctl.spellings import (
     GLOBAL_DEFAULTS,
     GLOBALS,
     NEIGHBOURS,
+    ONLY_SYSTEMCTLS,
     OPERANDS_END_OPTIONS,
     OPTIONS,
     VERBS,
@@ -61,6 +62,8 @@ class Verb(TyperCommand):
 
 def unknown_verb(word: str) -> str:
     """What to say about a verb that is none."""
+    if word in ONLY_SYSTEMCTLS:
+        return f"Unknown verb {word!r}: systemctl has it, jobctl does not. See jobctl --help."
     meant = NEIGHBOURS.get(word) or closest(word, (*VERBS, "help"))
     return f"Unknown verb {word!r}." + (f" Did you mean {meant!r}?" if meant else " See jobctl --help.")
 

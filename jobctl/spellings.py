@@ -43,6 +43,13 @@ NEIGHBOURS = {
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
 }  # fmt: skip
 
+# Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
+ONLY_SYSTEMCTLS = (
+    "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert", "daemon-reload", "reset-failed",
+    "try-restart", "reload-or-restart", "freeze", "thaw", "isolate", "set-property", "list-dependencies",
+    "list-timers", "is-system-running", "whoami",
+)  # fmt: skip
+
 OPERANDS_END_OPTIONS = ("run",)  # everything after the first operand belongs to the command
 
 GLOBALS = {"user": ("--user",), "system": ("--system",), "socket": ("--socket",), "no_pager": ("--no-pager",)}

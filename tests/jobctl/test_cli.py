@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl import cli
-from jobctl.spellings import NEIGHBOURS, VERBS
+from jobctl.spellings import ALIASES, NEIGHBOURS, ONLY_SYSTEMCTLS, VERBS
 from jobd import __version__
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def test_a_verb_like_nothing_points_to_help(line: Run) -> None:
     status, _, err = line("xyzzy")
     assert status == 2
     assert "See jobctl --help" in err
+
+
+def test_a_verb_that_only_systemctl_has_is_called_so(line: Run) -> None:
+    assert "Unknown verb 'enable': systemctl has it, jobctl does not." in line("enable", "web")[2]
+    assert not {*ONLY_SYSTEMCTLS} & {*VERBS, *ALIASES, *NEIGHBOURS}
 
 
 def test_help_on_an_unknown_verb_gets_a_suggestion(line: Run) -> None:
