@@ -1,4 +1,4 @@
-"""Run ids: UUIDs of version 7 (RFC 9562), 16 bytes, made by the client. They sort by the time they were made."""
+"""Run ids: UUIDs of version 7 (RFC 9562), 16 bytes, made by the client; they sort by the time they were made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import time
 
 RUN_ID_BYTES = 16
+# Begins the id of an operation that is a person's own signal: each is meant anew, and the keeper remembers none.
+USER_OPERATION = "user-"
 RANDOM_BYTES = 8
 
 

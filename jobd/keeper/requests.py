@@ -10,6 +10,7 @@ import errno
 import os
 import time
 
+from jobd.core.ids import USER_OPERATION
 from jobd.host import pidfd
 from jobd.keeper import tree
 from jobd.keeper.link import MAX_FDS, LinkError
@@ -184,7 +185,8 @@ class Requests:
         repeated = entry is not None and op in entry.ops
         count = 0
         if entry is not None and not repeated:
-            entry.ops.append(op)
+            if not op.startswith(USER_OPERATION):
+                entry.ops.append(op)
             if message["whom"] == "all":
                 count = tree.send_all(entry, sig, self._keeper.ends.strangers())
             elif not entry.ended and entry.pidfd is not None:

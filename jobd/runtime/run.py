@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jobd.core import exits, states
+from jobd.core.ids import USER_OPERATION
 from jobd.core.spec import JobSpec, decode_env
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
 from jobd.runtime.wake import Changed, Wake
@@ -222,7 +223,6 @@ class Run:
         return decode_env(blob)
 
 
-USER_OPERATION = "user-"  # a person's own signals: each is meant anew
 _OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")
 
 

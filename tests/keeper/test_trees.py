@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.ids import USER_OPERATION
 from tests.keeper.harness import DEADLINE_SEC, Daemon, alive, close_all
 
 if TYPE_CHECKING:
@@ -105,6 +106,17 @@ def test_signal_to_all_reaches_the_whole_tree_once(keeper: KeeperProcess, tmp_pa
     assert int(str(first["count"])) >= 2
     daemon.expect("empty", run=RUN)
     assert sorted((tmp_path / "up.got").read_text().split()) == ["child", "main"]
+
+
+def test_a_persons_signals_are_not_remembered(keeper: KeeperProcess) -> None:
+    daemon = keeper.ready_daemon()
+    start(daemon, RUN, b"sleep", b"60")
+    for i in range(3):
+        daemon.send("signal", run=RUN, o=f"{USER_OPERATION}{i}", sig=signal.SIGCONT, whom="main")
+        assert daemon.expect("signaled")[0]["count"] == 1
+    entry, fds = daemon.list()[RUN]
+    close_all(fds)
+    assert entry["ops"] == []
 
 
 def test_an_operation_is_never_repeated_not_even_by_the_next_daemon(keeper: KeeperProcess, tmp_path: Path) -> None:

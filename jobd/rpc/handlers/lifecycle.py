@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits
+from jobd.core.ids import USER_OPERATION
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.run import accepted, failure_text, is_at_rest
 from jobd.runtime.registry import NameTaken, Stopping
-from jobd.runtime.run import USER_OPERATION
 from jobd.wire import errors
 from jobd.wire import messages as m
 
