@@ -138,7 +138,8 @@ def _child(plan: Plan, ends: Sequence[int]) -> NoReturn:
             _write(path, data)
         if plan.nice is not None:
             step = b"nice"
-            os.setpriority(os.PRIO_PROCESS, 0, plan.nice)
+            with suppress(PermissionError):  # who submits from a shell less nice than the keeper's gets the keeper's
+                os.setpriority(os.PRIO_PROCESS, 0, plan.nice)
         if plan.umask is not None:
             os.umask(plan.umask)
         step = b"chdir"
@@ -153,7 +154,7 @@ def _child(plan: Plan, ends: Sequence[int]) -> NoReturn:
         kernel.close_from(CTL_FD + 1)
         step = b"limits"
         for which, limit in plan.limits:
-            resource.setrlimit(which, limit)
+            _limit(which, *limit)
         step = b"signals"
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if os.read(ctl, 1) != GO:
@@ -170,6 +171,19 @@ def _child(plan: Plan, ends: Sequence[int]) -> NoReturn:
         os.write(ctl, b"%s:%d" % (step, number))
     finally:
         os._exit(NEVER_RAN)
+
+
+def _limit(which: int, soft: int, hard: int) -> None:
+    """Set a limit, or as much of it as there is for us: the submitter's own, which come along, may be higher."""
+    try:
+        resource.setrlimit(which, (soft, hard))
+    except ValueError:  # EPERM; RLIM_INFINITY is -1 here
+        most = resource.getrlimit(which)[1]
+        resource.setrlimit(which, (min(soft, most, key=_unsigned), min(hard, most, key=_unsigned)))
+
+
+def _unsigned(limit: int) -> int:
+    return limit & 0xFFFF_FFFF_FFFF_FFFF
 
 
 def _execute(plan: Plan) -> int:

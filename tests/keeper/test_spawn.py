@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,6 @@ import pytest
 from tests.keeper.harness import Daemon, alive, close_all, read_all
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.keeper.harness import KeeperProcess
 
 pytestmark = pytest.mark.slow
@@ -73,6 +72,16 @@ def test_limits_default_to_what_the_keeper_was_given(plain_keeper: KeeperProcess
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     out, _, _ = output(daemon, b"sh", b"-c", b"ulimit -Sn; ulimit -Hn")
     assert out.split() == [b"%d" % soft, b"%d" % hard]
+
+
+def test_limits_above_the_keepers_own_are_as_high_as_may_be(plain_keeper: KeeperProcess) -> None:
+    daemon = plain_keeper.ready_daemon()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    impossible = int(Path("/proc/sys/fs/nr_open").read_text()) + 1  # not even for root
+    for soft in (5, impossible, -1):
+        limits = {"nofile": [soft, impossible if soft > 0 else -1]}
+        out, _, _ = output(daemon, b"sh", b"-c", b"ulimit -Sn; ulimit -Hn", rlimits=limits)
+        assert out.split() == [b"%d" % (soft if soft == 5 else hard), b"%d" % hard]
 
 
 def test_argv_and_environment_are_exact(plain_keeper: KeeperProcess) -> None:
