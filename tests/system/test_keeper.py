@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from jobd.wire import messages as m
-from tests.system.program import BIN, DEADLINE_SEC, Gate, Program, is_alive, marked_processes, until
+from tests.system.program import BIN, DEADLINE_SEC, Gate, Program, is_alive, marked_processes, open_fds, until
 from tests.system.raw import Raw
 
 pytestmark = pytest.mark.slow
@@ -58,6 +59,59 @@ def test_job_that_ends_without_a_keeper_keeps_exit_and_output(jobd: Program, tmp
     os.kill(daemon, signal.SIGCONT)
     assert jobd.jobctl("wait", "orphan").returncode == 4
     assert jobd.output("orphan") == b"alone\n"
+
+
+@pytest.mark.parametrize(("closed", "streams"), [(1, (b"1\n", b"2\non\n")), (2, (b"1\non\n", b"2\n"))])
+def test_stream_that_ended_before_the_keeper_was_killed(
+    jobd: Program, tmp_path: Path, closed: int, streams: tuple[bytes, bytes]
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    before = set(open_fds(jobd.keeper_pid).values())
+    script = f"echo 1; echo 2 >&2; exec {closed}>&-; {gate.wait}; echo $line >&{3 - closed}"
+    jobd.jobctl("run", "--name", "half", "--", "/bin/sh", "-c", script, check=True)
+    until(lambda: len(jobd.output("half", "stderr")) + len(jobd.output("half")) == 4, "the streams were read")
+    pipes = {link for link in open_fds(jobd.keeper_pid).values() if link.startswith("pipe:")} - before
+    daemon = jobd.daemon_pid()
+    until(lambda: len(pipes & set(open_fds(daemon).values())) == 1, "the daemon has seen the end of one")
+    jobd.kill_keeper()
+    jobd.kill_keeper()
+    gate.open("on")
+    assert jobd.jobctl("wait", "half").returncode == 0
+    assert (jobd.output("half"), jobd.output("half", "stderr")) == streams
+
+
+# A process 1 that reaps at once, so that the daemon can read an exit before a new keeper is there.
+REAPER = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+if os.fork() == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+try:
+    while True:
+        os.wait()
+except ChildProcessError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("tracking", ["found", "process"])
+def test_rest_of_a_tree_whose_main_process_ends_without_a_keeper_is_stopped(tmp_path: Path, tracking: str) -> None:
+    jobd = Program(tmp_path, env={"JOBD_TRACKING": tracking})
+    try:
+        jobd.start(wrapper=[sys.executable, "-I", "-c", REAPER])
+        path = tmp_path / "pid"
+        script = f"setsid sh -c 'echo $$ > {path}; exec sleep 300' & exec sleep 300"
+        jobd.jobctl("run", "--name", "tree", "--", "/bin/sh", "-c", script, check=True)
+        escaped = until(lambda: path.exists() and int(path.read_text() or 0), "the tree has grown")
+        main = int(jobd.show("tree", "MainPID"))
+        os.kill(jobd.keeper_pid, signal.SIGKILL)
+        os.kill(main, signal.SIGKILL)
+        until(lambda: jobd.jobctl("is-failed", "tree").returncode == 0, "the end is recorded")
+        assert not is_alive(escaped)
+        jobd.jobctl("shutdown")
+        jobd.keeper.wait(DEADLINE_SEC)
+    finally:
+        jobd.close()
 
 
 @needs_pidfd_info
