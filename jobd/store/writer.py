@@ -18,7 +18,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from . import schema
+from . import schema, wal
 from .batch import Batch, StoreError, StoreFenced, StoreFull
 from .rows import write
 from .trouble import ERRORS, is_full, is_uncertain, kind
@@ -128,6 +128,7 @@ class Writer:
     def _run(self) -> None:
         if not self._ballast.restore():
             self._set_trouble(NEARLY_FULL)
+        wal.grow(self._path)
         while not self._is_closed():
             self._gather()
             try:
