@@ -13,9 +13,11 @@ from _socket import AF_UNIX, SO_PEERCRED, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET,
 from struct import unpack
 
 from jobd.core import paths
-from jobd.wire import errors
 
+UNAVAILABLE, DENIED = "unavailable", "denied"  # of jobd.wire.errors, whose import would cost every client
 START_ERROR_BYTES = 4096  # how much of a failed start's stderr is looked at for its last line
+# A cgroup of its own below the user manager, where jobs can have theirs; with linger it outlives the session.
+SCOPE = ("systemd-run", "--user", "--scope", "--quiet", "--collect", "--property=Delegate=yes", "--")
 
 
 class EndpointError(Exception):
@@ -43,8 +45,11 @@ class Endpoint:
         uid = os.geteuid()
         self.trusted = None if named and uid == 0 else (0, uid)
 
-    def connect(self) -> socket:
+    def connect(self, *, start: bool = True) -> socket:
         """A blocking connection; a daemon that is away for a moment makes this wait, as its keeper holds the socket.
+
+        Args:
+            start: whether the user's own daemon is started if it is not up.
 
         Raises:
             EndpointError: nobody listens (and it could not be started), we may not, or the listener is a stranger.
@@ -52,7 +57,7 @@ class Endpoint:
         try:
             return _connect(self.path, self.trusted)
         except EndpointError as e:
-            if not self.state_dir or not _is_away(e):
+            if not start or not self.state_dir or not _is_away(e):
                 raise
         return self._start()
 
@@ -64,7 +69,7 @@ class Endpoint:
             os.makedirs(self.state_dir, 0o700, exist_ok=True)
             lock = os.open(self.state_dir + "/start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as e:
-            raise EndpointError(errors.UNAVAILABLE, f"cannot start your daemon: {_words(e)}", e.errno or 0) from e
+            raise EndpointError(UNAVAILABLE, f"cannot start your daemon: {_words(e)}", e.errno or 0) from e
         try:
             flock(lock, LOCK_EX)
             try:
@@ -72,11 +77,13 @@ class Endpoint:
             except EndpointError as e:
                 if not _is_away(e):
                     raise
-            why = _run_daemon()
-            try:
-                return _connect(self.path, self.trusted)
-            except EndpointError as e:
-                raise EndpointError(errors.UNAVAILABLE, why or f"cannot use your daemon: {e.message}") from e
+            for prefix in (SCOPE, ()) if _has_user_manager() else ((),):
+                why = _run_daemon(prefix)
+                try:
+                    return _connect(self.path, self.trusted)
+                except EndpointError as e:
+                    last = e
+            raise EndpointError(UNAVAILABLE, why or f"cannot use your daemon: {last.message}") from last
         finally:
             os.close(lock)
 
@@ -100,16 +107,24 @@ def candidates(path: str | None = None, mode: str = "") -> tuple[Endpoint, ...]:
     return (user,) if mode else (Endpoint(paths.SYSTEM_SOCKET), user)
 
 
-def connect(path: str | None = None, mode: str = "") -> tuple[Endpoint, socket]:
-    """Connect to the first of the `candidates` that is there and lets us in. Raises EndpointError."""
+def connect(path: str | None = None, mode: str = "", *, start: bool = True) -> tuple[Endpoint, socket]:
+    """Connect to the first of the `candidates` that is there and lets us in.
+
+    Args:
+        path, mode: as of `candidates`.
+        start: whether the user's own daemon is started when it is what is meant and is not up.
+
+    Raises:
+        EndpointError: none of them is, or one is there that is not to be trusted.
+    """
     *others, last = candidates(path, mode)
     for endpoint in others:
         try:
-            return endpoint, endpoint.connect()
+            return endpoint, endpoint.connect(start=start)
         except EndpointError as e:
             if e.errno == 0:  # somebody is there, and is not to be trusted
                 raise
-    return last, last.connect()
+    return last, last.connect(start=start)
 
 
 def connect_socket(path: str | None = None, mode: str = "") -> socket:
@@ -124,12 +139,12 @@ def _connect(path: str, trusted: tuple[int, ...] | None) -> socket:
         try:
             _reach(sock, path)
         except OSError as e:
-            code = errors.DENIED if isinstance(e, PermissionError) else errors.UNAVAILABLE
+            code = DENIED if isinstance(e, PermissionError) else UNAVAILABLE
             raise EndpointError(code, f"cannot connect to jobd at {path}: {e.strerror}", e.errno or 0) from e
         # pid, uid, gid of whoever called listen(2); unsigned, or uid 0xffffffff would come out as -1.
         uid = unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))[1]
         if trusted is not None and uid not in trusted:
-            raise EndpointError(errors.DENIED, f"cannot trust the daemon at {path}: it belongs to user {uid}")
+            raise EndpointError(DENIED, f"cannot trust the daemon at {path}: it belongs to user {uid}")
     except BaseException:
         sock.close()
         raise
@@ -155,13 +170,18 @@ def _is_away(error: EndpointError) -> bool:
     return error.errno in (ENOENT, ECONNREFUSED)
 
 
-def _run_daemon() -> str:
+def _has_user_manager() -> bool:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return bool(runtime) and os.path.exists(f"{runtime}/systemd/private")
+
+
+def _run_daemon(prefix: tuple[str, ...]) -> str:
     """Run `jobd --user --daemonize` until it says by its exit that the daemon is up; "" or why it is not."""
     if not sys.executable:
         return "cannot start your daemon: this Python does not know its own path"
     output = os.memfd_create("jobd-start")
     try:
-        argv = [sys.executable, "-I", "-m", "jobd", "--user", "--daemonize"]
+        argv = [*prefix, sys.executable, "-I", "-m", "jobd", "--user", "--daemonize"]
         null = os.devnull
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0),
@@ -169,7 +189,8 @@ def _run_daemon() -> str:
             (os.POSIX_SPAWN_DUP2, output, 2),
         ]
         try:
-            pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions)
+            # In a session of its own: a Ctrl-C for the client is not meant for the daemon.
+            pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsid=True)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         except ChildProcessError:  # our SIGCHLD is ignored, so that the kernel kept no status: the socket will tell
             status = 0

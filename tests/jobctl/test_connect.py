@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl import connect, embed
 from jobctl.connect import Target, open_target
 from jobctl.exits import NoDaemonError
 from jobd.core import paths
+from jobd.wire import endpoint
 from tests.jobctl.fakes import FakeDaemon, jobctl, table
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def places(daemon: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dic
     made = {name: daemon(table()) for name in ("system", "user", "other")}
     monkeypatch.delenv("JOBD_SOCKET", raising=False)
     monkeypatch.setattr(paths, "SYSTEM_SOCKET", made["system"].path)
-    monkeypatch.setattr(connect, "ROOT", os.geteuid())
     place = paths.Paths(paths.USER, made["user"].path, str(tmp_path), str(tmp_path))
     monkeypatch.setattr(paths, "user_paths", lambda: place)
     return made
@@ -62,9 +61,10 @@ def test_the_order_of_daemons(places: dict[str, FakeDaemon], monkeypatch: pytest
 
 
 def test_a_squatted_socket_is_not_spoken_to(places: dict[str, FakeDaemon], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "ROOT", os.geteuid() + 1)
-    with pytest.raises(NoDaemonError, match=f"cannot trust the socket .*uid {os.geteuid()}"):
-        reached(Target(paths.SYSTEM))
+    monkeypatch.setattr(endpoint, "unpack", lambda *_: (1, os.geteuid() + 1, 1))
+    for target in (Target(), Target(paths.SYSTEM)):
+        with pytest.raises(NoDaemonError, match=f"cannot trust the daemon at .*user {os.geteuid() + 1}"):
+            reached(target)
     assert all(fake.hellos == [] for fake in places.values())
 
 
@@ -91,8 +91,6 @@ def starter(daemon: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
     program.write_text(STARTER)
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(sys, "executable", str(program))
-    monkeypatch.setattr(embed, "DEADLINE_SEC", 0.1)
-    monkeypatch.setattr(connect, "ROOT", os.geteuid())
     monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(tmp_path / "none"))
     place = paths.Paths(paths.USER, fake.path, str(tmp_path), str(tmp_path))
     monkeypatch.setattr(paths, "user_paths", lambda: place)
@@ -118,7 +116,7 @@ def test_it_is_not_started_where_another_is_meant(starter: Path) -> None:
 
 def test_why_it_could_not_be_started_is_said(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAIL", "cannot write /state: Read-only file system")
-    with pytest.raises(NoDaemonError, match="cannot start jobd: cannot write /state: Read-only file system"):
+    with pytest.raises(NoDaemonError, match="cannot start your daemon: cannot write /state: Read-only file system"):
         open_target(Target(), start=True)
     assert starter.exists()
 

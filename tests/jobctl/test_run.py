@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl import client, connect, verb_run
-from jobd.core import paths
+from jobctl import client, verb_run
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
@@ -338,4 +337,3 @@ def test_constants_are_those_of_the_contract() -> None:
     assert (client.MALFORMED, client.VERSION) == (errors.MALFORMED, errors.VERSION)
     assert verb_run.MAX_ARGV_ENV_BYTES == m.MAX_ARGV_ENV_BYTES
     assert verb_run.MAX_ARG_BYTES == m.MAX_ARG_BYTES
-    assert connect.MAX_PATH_BYTES == paths.MAX_SOCKET_PATH_BYTES

@@ -14,6 +14,7 @@ import pytest
 
 from jobctl import terminal
 from jobd.core import paths
+from jobd.wire import endpoint
 from jobd.wire import messages as m
 from tests.jobctl.fakes import DEADLINE_SEC, FakeDaemon, jobctl_command, run_view, table, view
 
@@ -119,7 +120,6 @@ def test_descriptions_cannot_act_on_the_terminal(daemon: Make) -> None:
 def test_list_mentions_ones_own_daemon_when_the_systems_answers(
     daemon: Make, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from jobctl import connect
     from jobctl.client import Client
     from jobctl.connect import Target
     from jobctl.verb_list import list_jobs
@@ -128,9 +128,10 @@ def test_list_mentions_ones_own_daemon_when_the_systems_answers(
     own = daemon(table(list=lambda _: m.Jobs(jobs=[view("a"), view("b"), view("c")])))
     monkeypatch.delenv("JOBD_SOCKET", raising=False)
     monkeypatch.setattr(paths, "SYSTEM_SOCKET", system.path)
-    monkeypatch.setattr(connect, "ROOT", os.geteuid())
     monkeypatch.setattr(paths, "user_paths", lambda: paths.Paths(paths.USER, own.path, "", ""))
-    monkeypatch.setattr(os, "geteuid", lambda: connect.ROOT + 1000)
+    monkeypatch.setattr(endpoint, "unpack", lambda *_: (1, 0, 0))
+    uid = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1000)
     for quiet, told in ((False, "3 more: jobctl --user\n"), (True, "")):
         client = Client(Target())
         assert list_jobs(client, quiet=quiet) == 0

@@ -55,6 +55,10 @@ def reached(path: str | None = None, mode: str = "") -> str:
         sock.close()
 
 
+def test_codes_are_those_of_errors() -> None:
+    assert (endpoint.UNAVAILABLE, endpoint.DENIED) == (errors.UNAVAILABLE, errors.DENIED)
+
+
 # --- which one ---
 def test_option_beats_environment_beats_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def tried(path: str | None = None, mode: str = "") -> list[str]:
