@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
@@ -19,6 +20,7 @@ import trio
 from jobd.host.pidfd import exit_status, keeps_exit_status
 from jobd.keeper import handover
 from jobd.keeper.link import LinkClosed, LinkError
+from jobd.runtime.keeperlink import close_all
 from jobd.runtime.run import Ending
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ log = logging.getLogger("jobd.runtime")
 REAP_TRIES: Final = 600  # 30 s: the kernel tells the status only after the reap, and a slow PID 1 took 5 s (measured)
 REAP_PAUSE_SEC: Final = 0.05
 ASK_SEC: Final = 10.0  # for whoever connects to say what he wants
+LISTEN_SEC: Final = 1.0  # between attempts to listen for one on a disk that is full
 RESPAWN_SEC: Final = 5.0  # a new keeper takes over within 0.3 s; one that has not by now will not
 
 
@@ -57,16 +60,25 @@ class Orphanage:
     async def run(self) -> None:
         """Serve until a new keeper has taken over, then tell the daemon to leave."""
         await self._lost.wait()
-        state_dir = str(self._registry.state_dir)
-        listener = handover.listen(state_dir)
         async with trio.open_nursery() as nursery:
             for run in list(self._registry.runs.values()):
                 if run.pidfd is not None and run.ending is None:
-                    nursery.start_soon(self._watch, run)
+                    # A copy: the run may close its own at any moment, as one that was never let go does now.
+                    nursery.start_soon(self._watch, run, os.dup(run.pidfd))
             nursery.start_soon(self._respawn)
-            await self._hand_over(listener)
+            with closing(await self._listen()) as listener:
+                await self._hand_over(listener)
             nursery.cancel_scope.cancel()
         self._leave.set()
+
+    async def _listen(self) -> socket:
+        """The socket on which a new keeper asks. All runs depend on this daemon: what fails is tried again."""
+        while True:
+            try:
+                return handover.listen(str(self._registry.state_dir))
+            except OSError as error:
+                log.error("cannot listen for a new keeper: %s", error)
+            await trio.sleep(LISTEN_SEC)
 
     async def _hand_over(self, listener: socket) -> None:
         while True:
@@ -113,7 +125,10 @@ class Orphanage:
         self._registry.handing_over.set()
         self._registry.handing_over = None
         for message, fds in entries:
-            run = self._registry.runs[message["run"]]  # type: ignore[index]  # our own entry
+            run = self._registry.runs.get(message["run"])  # type: ignore[call-overload]  # our own entry
+            if run is None:  # it has ended meanwhile
+                close_all({name: fd for name, fd in fds.items() if name != "pidfd"})
+                continue
             run.out, run.err = fds.get("out"), fds.get("err")
             if not run.eof:
                 self._registry.capture(run)
@@ -144,20 +159,25 @@ class Orphanage:
         while True:
             log.warning("starting a new keeper")
             ours = (signal.SIGPIPE, signal.SIGINT, signal.SIGCHLD)
-            os.posix_spawn(words[0], words, os.environ, setsid=True, setsigdef=ours)  # noqa: ASYNC221  # 1 ms, once
+            try:
+                os.posix_spawn(words[0], words, os.environ, setsid=True, setsigdef=ours)  # noqa: ASYNC221  # 1 ms, once
+            except OSError as error:  # no memory or no processes left just now
+                log.error("cannot start a new keeper: %s", error)
             await trio.sleep(RESPAWN_SEC)
 
-    async def _watch(self, run: Run) -> None:
-        """Read the exit of one run from its pidfd."""
-        assert run.pidfd is not None
-        await trio.lowlevel.wait_readable(run.pidfd)
-        at = time.time_ns()
+    async def _watch(self, run: Run, pidfd: int) -> None:
+        """Read the exit of one run from its pidfd, which is ours to close."""
         status = None
-        for _ in range(REAP_TRIES if keeps_exit_status() else 1):
-            status = exit_status(run.pidfd)
-            if status is not None:
-                break
-            await trio.sleep(REAP_PAUSE_SEC)
+        try:
+            await trio.lowlevel.wait_readable(pidfd)
+            at = time.time_ns()
+            for _ in range(REAP_TRIES if keeps_exit_status() else 1):
+                status = exit_status(pidfd)
+                if status is not None:
+                    break
+                await trio.sleep(REAP_PAUSE_SEC)
+        finally:
+            os.close(pidfd)
         if run.ending is None:
             # Whether others of its tree live on is for the next keeper to find out, which can stop them too.
             run.ending = Ending(-1 if status is None else status, None, at)

@@ -1,0 +1,80 @@
+"""A daemon whose keeper has died: nothing that goes wrong then may end it, for all runs depend on it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from msgspec.structs import replace
+from trio.testing import wait_all_tasks_blocked
+
+from jobd.keeper import handover
+from jobd.runtime import orphaned
+from jobd.runtime.orphaned import Orphanage
+from tests.runtime.fakes import WELCOME, Bed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def orphanage_of(bed: Bed, tmp_path: Path) -> tuple[Orphanage, trio.Event]:
+    bed.registry.state_dir = tmp_path
+    bed.keeper.welcome = replace(WELCOME, mode="system")  # init would start the next keeper
+    lost = trio.Event()
+    return Orphanage(bed.registry, lost, lambda: pytest.fail("nobody asks"), trio.Event()), lost
+
+
+async def test_a_run_that_had_not_gone_when_the_keeper_died_does_not_end_the_daemon(tmp_path: Path) -> None:
+    for _ in range(8):  # in whatever order the tasks are woken
+        bed = Bed()
+        orphanage, lost = orphanage_of(bed, tmp_path)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bed.registry.serve)
+            nursery.start_soon(orphanage.run)
+            bed.journal.held = []
+            run = bed.submit()
+            await wait_all_tasks_blocked()
+            run.pidfd = os.pidfd_open(os.getpid())
+            lost.set()
+            bed.keeper.alive = False
+            bed.registry.lose_keeper()
+            for commit in bed.journal.held:
+                commit.settle(None)
+            run.close_fds()
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_run_that_ended_during_a_handover_that_failed_is_left_alone(tmp_path: Path) -> None:
+    bed = Bed()
+    orphanage, _ = orphanage_of(bed, tmp_path)
+    bed.registry.handing_over = trio.Event()
+    reader, writer = os.pipe()
+    orphanage._take_back([({"run": b"x" * 16}, {"out": reader, "pidfd": -1})])
+    os.close(writer)
+    assert bed.registry.handing_over is None
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(reader)
+
+
+async def test_a_socket_for_the_next_keeper_that_cannot_be_made_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def full(state_dir: str) -> None:
+        tried.append(state_dir)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(handover, "listen", full)
+    monkeypatch.setattr(orphaned, "LISTEN_SEC", 0.0)
+    orphanage, lost = orphanage_of(Bed(), tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(orphanage.run)
+        lost.set()
+        with trio.fail_after(5):
+            while len(tried) < 3:
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
