@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import time
 
 from jobd.core.ids import USER_OPERATION
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from jobd.keeper.table import Entry
 
 ENTRIES = 80  # of one message: three descriptors each, and the kernel passes 253
+# Kept free of runs: without room to pass descriptors on, no next daemon could take the runs up. Of few, a quarter.
+SPARE_FDS = ENTRIES * 4
 
 
 class Requests:
@@ -57,11 +60,14 @@ class Requests:
     def _list(self, _: Message, __: Fds) -> None:
         self._keeper.ends.recheck()
         entries = list(self._table.values())
-        for at in range(0, max(len(entries), 1), ENTRIES):
-            part = entries[at : at + ENTRIES]
-            last = at + ENTRIES >= len(entries)
+        count = _spare_fds()[1] // 4
+        for at in range(0, max(len(entries), 1), count):
+            part = entries[at : at + count]
+            last = at + count >= len(entries)
             message: Message = {"op": "entries", "entries": [entry.plain() for entry in part], "last": last}
             self._keeper.send(message, [fd for entry in part for fd in entry.fds()])
+            if self._keeper.daemon.link is not None:
+                self._keeper.daemon.link.flush()  # which closes what was duplicated: there may be no room for all
 
     def _ready(self, _: Message, __: Fds) -> None:
         self._keeper.daemon_ready()
@@ -104,6 +110,11 @@ class Requests:
         entry.label = message.get("label")
         self._table[run] = entry
         keeper.ends.own[entry.pid] = entry
+        limit, spare = _spare_fds()
+        if max(entry.fds()) >= limit - spare:
+            keeper.ends.discard(entry)
+            keeper.send({"op": "spawn-failed", "run": run, "step": "descriptors", "errno": errno.EMFILE})
+            return
         assert entry.ctl is not None
         keeper.watch(entry.ctl.fileno(), lambda: self.on_ctl(entry))
         process = tree.process(entry.pid)  # ours and not reaped, so it is this one
@@ -232,6 +243,12 @@ class Requests:
             self._keeper.ends.discard(entry)
         else:
             self._keeper.ends.forget(entry)
+
+
+def _spare_fds() -> tuple[int, int]:
+    """How many descriptors there may be, and how many of them are kept free."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit, max(4, min(SPARE_FDS, limit // 4))
 
 
 assert ENTRIES * 3 < MAX_FDS

@@ -84,6 +84,28 @@ def test_limits_above_the_keepers_own_are_as_high_as_may_be(plain_keeper: Keeper
         assert out.split() == [b"%d" % (soft if soft == 5 else hard), b"%d" % hard]
 
 
+def test_runs_that_take_all_descriptors_leave_enough_for_the_next_daemon(plain_keeper: KeeperProcess) -> None:
+    daemon = plain_keeper.ready_daemon()
+    resource.prlimit(plain_keeper.processes[0].pid, resource.RLIMIT_NOFILE, (96, 96))
+    started = []
+    request = {"argv": [b"sleep", b"60"], "env": [b"PATH=/bin:/usr/bin"], "cwd": b"/", "umask": None, "nice": None}
+    for _ in range(40):
+        run = os.urandom(16)
+        daemon.send("spawn", run=run, **request)
+        message, fds = daemon.answer(run, "spawned", "spawn-failed")
+        close_all(fds)
+        if message["op"] == "spawn-failed":
+            break
+        daemon.go(run)
+        started.append(run)
+    assert (message["errno"], bool(started)) == (errno.EMFILE, True)
+    daemon.kill()
+    entries = plain_keeper.ready_daemon().list()
+    for _, fds in entries.values():
+        close_all(fds)
+    assert sorted(entries) == sorted(started)
+
+
 def test_argv_and_environment_are_exact(plain_keeper: KeeperProcess) -> None:
     daemon = plain_keeper.ready_daemon()
     odd = (b"BASH_FUNC_x%%=() {  echo; }", b"\xff\xfe=\x80", b"TWICE=1", b"TWICE=2", b"no equals sign", b"EMPTY=")
