@@ -51,7 +51,7 @@ def listen(state_dir: str) -> socket:
 
 
 def accept(listener: socket) -> Link | None:
-    """The next new keeper, of our own user or root. It sends "take" (or "who", "rebind") when it is ready."""
+    """The next new keeper, of our own user or root. It sends "take" when it is ready."""
     sock = sockets.accept_handover(listener)
     return None if sock is None else Link(sock)
 

@@ -1,6 +1,6 @@
 """A job that has a live run: its state, and the one place where it changes.
 
-`Job.fire` looks the next state up, computes the rows from the event, hands both to the journal and tells who watches.
+`Job.fire` looks the next state up, computes the rows from the event and hands both to the journal.
 Nothing else assigns a state. All of it is synchronous, so no lock is needed and no half-made change can be seen.
 """
 
@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from jobd.core import states
 from jobd.core.records import Event, JobRow, RunRow, apply_job, apply_run
-from jobd.runtime.wake import Changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +34,11 @@ class Caller(Struct, frozen=True):
 class Job:
     """One (owner, name) with a live run. Owned by the registry; its state by `fire` alone."""
 
-    __slots__ = ("_clock", "_journal", "changed", "row", "run")
+    __slots__ = ("_clock", "_journal", "row", "run")
 
     def __init__(self, row: JobRow, journal: Journal, clock: Callable[[], int] = time.time_ns) -> None:
         self.row = row
         self.run: Run | None = None
-        self.changed = Changed()
         self._journal = journal
         self._clock = clock
 
@@ -100,5 +98,4 @@ class Job:
         job_row = apply_job(self.row, event)
         commit = self._journal.record(event, run_row, job_row if job_row is not self.row else None, blobs, may_fail)
         self.row = job_row
-        self.changed.set()
         return commit
