@@ -154,10 +154,6 @@ def _active(view: JobView, now: int, colour: bool) -> str:
     return words if not changed else f"{words} since {since(changed, now)}"
 
 
-def _ended(view: JobView) -> bool:
-    return view.get("exited_at") is not None
-
-
 def _duration(view: JobView) -> str:
     started, ended = view.get("started_at"), view.get("exited_at")
     if started is None or ended is None or view.get("active", "inactive") not in ("inactive", "failed"):

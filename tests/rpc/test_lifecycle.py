@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -9,7 +11,6 @@ from jobd.host.peer import Peer
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context
 from jobd.rpc.handlers import lifecycle
-from jobd.rpc.world import World
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.runtime.fakes import ROOT, Bed
@@ -30,7 +31,7 @@ class Answers:
 
 
 def context_of(bed: Bed, answers: Answers) -> Context:
-    world = World(bed.registry, bed.store, bed.keeper, bed.pump, 0)  # type: ignore[arg-type]  # doubles
+    world = SimpleNamespace(registry=bed.registry, store=bed.store, keeper=bed.keeper, pump=bed.pump)
     return Context(world, answers, Peer(uid=0, gid=0, pid=1), 0, Access())  # type: ignore[arg-type]  # a double
 
 
