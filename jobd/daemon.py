@@ -141,7 +141,7 @@ class Daemon:
         async with trio.open_nursery() as jobs:
             await jobs.start(registry.serve)
             await recover(registry)
-            world = World(registry, registry.store, self.keeper, registry.pump, time.time_ns())
+            world = World(registry, self.keeper, registry.pump, time.time_ns())
             self.server = Server(world, Access())
             world.connections = lambda: 0 if self.server is None else self.server.connections
             jobs.start_soon(Upkeep(registry).run)

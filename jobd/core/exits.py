@@ -83,13 +83,6 @@ def result_of(exit_: Exit, success_codes: frozenset[int] = frozenset((0,))) -> s
 GOOD_RESULTS: Final = frozenset(("success", "stopped", "canceled"))
 
 
-def shell_status(step: str, errno: int) -> int:
-    """126 or 127 for a program that could not be executed (POSIX shells), 125 for any other step."""
-    if step == "exec":
-        return 127 if errno == 2 else 126  # ENOENT is 2 on every Linux
-    return 126 if step == "chdir" else 125
-
-
 def describe_start_failure(job: str, step: str, errno: int, program: str, cwd: str) -> str:
     """`cannot start foo: changing directory to /srv/foo: No such file or directory`."""
     word = STEP_WORDS.get(step, step)

@@ -64,6 +64,7 @@ class Keeper:
         self.cgroups = Cgroups(config.state_dir)
         self.table: dict[bytes, Entry] = {}
         self.daemon = DaemonProcess(config.daemon_argv or default_argv())
+        self.late: list[Message] = []  # requests that have to wait until the daemon was told what came before
         self.exit_code: int | None = None  # set when the loop is to end
         self.reexec: Callable[[], None] | None = None  # what to do instead of going on, once nothing waits to be sent
         self._poll = select.epoll()
@@ -91,6 +92,9 @@ class Keeper:
         while self.exit_code is None:
             timeout = self._deadlines(time.monotonic())
             self._flush()
+            late, self.late = self.late, []
+            for message in late:
+                self.requests.handle(message, {})
             if self._busy_soon():
                 timeout = min(timeout, CROWDED_SEC)
             if self.exit_code is None:
@@ -191,6 +195,11 @@ class Keeper:
             "started_at": self.started_at, "fds": ["listener", "lock", "relay_read", "relay_write"],
         }  # fmt: skip
 
+    def told(self) -> bool:
+        """Send what waits for the daemon; whether it all went."""
+        link = self.daemon.link
+        return link is None or link.flush()
+
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Tell the daemon; with none there it is dropped, as the next one asks for everything."""
         if self.daemon.link is not None:
@@ -221,6 +230,7 @@ class Keeper:
         if self.daemon.link is None:
             return
         self.unwatch(self.daemon.link.fileno())
+        self.late.clear()  # what this daemon asked for is not its successor's
         self.daemon.close_link(time.monotonic())
         for entry in [entry for entry in self.table.values() if not entry.went and not entry.ended]:
             self.ends.discard(entry)

@@ -182,6 +182,10 @@ class Requests:
         elif entry.execd:
             self._keeper.send({"op": "execd", "run": run})
         elif not entry.went and entry.ctl is not None:
+            if not self._keeper.told():
+                # The daemon must have this run's descriptors before it can run, or our death would leave it in doubt.
+                self._keeper.late.append(message)
+                return
             entry.went = True  # before the byte: a keeper that dies between the two has not lied
             try:
                 entry.ctl.send(GO)

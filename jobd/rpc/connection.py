@@ -35,6 +35,7 @@ class Connection:
         self._buffer = FrameBuffer()
         self._lock = trio.Lock()
         self.tasks: dict[int, trio.CancelScope] = {}
+        self.readers = 0  # requests for logs under way: each has files open
 
     # --- reading --------------------------------------------------------------------------------------------------
     async def read_body(self, first_within: float = float("inf")) -> bytes | None:

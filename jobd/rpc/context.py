@@ -71,7 +71,7 @@ class Context:
         job = self.world.registry.jobs.get(key)
         if job is not None:
             return job.row
-        return self.world.store.job(*key)
+        return self.world.registry.store.job(*key)
 
     def job(self, word: str) -> JobRow:
         """The job's row. Raises Refused (NOT_FOUND), with what was probably meant."""
@@ -91,7 +91,8 @@ class Context:
 
     def _neighbours(self, owner: int) -> list[str]:
         live = [name for uid, name in self.world.registry.jobs if uid == owner]
-        return live + [row.job for row in self.world.store.jobs_page(owner=owner, every=True, limit=MAX_NEIGHBOURS)]
+        page = self.world.registry.store.jobs_page(owner=owner, every=True, limit=MAX_NEIGHBOURS)
+        return live + [row.job for row in page]
 
     def expand(self, words: list[str], at_rest: bool) -> list[str]:
         """Names for words of which some are globs. Globs match live and listed jobs; `at_rest`: all of them."""
@@ -105,7 +106,7 @@ class Context:
                 continue
             live = [name for uid, name in self.world.registry.jobs if uid == key[0]]
             literal = key[1][: min(key[1].find(c) for c in "*?[" if c in key[1])]
-            pages = self.world.store.jobs_page(owner=key[0], every=at_rest, prefix=literal, limit=MAX_MATCHES)
+            pages = self.world.registry.store.jobs_page(owner=key[0], every=at_rest, prefix=literal, limit=MAX_MATCHES)
             known = {*live, *(row.job for row in pages)}
             prefix = word[: -len(key[1])]
             result.update(dict.fromkeys(prefix + name for name in sorted(known) if fnmatch.fnmatchcase(name, key[1])))
@@ -121,7 +122,7 @@ class Context:
         live = self.world.registry.runs.get(run_id)
         if live is not None and live.row.owner == owner:
             return live.row
-        return self.world.store.run(owner, run_id)
+        return self.world.registry.store.run(owner, run_id)
 
     def pick(self, word: str, selector: str) -> RunRow:
         """The run of job `word` (may be empty) that `selector` means.
@@ -140,7 +141,7 @@ class Context:
         if number == row.runs and row.latest is not None:
             found = self.run_row(row.owner, row.latest)
         else:
-            found = self.world.store.run_number(row.owner, row.job, number) if number > 0 else None
+            found = self.world.registry.store.run_number(row.owner, row.job, number) if number > 0 else None
         if found is None:
             text = f"cannot find run {selector} of {word}: it has had {row.runs}, numbered from 1"
             raise Refused(errors.NOT_FOUND, text, job=word, run=selector)
@@ -151,7 +152,7 @@ class Context:
         if not suffix or len(suffix) > 32 or not set(suffix) <= set("0123456789abcdef"):
             raise Refused(errors.INVALID, f"cannot find run {text!r}: give 0, -1, a number, or an id or the end of one")
         owner, name = (self.owner, None) if job is None else (job.owner, job.job)
-        rows = self.world.store.runs_by_suffix(owner, suffix, name, SHOWN_CANDIDATES)
+        rows = self.world.registry.store.runs_by_suffix(owner, suffix, name, SHOWN_CANDIDATES)
         live = (run.row for run in self.world.registry.runs.values() if run.id.hex().endswith(suffix))
         found = {row.run: row for row in (*rows, *live) if job is None or row.job == job.job}
         if not found:

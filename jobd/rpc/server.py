@@ -247,6 +247,8 @@ async def _serve(context: Context, row: Row, request: m.Request) -> None:
             except Gone:
                 raise
             except Exception as error:
+                if isinstance(error, ExceptionGroup) and error.split(Gone)[1] is None:
+                    raise Gone from error  # found out by a task of the request
                 log.exception("request %s failed", type(request).__name__)
                 await connection.fault(errors.INTERNAL, f"internal error: {error!r:.200}", request.id)
         if scope.cancelled_caught:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from jobd.runtime.keeperlink import KeeperLink
     from jobd.runtime.pump import Pump
     from jobd.runtime.registry import Registry
-    from jobd.store.db import Store
 
 
 @dataclass
@@ -19,7 +18,6 @@ class World:
     """The daemon, as handlers see it."""
 
     registry: Registry
-    store: Store
     keeper: KeeperLink
     pump: Pump
     started_at: int  # wall ns

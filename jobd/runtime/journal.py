@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from jobd.store.db import Batch, Store, StoreError
+from jobd.store.db import Batch, Store
 
 if TYPE_CHECKING:
     from jobd.core.records import Event, JobRow, RunRow
+
+
+class NotDurable(Exception):  # noqa: N818  # what is the case, not an error of ours
+    """A change that was allowed to fail could not be written; the text says why."""
 
 
 class Commit:
@@ -37,7 +41,7 @@ class Commit:
         """Return when the change is durable.
 
         Raises:
-            StoreError: it could not be written (only for changes submitted with `may_fail`).
+            NotDurable: it could not be written (only for changes submitted with `may_fail`).
 
         Cancelling stops the waiting; the change is written all the same.
         """
@@ -46,7 +50,7 @@ class Commit:
                 self._event = trio.Event()
             await self._event.wait()
         if self.error is not None:
-            raise self.error
+            raise NotDurable(str(self.error)) from self.error
 
 
 class Journal:
@@ -112,5 +116,5 @@ class Journal:
         # Batches settle in order, but for those that give up early; so the last of each kind speaks for all.
         for commit in (self._last_sure, self._last):
             if commit is not None:
-                with suppress(StoreError):
+                with suppress(NotDurable):
                     await commit.wait()

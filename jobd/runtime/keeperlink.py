@@ -18,8 +18,9 @@ from jobd.runtime.wake import Changed, Wake
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Scalar = None | bool | int | str | bytes
 Fields = dict[str, object]
+QUIET_SEC = 0.001  # after so long without a message one leaves at once; in a burst they leave together
+CROWDED_SEC = 0.05  # until the next attempt when the kernel is short of memory or descriptors (as in the keeper)
 HOLDERS_TIMEOUT_SEC = 5.0  # a scan of /proc for holders takes milliseconds; more means that the keeper is in trouble
 
 
@@ -62,6 +63,7 @@ class KeeperLink:
         self._flush = Wake()
         self._flushed = Changed()
         self._queued = False
+        self._sent_at = 0.0
         self._trees: dict[int, tuple[trio.Event, list[Tree]]] = {}
         self._next_tag = 0
         self.alive = True
@@ -73,23 +75,29 @@ class KeeperLink:
 
     # --- sending --------------------------------------------------------------------------------------------------
     def send(self, op: str, /, **fields: object) -> None:
-        """Queue a message; it leaves with all others of this turn of the loop. Dropped when the keeper is dead."""
+        """Send a message, in a burst with all others of this turn of the loop. Dropped when the keeper is dead."""
         if not self.alive:
             return
         self._link.send({"op": op, **fields})
-        if not self._queued:
-            self._queued = True
-            self._flush.set()
+        if self._queued:
+            return
+        now = trio.current_time()
+        if now - self._sent_at > QUIET_SEC and self._link.flush():
+            self._sent_at = now
+            return
+        self._queued = True
+        self._flush.set()
 
     async def _flusher(self) -> None:
         while True:
             await self._flush.wait()
             self._queued = False
-            try:
-                while not self._link.flush():
+            while not self._link.flush():
+                if self._link.crowded:
+                    await trio.sleep(CROWDED_SEC)
+                else:
                     await trio.lowlevel.wait_writable(self._link.sock)
-            except (LinkClosed, OSError):
-                return  # the receiver sees the same, and says so
+            self._sent_at = trio.current_time()
             self._flushed.set()
 
     async def flushed(self) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits, records, states
-from jobd.store.db import StoreError
+from jobd.runtime.journal import NotDurable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ async def _durable(run: Run, world: Registry, commit: Commit) -> bool:
     """Wait for the commit that begins a run. False: there is no room for it, and the run is forgotten."""
     try:
         await commit.wait()
-    except StoreError:
+    except NotDurable:
         world.drop(run)
         return False
     return True
@@ -95,20 +95,20 @@ async def _launch(run: Run, world: Registry) -> None:
     run.spawn(world.keeper, world.environment(run))
     if commit is not None and not await _durable(run, world, commit):
         return
+    if run.row.stop_asked:
+        await _canceled(run, world)
+        return
+    # Not waiting for `spawned` saves a turn of both processes: the keeper sends it ahead of the byte that lets go.
+    world.keeper.send("go", run=run.id)
     await _until(run, lambda: run.pid is not None or run.failure is not None)
     if run.failure is not None:
         await _start_failed(run, world)
-    elif run.keeper_lost:
-        # No `go` was asked for, so the child has ended without executing anything.
+    elif run.pid is None:
+        # The keeper died before it told us of the child, so it had not let it go.
         run.job.fire(states.REQUEUE, "requeued", reason="")
-        run.close_fds()
-        run.pid = None
-    elif run.row.stop_asked:
-        await _canceled(run, world)
     else:
         world.capture(run)
         run.went = True
-        world.keeper.send("go", run=run.id)
 
 
 def _is_decided(run: Run) -> bool:

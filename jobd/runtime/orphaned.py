@@ -195,7 +195,8 @@ def _entry(run: Run) -> dict[str, object]:
         "execd": run.execd or run.row.started_at is not None,
         "step": "" if run.failure is None else run.failure[0],
         "errno": 0 if run.failure is None else run.failure[1],
-        "exit": None if ending is None or ending.status < 0 else _exit_of(ending),
+        # A status that could not be read is not told, unless it is recorded: the next keeper may be luckier.
+        "exit": None if ending is None or (ending.status < 0 and run.row.exited_at is None) else _exit_of(ending),
         "empty": run.empty,
         "tracking": run.tracking,
         "cgroup": run.cgroup,

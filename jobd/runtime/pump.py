@@ -32,9 +32,7 @@ Pipes = tuple[int | None, int | None]
 class Pump:
     """The thread and the two queues."""
 
-    def __init__(
-        self, wake: Callable[[], None], *, relay: Relay | None = None, open_runs: int | None = None
-    ) -> None:
+    def __init__(self, wake: Callable[[], None], *, relay: Relay | None = None, open_runs: int | None = None) -> None:
         """
         Args:
             wake: called in the pump's thread when notices wait for `take`; once for all that gather meanwhile.

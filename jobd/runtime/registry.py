@@ -143,9 +143,7 @@ class Registry:
         self._counters[owner, base] = number
         return f"{base}-{number}"
 
-    def submit(
-        self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller
-    ) -> Run:
+    def submit(self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller) -> Run:
         """Accept a run of a transient job and set it going. `run.accepted` tells when it is durable.
 
         Raises:

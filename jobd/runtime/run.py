@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from jobd.core import exits, states
 from jobd.core.ids import USER_OPERATION
-from jobd.core.spec import JobSpec, decode_env
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
 from jobd.runtime.wake import Changed, Wake
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobd.core.records import RunRow
+    from jobd.core.spec import JobSpec
     from jobd.runtime.job import Caller, Job
     from jobd.runtime.journal import Commit
 
@@ -86,6 +86,11 @@ class Run:
     def id(self) -> bytes:
         """The run id."""
         return self.row.run
+
+    async def durable(self) -> None:
+        """Return when the run is accepted for good. Raises NotDurable: there was no room for it."""
+        if self.accepted is not None:
+            await self.accepted.wait()
 
     # --- the keeper's messages ------------------------------------------------------------------------------------
     def on_keeper(self, op: str, message: Fields, fds: dict[str, int]) -> None:
@@ -217,10 +222,6 @@ class Run:
         """Result of an end that nobody asked for."""
         assert self.ending is not None
         return exits.result_of(exits.Exit(self.ending.status), frozenset(self.spec.success_codes))
-
-    def environment(self, blob: bytes) -> list[bytes]:
-        """The environment as submitted."""
-        return decode_env(blob)
 
 
 _OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")

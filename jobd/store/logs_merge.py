@@ -67,9 +67,7 @@ class Merge:
                 self._show(extent)
                 return [extent]
             return self._same_while_held(extent)
-        if self._held or not (
-            self._over & self.current or self._bytes.newline_before(self.current, self.current_end)
-        ):
+        if self._held or not (self._over & self.current or self._bytes.newline_before(self.current, self.current_end)):
             self._held.append(extent)
             self._held_bytes += extent.end - extent.start
             return self.release() if self._held_bytes > HOLD_BYTES else []

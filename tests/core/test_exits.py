@@ -37,11 +37,8 @@ def test_signal_names() -> None:
     assert exits.signal_name(33) == "SIG33"
 
 
-def test_a_failed_start_is_told_in_words_and_as_shells_do() -> None:
+def test_a_failed_start_is_told_in_words() -> None:
     text = exits.describe_start_failure("foo", "chdir", errno.ENOENT, "make", "/srv/foo")
     assert text == "cannot start foo: changing directory to /srv/foo: No such file or directory"
     text = exits.describe_start_failure("foo", "exec", errno.EACCES, "./x", "/")
     assert text == "cannot start foo: executing ./x: Permission denied"
-    assert exits.shell_status("exec", errno.ENOENT) == 127
-    assert exits.shell_status("exec", errno.ENOEXEC) == 126
-    assert exits.shell_status("fork", errno.EAGAIN) == 125

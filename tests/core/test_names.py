@@ -50,7 +50,15 @@ def test_split_owner() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("statsu", "status"), ("stats", "status"), ("lsit", "list"), ("stratus", "status"), ("stat", "status"), ("xyzzy", None), ("x", None)],
+    [
+        ("statsu", "status"),
+        ("stats", "status"),
+        ("lsit", "list"),
+        ("stratus", "status"),
+        ("stat", "status"),
+        ("xyzzy", None),
+        ("x", None),
+    ],
 )
 def test_closest(typed: str, meant: str | None) -> None:
     assert names.closest(typed, ["start", "status", "stop", "list", "logs"]) == meant

@@ -36,7 +36,7 @@ def test_pid_1_reaps_forwards_and_ends(tmp_path: Path, monkeypatch: pytest.Monke
     def start_unshared(self: KeeperProcess) -> subprocess.Popen[bytes]:
         executable = sys.executable
         wrapper = self.directory / "python"
-        wrapper.write_text(f"#!/bin/sh\nexec {' '.join(UNSHARE)} {executable} \"$@\"\n")
+        wrapper.write_text(f'#!/bin/sh\nexec {" ".join(UNSHARE)} {executable} "$@"\n')
         wrapper.chmod(0o755)
         with monkeypatch.context() as patch:
             patch.setattr(sys, "executable", str(wrapper))
@@ -68,5 +68,3 @@ def test_pid_1_reaps_forwards_and_ends(tmp_path: Path, monkeypatch: pytest.Monke
         daemon.send("bye", code=5)
         daemon.close()
         assert keeper.processes[0].wait(DEADLINE_SEC) == 5
-
-

@@ -124,7 +124,7 @@ def test_a_128_kib_argument_and_768_kib_of_environment(plain_keeper: KeeperProce
     daemon = plain_keeper.ready_daemon()
     big = b"x" * (128 * 1024 - 1)  # MAX_ARG_STRLEN is 128 KiB with the NUL
     env = tuple(b"V%d=" % i + b"y" * 120_000 for i in range(5))
-    out, _, _ = output(daemon, b"sh", b"-c", b'echo ${#1} ${#V4}', b"sh", big, env=env)
+    out, _, _ = output(daemon, b"sh", b"-c", b"echo ${#1} ${#V4}", b"sh", big, env=env)
     assert out == b"131071 120000\n"
     message, fds = daemon.spawn(RUN, b"echo", big + b"x")
     close_all(fds)

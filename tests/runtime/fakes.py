@@ -6,6 +6,7 @@ The clock tests use these alone: no thread and no real process, so that trio's c
 from __future__ import annotations
 
 import os
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from jobd.runtime.wake import Changed
 from jobd.store.db import StoreFull
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from jobd.core.records import Event
     from jobd.runtime.run import Run
 
@@ -214,3 +217,10 @@ class Bed:
         return self.store.runs[run.id]
 
 
+@asynccontextmanager
+async def serving(bed: Bed) -> AsyncIterator[Bed]:
+    """The bed with its nursery of runs open."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bed.registry.serve)
+        yield bed
+        nursery.cancel_scope.cancel()

@@ -100,7 +100,9 @@ def test_what_has_no_room_even_so_waits_until_there_is_some(small_disk: Path) ->
     with Book(small_disk) as book:
         book.durable(book.accept(run_id(1)))
         filler = fill_up(small_disk)
-        big = tuple((n.to_bytes(16, "big"), os.urandom(1 << 20)) for n in range(12))  # more than the ballast and the log
+        big = tuple(
+            (n.to_bytes(16, "big"), os.urandom(1 << 20)) for n in range(12)
+        )  # more than the ballast and the log
         waiting = [book.accept(run_id(2), "big", blobs=big), book.finish(run_id(1))]
         until(lambda: bool(book.store.trouble))
         assert isinstance(book.wait(book.accept(run_id(3), "may fail", may_fail=True)).error, StoreFull)

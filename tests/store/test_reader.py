@@ -129,9 +129,7 @@ def test_a_run_is_found_by_any_unique_end_of_its_id(book: Book) -> None:
     assert book.store.runs_by_suffix(None, "0" * 33) == []
 
 
-def jobs_everywhere(
-    book: Book, *, owner: int | None = None, every: bool = False, prefix: str = ""
-) -> list[JobRow]:
+def jobs_everywhere(book: Book, *, owner: int | None = None, every: bool = False, prefix: str = "") -> list[JobRow]:
     rows: list[JobRow] = []
     after: tuple[int, str] | None = None
     while page := book.store.jobs_page(owner=owner, every=every, prefix=prefix, after=after, limit=2):

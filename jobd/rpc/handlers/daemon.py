@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def reasons(world: World) -> list[str]:
     """Why the daemon is degraded; empty when it is not."""
-    found = [*world.store.notices]
-    if world.store.trouble:
-        found.append(world.store.trouble)
+    found = [*world.registry.store.notices]
+    if world.registry.store.trouble:
+        found.append(world.registry.store.trouble)
     if not world.keeper.alive:
         found.append("the keeper has died; nothing new starts until another takes over")
     found += sorted({f"{run.row.job}: {run.log_error}" for run in world.registry.runs.values() if run.log_error})[:20]

@@ -63,7 +63,7 @@ async def _start(context: Context, request: int, word: str, run_id: bytes, no_bl
     await registry.may_submit()
     row = context.job(word)
     run = registry.runs.get(run_id)
-    if run is None and (known := context.world.store.run(context.owner, run_id)) is not None:
+    if run is None and (known := context.world.registry.store.run(context.owner, run_id)) is not None:
         return _started(context, word, known.step, known.run, known.number)  # a retry after a lost reply
     if run is None:
         old = _live(context, row)
@@ -181,8 +181,7 @@ async def restart(context: Context, request: m.Restart) -> None:
 
     async def act(word: str, index: int) -> m.Done:
         run_id = request.runs[index]
-        known = run_id in context.world.registry.runs or context.world.store.run(context.owner, run_id) is not None
-        if not known:  # else this is a retry: the stop is done
+        if context.run_row(context.owner, run_id) is None:  # else this is a retry: the stop is done
             await _stop(context, request.id, word, no_block=False)
         return await _start(context, request.id, word, run_id, request.no_block)
 
@@ -205,7 +204,7 @@ async def kill(context: Context, request: m.Kill) -> None:
         commit = run.job.note(run, kind, context.caller)
         await commit.wait()
         answers = run.signaled
-        opid = f"{USER_OPERATION}{context.world.store.next_event_seq()}-{index}"
+        opid = f"{USER_OPERATION}{context.world.registry.store.next_event_seq()}-{index}"
         context.world.keeper.send("signal", run=run.id, o=opid, sig=request.signal, whom=request.whom)
         while run.signaled == answers and not run.gone:
             if run.keeper_lost:

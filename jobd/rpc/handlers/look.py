@@ -45,7 +45,7 @@ async def get_tree(context: Context, request: m.Get) -> None:
 # --- list ---------------------------------------------------------------------------------------------------------
 def list_jobs(context: Context, request: m.List) -> m.Jobs:
     """A page of jobs, sorted by name; live jobs as they are now."""
-    registry, _store = context.world.registry, context.world.store
+    registry, _store = context.world.registry, context.world.registry.store
     every = request.all or bool(request.states)
     rows = {row.job: row for row in _page(context, every, request.after)}
     more = ""
@@ -60,7 +60,7 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
 
 
 def _page(context: Context, every: bool, after: str) -> list[JobRow]:
-    return context.world.store.jobs_page(
+    return context.world.registry.store.jobs_page(
         owner=context.owner, every=every, after=(context.owner, after) if after else None, limit=LIST_PAGE + 1
     )
 
@@ -86,7 +86,7 @@ def history(context: Context, request: m.History) -> m.Runs:
         jobs.append((row.owner, row.job))
     if request.jobs and not jobs:
         return m.Runs(runs=[])
-    page = context.world.store.runs_page(
+    page = context.world.registry.store.runs_page(
         owner=context.owner,
         jobs=jobs,
         states=request.states,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobd.core import exits, names, records
+from jobd.core import exits, names
 from jobd.core import spec as specs
 from jobd.core.spec import JobSpec, SpecError
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
+from jobd.runtime.journal import NotDurable
 from jobd.runtime.registry import NameTaken, Stopping
-from jobd.store.db import StoreError
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -25,7 +25,7 @@ async def run(context: Context, request: m.Run) -> None:
     await registry.may_submit()
     live = registry.runs.get(request.run)
     if live is None:
-        known = context.world.store.run(context.owner, request.run)
+        known = context.world.registry.store.run(context.owner, request.run)
         if known is not None:  # a retry after a lost reply, of a run that has ended meanwhile
             await context.connection.reply(request.id, started(context, known))
             return
@@ -85,13 +85,11 @@ async def accepted(run: Run) -> None:
     """Return when the run is durable.
 
     Raises:
-        Refused: NO_SPACE or FAILED; then there is no such run.
+        Refused: NO_SPACE; then there is no such run.
     """
-    if run.accepted is None:
-        return
     try:
-        await run.accepted.wait()
-    except StoreError as error:
+        await run.durable()
+    except NotDurable as error:
         raise Refused(errors.NO_SPACE, f"cannot accept {run.job.row.job}: {error}") from error
 
 
@@ -120,8 +118,3 @@ def failure_text(context: Context, row: RunRow) -> str:
 def is_at_rest(row: JobRow) -> bool:
     """Whether the job has no live run."""
     return row.active in ("inactive", "failed")
-
-
-def is_finished(row: RunRow) -> bool:
-    """Whether the run has ended."""
-    return row.state == records.FINISHED
