@@ -289,3 +289,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_bytes().rsplit(b") ", 1)[1][:1] not in (b"Z", b"X")
     except OSError:
         return False
+
+
+def until_gone(pids: list[int]) -> None:
+    """Wait until none of these processes lives any more."""
+    deadline = time.monotonic() + DEADLINE_SEC
+    while any(map(alive, pids)):
+        assert time.monotonic() < deadline, "processes live on"
+        time.sleep(0.01)
