@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import trio
 from msgspec import Struct
 
 from jobd.core import states
@@ -59,6 +60,8 @@ class Job:
         if sub != self.row.sub:
             fields["job.sub"] = sub
             active = states.ACTIVE_STATE[sub]
+            if self.run is not None:
+                self.run.entered_mono = trio.current_time()
             if active != self.row.active:
                 fields["job.active"] = active
                 fields["job.changed_at"] = now

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from jobd.core import exits, records, states
+from jobd.core import exits, records, states, units
 from jobd.runtime.journal import NotDurable
 
 if TYPE_CHECKING:
@@ -183,15 +183,27 @@ async def _canceled(run: Run, world: Registry) -> None:
 # --- watch --------------------------------------------------------------------------------------------------------
 async def _watch(run: Run) -> None:
     """Wait for the end of the main process, or for a reason to stop it."""
-    limit = run.spec.runtime_usec
-    with trio.CancelScope() as scope:
-        if limit is not None and run.row.started_at is not None:
-            left = limit / 1e6 - (time.time_ns() - run.row.started_at) / NSEC_PER_SEC
-            scope.deadline = trio.current_time() + max(0.0, min(left, limit / 1e6))
+    with trio.move_on_after(_left(run, run.spec.runtime_usec, run.row.started_at)) as scope:
         while run.ending is None and not run.row.stop_asked:
             await run.wake.wait()
     if scope.cancelled_caught and run.ending is None:
         run.ask_stop(None, "timeout")
+
+
+def _left(run: Run, limit_usec: int | None, since: int | None) -> float:
+    """Seconds left of a limit that began when the run came into its state.
+
+    Under the daemon that brought it there the monotonic clock counts. A later one has only the wall clock's `since`,
+    which may have been stepped either way: the limit is never made longer by that, and at worst is up at once.
+    """
+    if limit_usec is None or since is None:
+        return float("inf")
+    limit = limit_usec / units.USEC_PER_SEC
+    if run.entered_mono is not None:
+        gone = trio.current_time() - run.entered_mono
+    else:
+        gone = (time.time_ns() - since) / NSEC_PER_SEC
+    return max(0.0, min(limit, limit - gone))
 
 
 # --- wind down ----------------------------------------------------------------------------------------------------
@@ -232,12 +244,7 @@ async def _terminate(run: Run, world: Registry) -> None:
         opid = "final-term-1" if run.job.row.sub == states.FINAL_SIGTERM else "term-1"
         whom = "main" if only_main else "all"
         world.keeper.send("signal", run=run.id, o=opid, sig=run.spec.stop_signal, whom=whom)
-    timeout = run.spec.stop_timeout_usec
-    since = run.job.row.changed_at
-    left = float("inf") if timeout is None else timeout / 1e6 - (time.time_ns() - since) / NSEC_PER_SEC
-    if timeout is not None:
-        left = max(0.0, min(timeout / 1e6, left))  # the wall clock may have been stepped either way
-    with trio.move_on_after(left):
+    with trio.move_on_after(_left(run, run.spec.stop_timeout_usec, run.job.row.changed_at)):
         while not _is_over(run):
             if run.spec.kill_mode == "mixed" and run.ending is not None:
                 return  # systemd's mixed: the rest gets SIGKILL as soon as the main process has ended

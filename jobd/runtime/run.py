@@ -42,9 +42,9 @@ class Run:
     """One execution of a job."""
 
     __slots__ = (
-        "accepted", "cgroup", "changed", "ctl", "empty", "ending", "env", "eof", "err", "err_bytes", "execd", "failure",
-        "gone", "job", "keeper_lost", "launched", "log_error", "on_end", "operations", "out", "out_bytes",
-        "output_changed", "pid", "pid_start", "pidfd", "row", "signaled", "spec", "tracking", "wake", "went",
+        "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
+        "execd", "failure", "gone", "job", "keeper_lost", "launched", "log_error", "on_end", "operations", "out",
+        "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row", "signaled", "spec", "tracking", "wake", "went",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -81,6 +81,7 @@ class Run:
         self.out_bytes = 0
         self.err_bytes = 0
         self.log_error = ""
+        self.entered_mono: float | None = None  # when it came into its state, if that was under this daemon
 
     @property
     def id(self) -> bytes:

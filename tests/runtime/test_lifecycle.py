@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -155,6 +157,25 @@ async def test_the_runtime_limit_stops_the_run_with_result_timeout(autojump_cloc
         await bed.keeper.until("signal term-1", within=4000)
         assert bed.keeper.times[-1] == pytest.approx(3600, abs=1)
         bed.keeper.exited(run.id, 15)
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert bed.row(run).result == "timeout"
+
+
+@pytest.mark.parametrize("step_sec", [-3600, 365 * 86_400])
+async def test_a_stepped_wall_clock_changes_no_timeout(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, step_sec: int
+) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(stop_timeout_usec=90_000_000, runtime_usec=600_000_000)
+        await wait_all_tasks_blocked()
+        now = time.time_ns()
+        monkeypatch.setattr(time, "time_ns", lambda: now + step_sec * 10**9)
+        await bed.keeper.until("signal term-1", within=1000)
+        assert bed.keeper.times[-1] == 600
+        await bed.keeper.until("kill-tree kill-1", within=1000)
+        assert bed.keeper.times[-1] == 690
+        bed.keeper.exited(run.id, 9)
         bed.pump.end(run.id)
         await wait_all_tasks_blocked()
         assert bed.row(run).result == "timeout"
