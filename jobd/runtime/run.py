@@ -44,7 +44,8 @@ class Run:
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
         "execd", "failure", "gone", "job", "keeper_lost", "launched", "log_error", "on_end", "operations", "out",
-        "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row", "signaled", "spec", "tracking", "wake", "went",
+        "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row", "signaled", "spec", "tracking", "wake",
+        "went",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
