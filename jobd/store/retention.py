@@ -38,6 +38,9 @@ class Policy:
     keep_for_ns: int = 90 * DAY_NS  # after a run's end, by the wall clock
     log_share: float = 0.10  # of the file system that the logs are on
     log_bytes_per_owner: int = 4 << 30
+    # Size alone takes no run that ended less than a day ago: its owner has not had a night and a morning to look at it.
+    # A disk that such runs fill holds up their successors (they block on their pipes); nothing is lost by that.
+    spare_for_ns: int = DAY_NS
 
 
 class Retention:
@@ -124,10 +127,11 @@ class Retention:
         """Remove the oldest runs with logs until `over` bytes are gone; returns how many are."""
         sql = (
             f"SELECT seq, owner, job, run, {size} FROM {source} AND seq > ? AND state = 'finished' AND closed = 1"
-            f" AND {size} > 0 ORDER BY seq LIMIT {STEP_RUNS}"
+            f" AND finished_at < ? AND {size} > 0 ORDER BY seq LIMIT {STEP_RUNS}"
         )
         after = gone = 0
-        while gone < over and (found := self._fetch(sql, (*args, after))):
+        spared = self._now - self._policy.spare_for_ns
+        while gone < over and (found := self._fetch(sql, (*args, after, spared))):
             chosen: list[Values] = []
             for row in found:
                 if gone >= over:

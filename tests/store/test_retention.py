@@ -104,9 +104,20 @@ def test_logs_over_the_owners_share_go_oldest_first(tmp_path: Path) -> None:
             book.accept(run_id(n), f"make-{n % 4}")
             last = book.finish(run_id(n), out_bytes=0 if n == 1 else 100)
         book.durable(last)
-        retain(book, Policy(log_bytes_per_owner=800))
+        retain(book, Policy(log_bytes_per_owner=800, spare_for_ns=0))
         assert left(book) == [1, *range(4, 12)]  # the run without output is in nobody's way
         assert_rows_equal_replay(book.store)
+
+
+def test_size_alone_takes_nothing_of_the_last_day(tmp_path: Path) -> None:
+    with Book(tmp_path) as book:
+        book.accept(run_id(1))
+        book.durable(book.finish(run_id(1), out_bytes=10_000))
+        retain(book, Policy(log_bytes_per_owner=800))
+        assert book.store.run(OWNER, run_id(1)) is not None
+        book.now += retention.DAY_NS + 1
+        retain(book, Policy(log_bytes_per_owner=800))
+        assert book.store.run(OWNER, run_id(1)) is None
 
 
 def test_logs_over_the_disks_share_go_whoever_owns_them(tmp_path: Path) -> None:
@@ -115,7 +126,7 @@ def test_logs_over_the_disks_share_go_whoever_owns_them(tmp_path: Path) -> None:
             book.accept(run_id(n), f"make-{n}", owner=OWNER + n % 2)
             last = book.finish(run_id(n), out_bytes=100)
         book.durable(last)
-        retain(book, Policy(log_share=0.1), disk=7000)
+        retain(book, Policy(log_share=0.1, spare_for_ns=0), disk=7000)
         assert [r.run for r in book.store.runs_page().rows] == [run_id(n) for n in range(11, 4, -1)]
 
 
