@@ -23,6 +23,7 @@ RUN := $(VENV)/bin/python
 $(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
+	$(RUN) -m compileall -q jobd jobctl  # pip does not for an editable install, and jobctl would compile at every call
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.made
@@ -32,7 +33,7 @@ $(VENV)/.tests: $(VENV)/.made
 demo: $(VENV)/.made
 	$(RUN) scripts/demo
 
-test: lint
+test: $(if $(CI),tools) lint
 	$(RUN) -m pytest $(ARGS)
 
 lint: $(VENV)/.tests
@@ -44,6 +45,7 @@ fault: $(VENV)/.tests
 	$(RUN) -m tests.fault --kills $(KILLS) --keeper-kills $(KEEPER_KILLS) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.tests
+	$(RUN) -m compileall -q jobd jobctl
 	$(RUN) -m tests.bench $(BENCH)
 
 tools:
@@ -51,7 +53,8 @@ tools:
 	  command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; \
 	if [ -z "$$missing" ]; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq; apt-get install -qqy$$missing; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -qqy$$missing || echo "cannot install$$missing: going on without"; \
 	else echo "not installed:$$missing (what needs it is skipped, and says so)"; fi
 
 install:

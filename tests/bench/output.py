@@ -23,7 +23,9 @@ def shell(script: str, *args: str) -> float:
 def measure_all(root: Path) -> list[Figure]:
     lines = str(measure.compiled(Path(__file__).with_name("lines.c"), root))
     jobd = measure.program(root / "jobd")
-    copy = root / "copy"
+    copies: list[
+        Path
+    ] = []  # a new file each time, as a run has; one written again would leave out half of the disk's work
 
     def through_jobd() -> float:
         with Raw(jobd.socket) as raw:
@@ -42,8 +44,9 @@ def measure_all(root: Path) -> list[Figure]:
             return measure.timed(all_of_it)
 
     def through_cat() -> float:
-        took = shell('"$1" "$2" | cat > "$3"', lines, str(LINES), str(copy))
-        assert copy.stat().st_size == SIZE
+        copies.append(root / f"copy-{len(copies)}")
+        took = shell('"$1" "$2" | cat > "$3"', lines, str(LINES), str(copies[-1]))
+        assert copies[-1].stat().st_size == SIZE
         return took
 
     def logs_out(command: str, *args: str) -> float:
@@ -56,7 +59,7 @@ def measure_all(root: Path) -> list[Figure]:
             ROUNDS,
             {
                 "jobd": lambda: logs_out('"$1" logs -o cat writer', measure.JOBCTL),
-                "cat": lambda: logs_out('cat "$1"', str(copy)),
+                "cat": lambda: logs_out('cat "$1"', str(copies[-1])),
             },
         )
     finally:
