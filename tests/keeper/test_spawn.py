@@ -64,7 +64,8 @@ def test_the_child_gets_exactly_what_was_asked(plain_keeper: KeeperProcess, tmp_
     assert pwd == here
     assert (umask, soft, hard, nice) == (b"0027", b"0", b"1", b"5")  # bash counts core files in KiB
     assert fds == b"4"  # 0, 1, 2 and the directory that ls reads
-    assert int(blocked.split()[1], 16) == int(ignored.split()[1], 16) == 0
+    # Signals 32 and 33 are glibc's own: GNU make leaves them ignored, and sigaction(3) cannot reset them.
+    assert int(blocked.split()[1], 16) == int(ignored.split()[1], 16) & ~(3 << 31) == 0
 
 
 def test_limits_default_to_what_the_keeper_was_given(plain_keeper: KeeperProcess) -> None:
