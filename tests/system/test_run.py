@@ -177,7 +177,7 @@ def test_job_starts_with_clean_descriptors_and_signals(shared: Program, name: st
     # Number 3 is the directory that ls itself reads.
     assert [target.partition(":")[0] for target in targets[1:3]] == ["pipe", "pipe"]
     assert len(targets) == 4
-    # But for signals 32 and 33, which are glibc's own: GNU make leaves them ignored, and sigaction(3) cannot reset them.
+    # But for 32 and 33, which are glibc's own: GNU make leaves them ignored, and sigaction(3) cannot reset them.
     assert [int(line.split()[1], 16) & ~(3 << 31) for line in lines if line.startswith("Sig")] == [0, 0]
 
 
