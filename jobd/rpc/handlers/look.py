@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import time
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LIST_PAGE = 1000  # messages.List
 LOADED = "loaded"
+FAILED_SHOWN_NS = 24 * 3600 * 10**9  # DESIGN.md, section 9
 
 
 # --- get ----------------------------------------------------------------------------------------------------------
@@ -45,7 +47,7 @@ async def get_tree(context: Context, request: m.Get) -> None:
 # --- list ---------------------------------------------------------------------------------------------------------
 def list_jobs(context: Context, request: m.List) -> m.Jobs:
     """A page of jobs, sorted by name; live jobs as they are now."""
-    registry, _store = context.world.registry, context.world.registry.store
+    registry = context.world.registry
     every = request.all or bool(request.states)
     rows = {row.job: row for row in _page(context, every, request.after)}
     more = ""
@@ -55,7 +57,8 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
     for (owner, name), job in registry.jobs.items():
         if owner == context.owner and name > request.after and (not more or name <= more):
             rows[name] = job.row
-    wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, every)]
+    now = time.time_ns()
+    wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, every, now)]
     return m.Jobs(jobs=[views.job_view(registry, row) for row in wanted], more=more)
 
 
@@ -65,12 +68,17 @@ def _page(context: Context, every: bool, after: str) -> list[JobRow]:
     )
 
 
-def _matches(row: JobRow, request: m.List, every: bool) -> bool:
+def _matches(row: JobRow, request: m.List, every: bool, now: int) -> bool:
     if request.patterns and not any(_names(row.job, pattern) for pattern in request.patterns):
         return False
     if request.states:
         return not {LOADED, row.active, row.sub}.isdisjoint(request.states)
-    return every or row.active != "inactive"
+    return every or (row.active != "inactive" and not _is_old_failure(row, now))
+
+
+def _is_old_failure(row: JobRow, now: int) -> bool:
+    """Whether this is a transient job that failed so long ago that `list` shows it no more."""
+    return row.active == "failed" and row.transient and now - row.changed_at > FAILED_SHOWN_NS
 
 
 def _names(job: str, pattern: str) -> bool:
