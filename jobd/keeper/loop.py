@@ -151,7 +151,7 @@ class Keeper:
 
     def _busy(self) -> bool:
         link = self.daemon.link
-        return link is not None and link.unsent
+        return bool(self.late) or (link is not None and link.unsent)
 
     # --- signals ----------------------------------------------------------------------------------------------------
     def _on_signals(self, fd: int) -> None:

@@ -7,13 +7,19 @@ import os
 import resource
 import signal
 from pathlib import Path
+from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.keeper.requests import Requests
+from jobd.keeper.spawn import GO
+from jobd.keeper.table import Entry
 from tests.keeper.harness import Daemon, close_all, read_all, until_gone
 
 if TYPE_CHECKING:
+    from jobd.keeper.link import Message
     from tests.keeper.harness import KeeperProcess
 
 pytestmark = pytest.mark.slow
@@ -326,3 +332,35 @@ def test_six_hundred_runs_are_listed_with_all_descriptors(plain_keeper: KeeperPr
     daemon.kill()
     plain_keeper.ready_daemon()
     until_gone([int(str(pid)) for pid in pids])  # they were killed; 600 of them take a moment to go
+
+
+def test_the_daemon_is_told_of_a_child_before_it_is_let_go() -> None:
+    entry = Entry(RUN)
+    entry.ctl, child = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    child.setblocking(False)
+    told = False
+    keeper = SimpleNamespace(table={RUN: entry}, late=[], told=lambda: told, send=lambda *_: None)
+    requests = Requests(keeper)  # type: ignore[arg-type]  # a double
+    go: Message = {"op": "go", "run": RUN}
+    with entry.ctl, child:
+        requests.handle(go, {})
+        assert (entry.went, keeper.late) == (False, [go])
+        with pytest.raises(BlockingIOError):
+            child.recv(1)
+        told = True
+        requests.handle(keeper.late.pop(), {})
+        assert entry.went
+        assert child.recv(8) == GO
+
+
+def test_a_go_that_comes_with_its_spawn_is_answered_after_it(keeper: KeeperProcess) -> None:
+    daemon = keeper.ready_daemon()
+    spawn = {"argv": [b"true"], "env": [daemon.mark], "cwd": b"/", "merge": True}
+    daemon.send("spawn", run=RUN, **spawn)
+    daemon.send("go", run=RUN)
+    ops = []
+    while "exited" not in ops:
+        message, fds = daemon.answer(RUN, "spawned", "execd", "exited")
+        close_all(fds)
+        ops.append(str(message["op"]))
+    assert ops == ["spawned", "execd", "exited"]
