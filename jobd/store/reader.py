@@ -88,11 +88,6 @@ class Reader:
         """All who have jobs, in order."""
         return self._steps("SELECT min(owner) FROM jobs WHERE owner > ?")
 
-    def jobs_named(self, name: str, limit: int = 100) -> list[JobRow]:
-        """Jobs of that name, of any owner."""
-        found = (self.job(owner, name) for owner in self.owners())
-        return [row for row in found if row is not None][:limit]
-
     def highest_suffix(self, owner: int, base: str) -> int:
         """The greatest N of this owner's jobs called `base-N`; 0 if there is none."""
         where = "INDEXED BY jobs_by_suffix WHERE owner = ? AND base = ? AND suffix IS NOT NULL"
@@ -137,11 +132,6 @@ class Reader:
             f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_by_id WHERE owner = ? AND tail = ? AND run = ?",
             (owner, tail_of(run), run),
         )
-        return run_row(found[0]) if found else None
-
-    def run_by_seq(self, seq: int) -> RunRow | None:
-        """The seq-th run that was accepted."""
-        found = self.fetch(f"SELECT {RUN_COLUMNS} FROM runs WHERE seq = ?", (seq,))
         return run_row(found[0]) if found else None
 
     def live_runs(self) -> list[RunRow]:

@@ -149,7 +149,6 @@ def test_jobs_come_sorted_page_by_page(book: Book) -> None:
     assert listed
     assert jobs_everywhere(book) == listed
     assert book.store.owners() == [OWNER, OWNER + 1, OWNER + 2]
-    assert [j.owner for j in book.store.jobs_named("make-9")] == [OWNER, OWNER + 1, OWNER + 2]
 
 
 def test_live_runs_and_counts(book: Book) -> None:
@@ -162,8 +161,6 @@ def test_live_runs_and_counts(book: Book) -> None:
 
 def test_the_rest(book: Book) -> None:
     row = book.runs[run_id(3)]
-    assert book.store.run_by_seq(row.seq) == row
-    assert book.store.run_by_seq(10**6) is None
     assert book.store.run(OWNER + 9, row.run) is None
     assert book.store.blob(b"none") is None
     assert book.store.highest_suffix(OWNER, "make") == 11
@@ -191,12 +188,10 @@ def test_no_question_walks_or_sorts_a_table(book: Book) -> None:
     asking = reader.Reader(book.store.state_dir / "state.db", lambda: 0, lambda *_: False)
     asking.fetch = plans.fetch  # type: ignore[method-assign]
     asking.job(OWNER, "make-8")
-    asking.jobs_named("make-8")
     for every in (True, False):
         asking.jobs_page(every=every)
         asking.jobs_page(every=every, owner=OWNER, prefix="m", after=(OWNER, "make-8"))
     asking.run(OWNER, run_id(1))
-    asking.run_by_seq(3)
     asking.live_runs()
     asking.run_number(OWNER, "make-8", 3)
     asking.run_number(OWNER, "make-8", -3)
