@@ -56,6 +56,8 @@ class JobView(_JobKey, total=False):
     stop_signal: int
     stop_timeout_usec: int | None
     kill_mode: str
+    frozen: bool
+    stdin: str
     processes: list[Process]
 
 
@@ -91,6 +93,22 @@ class RunView(_RunKey, total=False):
     out_bytes: int | None
     err_bytes: int | None
     note: str
+
+
+class Definition(TypedDict, total=False):
+    job: str
+    owner: int
+    load: str
+    transient: bool
+    text: str
+
+
+class Member(TypedDict, total=False):
+    pid: int
+    job: str
+    owner: int | None
+    run: bytes | None
+    number: int | None
 
 
 class Body(TypedDict, total=False):
@@ -133,6 +151,30 @@ class Body(TypedDict, total=False):
     reasons: list[str]
     incarnation: int
     python: str
+    stdin: str
+    received: int
+    limit: int
+    open: bool
+    taken: bool
+    seq: int
+    at: int
+    kind: str
+    active: str
+    sub: str
+    result: str
+    exit_code: int | None
+    signal: int | None
+    reason: str
+    by_uid: int | None
+    by_pid: int | None
+    after: int
+    before: int
+    definitions: list[Definition]
+    members: list[Member]
+    uid: int
+    gid: int
+    groups: list[int]
+    rules: list[str]
 
 
 class Message(TypedDict, total=False):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 KILL_MODES: Final = ("control-group", "mixed", "process")
 ON_FULL: Final = ("block", "drop")
 DEFAULT_STOP_TIMEOUT_USEC: Final = 10 * units.USEC_PER_SEC  # DESIGN.md, section 8, [stop]
+NULL, PIPE, PTY = "null", "pipe", "pty"  # what a run's stdin is; with a pty its output as well
 HASH_BYTES: Final = 16  # 128 bits: no collision by chance in any number of specs a disk can hold
 
 RLIMITS: Final[dict[str, int]] = {
@@ -53,6 +54,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     merge_output: bool = False
     on_full: str = "block"
     success_codes: tuple[int, ...] = (0,)
+    stdin: str = NULL
 
     @property
     def program(self) -> tuple[bytes, ...]:

@@ -9,6 +9,12 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+__all__ = [
+    "AnyBody", "Attached", "Body", "Change", "Daemon", "Definition", "Definitions", "Done", "Dropped", "Ended",
+    "Fed", "Identity", "JobView", "Jobs", "LogRun", "Member", "Members", "Missed", "Ok", "Output", "Process",
+    "Progress", "RunView", "Runs", "Started",
+]  # fmt: skip
+
 
 class Process(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One process of a run's tree."""
@@ -58,6 +64,8 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_signal: int = 15
     stop_timeout_usec: int | None = None
     kill_mode: str = "control-group"
+    frozen: bool = False
+    stdin: str = "null"  # null | pipe | pty: of the newest run
     processes: list[Process] = []
 
 
@@ -206,4 +214,103 @@ class Daemon(Body, frozen=True, kw_only=True, tag="daemon"):
     python: str = ""
 
 
-AnyBody: TypeAlias = Ok | Started | Jobs | Runs | Progress | Done | Ended | LogRun | Output | Dropped | Daemon
+class Attached(Body, frozen=True, kw_only=True, tag="attached"):
+    """Answer to Attach: the run, and where its stdin stands (as Fed)."""
+
+    job: str
+    owner: int
+    run: bytes
+    number: int
+    pid: int | None = None
+    stdin: str = "null"
+    received: int = 0
+    limit: int = 0
+    open: bool = False
+
+
+class Fed(Body, frozen=True, kw_only=True, tag="fed"):
+    """Where a run's stdin stands.
+
+    Bytes before `received` are safe on disk and need not be kept; none at or after `limit` may be sent yet. Without
+    `open` nothing more is taken: it was ended, or the run does not read it any more.
+    """
+
+    received: int
+    limit: int
+    open: bool = True
+    taken: bool = False  # another client feeds it now
+
+
+class Change(Body, frozen=True, kw_only=True, tag="change"):
+    """One event: what happened to a job or run, and the values that it set; what it did not set is absent."""
+
+    seq: int
+    at: int
+    kind: str  # accepted, started, finished …
+    job: str
+    owner: int
+    run: bytes | None = None
+    number: int | None = None
+    active: str = ""
+    sub: str = ""
+    state: str = ""
+    result: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    pid: int | None = None
+    step: str = ""
+    reason: str = ""
+    by_uid: int | None = None
+    by_pid: int | None = None
+
+
+class Missed(Body, frozen=True, kw_only=True, tag="missed"):
+    """Changes between the cursor `after` and the change with `seq` before `before` are gone: retention took them."""
+
+    after: int
+    before: int
+
+
+class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One job's definition as the text of a job file, and where it is from."""
+
+    job: str
+    owner: int
+    load: str = "loaded"  # not-found: there is no such job
+    transient: bool = True
+    text: str = ""
+
+
+class Definitions(Body, frozen=True, kw_only=True, tag="definitions"):
+    definitions: list[Definition]
+
+
+class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A process, and the run that it belongs to; without a job it belongs to none that the caller may see."""
+
+    pid: int
+    job: str = ""
+    owner: int | None = None
+    run: bytes | None = None
+    number: int | None = None
+
+
+class Members(Body, frozen=True, kw_only=True, tag="members"):
+    members: list[Member]
+
+
+class Identity(Body, frozen=True, kw_only=True, tag="identity"):
+    """The caller as the kernel named him, and what he may do."""
+
+    uid: int
+    gid: int
+    groups: list[int]
+    pid: int
+    owner: int  # the uid that his jobs belong to
+    rules: list[str] = []  # read, control, admin
+
+
+AnyBody: TypeAlias = (
+    Ok | Started | Jobs | Runs | Progress | Done | Ended | LogRun | Output | Dropped | Attached | Fed | Change | Missed
+    | Definitions | Members | Identity | Daemon
+)  # fmt: skip

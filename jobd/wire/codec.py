@@ -109,16 +109,23 @@ def _malformed(e: Exception) -> ProtocolError:
 TEXT_FIELDS: Final[dict[type, tuple[str, ...]]] = {
     m.Hello: ("software",),
     m.Run: ("argv", "env", "cwd", "name", "settings", "rlimits"),
+    m.Rerun: ("job", "run"),
     m.Start: ("names",),
     m.Stop: ("names",),
     m.Restart: ("names",),
-    m.Kill: ("names", "whom"),
+    m.Kill: ("names", "whom", "once"),
+    m.Freeze: ("names",),
+    m.Thaw: ("names",),
+    m.ResetFailed: ("names",),
+    m.Remove: ("names",),
     m.Get: ("names",),
     m.List: ("patterns", "states", "after"),
     m.History: ("jobs", "states"),
     m.Resolve: ("job", "run"),
     m.Logs: ("jobs", "run"),
     m.Wait: ("jobs",),
+    m.Events: ("jobs",),
+    m.Cat: ("names",),
 }
 
 

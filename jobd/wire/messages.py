@@ -11,78 +11,37 @@ A request that fails after some items ends with a `Fault`. `Cancel` ends a reque
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from jobd.wire.bodies import (  # msgspec reads the annotations at run time
-    AnyBody,
-    Body,
-    Daemon,
-    Done,
-    Dropped,
-    Ended,
-    Jobs,
-    JobView,
-    LogRun,
-    Ok,
-    Output,
-    Process,
-    Progress,
-    Runs,
-    RunView,
-    Started,
+# Not of this file, and read as `messages.Output` all the same: the four files are one contract.
+from jobd.wire.bodies import *  # noqa: F403
+from jobd.wire.bodies import AnyBody  # msgspec reads the annotations at run time
+from jobd.wire.fields import *  # noqa: F403
+from jobd.wire.fields import (
+    Argv,
+    EnvList,
+    Id,
+    JobName,
+    Message,
+    Names,
+    Nanos,
+    PathBytes,
+    Patterns,
+    Pids,
+    Rlimits,
+    RunId,
+    RunIds,
+    Selector,
+    Settings,
+    Stdin,
+    Window,
+    Word,
+    Words,
 )
-
-# Not of this file, and read as `messages.Output` all the same: the two files are one contract.
-__all__ = [
-    "AnyBody",
-    "Body",
-    "Daemon",
-    "Done",
-    "Dropped",
-    "Ended",
-    "JobView",
-    "Jobs",
-    "LogRun",
-    "Ok",
-    "Output",
-    "Process",
-    "Progress",
-    "RunView",
-    "Runs",
-    "Started",
-]
-
-PROTOCOL_VERSION: Final = 1
-
-# --- bounds (each is checked by the decoder before anything is built) -------------------------------------------
-MAX_FRAME_BYTES: Final = 1 << 20  # DESIGN.md, section 6
-MAX_ARGV_ENV_BYTES: Final = 768 << 10  # DESIGN.md, section 6: argv + environment, each with its NUL
-MAX_ARG_BYTES: Final = (128 << 10) - 1  # Linux MAX_ARG_STRLEN, 32 pages with the NUL
-
-Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
-RunId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Word: TypeAlias = Annotated[str, Meta(max_length=64)]
-JobName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=96)]  # NAME, or OWNER/NAME
-Pattern: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
-Selector: TypeAlias = Annotated[str, Meta(max_length=64)]  # a run of a job: 0, -1, N, an id or the end of one
-Text: TypeAlias = Annotated[str, Meta(max_length=4096)]
-Arg: TypeAlias = Annotated[bytes, Meta(max_length=MAX_ARG_BYTES)]
-PathBytes: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=4095)]  # Linux PATH_MAX
-Argv: TypeAlias = Annotated[list[Arg], Meta(min_length=1, max_length=65536)]
-EnvList: TypeAlias = Annotated[list[Arg], Meta(max_length=16384)]  # b"NAME=value"
-Names: TypeAlias = Annotated[list[JobName], Meta(min_length=1, max_length=4096)]
-Patterns: TypeAlias = Annotated[list[Pattern], Meta(max_length=4096)]
-RunIds: TypeAlias = Annotated[list[RunId], Meta(max_length=4096)]
-Words: TypeAlias = Annotated[list[Word], Meta(max_length=64)]
-Settings: TypeAlias = Annotated[dict[Word, Text], Meta(max_length=128)]
-Rlimits: TypeAlias = Annotated[dict[Word, tuple[int, int]], Meta(max_length=32)]
-Nanos: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-
-
-class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", omit_defaults=True):
-    """Base of all messages."""
+from jobd.wire.foreground import *  # noqa: F403
+from jobd.wire.foreground import Attach, CloseOutput, Input, Resize
 
 
 # --- both ways --------------------------------------------------------------------------------------------------
@@ -116,6 +75,24 @@ class Run(Message, frozen=True, kw_only=True, tag="run"):
     nice: Annotated[int, Meta(ge=-20, le=19)] = 0
     settings: Settings = {}
     exec_wait: bool = True
+    stdin: Stdin = "null"  # pipe: what `attach` sends; pty: a terminal
+    window: Window | None = None  # of the terminal, until somebody attaches
+
+
+class Rerun(Message, frozen=True, kw_only=True, tag="rerun"):
+    """Submit a run again: its command, environment and directory, as the next run of its job. Reply: Started.
+
+    `job` and `run` pick the run as in Resolve; `new` is the id of the new one, under which a retry is safe. A stdin
+    that was a pipe is /dev/null, a terminal is one again, unless `stdin` says otherwise.
+    """
+
+    id: Id
+    new: RunId
+    job: Annotated[str, Meta(max_length=96)] = ""
+    run: Selector = "0"
+    exec_wait: bool = True
+    stdin: Stdin | None = None
+    window: Window | None = None
 
 
 class Start(Message, frozen=True, kw_only=True, tag="start"):
@@ -153,13 +130,50 @@ class Restart(Message, frozen=True, kw_only=True, tag="restart"):
 
 
 class Kill(Message, frozen=True, kw_only=True, tag="kill"):
-    """Send a signal. `whom`: main, all. Items: Done per job; End. `runs`: as Stop, but Done says NOT_APPLICABLE."""
+    """Send a signal. `whom`: main, all. Items: Done per job; End. `runs`: as Stop, but Done says NOT_APPLICABLE.
+
+    `once`: the act's own name, made by the client; asked for again under it, the signal is not sent again.
+    """
 
     id: Id
     names: Names
     signal: Annotated[int, Meta(ge=1, le=64)] = 15
     whom: Word = "all"
     runs: RunIds = []
+    once: Word = ""
+
+
+class Freeze(Message, frozen=True, kw_only=True, tag="freeze"):
+    """Stop all processes of running jobs where they are. Items: Done per job, when all are frozen; End."""
+
+    id: Id
+    names: Names
+
+
+class Thaw(Message, frozen=True, kw_only=True, tag="thaw"):
+    """Let frozen jobs go on. Items: Done per job; End."""
+
+    id: Id
+    names: Names
+
+
+class ResetFailed(Message, frozen=True, kw_only=True, tag="reset-failed"):
+    """Make failed jobs inactive; without names, all of the caller's. Items: Done per job; End."""
+
+    id: Id
+    names: Annotated[list[JobName], Meta(max_length=4096)] = []
+
+
+class Remove(Message, frozen=True, kw_only=True, tag="remove"):
+    """Take jobs out of the lists. Items: Progress, Done per job (EXISTS: it runs, and `stop` is not set); End.
+
+    Their runs and logs stay, and are found by the runs' ids, unless `purge` takes them too.
+    """
+
+    id: Id
+    names: Names
+    stop: bool = False  # stop what runs first
+    purge: bool = False
 
 
 class Get(Message, frozen=True, kw_only=True, tag="get"):
@@ -244,6 +258,42 @@ class Wait(Message, frozen=True, kw_only=True, tag="wait"):
     any: bool = False
 
 
+class Events(Message, frozen=True, kw_only=True, tag="events"):
+    """Changes of jobs and runs, oldest first. Items: Change, Missed; End, unless `follow`.
+
+    A Change's `seq` is the cursor: with it as `after` the stream goes on behind that change, under any daemon. Without
+    `after`, `lines` says how many of the newest come first (absent: all there are).
+    """
+
+    id: Id
+    jobs: Patterns = []
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    lines: Annotated[int, Meta(ge=0, le=2**40)] | None = None
+    since: Nanos | None = None
+    until: Nanos | None = None
+    follow: bool = False
+
+
+class Cat(Message, frozen=True, kw_only=True, tag="cat"):
+    """The definitions of jobs. Reply: Definitions."""
+
+    id: Id
+    names: Names
+
+
+class Whoami(Message, frozen=True, kw_only=True, tag="whoami"):
+    """The jobs that processes belong to; without `pids`, the caller's own. Reply: Members, one for each."""
+
+    id: Id
+    pids: Pids = []
+
+
+class AuthWhoami(Message, frozen=True, kw_only=True, tag="auth-whoami"):
+    """Who the daemon takes the caller for. Reply: Identity."""
+
+    id: Id
+
+
 class DaemonStatus(Message, frozen=True, kw_only=True, tag="daemon-status"):
     """Reply: Daemon."""
 
@@ -271,8 +321,9 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
 
 
 Request: TypeAlias = (
-    Run | Start | Stop | Restart | Kill | Get | List | History | Resolve | Logs | Wait | DaemonStatus | DaemonReexec
-    | Shutdown | Cancel
+    Run | Rerun | Start | Stop | Restart | Kill | Freeze | Thaw | ResetFailed | Remove | Get | List | History | Resolve
+    | Logs | Wait | Events | Cat | Whoami | AuthWhoami | Attach | Input | Resize | CloseOutput | DaemonStatus
+    | DaemonReexec | Shutdown | Cancel
 )  # fmt: skip
 FromClient: TypeAlias = Hello | Request
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import types
-from typing import Annotated, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
 from jobd.wire import messages as m
 
-VIEWS: Final[dict[str, type[Struct]]] = {"job view": m.JobView, "run view": m.RunView, "process": m.Process}
+VIEWS: Final[dict[str, type[Struct]]] = {
+    "job view": m.JobView,
+    "run view": m.RunView,
+    "process": m.Process,
+    "definition": m.Definition,
+    "member": m.Member,
+}
 SCALARS: Final[dict[object, str]] = {int: "int", bool: "bool", str: "str", bytes: "bin"}
 
 
@@ -41,6 +47,8 @@ def words(hint: object, bounds: Meta | None = None) -> str:
         if m.Ok in arguments:
             return "body"
         return words(next(part for part in arguments if part is not type(None)), bounds) + " or nil"
+    if origin is Literal:
+        return "str: " + " or ".join(arguments)
     if origin is list:
         return f"list of {_count(bounds)}{words(arguments[0])}"
     if origin is dict:

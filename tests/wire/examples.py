@@ -25,12 +25,19 @@ CLIENT: Final[dict[str, m.FromClient]] = {
         nice=5,
         settings={"stop.timeout": "5s"},
         exec_wait=False,
+        stdin="pty",
+        window=(24, 80),
     ),
     "run-shell": m.Run(id=2, run=RUN, argv=[b"true; false"], env=[], cwd=b"/", shell=True),
+    "rerun": m.Rerun(id=17, new=RUN, job="web", run="-1", exec_wait=False, stdin="pipe", window=(50, 132)),
     "start": m.Start(id=3, names=["web", "db"], runs=[RUN, OTHER], no_block=True),
     "stop": m.Stop(id=4, names=["web"], no_block=True, runs=[RUN]),
     "restart": m.Restart(id=5, names=["web"], runs=[RUN], no_block=True),
-    "kill": m.Kill(id=6, names=["alice/web"], signal=9, whom="main", runs=[RUN]),
+    "kill": m.Kill(id=6, names=["alice/web"], signal=9, whom="main", runs=[RUN], once="c0ffee"),
+    "freeze": m.Freeze(id=18, names=["web"]),
+    "thaw": m.Thaw(id=19, names=["web"]),
+    "reset-failed": m.ResetFailed(id=20, names=["web"]),
+    "remove": m.Remove(id=21, names=["web"], stop=True, purge=True),
     "get": m.Get(id=7, names=["web*"], tree=True),
     "list": m.List(id=8, patterns=["w*"], all=True, states=["failed"], after="0/web"),
     "history": m.History(id=9, jobs=["web"], states=["failed"], since=-T, until=T, limit=1000, offset=10, before=77),
@@ -51,6 +58,14 @@ CLIENT: Final[dict[str, m.FromClient]] = {
         one_run=True,
     ),
     "wait": m.Wait(id=12, jobs=["web"], runs=[RUN], any=True),
+    "events": m.Events(id=22, jobs=["web"], after=77, lines=10, since=T, until=T + 1, follow=True),
+    "cat": m.Cat(id=23, names=["web"]),
+    "whoami": m.Whoami(id=24, pids=[4711]),
+    "auth-whoami": m.AuthWhoami(id=25),
+    "attach": m.Attach(id=26, run=RUN, input=False, window=(24, 80)),
+    "input": m.Input(id=27, request=26, offset=70_000, data=b"hello\n\xff\0", eof=True),
+    "resize": m.Resize(id=28, request=26, window=(50, 132)),
+    "close-output": m.CloseOutput(id=29, run=RUN),
     "daemon-status": m.DaemonStatus(id=13),
     "daemon-reexec": m.DaemonReexec(id=14, keeper=True),
     "shutdown": m.Shutdown(id=15),
@@ -95,6 +110,8 @@ JOB: Final = m.JobView(
     stop_signal=2,
     stop_timeout_usec=10_000_000,
     kill_mode="process",
+    frozen=True,
+    stdin="pipe",
     processes=[m.Process(pid=4711, ppid=1, command=b"serve\xff")],
 )
 ENDED: Final = m.RunView(
@@ -178,6 +195,49 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
         id=11, body=m.Output(run=RUN, stream=1, offset=70_000, wall=T, mono=12_345_678_901, data=b"hello\n\xff\0")
     ),
     "item-dropped": m.Item(id=11, body=m.Dropped(run=RUN, stream=2, offset=70_000, length=60_000)),
+    "item-attached": m.Item(
+        id=26,
+        body=m.Attached(
+            job="web", owner=1000, run=RUN, number=3, pid=4711, stdin="pipe", received=7, limit=70_000, open=True
+        ),
+    ),
+    "item-fed": m.Item(id=26, body=m.Fed(received=7, limit=70_000, open=False, taken=True)),
+    "item-change": m.Item(
+        id=22,
+        body=m.Change(
+            seq=78,
+            at=T,
+            kind="finished",
+            job="web",
+            owner=1000,
+            run=RUN,
+            number=3,
+            active="failed",
+            sub="failed",
+            state="finished",
+            result="exit-code",
+            exit_code=1,
+            signal=15,
+            pid=4711,
+            step="exec",
+            reason="the machine was restarted",
+            by_uid=0,
+            by_pid=4242,
+        ),
+    ),
+    "item-missed": m.Item(id=22, body=m.Missed(after=3, before=70)),
+    "reply-definitions": m.Reply(
+        id=23,
+        body=m.Definitions(
+            definitions=[m.Definition(job="web", owner=1000, load="not-found", transient=False, text='command = ["x"]')]
+        ),
+    ),
+    "reply-members": m.Reply(
+        id=24, body=m.Members(members=[m.Member(pid=4711, job="web", owner=1000, run=RUN, number=3), m.Member(pid=1)])
+    ),
+    "reply-identity": m.Reply(
+        id=25, body=m.Identity(uid=1000, gid=1000, groups=[27], pid=4242, owner=1000, rules=["read", "control"])
+    ),
     "end": m.End(id=11),
     "fault": m.Fault(code="not-found", message="cannot get web: no such job", id=7, details={"job": "web"}),
     "fault-connection": m.Fault(code="malformed", message="cannot read the message: truncated"),

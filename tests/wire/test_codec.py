@@ -170,8 +170,8 @@ def test_zero_bytes_elsewhere_are_no_nul() -> None:
 
 
 def holds_text(hint: object) -> bool:
-    """Whether a field's type has text or words in it; run ids are any 16 bytes."""
-    return hint != m.RunId and (hint in (str, bytes) or any(holds_text(part) for part in get_args(hint)))
+    """Whether a field's type has text or words in it; run ids are any 16 bytes, and so is what a run is fed."""
+    return hint not in (m.RunId, m.Data) and (hint in (str, bytes) or any(holds_text(part) for part in get_args(hint)))
 
 
 def test_every_text_of_a_request_is_looked_into() -> None:
