@@ -71,7 +71,8 @@ def invoke(call: Call) -> int:
 
 def _kind(call: Call) -> int:
     """Whose status a failure is: see jobd.wire.errors."""
-    if call.verb == "wait" or (call.verb == "run" and (call.options.get("wait") or call.options.get("follow"))):
+    stays = call.options.get("wait") or call.options.get("follow")
+    if call.verb == "wait" or (call.verb in ("run", "rerun") and stays):
         return JOB
     return LOOK if call.verb in LOOKS else ACTION
 

@@ -262,12 +262,12 @@ def means_the_jobs(args: list[str]) -> bool:
     while words and words[0].startswith("-"):
         takes = words.pop(0) in GLOBALS["socket"]
         words = words[1:] if takes else words
-    if not words or words[0] != "run":
+    if not words or words[0] not in ("run", "rerun"):
         return bool(words) and words[0] == "wait"
     valued = {s for name in ("name", "setenv", "env", "working_directory", "settings", "output") for s in OPTIONS[name]}
     rest = iter(words[1:])
     for word in rest:
-        if word == "--" or not word.startswith("-"):
+        if word == "--" or (words[0] in OPERANDS_END_OPTIONS and not word.startswith("-")):
             return False
         if word in (*OPTIONS["wait"], *OPTIONS["follow"]):
             return True

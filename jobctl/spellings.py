@@ -10,6 +10,7 @@ from __future__ import annotations
 
 VERBS = {  # verb: module and function
     "run": ("jobctl.verb_run", "run"),
+    "rerun": ("jobctl.verb_run", "rerun"),
     "start": ("jobctl.verb_act", "start"),
     "stop": ("jobctl.verb_act", "stop"),
     "restart": ("jobctl.verb_act", "restart"),
@@ -34,10 +35,11 @@ DEFAULT_VERB = "list"
 NEIGHBOURS = {
     "add": "run", "submit": "run", "sbatch": "run", "srun": "run", "exec": "run", "enqueue": "run", "spawn": "run",
     "ps": "list", "ls": "list", "queue": "list", "squeue": "list", "jobs": "list", "list-jobs": "list", "top": "list",
-    "up": "start", "begin": "start", "rerun": "start",
+    "up": "start", "begin": "start",
     "down": "stop", "terminate": "stop", "cancel": "stop", "scancel": "stop",
     "reload": "restart", "bounce": "restart",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
+    "again": "rerun", "redo": "rerun", "retry": "rerun",
     "sacct": "history", "events": "history", "info": "status", "join": "wait",
     "inspect": "show", "describe": "show", "cat": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",

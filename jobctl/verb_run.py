@@ -1,4 +1,4 @@
-"""run: a command as a job, with the caller's directory, environment, umask and limits."""
+"""run: a command as a job, with the caller's directory, environment, umask and limits. rerun: an earlier one again."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Follow,
         JsonOutput,
         Name,
+        OneRun,
         Setenv,
         Settings,
         Shell,
@@ -53,18 +54,50 @@ def run(
 
     The job has this shell's directory, environment, umask and limits; its stdin is /dev/null.
     """
-    as_json = False
-    if output is not None:
-        from jobctl.rows import is_json
-
-        as_json = is_json(output)
+    _check_output(output)
     request = _request(command, name, shell, settings)
     request["env"] = _environment(env, setenv)
     _check_sizes(command, request)
     request["cwd"] = _directory(working_directory)
+    return _submit(client, request, wait, follow, output)
+
+
+def rerun(
+    client: Client,
+    job: OneRun,
+    *,
+    wait: WaitForEnd = False,
+    follow: Follow = False,
+    output: JsonOutput = None,
+) -> int:
+    """Run again what a job, or one run of it, was: the same command, environment and directory.
+
+    It is the job's next run. Prints the job's name.
+    """
+    _check_output(output)
+    found = names.expand(client, job)
+    if not found:
+        return 0
+    if len(found) > 1:
+        raise UsageError(f"cannot rerun more than one job at a time: {', '.join(found)}")
+    row = names.resolve(client, found[0])
+    owner = "" if row["owner"] == client.uid else names.shown_name(row["job"], row["owner"], client.uid)
+    request: dict[str, object] = {"type": "rerun", "new": new_run_id(), "job": owner, "run": row["run"].hex()}
+    return _submit(client, request, wait, follow, output)
+
+
+def _check_output(output: str | None) -> None:
+    if output is not None:
+        from jobctl.rows import is_json
+
+        is_json(output)
+
+
+def _submit(client: Client, request: dict[str, object], wait: bool, follow: bool, output: str | None) -> int:
+    """Ask for a run, say the job's name, and stay with it as long as was asked."""
     try:
         body = client.call(request)
-        told = _tell(client, body, output if as_json else None, follow)
+        told = _tell(client, body, output, follow)
         failure = _failure(body)
         if failure == NOT_THE_JOBS and not (wait or follow):
             return FAILED

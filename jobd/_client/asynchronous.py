@@ -103,6 +103,25 @@ class Jobs:
             raise StartFailed(started)
         return Run(self, started)
 
+    async def rerun(self, job: str, run: str = "0", *, run_id: RunIdLike | None = None, exec_wait: bool = True) -> Run:
+        """Run again what a job was last, or what one run of it was; returns as `run` does.
+
+        The command, environment and directory are that run's; stdin is empty where it came through a pipe.
+
+        Args:
+            job: may be empty when `run` is the id of a run.
+            run: as in `result`.
+            run_id: of the new run; as in `run`.
+            exec_wait: as in `run`.
+
+        Raises:
+            StartFailed: the command cannot be executed. Conflict: the job is running.
+        """
+        started = await self._one(requests.rerun(job, run, run_id=run_id, exec_wait=exec_wait))
+        if started.step:
+            raise StartFailed(started)
+        return Run(self, started)
+
     async def start(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
         """Run jobs again as last submitted; returns when they are executing. `progress` is told of delays."""
         return await self._one(requests.start(names, no_block=no_block, progress=progress))

@@ -154,6 +154,15 @@ class BlockingJobs:
             raise StartFailed(started)
         return BlockingRun(self, started)
 
+    def rerun(
+        self, job: str, run: str = "0", *, run_id: RunIdLike | None = None, exec_wait: bool = True
+    ) -> BlockingRun:
+        """Run again what a job was last, or what one run of it was; see Jobs.rerun."""
+        started = self._one(requests.rerun(job, run, run_id=run_id, exec_wait=exec_wait))
+        if started.step:
+            raise StartFailed(started)
+        return BlockingRun(self, started)
+
     def start(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
         """Run jobs again as last submitted; see Jobs.start."""
         return self._one(requests.start(names, no_block=no_block, progress=progress))

@@ -66,6 +66,11 @@ def run(
     return One(request, m.Started)
 
 
+def rerun(job: str, run: str, *, run_id: RunIdLike | None, exec_wait: bool) -> One[m.Started]:
+    new = new_run_id() if run_id is None else run_bytes(run_id)
+    return One(m.Rerun(id=0, new=new, job=job, run=run, exec_wait=exec_wait), m.Started)
+
+
 def environment(env: Environment | None) -> list[bytes]:
     """NAME=value entries; None is our own environment."""
     items = os.environb.items() if env is None else env.items()

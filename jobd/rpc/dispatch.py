@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from jobd.rpc.access import ADMIN, CONTROL, READ
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers import daemon, lifecycle, logs, look, run, wait
+from jobd.rpc.handlers import daemon, lifecycle, logs, look, rerun, run, wait
 from jobd.wire import messages as m
 
 __all__ = ["TABLE", "Context", "Refused", "Row"]
@@ -37,6 +37,7 @@ class Row(Struct, frozen=True):
 
 TABLE: Final[dict[type, Row]] = {
     m.Run: Row(CONTROL, long=run.run),
+    m.Rerun: Row(CONTROL, long=rerun.rerun),
     m.Start: Row(CONTROL, long=lifecycle.start),
     m.Stop: Row(CONTROL, long=lifecycle.stop),
     m.Restart: Row(CONTROL, long=lifecycle.restart),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobd.core import records, states
 from jobd.core import spec as specs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from jobd.core.records import RunRow
     from jobd.core.spec import JobSpec
     from jobd.runtime.journal import Journal
     from jobd.runtime.keeperlink import KeeperLink
@@ -157,8 +159,14 @@ class Registry:
         self.remember_spec(keys.spec, spec)
         return self._accept(owner, name, run_id, spec, keys, by)
 
-    def rerun(self, row: JobRow, run_id: bytes, by: Caller) -> Run:
-        """Start a job at rest again: the same submission as a new run.
+    def rerun(self, row: JobRow | RunRow, run_id: bytes, by: Caller, stdin: str | None = None) -> Run:
+        """Make the submission of a job at rest, or that of a run of it, the job's next run.
+
+        Args:
+            row: whose command, environment and directory to take.
+            run_id: of the new run.
+            by: who asks.
+            stdin: of the new run. Without it a pipe becomes /dev/null, since nobody is there to feed it.
 
         Raises:
             NameTaken, Stopping: as `submit`.
@@ -171,7 +179,11 @@ class Registry:
         env_blob = self.store.blob(row.env)
         if env_blob is None:
             raise KeyError(f"no environment {row.env.hex()} in the database")
-        keys = Keys(row.spec, specs.encode_spec(spec), row.env, env_blob)
+        stdin = stdin or (specs.NULL if spec.stdin == specs.PIPE else spec.stdin)
+        if stdin != spec.stdin:
+            spec = replace(spec, stdin=stdin)
+        spec_blob = specs.encode_spec(spec)
+        keys = Keys(specs.digest(spec_blob), spec_blob, row.env, env_blob)
         return self._accept(row.owner, row.job, run_id, spec, keys, by)
 
     def _accept(self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller) -> Run:

@@ -21,7 +21,7 @@ ROW = {
     "job", "run", "owner", "state", "result", "exit_code", "signal", "queued_at", "started_at", "finished_at",
 }  # fmt: skip
 VERBS = (
-    "run start stop restart kill list status show logs result history wait is-active is-failed daemon-status "
+    "run rerun start stop restart kill list status show logs result history wait is-active is-failed daemon-status "
     "daemon-reexec shutdown"
 )
 

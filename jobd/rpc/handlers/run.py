@@ -15,27 +15,38 @@ from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobd.core.records import JobRow, RunRow
     from jobd.runtime.run import Run
 
 
 async def run(context: Context, request: m.Run) -> None:
     """Accept, and answer when the program runs (or with `exec_wait` false, when the run is durable)."""
+    await submit_once(
+        context, request.id, context.owner, request.run, request.exec_wait, lambda: _submit(context, request)
+    )
+
+
+async def submit_once(
+    context: Context, request: int, owner: int, run_id: bytes, exec_wait: bool, submit: Callable[[], Run]
+) -> None:
+    """Call `submit` unless there is such a run already: a retry after a lost reply is answered as the first was."""
     registry = context.world.registry
     await registry.may_submit()
-    live = registry.runs.get(request.run)
+    live = registry.runs.get(run_id)
     if live is None:
-        known = context.world.registry.store.run(context.owner, request.run)
-        if known is not None:  # a retry after a lost reply, of a run that has ended meanwhile
-            await context.connection.reply(request.id, started(context, known))
+        known = registry.store.run(owner, run_id)
+        if known is not None:  # it has ended meanwhile
+            await context.connection.reply(request, started(context, known))
             return
-        live = _submit(context, request)
-    elif live.row.owner != context.owner:
+        live = submit()
+    elif live.row.owner != owner:
         raise Refused(errors.MALFORMED, "cannot take this run id")
     await accepted(live)
-    while request.exec_wait and not live.launched:
+    while exec_wait and not live.launched:
         await live.changed.wait()
-    await context.connection.reply(request.id, started(context, live.row))
+    await context.connection.reply(request, started(context, live.row))
 
 
 def _submit(context: Context, request: m.Run) -> Run:
