@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import schema
+from . import removed, schema
 from .background import Background
 from .ballast import Ballast
 from .batch import Batch, StoreError, StoreFenced, StoreFull, StoreTooNew
@@ -170,7 +170,7 @@ class Store(Reader):
             self._epoch = max(self._epoch, schema.get_number(conn, "epoch")) + 1
             self.last_boot_id = schema.get_meta(conn, "boot_id")
             events, runs = conn.execute("SELECT (SELECT max(seq) FROM events), (SELECT max(seq) FROM runs)").fetchone()
-            self._count_from(events or 0, runs or 0)
+            self._count_from(max(events or 0, removed.highest(conn)), runs or 0)
             try:
                 schema.set_meta(conn, "epoch", str(self._epoch))
             except ERRORS as error:
@@ -194,6 +194,7 @@ class Store(Reader):
             schema.set_meta(conn, "epoch", str(self._epoch))
             schema.set_meta(conn, "boot_id", self.boot_id)  # a new file needs no check in this boot
             saved = salvage(self._path, conn, time.time_ns())
+            removed.note(conn, None, saved.last_event)
             schema.fold_log(conn)
         finally:
             conn.close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from . import pages
+from . import changes, pages, removed
 from .batch import StoreError
 from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, event_of, job_row, run_row, tail_of
 from .schema import LISTED, LIVE, connect
@@ -18,7 +18,7 @@ from .trouble import ERRORS, kind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from jobd.core.records import Event, JobRow, RunRow
@@ -203,6 +203,26 @@ class Reader:
         sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         return self._events(sql, (after, limit))
 
+    def last_event(self, owner: int) -> int:
+        """The highest number that an event of anybody has, or one of this owner's had that is gone."""
+        return max(self.removed_events(owner), int(self.fetch("SELECT max(seq) FROM events")[0][0] or 0))
+
+    def removed_events(self, owner: int) -> int:
+        """The highest number of an event of this owner that was removed: who is not past it has missed something."""
+        return int(self.fetch(removed.OF_OWNER, removed.keys(owner))[0][0] or 0)
+
+    def changes_page(self, wanted: changes.Wanted, after: int, upto: int, limit: int) -> tuple[list[Event], int, bool]:
+        """Events to show, behind number `after` and up to `upto`, oldest first; see changes.page.
+
+        Returns at most `limit` of them, up to where everything was examined, and whether there may be more.
+        """
+        page = changes.page(self.fetch, wanted, after, upto, limit)
+        return self._decoded(page.rows), page.end, page.more
+
+    def before_last_changes(self, wanted: changes.Wanted, after: int, upto: int, count: int) -> Iterator[int | None]:
+        """Behind which number the last `count` of them begin; see changes.before_last."""
+        return changes.before_last(self.fetch, wanted, after, upto, count)
+
     def events_of_run(self, owner: int, job: str, run: bytes) -> list[Event]:
         """All events of one run, in order."""
         sql = (
@@ -212,8 +232,11 @@ class Reader:
         return self._events(sql, (owner, job, run))
 
     def _events(self, sql: str, args: Sequence[Value]) -> list[Event]:
+        return self._decoded(self.fetch(sql, args))
+
+    def _decoded(self, rows: list[Values]) -> list[Event]:
         try:
-            return [event_of(v) for v in self.fetch(sql, args)]
+            return [event_of(v) for v in rows]
         except msgspec.MsgspecError as error:
             raise StoreError(f"cannot read an event in {self._path}: {error}") from error
 

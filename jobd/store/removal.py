@@ -4,6 +4,7 @@ Rules:
 - Only what is finished and closed goes. A run that has come back to life meanwhile stays.
 - The log directories are deleted after the commit. Until then they are listed in `trash`, so that a daemon that dies in
   between leaves nothing behind for ever, and nothing is deleted that the database does not say.
+- How far events are gone is noted beside (removed.py), for readers who come later and for the numbers to come.
 - A job that stays loses events that explain its row. One event `retired` sums them up: it carries the whole row, and
   has the odd number behind the event that made that row, so that a replay still ends where the table does.
 """
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobd.core.records import Event, job_data
 
+from . import removed
 from .logs import run_dir
-from .rows import JOB_COLUMNS, Values, event_values, insert_events, job_row
+from .rows import JOB_COLUMNS, Value, Values, event_values, insert_events, job_row
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,7 +56,7 @@ def remove_runs(conn: sqlite3.Connection, victims: Sequence[Victim], now: int) -
         blobs.update(row)
         touched[owner, job] = None
         conn.execute("DELETE FROM runs WHERE seq = ?", (seq,))
-        conn.execute("DELETE FROM events WHERE owner = ? AND job = ? AND run = ?", (owner, job, run))
+        _delete_events(conn, owner, "owner = ? AND job = ? AND run = ?", (owner, job, run))
         conn.execute("INSERT OR IGNORE INTO trash VALUES (?, ?)", (owner, run))
     gone = [key for key in touched if _settle_job(conn, *key, blobs, now)]
     _drop_blobs(conn, blobs)
@@ -73,7 +75,7 @@ def _settle_job(conn: sqlite3.Connection, owner: int, job: str, blobs: set[bytes
     row = job_row(found[:-1])
     if left is None and row.transient:
         conn.execute("DELETE FROM jobs WHERE owner = ? AND job = ?", key)
-        conn.execute("DELETE FROM events WHERE owner = ? AND job = ?", key)
+        _delete_events(conn, owner, "owner = ? AND job = ?", key)
         blobs.update((row.spec, row.env))
         return True
     seq = int(found[-1] or 0) | 1
@@ -81,6 +83,14 @@ def _settle_job(conn: sqlite3.Connection, owner: int, job: str, blobs: set[bytes
     summary = Event(seq=seq, at=now, kind=RETIRED, owner=owner, job=job, data=job_data(row))
     insert_events(conn, [event_values(summary)])
     return False
+
+
+def _delete_events(conn: sqlite3.Connection, owner: int, where: str, args: tuple[Value, ...]) -> None:
+    source = f"FROM events INDEXED BY events_by_run WHERE {where}"
+    last = conn.execute(f"SELECT max(seq) {source} AND seq % 2 = 0", args).fetchone()[0]  # odd ones nobody is shown
+    conn.execute(f"DELETE {source}", args)
+    if last is not None:
+        removed.note(conn, owner, last)
 
 
 def _drop_blobs(conn: sqlite3.Connection, blobs: Iterable[bytes]) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from jobd.core.records import STATES, Event, JobRow, RunRow, job_data, run_data
 from jobd.core.spec import digest as digest_of
 
+from . import removed
 from .batch import Batch
 from .rows import JOB_COLUMNS, RUN_COLUMNS, Value, Values, job_row, run_row, write
 from .schema import LIVE, connect
@@ -62,6 +63,7 @@ def salvage(old: Path, conn: sqlite3.Connection, now: int) -> Salvaged:
     try:
         batch = _read(damaged, now)
         numbers = [_first(damaged, f"SELECT max(seq) FROM {table}") or 0 for table in ("events", "runs")]
+        gone = _first(damaged, removed.HIGHEST) or 0
     finally:
         damaged.close()
     conn.execute("BEGIN IMMEDIATE")
@@ -72,7 +74,7 @@ def salvage(old: Path, conn: sqlite3.Connection, now: int) -> Salvaged:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
-    last_event = max([int(numbers[0]), *(event.seq for event in batch.events)])
+    last_event = max([int(numbers[0]), int(gone), *(event.seq for event in batch.events)])
     last_run = max([int(numbers[1]), *(row.seq for row in batch.runs)])
     return Salvaged(len(batch.jobs), len(batch.runs), last_event, last_run)
 

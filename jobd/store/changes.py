@@ -1,0 +1,157 @@
+"""Pages of events as people are shown them, in the order of their numbers, in bounded time whatever is asked.
+
+One call examines at most SCAN_ROWS events. A page may therefore come back short, or empty, with `more` set: the caller
+goes on behind `end`, and does something else in between. Events of a few jobs with few events are found through their
+index instead; everything else is a walk along the table, in which a filter only leaves rows out. Times are filtered by
+too, never sought: wall clocks step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .rows import EVENT_COLUMNS, Value, Values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Fetch: TypeAlias = Callable[[str, Sequence[Value]], list[Values]]
+
+SCAN_ROWS: Final = 1000  # measured among a million events: 0.3 to 0.5 ms, so that the daemon's loop does not notice
+FEW_EVENTS: Final = 1000  # of a job: they take as long to look up in the index as a page of the table
+FEW_JOBS: Final = 4  # … each
+_RANGE: Final = "FROM events NOT INDEXED WHERE seq > ? AND seq <= ?"  # left to itself SQLite walks an index that sorts
+HIDDEN: Final = ("retired", "salvaged")  # bookkeeping of ours: what other events had said, in one
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events. `jobs` and `globs` are (owner, name) and (owner, pattern), of which one must fit."""
+
+    jobs: tuple[tuple[int, str], ...] = ()
+    globs: tuple[tuple[int, str], ...] = ()
+    since: int | None = None
+    until: int | None = None
+
+    def condition(self) -> tuple[str, tuple[Value, ...]]:
+        """As SQL."""
+        fits: list[str] = []
+        args: list[Value] = [*HIDDEN]
+        if self.jobs:
+            fits.append(f"(owner, job) IN (VALUES {', '.join(['(?, ?)'] * len(self.jobs))})")
+            args += [value for key in self.jobs for value in key]
+        for owner, pattern in self.globs:
+            fits.append("owner = ?" if pattern == "*" else "(owner = ? AND job GLOB ?)")
+            args += [owner] if pattern == "*" else [owner, sql_glob(pattern)]
+        words = [f"kind NOT IN ({', '.join('?' * len(HIDDEN))})", f"({' OR '.join(fits) or '0'})"]
+        for word, at in (("at >= ?", self.since), ("at <= ?", self.until)):
+            if at is not None:
+                words.append(word)
+                args.append(at)
+        return " AND ".join(words), tuple(args)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`rows` by EVENT_COLUMNS, `end`: everything up to this number was examined, `more`: and there is more behind."""
+
+    rows: list[Values]
+    end: int
+    more: bool
+
+
+def sql_glob(pattern: str) -> str:
+    """A pattern of fnmatch for SQLite's GLOB: a set is negated by `^` there, and a `[` without end fits nothing."""
+    parts = []
+    at = 0
+    while at < len(pattern):
+        set_end = pattern.find("]", at + 2 + pattern.startswith("!", at + 1)) if pattern[at] == "[" else at
+        if set_end < 0:
+            parts.append("[[]")
+            set_end = at
+        elif pattern[at] != "[":
+            parts.append(pattern[at])
+        else:
+            members = pattern[at + 1 : set_end]
+            negated = members.startswith("!")
+            literal = "\x01" if members.startswith("^") else ""  # no name has it; a `^` behind it is itself
+            parts.append(f"[^{members[1:]}]" if negated else f"[{literal}{members}]")
+        at = set_end + 1
+    return "".join(parts)
+
+
+def page(fetch: Fetch, wanted: Wanted, after: int, upto: int, limit: int) -> Page:
+    """The events behind number `after` and not behind `upto`, at most `limit`, oldest first."""
+    condition, args = wanted.condition()
+    seqs = _few(fetch, wanted, after, upto)
+    if seqs is not None:
+        chosen = sorted(seqs)[:limit]
+        rows = _rows(fetch, chosen, condition, args)
+        more = len(seqs) > limit
+        return Page(rows, chosen[-1] if more else upto, more)
+    edge = fetch(f"SELECT seq {_RANGE} ORDER BY seq LIMIT 1 OFFSET ?", (after, upto, SCAN_ROWS - 1))
+    end = _seq(edge[0]) if edge else upto
+    sql = f"SELECT {EVENT_COLUMNS} {_RANGE} AND {condition} ORDER BY seq LIMIT ?"
+    rows = fetch(sql, (after, end, *args, limit))
+    if len(rows) == limit:
+        return Page(rows, _seq(rows[-1]), True)
+    return Page(rows, end, end < upto)
+
+
+def before_last(fetch: Fetch, wanted: Wanted, after: int, upto: int, count: int) -> Iterator[int | None]:
+    """Where to begin behind, to have the last `count` events of those behind `after` and not behind `upto`.
+
+    Yields None after each SCAN_ROWS that were examined, and the answer at last.
+    """
+    condition, args = wanted.condition()
+    left, high = count, upto
+    while left > 0 and high > after:
+        seqs = _few(fetch, wanted, after, high)
+        if seqs is not None:
+            chosen = sorted(seqs)[-SCAN_ROWS:]
+            low = chosen[0] - 1 if len(seqs) > SCAN_ROWS else after
+            found = [_seq(row) for row in _rows(fetch, chosen, condition, args)][::-1]
+        else:
+            edge = fetch(f"SELECT seq {_RANGE} ORDER BY seq DESC LIMIT 1 OFFSET ?", (after, high, SCAN_ROWS))
+            low = _seq(edge[0]) if edge else after
+            sql = f"SELECT seq {_RANGE} AND {condition} ORDER BY seq DESC LIMIT ?"
+            found = [_seq(row) for row in fetch(sql, (low, high, *args, left))]
+        if len(found) >= left:
+            high = found[left - 1] - 1
+            break
+        left -= len(found)
+        high = low
+        yield None
+    yield high
+
+
+def _few(fetch: Fetch, wanted: Wanted, after: int, upto: int) -> list[int] | None:
+    """The numbers of all events of the jobs in a range, hidden ones too, if they are few and the range is not."""
+    if wanted.globs or len(wanted.jobs) > FEW_JOBS or upto - after <= 2 * SCAN_ROWS:
+        return None
+    found: list[int] = []
+    for key in wanted.jobs:
+        rows = fetch(
+            "SELECT seq FROM events INDEXED BY events_by_run WHERE owner = ? AND job = ? LIMIT ?",
+            (*key, FEW_EVENTS + 1),
+        )
+        if len(rows) > FEW_EVENTS:
+            return None
+        found += [seq for row in rows if after < (seq := _seq(row)) <= upto]
+    return found
+
+
+def _rows(fetch: Fetch, seqs: Sequence[int], condition: str, args: tuple[Value, ...]) -> list[Values]:
+    if not seqs:
+        return []
+    marks = ", ".join("?" * len(seqs))
+    sql = f"SELECT {EVENT_COLUMNS} FROM events NOT INDEXED WHERE seq IN ({marks}) AND {condition} ORDER BY seq"
+    return fetch(sql, (*seqs, *args))
+
+
+def _seq(row: Values) -> int:
+    seq = row[0]
+    assert isinstance(seq, int)
+    return seq
