@@ -25,6 +25,7 @@ from jobd.keeper.link import Link
 from jobd.rpc.access import Access
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
+from jobd.runtime.feeder import Feeder
 from jobd.runtime.journal import Journal
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
 from jobd.runtime.orphaned import Orphanage, Parts
@@ -36,6 +37,8 @@ from jobd.runtime.upkeep import Upkeep
 from jobd.store.db import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobd.runtime.run import Run
 
 log = logging.getLogger("jobd")
@@ -116,25 +119,32 @@ class Daemon:
         token = trio.lowlevel.current_trio_token()
         registry: Registry | None = None
 
-        def notices() -> None:
-            if registry is not None:
-                registry.on_notices()
+        def soon(take: Callable[[Registry], None]) -> Callable[[], None]:
+            """A way for a thread to have the registry take its news."""
 
-        def wake() -> None:
-            try:
-                token.run_sync_soon(notices, idempotent=True)
-            except trio.RunFinishedError:
-                return  # the pump outlives the loop by a moment
+            def taken() -> None:
+                if registry is not None:
+                    take(registry)
 
-        pump = Pump(wake, relay=self._relay(state_dir))
+            def wake() -> None:
+                try:
+                    token.run_sync_soon(taken, idempotent=True)
+                except trio.RunFinishedError:
+                    return  # the thread outlives the loop by a moment
+
+            return wake
+
+        pump = Pump(soon(Registry.on_notices), relay=self._relay(state_dir))
         pump.start()
+        feeder = Feeder(soon(Registry.on_fed))
         try:
-            registry = self.registry = Registry(state_dir, journal, pump, self.keeper)
+            registry = self.registry = Registry(state_dir, journal, pump, feeder, self.keeper)
             registry.rss_floor_bytes = self._keeper_size()
             registry.on_pump_death = self._leave.set  # the next daemon takes up every pipe where this one stopped
             await self._with_runs(registry)
             await journal.flush()
         finally:
+            feeder.stop()
             pump.stop()
 
     async def _with_runs(self, registry: Registry) -> None:

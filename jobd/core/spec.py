@@ -57,6 +57,11 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stdin: str = NULL
 
     @property
+    def one_stream(self) -> bool:
+        """Whether stdout and stderr are one: a terminal, or merged."""
+        return self.merge_output or self.stdin == PTY
+
+    @property
     def program(self) -> tuple[bytes, ...]:
         """The argv that is executed."""
         return (b"/bin/sh", b"-c", *self.argv) if self.shell else self.argv

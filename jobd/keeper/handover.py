@@ -14,7 +14,7 @@ from _socket import AF_UNIX, SOCK_STREAM, socket
 
 from jobd.host import pidfd
 from jobd.keeper import sockets
-from jobd.keeper.link import Link, LinkClosed, LinkError
+from jobd.keeper.link import MAX_FDS, Link, LinkClosed, LinkError, chunks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ ANSWER_SEC = 10.0  # for the holder to answer; a daemon that lost its keeper nee
 GIVE_SEC = 30.0  # for the giver to stop reading output and to hand everything over
 LEAVE_SEC = 10.0  # for the giver to leave; then it is killed, as two daemons must never meet
 RETRY_SEC = 0.05  # between attempts, while a keeper has just died and its daemon does not listen yet
-CHUNK = 80  # entries of one message, as in the answer to "list"
 
 
 class Held(Exception):  # noqa: N818
@@ -77,10 +76,10 @@ def give(
     """
     names = ["listener", "lock", *(("relay_read", "relay_write") if relay else ())]
     link.send({"op": "given", "entries": [], "fds": names, "last": not entries}, [listener_fd, lock_fd, *(relay or ())])
-    for at in range(0, len(entries), CHUNK):
-        part = entries[at : at + CHUNK]
+    parts = chunks(entries, lambda entry: len(entry[1]), MAX_FDS)
+    for part in parts:
         plain = [{**fields, "fds": list(fds)} for fields, fds in part]
-        message: Message = {"op": "given", "entries": plain, "fds": [], "last": at + CHUNK >= len(entries)}
+        message: Message = {"op": "given", "entries": plain, "fds": [], "last": part is parts[-1]}
         link.send(message, [fd for _, fds in part for fd in fds.values()])
     try:
         return any(message["op"] == "taken" for message, _ in _messages(link, GIVE_SEC))

@@ -19,12 +19,13 @@ from jobd.wire.plainpack import PlainpackError, packb, unpackb
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Mapping, Sequence
-    from typing import TypeAlias
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias, TypeVar
 
     Datagram: TypeAlias = tuple[bytes, list[int]]
     Message: TypeAlias = dict[str, object]
     Fds: TypeAlias = dict[str, int]
+    T = TypeVar("T")
 
 MAX_FDS = 250  # of a datagram; the kernel's SCM_MAX_FD is 253
 MAX_INLINE = 64 * 1024  # bytes; a larger body goes as a memfd, so that no send needs a socket buffer of its size
@@ -53,6 +54,21 @@ def fd_names(message: Mapping[str, object]) -> list[str]:
         if not isinstance(entry, dict) or not isinstance(entry.get("fds", []), (list, tuple)):
             raise LinkError("cannot read a message: entries are maps")
         found += [f"{i}.{name}" for name in entry.get("fds", ())]
+    return found
+
+
+def chunks(items: Sequence[T], size: Callable[[T], int], most: int) -> list[list[T]]:
+    """The items in their order, in lists whose sizes come to no more than `most`, nor to what one message carries."""
+    most = min(most, MAX_FDS - 1)
+    found: list[list[T]] = []
+    room = 0
+    for item in items:
+        needed = size(item)
+        if not found or needed > room:
+            found.append([])
+            room = most
+        found[-1].append(item)
+        room -= needed
     return found
 
 

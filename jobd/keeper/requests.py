@@ -14,7 +14,7 @@ import time
 from jobd.core.ids import USER_OPERATION
 from jobd.host import pidfd
 from jobd.keeper import tree
-from jobd.keeper.link import MAX_FDS, LinkError
+from jobd.keeper.link import LinkError, chunks
 from jobd.keeper.spawn import GO, SpawnFailed, spawn
 
 TYPE_CHECKING = False
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from jobd.keeper.loop import Keeper
     from jobd.keeper.table import Entry
 
-ENTRIES = 80  # of one message: three descriptors each, and the kernel passes 253
 # Kept free of runs: without room to pass descriptors on, no next daemon could take the runs up. Of few, a quarter.
-SPARE_FDS = ENTRIES * 4
+SPARE_FDS = 320  # a message takes 250
+# What `close` closes, by what it is to the run.
+_CLOSES = {"stdin": ("stdin", "input"), "stdout": ("out",), "pty": ("pty_out",)}
 
 
 class Requests:
@@ -39,7 +40,7 @@ class Requests:
         self._handlers: dict[str, Callable[[Message, Fds], None]] = {
             "list": self._list, "ready": self._ready, "pong": self._pong, "spawn": self._spawn, "go": self._go,
             "signal": self._signal, "kill-tree": self._kill_tree, "watch": self._watch, "tree": self._tree,
-            "ack": self._ack, "shutdown-begun": self._shutdown_begun, "bye": self._bye,
+            "close": self._close, "ack": self._ack, "shutdown-begun": self._shutdown_begun, "bye": self._bye,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
         }  # fmt: skip
 
@@ -59,11 +60,9 @@ class Requests:
     # --- the daemon itself ------------------------------------------------------------------------------------------
     def _list(self, _: Message, __: Fds) -> None:
         self._keeper.ends.recheck()
-        entries = list(self._table.values())
-        count = _spare_fds()[1] // 4
-        for at in range(0, max(len(entries), 1), count):
-            part = entries[at : at + count]
-            last = at + count >= len(entries)
+        parts = chunks(list(self._table.values()), lambda entry: len(entry.fds()), _spare_fds()[1] * 3 // 4) or [[]]
+        for part in parts:
+            last = part is parts[-1]
             message: Message = {"op": "entries", "entries": [entry.plain() for entry in part], "last": last}
             self._keeper.send(message, [fd for entry in part for fd in entry.fds()])
             if self._keeper.daemon.link is not None:
@@ -237,6 +236,13 @@ class Requests:
         answer = {"run": message["run"], "tag": message["tag"], "processes": processes, "holders": holders}
         self._keeper.send({"op": "tree", **answer})
 
+    def _close(self, message: Message, _: Fds) -> None:
+        """The daemon has closed its own: now nobody has it, and the run's end of the pipe sees that."""
+        entry = self._table.get(message["run"])  # type: ignore[call-overload]
+        if entry is not None:
+            for name in _CLOSES[str(message["what"])]:
+                entry.close_one(name)
+
     def _ack(self, message: Message, _: Fds) -> None:
         entry = self._table.get(message["run"])  # type: ignore[call-overload]
         if entry is None:
@@ -253,6 +259,3 @@ def _spare_fds() -> tuple[int, int]:
     """How many descriptors there may be, and how many of them are kept free."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit, max(4, min(SPARE_FDS, limit // 4))
-
-
-assert ENTRIES * 3 < MAX_FDS

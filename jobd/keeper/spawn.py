@@ -12,9 +12,11 @@ import errno
 import os
 import resource
 import signal
+import termios
 from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 from contextlib import suppress
-from fcntl import F_SETPIPE_SZ, fcntl
+from fcntl import F_SETPIPE_SZ, fcntl, ioctl
+from struct import pack
 
 from jobd.keeper import kernel
 from jobd.keeper.table import Entry
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from jobd.keeper.link import Fds, Message
 
 PIPE_BYTES = 256 * 1024  # so that a restart of the daemon (130 ms) does not stall a job that writes 1.9 MB/s
+DEFAULT_WINDOW = (24, 80)  # of a terminal that nobody has attached to: the VT100's, which all programs can live with
 CTL_FD = 3  # of the child; 0, 1 and 2 are always taken in the keeper, so nothing that is needed is ever below
 GO = b"G"
 NEVER_RAN = 222  # exit status of a child whose keeper went away before go; nobody is left to read it
@@ -66,15 +69,15 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> En
     """
     entry = Entry(message["run"])  # type: ignore[arg-type]  # checked by the caller
     entry.merge = bool(message.get("merge"))
-    plan = Plan(message, base, fds.get("stdin", base.null))
+    entry.input = fds.pop("input", None)
     theirs: list[int] = []  # the child's ends
     directory = None
     step = "pipe"
     try:
+        plan = Plan(message, base)
         entry.ctl, child_ctl = socketpair(AF_UNIX, SOCK_SEQPACKET)
         theirs.append(child_ctl.detach())
-        entry.out = _pipe(theirs)
-        entry.err = None if entry.merge else _pipe(theirs)
+        plan.stdio = _stdio(entry, message, base, theirs)
         if cgroups is not None:
             step = "cgroup"
             entry.tracking = "cgroup"
@@ -84,7 +87,10 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> En
         if entry.pid == 0:
             if not placed:
                 plan.writes.insert(0, (b"cgroup", entry.cgroup + "/cgroup.procs", b"0"))
-            _child(plan, theirs)
+            _child(plan, theirs[0])
+    except SpawnFailed:
+        entry.close()
+        raise
     except OSError as e:
         entry.close()
         if cgroups is not None:
@@ -106,10 +112,51 @@ def _pipe(theirs: list[int]) -> int:
     return reader
 
 
+def _stdio(entry: Entry, message: Message, base: Base, theirs: list[int]) -> list[int]:
+    """Make what the child has as stdin, stdout and stderr, in this order; what is its own is in `theirs` as well."""
+    stdin = message.get("stdin")
+    if stdin == "pty":
+        slave = _terminal(entry, message.get("window"), theirs)
+        return [slave, slave, slave]
+    entry.out = _pipe(theirs)
+    out = err = theirs[-1]
+    if not entry.merge:
+        entry.err = _pipe(theirs)
+        err = theirs[-1]
+    return [_feeding_pipe(entry, theirs) if stdin == "pipe" else base.null, out, err]
+
+
+def _feeding_pipe(entry: Entry, theirs: list[int]) -> int:
+    """Make the pipe of a stdin: returns the job's end, which is in `theirs` as well."""
+    reader, entry.stdin = os.pipe2(os.O_CLOEXEC)
+    theirs.append(reader)
+    os.set_blocking(entry.stdin, False)
+    with suppress(OSError):
+        fcntl(reader, F_SETPIPE_SZ, PIPE_BYTES)
+    return reader
+
+
+def _terminal(entry: Entry, window: object, theirs: list[int]) -> int:
+    """Make a terminal, and the pipe through which its output goes to the log: returns the slave, which is the job's."""
+    entry.merge = True
+    try:
+        entry.pty, slave = os.openpty()  # neither is inherited, and the slave belongs to who opened it: the job's user
+    except OSError as e:
+        raise SpawnFailed("pty", e.errno or errno.EIO) from e
+    theirs.append(slave)
+    os.set_blocking(entry.pty, False)
+    rows, columns = window if isinstance(window, list) else DEFAULT_WINDOW
+    ioctl(entry.pty, termios.TIOCSWINSZ, pack("4H", rows, columns, 0, 0))  # struct winsize
+    entry.out, entry.pty_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    with suppress(OSError):
+        fcntl(entry.out, F_SETPIPE_SZ, PIPE_BYTES)
+    return slave
+
+
 class Plan:
     """All that the child needs, worked out before the fork: each page that it writes to has to be copied for it."""
 
-    def __init__(self, message: Message, base: Base, stdin: int) -> None:
+    def __init__(self, message: Message, base: Base) -> None:
         """Raises SpawnFailed for a request that no process could carry out."""
         argv, env = _words(message["argv"]), _words(message["env"])
         name = _words([message.get("executable") or argv[0]])[0] if argv else b""
@@ -124,12 +171,12 @@ class Plan:
         self.umask = _different(message.get("umask"), base.umask)
         self.limits = _limits(message.get("rlimits") or {}, base)
         self.writes = [(b"oom", "/proc/self/oom_score_adj", base.oom_score)] if base.oom_score else []
-        self.stdin = stdin
+        self.terminal = message.get("stdin") == "pty"
+        self.stdio = [-1, -1, -1]  # set when they are made
 
 
-def _child(plan: Plan, ends: Sequence[int]) -> NoReturn:
-    """In the child: everything up to execve. `ends` are its control socket, stdout and, unless merged, stderr."""
-    ctl = ends[0]
+def _child(plan: Plan, ctl: int) -> NoReturn:
+    """In the child: everything up to execve. `ctl` is its control socket."""
     step = b"session"
     try:
         os.setsid()
@@ -145,9 +192,7 @@ def _child(plan: Plan, ends: Sequence[int]) -> NoReturn:
         step = b"chdir"
         os.chdir(plan.cwd)
         step = b"stdio"
-        os.dup2(plan.stdin, 0)
-        os.dup2(ends[1], 1)
-        os.dup2(ends[-1], 2)
+        _take_stdio(plan)
         if ctl != CTL_FD:
             os.dup2(ctl, CTL_FD, False)
             ctl = CTL_FD
@@ -171,6 +216,13 @@ def _child(plan: Plan, ends: Sequence[int]) -> NoReturn:
         os.write(ctl, b"%s:%d" % (step, number))
     finally:
         os._exit(NEVER_RAN)
+
+
+def _take_stdio(plan: Plan) -> None:
+    for number, fd in enumerate(plan.stdio):
+        os.dup2(fd, number)
+    if plan.terminal:
+        ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _limit(which: int, soft: int, hard: int) -> None:

@@ -109,7 +109,7 @@ def _numbers(blob: dict[str, Any]) -> list[int]:
     found = [blob["listener"], blob["lock"], blob["handover"], blob["link"], blob["config"].get("ready_fd")]
     found += [blob["daemon"]["pidfd"], *blob.get("relay", ())]
     for fields in blob["entries"]:
-        found += [fields[name] for name in (*HELD, "ctl")]
+        found += [fields.get(name) for name in (*HELD, "ctl")]
     return [fd for fd in found if fd is not None and fd >= 0]
 
 

@@ -14,7 +14,9 @@ PLAIN = (
     "run", "pid", "start", "went", "execd", "step", "errno", "exit", "empty", "tracking", "cgroup", "merge", "ops",
     "label",
 )  # fmt: skip
-HELD = ("pidfd", "out", "err")
+# The descriptors of a run: its process; the ends from which its output is read; what its stdin is fed through, and the
+# file that feeds it, whose position says how far that has come; of a terminal the master, and the pipe into `out`.
+HELD = ("pidfd", "out", "err", "stdin", "input", "pty", "pty_out")
 
 
 class Entry:
@@ -40,6 +42,10 @@ class Entry:
         self.pidfd: int | None = None
         self.out: int | None = None
         self.err: int | None = None
+        self.stdin: int | None = None
+        self.input: int | None = None
+        self.pty: int | None = None
+        self.pty_out: int | None = None
         self.ctl: socket | None = None  # until the program runs
         self.child = True  # ours to reap; False after a handover
         self.watched = False  # the daemon wants to hear when the tree is empty
@@ -80,8 +86,16 @@ class Entry:
         """Close all that is held for the run."""
         for fd in self.fds():
             os.close(fd)
-        self.pidfd = self.out = self.err = None
+        for name in HELD:
+            setattr(self, name, None)
         self.close_ctl()
+
+    def close_one(self, name: str) -> None:
+        """Close one descriptor, if it is held."""
+        fd = getattr(self, name)
+        if fd is not None:
+            setattr(self, name, None)
+            os.close(fd)
 
     def close_ctl(self) -> None:
         """Close the control socket: a child that has not gone never will."""

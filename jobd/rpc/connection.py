@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from jobd.wire import codec, errors
 from jobd.wire import messages as m
 from jobd.wire.frames import FrameBuffer, FrameError
+
+if TYPE_CHECKING:
+    from jobd.rpc.feeding import Feeding
 
 RECV_BYTES: Final = 64 << 10  # one read takes a small request whole and a 1 MiB one in sixteen
 HELLO_SEC: Final = 5.0  # DESIGN.md, section 6
@@ -35,6 +38,7 @@ class Connection:
         self._buffer = FrameBuffer()
         self._lock = trio.Lock()
         self.tasks: dict[int, trio.CancelScope] = {}
+        self.feeds: dict[int, Feeding] = {}  # by the Attach that they belong to
         self.readers = 0  # requests for logs under way: each has files open
 
     # --- reading --------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from jobd.rpc.access import ADMIN, CONTROL, READ
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers import daemon, lifecycle, logs, look, rerun, run, wait
+from jobd.rpc.handlers import daemon, foreground, lifecycle, logs, look, rerun, run, wait
 from jobd.wire import messages as m
 
 __all__ = ["TABLE", "Context", "Refused", "Row"]
@@ -21,14 +21,19 @@ __all__ = ["TABLE", "Context", "Refused", "Row"]
 # Any: each handler takes its own request type, which the table's key guarantees and the type system cannot say.
 Quick = Callable[[Context, Any], m.AnyBody]
 Long = Callable[[Context, Any], Awaitable[None]]
+Silent = Callable[[Context, Any], None]
 
 
 class Row(Struct, frozen=True):
-    """How one request is served: `quick`, or else `long`. With both, `quick` serves what asks for no process tree."""
+    """How one request is served: `quick`, or else `long`. With both, `quick` serves what asks for no process tree.
+
+    A `silent` one is part of a long one that is under way, and has no answer of its own.
+    """
 
     rule: str
     quick: Quick | None = None
     long: Long | None = None
+    silent: Silent | None = None
 
     def is_quick(self, request: m.Request) -> bool:
         """Whether this request is answered in place."""
@@ -48,6 +53,10 @@ TABLE: Final[dict[type, Row]] = {
     m.Resolve: Row(READ, quick=look.resolve),
     m.Logs: Row(READ, long=logs.logs),
     m.Wait: Row(READ, long=wait.wait),
+    m.Attach: Row(CONTROL, long=foreground.attach),
+    m.Input: Row(CONTROL, silent=foreground.feed),
+    m.Resize: Row(CONTROL, silent=foreground.resize),
+    m.CloseOutput: Row(CONTROL, quick=foreground.close_output),
     m.DaemonStatus: Row(READ, quick=daemon.status),
     m.DaemonReexec: Row(ADMIN, quick=daemon.reexec),
     m.Shutdown: Row(ADMIN, quick=daemon.shutdown),

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobd.rpc")
 
-MAX_CONNECTIONS: Final = 1024  # security.md A.6; 7 KiB each
-MAX_PER_UID: Final = 256  # a shell loop of many waiting clients fits; three such users leave room for a fourth
+MAX_CONNECTIONS: Final = 2048  # security.md A.6; 7 KiB each
+MAX_PER_UID: Final = 512  # a shell loop of many waiting clients fits, a job in the foreground has three
 LOG_EVERY_SEC: Final = 1.0  # lines about broken clients: one a second, and how many were left out
 # accept(2) says that descriptors or memory are short: wait, or the loop would spin.
 _SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -185,13 +185,9 @@ class Server:
                     raise
                 await connection.fault(error.code, error.message, error.id)
                 continue
-            if isinstance(request, m.Hello):
-                raise codec.ProtocolError(errors.MALFORMED, "a second hello")
-            if isinstance(request, m.Cancel):
-                scope = connection.tasks.get(request.request)
-                if scope is not None:
-                    scope.cancel()
+            if _is_silent(context, request):
                 continue
+            assert not isinstance(request, m.Hello)
             row = TABLE[type(request)]
             if row.is_quick(request):
                 rest = connection.try_send(_answer(context, row, request))
@@ -203,6 +199,22 @@ class Server:
             if turn >= TURN:
                 turn = 0
                 await trio.lowlevel.checkpoint()
+
+
+def _is_silent(context: Context, request: m.FromClient) -> bool:
+    """Serve a request that has no answer of its own. False: it has one."""
+    if isinstance(request, m.Hello):
+        raise codec.ProtocolError(errors.MALFORMED, "a second hello")
+    if isinstance(request, m.Cancel):
+        scope = context.connection.tasks.get(request.request)
+        if scope is not None:
+            scope.cancel()
+        return True
+    silent = TABLE[type(request)].silent
+    if silent is None:
+        return False
+    silent(context, request)
+    return True
 
 
 def _answer(context: Context, row: Row, request: m.Request) -> bytes:

@@ -16,7 +16,7 @@ from jobd.keeper.link import Link, LinkClosed
 from jobd.runtime.wake import Changed, Wake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Fields = dict[str, object]
 QUIET_SEC = 0.001  # after so long without a message one leaves at once; in a burst they leave together
@@ -74,11 +74,17 @@ class KeeperLink:
         self.on_other: Callable[[str, Fields, dict[str, int]], None] = lambda _op, _message, _fds: None
 
     # --- sending --------------------------------------------------------------------------------------------------
-    def send(self, op: str, /, **fields: object) -> None:
-        """Send a message, in a burst with all others of this turn of the loop. Dropped when the keeper is dead."""
+    def send(self, op: str, fds: Mapping[str, int] | None = None, /, **fields: object) -> None:
+        """Send a message, in a burst with all others of this turn of the loop. Dropped when the keeper is dead.
+
+        Args:
+            fds: descriptors that go along, by their names; they stay the caller's.
+        """
         if not self.alive:
             return
-        self._link.send({"op": op, **fields})
+        if fds:
+            fields["fds"] = list(fds)
+        self._link.send({"op": op, **fields}, list(fds.values()) if fds else ())
         if self._queued:
             return
         now = trio.current_time()

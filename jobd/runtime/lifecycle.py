@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits, records, states, units
+from jobd.runtime import inlet
 from jobd.runtime.journal import NotDurable
+from jobd.runtime.keeperlink import close_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +94,7 @@ async def _launch(run: Run, world: Registry) -> None:
         if _must_wait(run, world):
             return
         commit = run.job.fire(states.BEGIN, "starting", None, **world.keeper_fields())
-    run.spawn(world.keeper, world.environment(run))
+    await _spawn(run, world)
     if commit is not None and not await _durable(run, world, commit):
         return
     if run.row.stop_asked:
@@ -109,6 +111,19 @@ async def _launch(run: Run, world: Registry) -> None:
     else:
         world.capture(run)
         run.went = True
+
+
+async def _spawn(run: Run, world: Registry) -> None:
+    """Ask for the process, with the file that is to feed it if there is one."""
+    fds: dict[str, int] = {}
+    if run.feed is not None:
+        try:
+            fds["input"] = await trio.to_thread.run_sync(inlet.create, str(world.directory(run)))
+        except OSError as error:
+            run.failure = ("stdin", error.errno or 0)
+            return
+    run.spawn(world.keeper, world.environment(run), fds)
+    close_all(fds)  # the keeper has it, and gives us ours
 
 
 def _is_decided(run: Run) -> bool:

@@ -130,17 +130,20 @@ class Orphanage:
                 close_all({name: fd for name, fd in fds.items() if name != "pidfd"})
                 continue
             run.out, run.err = fds.get("out"), fds.get("err")
-            if not run.eof:
+            run.held = {name: fd for name, fd in fds.items() if name not in ("out", "err", "pidfd")}
+            if not run.eof or run.held:
                 self._registry.capture(run)
 
     def _entries(self) -> list[tuple[Message, Fds]]:
         pipes = self._registry.pump.release_all()
+        fed = self._registry.feeder.release_all()
         entries: list[tuple[Message, Fds]] = []
         for run in self._registry.runs.values():
             if not run.went or run.pid is None:
                 continue  # it never ran: its row says queued, and the next daemon starts it
             out, err = pipes.get(run.id, (None, None))
             fds = {name: fd for name, fd in (("pidfd", run.pidfd), ("out", out), ("err", err)) if fd is not None}
+            fds.update(fed.pop(run.id, {}))
             entries.append((_entry(run), fds))
         return entries
 
@@ -200,7 +203,7 @@ def _entry(run: Run) -> dict[str, object]:
         "empty": run.empty,
         "tracking": run.tracking,
         "cgroup": run.cgroup,
-        "merge": run.spec.merge_output,
+        "merge": run.spec.one_stream,
         "label": {"owner": run.row.owner, "job": run.row.job, "number": run.row.number},
         "ops": list(run.operations),
     }

@@ -91,6 +91,10 @@ class Pump:
         """
         self._command(self._worker.close_run, run)
 
+    def close_out(self, run: bytes) -> None:
+        """As `close`, for stdout alone, because nobody wants it: who writes there has no reader from now on."""
+        self._command(self._worker.close_out, run)
+
     def watch(self, run: bytes) -> None:
         """Counted. From now on "bytes" is noticed; once at once, so that nothing is missed between a look and this."""
         self._command(self._worker.watch, run, 1)

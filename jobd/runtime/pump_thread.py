@@ -299,11 +299,19 @@ class PumpThread:
         if run is None:
             return
         run.closing = True
-        for stream in run.streams():
+        self._close_streams(run.streams())
+
+    def close_out(self, name: bytes) -> None:
+        run = self._runs.get(name)
+        if run is not None:
+            self._close_streams((run.out,))
+
+    def _close_streams(self, streams: tuple[Stream, ...]) -> None:
+        for stream in streams:
             if stream.fd >= 0:
                 stream.left = _in_pipe(stream.fd)
-        self._unpark(run)
-        for stream in run.streams():
+        self._unpark(streams[0].run)
+        for stream in streams:
             while stream.fd >= 0 and not stream.parked:
                 self._serve(stream, select.EPOLLIN)
 

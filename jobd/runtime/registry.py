@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from jobd.core.records import RunRow
     from jobd.core.spec import JobSpec
+    from jobd.runtime.feeder import Feeder
     from jobd.runtime.journal import Journal
     from jobd.runtime.keeperlink import KeeperLink
     from jobd.runtime.pump import Notice, Pump
@@ -68,8 +70,9 @@ class Keys(Struct, frozen=True):
 class Registry:
     """The live jobs. One a daemon."""
 
-    def __init__(self, state_dir: Path, journal: Journal, pump: Pump, keeper: KeeperLink) -> None:
+    def __init__(self, state_dir: Path, journal: Journal, pump: Pump, feeder: Feeder, keeper: KeeperLink) -> None:
         self.state_dir = state_dir
+        self.feeder = feeder
         self.journal = journal
         self.store: Store = journal.store
         self.pump = pump
@@ -238,11 +241,7 @@ class Registry:
     def drop(self, run: Run) -> None:
         """Forget a run that could not be accepted."""
         self.keeper.send("ack", run=run.id)
-        run.close_fds()
-        self.runs.pop(run.id, None)
-        job = run.job
-        if job.run is run:
-            self.jobs.pop((job.row.owner, job.row.job), None)
+        self._forget(run)
         run.settle_end()
         self._check_idle()
 
@@ -250,25 +249,41 @@ class Registry:
         """A run's end and output are recorded: the keeper may forget it, and so do we."""
         self.retired += 1
         self.keeper.send("ack", run=run.id)
+        self._forget(run)
+        self._check_idle()
+
+    def _forget(self, run: Run) -> None:
         run.close_fds()
+        if run.feed is not None:
+            self.feeder.drop(run.id, str(self.directory(run)))
         self.runs.pop(run.id, None)
         job = run.job
         if job.run is run:
             self.jobs.pop((job.row.owner, job.row.job), None)
-        self._check_idle()
 
     # --- output ---------------------------------------------------------------------------------------------------
+    def directory(self, run: Run) -> Path:
+        """Where a run's logs are, and what it is fed."""
+        return run_dir(self.state_dir, run.row.owner, run.id)
+
     def capture(self, run: Run) -> None:
-        """Hand the run's pipes to the pump."""
+        """Hand the run's pipes to the pump, and its stdin and terminal to the feeder."""
+        if run.feed is not None:
+            run.feed.closed = "input" not in run.held
+            held, run.held = run.held, {}
+            try:
+                self.feeder.add(run.id, str(self.directory(run)), held)
+            except OSError as error:
+                run.feed.closed, run.feed.blocked = True, f"cannot take its input: {error.strerror}"
         if run.out is None and run.err is None:
             self.sizes_from_files(run)
             return
         out, err = run.out, run.err
-        if err is None and not run.spec.merge_output:
+        if err is None and not run.spec.one_stream:
             err = _ended_pipe()
         self.pump.add(
             run.id,
-            run_dir(self.state_dir, run.row.owner, run.id),
+            self.directory(run),
             _ended_pipe() if out is None else out,
             err,
             owner=run.row.owner,
@@ -279,7 +294,7 @@ class Registry:
 
     def sizes_from_files(self, run: Run) -> None:
         """A run whose pipes are gone (its keeper and daemon died): what was captured is all there is."""
-        run.out_bytes, run.err_bytes = RunLog(run_dir(self.state_dir, run.row.owner, run.id)).sizes()
+        run.out_bytes, run.err_bytes = RunLog(self.directory(run)).sizes()
         run.eof = True
 
     def stop_capture(self, run: Run) -> None:
@@ -296,6 +311,23 @@ class Registry:
             run = self.runs.get(notice.run)
             if run is not None:
                 _note(run, notice)
+
+    def on_fed(self) -> None:
+        """Give the feeder's news to the runs they are of. What it has closed, the keeper closes too."""
+        for told in self.feeder.take():
+            run = self.runs.get(told.run)
+            if run is None or run.feed is None:
+                continue
+            run.feed.note(told)
+            if told.kind == "hung-up" or told.closed:
+                self.keeper.send("close", run=run.id, what="pty" if told.kind == "hung-up" else "stdin")
+
+    def close_output(self, run: Run) -> None:
+        """Nobody wants a run's stdout any more: who writes there gets EPIPE, and all of the run SIGPIPE."""
+        if not run.spec.one_stream:
+            self.pump.close_out(run.id)
+            self.keeper.send("close", run=run.id, what="stdout")
+        self.keeper.send("signal", run=run.id, o="pipe-1", sig=signal.SIGPIPE, whom="all")
 
     # --- the end --------------------------------------------------------------------------------------------------
     def lose_keeper(self) -> None:

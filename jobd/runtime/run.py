@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from jobd.core import exits, states
 from jobd.core.ids import USER_OPERATION
+from jobd.core.spec import NULL
+from jobd.runtime.feeder import Feed
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
 from jobd.runtime.wake import Changed, Wake
 
@@ -43,9 +45,9 @@ class Run:
 
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
-        "execd", "failure", "gone", "job", "keeper_lost", "launched", "log_error", "on_end", "operations", "out",
-        "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row", "signaled", "spec", "tracking", "wake",
-        "went",
+        "execd", "failure", "feed", "gone", "held", "job", "keeper_lost", "launched", "log_error",
+        "on_end", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row", "signaled",
+        "spec", "tracking", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -66,6 +68,7 @@ class Run:
         self.pidfd: int | None = None
         self.out: int | None = None
         self.err: int | None = None
+        self.held: dict[str, int] = {}  # of its stdin and its terminal, until the feeder takes them
         self.ctl: int | None = None  # the keeper's end of the child's control socket, until the program runs
         self.tracking = ""
         self.cgroup = ""
@@ -77,6 +80,9 @@ class Run:
         self.operations: tuple[str, ...] = ()  # what the keeper said it has done: never to be done twice
         self.signaled = 0  # answers to user signals so far
         self.keeper_lost = False
+        # what it is fed
+        self.feed = None if spec.stdin == NULL else Feed()
+        self.window: tuple[int, int] | None = None  # rows and columns of its terminal when it starts
         # facts from the pump
         self.eof = False
         self.out_bytes = 0
@@ -88,6 +94,11 @@ class Run:
     def id(self) -> bytes:
         """The run id."""
         return self.row.run
+
+    @property
+    def trouble(self) -> str:
+        """Why its output or its input does not go on; "" when they do."""
+        return self.log_error or ("" if self.feed is None else self.feed.blocked)
 
     async def durable(self) -> None:
         """Return when the run is accepted for good. Raises NotDurable: there was no room for it."""
@@ -135,14 +146,20 @@ class Run:
         self.cgroup = str(message["cgroup"])
         self.pidfd, self.out, self.err = fds.get("pidfd"), fds.get("out"), fds.get("err")
         self.ctl = fds.get("ctl")
+        self.held = {name: fd for name, fd in fds.items() if name in _FED}
 
-    def spawn(self, keeper: KeeperLink, env: list[bytes]) -> None:
-        """Ask the keeper for the process; it waits for `go` before it executes the program."""
+    def spawn(self, keeper: KeeperLink, env: list[bytes], fds: dict[str, int]) -> None:
+        """Ask the keeper for the process; it waits for `go` before it executes the program.
+
+        Args:
+            fds: the file that feeds its stdin, as "input"; it stays the caller's.
+        """
         spec, row = self.spec, self.row
         words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
         words.append(b"INVOCATION_ID=" + row.run.hex().encode())
         keeper.send(
             "spawn",
+            fds,
             run=row.run,
             argv=list(spec.program),
             env=[word for word in env if not word.startswith(_OURS)] + words,
@@ -150,8 +167,9 @@ class Run:
             umask=spec.umask,
             rlimits={name: list(limits) for name, limits in spec.rlimits.items()},
             nice=spec.nice,
-            stdin="null",
-            merge=spec.merge_output,
+            stdin=spec.stdin,
+            window=list(self.window) if self.window else None,
+            merge=spec.one_stream,
             executable=None,
             label={"owner": row.owner, "job": row.job, "number": row.number},
         )
@@ -181,6 +199,8 @@ class Run:
         self.launched = True
         self.changed.set()
         self.output_changed.set()
+        if self.feed is not None:
+            self.feed.changed.set()
         callbacks, self.on_end = self.on_end, None
         for callback in callbacks or ():
             callback(self)
@@ -191,6 +211,8 @@ class Run:
             if fd is not None:
                 os.close(fd)
         self.pidfd = self.out = self.err = None
+        close_all(self.held)
+        self.held = {}
         self.close_ctl()
 
     def close_ctl(self) -> None:
@@ -226,6 +248,7 @@ class Run:
         return exits.result_of(exits.Exit(self.ending.status), frozenset(self.spec.success_codes))
 
 
+_FED = ("stdin", "input", "pty", "pty_out")  # of jobd.keeper.table.HELD
 _OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")
 
 

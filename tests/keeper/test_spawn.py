@@ -145,17 +145,8 @@ def test_merged_output_is_one_pipe(plain_keeper: KeeperProcess) -> None:
     assert output(daemon, b"sh", b"-c", b"echo 1; echo 2 >&2; echo 3", merge=True)[0] == b"1\n2\n3\n"
 
 
-def test_stdin_is_a_descriptor_or_null(plain_keeper: KeeperProcess, tmp_path: Path) -> None:
-    daemon = plain_keeper.ready_daemon()
-    assert output(daemon, b"cat")[0] == b""
-    (tmp_path / "in").write_bytes(b"hello")
-    fd = os.open(tmp_path / "in", os.O_RDONLY)
-    daemon.send("spawn", (fd,), run=RUN, argv=[b"/bin/cat"], env=[], cwd=b"/", stdin="fd", fds=["stdin"])
-    os.close(fd)
-    _, fds = daemon.expect("spawned", run=RUN)
-    daemon.go(RUN)
-    assert read_all(fds["out"]) == b"hello"
-    close_all(fds)
+def test_stdin_is_null_unless_asked_for(plain_keeper: KeeperProcess) -> None:
+    assert output(plain_keeper.ready_daemon(), b"cat")[0] == b""
 
 
 def exec_failure(daemon: Daemon, *argv: bytes, env: tuple[bytes, ...] = ()) -> tuple[object, object]:

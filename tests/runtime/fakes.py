@@ -15,6 +15,7 @@ import trio
 from jobd.core import spec as specs
 from jobd.core.records import JobRow, Replay, RunRow
 from jobd.core.spec import JobSpec
+from jobd.runtime.feeder import Feeder
 from jobd.runtime.job import Caller
 from jobd.runtime.journal import Commit
 from jobd.runtime.keeperlink import Tree, Welcome
@@ -52,7 +53,7 @@ class FakeKeeper:
         self.listed.set()
         self._asked = Changed()
 
-    def send(self, op: str, /, **fields: object) -> None:
+    def send(self, op: str, _fds: dict[str, int] | None = None, /, **fields: object) -> None:
         if not self.alive:
             return
         self.sent.append((op, fields))
@@ -195,7 +196,7 @@ class Bed:
         self.journal = FakeJournal(self.store)
         self.keeper = FakeKeeper()
         self.pump = FakePump()
-        self.registry = Registry(Path("/nonexistent"), self.journal, self.pump, self.keeper)  # type: ignore[arg-type]  # doubles
+        self.registry = Registry(Path("/nonexistent"), self.journal, self.pump, Feeder(lambda: None), self.keeper)  # type: ignore[arg-type]  # doubles
         self.pump.registry = self.registry
         self.keeper.runs = self.registry.runs
         self._ids = 0

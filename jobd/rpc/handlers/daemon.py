@@ -23,7 +23,7 @@ def reasons(world: World) -> list[str]:
         found.append(world.registry.store.trouble)
     if not world.keeper.alive:
         found.append("the keeper has died; nothing new starts until another takes over")
-    found += sorted({f"{run.row.job}: {run.log_error}" for run in world.registry.runs.values() if run.log_error})[:20]
+    found += sorted({f"{run.row.job}: {run.trouble}" for run in world.registry.runs.values() if run.trouble})[:20]
     return found
 
 

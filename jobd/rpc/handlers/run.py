@@ -58,12 +58,14 @@ def _submit(context: Context, request: m.Run) -> Run:
     elif not names.valid_job_name(name):
         raise Refused(errors.INVALID, names.why_invalid(name))
     try:
-        return registry.submit(context.owner, name, request.run, spec, specs.encode_env(request.env), context.caller)
+        run = registry.submit(context.owner, name, request.run, spec, specs.encode_env(request.env), context.caller)
     except NameTaken:
         text = f"cannot run {name!r}: a job of this name is running; stop it first, or choose another name"
         raise Refused(errors.EXISTS, text, job=name) from None
     except Stopping:
         raise Refused(errors.UNAVAILABLE, "cannot start anything: jobd is shutting down") from None
+    run.window = request.window
+    return run
 
 
 def make_spec(request: m.Run) -> JobSpec:
@@ -85,6 +87,7 @@ def make_spec(request: m.Run) -> JobSpec:
             "umask": request.umask,
             "rlimits": request.rlimits,
             "nice": request.nice,
+            "stdin": request.stdin,
             **specs.parse_settings(request.settings),
         }
     except SpecError as error:
