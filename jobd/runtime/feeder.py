@@ -79,11 +79,15 @@ class Feeder:
         self._worker = feeder_thread.FeederThread(self._commands, self._tell)
 
     # --- runs -------------------------------------------------------------------------------------------------------
-    def add(self, run: bytes, directory: str, held: dict[str, int]) -> None:
+    def add(self, run: bytes, directory: str, held: dict[str, int]) -> Fed | None:
         """Take over what the keeper holds for a run's stdin and terminal, by its names; it may be nothing any more.
+
+        Returns:
+            How its stdin stands, which must be noted before anybody feeds it; None when it is closed.
 
         Raises OSError: the file is not to be used; all descriptors are closed then.
         """
+        told = None
         tty = "pty" in held
         try:
             if "input" in held and (tty or "stdin" in held):
@@ -91,6 +95,7 @@ class Feeder:
                     os.set_blocking(held["pty"], False)
                 target = os.dup(held["pty"]) if tty else held["stdin"]
                 made = inlet.Inlet(run, directory, target, held["input"], tty)
+                told = feeder_thread.fed(made)
                 self._command(self._worker.add_inlet, made)
                 held = {name: fd for name, fd in held.items() if name not in ("input", "stdin")}
             if tty and "pty_out" in held:
@@ -99,6 +104,7 @@ class Feeder:
         finally:
             for fd in held.values():
                 os.close(fd)
+        return told
 
     def feed(self, run: bytes, data: bytes) -> None:
         """More for a run; b"" is its end."""

@@ -38,6 +38,19 @@ class Found(NamedTuple):
     offsets: tuple[int, int]
 
 
+class Ends:
+    """How far a log reached at one moment: a job that writes faster than its reader reads must not hold him up."""
+
+    def __init__(self, log: RunLog, *, stdout: bool, stderr: bool) -> None:
+        out, err = log.sizes()
+        self._out, self._err = out if stdout else 0, err if stderr else 0
+
+    def reached(self, cursor: Cursor) -> bool:
+        """Whether all of it has been shown."""
+        out, err = cursor.offsets()
+        return out >= self._out and err >= self._err
+
+
 class LogSource:
     """One job's share of a request. `newest` is the last run that is meant."""
 
@@ -126,6 +139,10 @@ class LogSource:
             return since(log, self.request.since, **self._select)
         return log.start(**self._select)
 
+    def ends(self, log: RunLog) -> Ends:
+        """How far a run's log reaches now."""
+        return Ends(log, **self._select)
+
     def next_piece(self, log: RunLog, cursor: Cursor, final: bool) -> Piece | None:
         """What follows the cursor now, if anything does and it is not later than asked for."""
         until = self.request.until
@@ -152,8 +169,10 @@ class LogSource:
             with self.log(row) as log:
                 cursor = self.cursor(log, row)
                 offsets = cursor.offsets()
-                while (piece := log.next_piece(cursor, split=True, final=True)) is not None:
-                    if piece.wall > until:
+                ends = self.ends(log)
+                while not ends.reached(cursor):
+                    piece = log.next_piece(cursor, split=True, final=True)
+                    if piece is None or piece.wall > until:
                         return
                     yield Found(row, log, piece, offsets)
 

@@ -269,12 +269,14 @@ class Registry:
     def capture(self, run: Run) -> None:
         """Hand the run's pipes to the pump, and its stdin and terminal to the feeder."""
         if run.feed is not None:
-            run.feed.closed = "input" not in run.held
             held, run.held = run.held, {}
             try:
-                self.feeder.add(run.id, str(self.directory(run)), held)
+                told = self.feeder.add(run.id, str(self.directory(run)), held)
             except OSError as error:
-                run.feed.closed, run.feed.blocked = True, f"cannot take its input: {error.strerror}"
+                told, run.feed.blocked = None, f"cannot take its input: {error.strerror}"
+            run.feed.closed = told is None
+            if told is not None:
+                run.feed.note(told)
         if run.out is None and run.err is None:
             self.sizes_from_files(run)
             return

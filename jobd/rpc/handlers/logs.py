@@ -45,7 +45,9 @@ class Reader:
         with source.log(row) as log:
             cursor = source.cursor(log, row)
             await self._head(row, cursor.offsets())
-            await self._pieces(source, row, log, cursor, final=True)
+            ends = source.ends(log)
+            while not ends.reached(cursor) and (piece := source.next_piece(log, cursor, final=True)) is not None:
+                await self._send(row, log, piece)
 
     async def merge(self, sources: list[LogSource]) -> None:
         """Several jobs by time. Pieces of one source stay in their order."""
