@@ -11,6 +11,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from jobd.runtime import feeder_thread, inlet
 from jobd.runtime.wake import Changed
 
@@ -79,6 +81,10 @@ class Feeder:
         self._worker = feeder_thread.FeederThread(self._commands, self._tell)
 
     # --- runs -------------------------------------------------------------------------------------------------------
+    async def create(self, directory: str) -> int:
+        """The file that is to feed a run. Raises OSError. Cancelling leaves an empty file for the next attempt."""
+        return await trio.to_thread.run_sync(inlet.create, directory)
+
     def add(self, run: bytes, directory: str, held: dict[str, int]) -> Fed | None:
         """Take over what the keeper holds for a run's stdin and terminal, by its names; it may be nothing any more.
 

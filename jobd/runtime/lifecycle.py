@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits, records, states, units
-from jobd.runtime import inlet
 from jobd.runtime.journal import NotDurable
 from jobd.runtime.keeperlink import close_all
 
@@ -118,7 +117,7 @@ async def _spawn(run: Run, world: Registry) -> None:
     fds: dict[str, int] = {}
     if run.feed is not None:
         try:
-            fds["input"] = await trio.to_thread.run_sync(inlet.create, str(world.directory(run)))
+            fds["input"] = await world.feeder.create(str(world.directory(run)))
         except OSError as error:
             run.failure = ("stdin", error.errno or 0)
             return

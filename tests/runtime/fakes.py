@@ -15,10 +15,9 @@ import trio
 from jobd.core import spec as specs
 from jobd.core.records import JobRow, Replay, RunRow
 from jobd.core.spec import JobSpec
-from jobd.runtime.feeder import Feeder
 from jobd.runtime.job import Caller
 from jobd.runtime.journal import Commit
-from jobd.runtime.keeperlink import Tree, Welcome
+from jobd.runtime.keeperlink import Tree, Welcome, close_all
 from jobd.runtime.pump import Notice
 from jobd.runtime.registry import Registry
 from jobd.runtime.wake import Changed
@@ -116,6 +115,22 @@ class FakePump:
         return taken
 
 
+class FakeFeeder:
+    """Files and terminals that are not there."""
+
+    def __init__(self) -> None:
+        self.dropped: list[bytes] = []
+
+    async def create(self, _directory: str) -> int:
+        return os.open(os.devnull, os.O_RDWR)
+
+    def add(self, _run: bytes, _directory: str, held: dict[str, int]) -> None:
+        close_all(held)
+
+    def drop(self, run: bytes, _directory: str) -> None:
+        self.dropped.append(run)
+
+
 class FakeStore:
     """Rows and events in memory; `full` makes new submissions fail."""
 
@@ -196,7 +211,7 @@ class Bed:
         self.journal = FakeJournal(self.store)
         self.keeper = FakeKeeper()
         self.pump = FakePump()
-        self.registry = Registry(Path("/nonexistent"), self.journal, self.pump, Feeder(lambda: None), self.keeper)  # type: ignore[arg-type]  # doubles
+        self.registry = Registry(Path("/nonexistent"), self.journal, self.pump, FakeFeeder(), self.keeper)  # type: ignore[arg-type]  # doubles
         self.pump.registry = self.registry
         self.keeper.runs = self.registry.runs
         self._ids = 0

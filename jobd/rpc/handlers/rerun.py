@@ -29,7 +29,7 @@ async def rerun(context: Context, request: m.Rerun) -> None:
 def _submit_again(context: Context, request: m.Rerun) -> Run:
     row = context.pick(request.job, request.run)
     try:
-        return context.world.registry.rerun(row, request.new, context.caller, request.stdin)
+        run = context.world.registry.rerun(row, request.new, context.caller, request.stdin)
     except NameTaken:
         text = f"cannot rerun {row.job!r}: it is running; stop it first, or restart it"
         raise Refused(errors.EXISTS, text, job=row.job) from None
@@ -38,3 +38,5 @@ def _submit_again(context: Context, request: m.Rerun) -> Run:
     except KeyError:
         text = f"cannot rerun {row.job}#{row.number}: its definition is gone from the database"
         raise Refused(errors.FAILED, text) from None
+    run.window = request.window
+    return run
