@@ -35,6 +35,8 @@ STEP_WORDS: Final = {
     "pidfd": "opening a pidfd for",
     "cgroup": "making a cgroup for",
     "setsid": "making a session for",
+    "stdin": "making the stdin of",
+    "pty": "making a terminal for",
     "user": "changing user for",
     "group": "changing groups for",
 }
