@@ -17,6 +17,8 @@ from jobd.wire import messages as m
 from jobd.wire.frames import FrameBuffer, FrameError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jobd.rpc.feeding import Feeding
 
 RECV_BYTES: Final = 64 << 10  # one read takes a small request whole and a 1 MiB one in sixteen
@@ -186,6 +188,12 @@ class Connection:
     async def item(self, request: int, body: m.AnyBody) -> None:
         """One of several answers."""
         await self.send(codec.encode(m.Item(id=request, body=body)))
+
+    async def items(self, request: int, bodies: Iterable[m.AnyBody]) -> None:
+        """Several of the answers, in one write; the caller sees to it that they are not many."""
+        frames = b"".join(codec.encode(m.Item(id=request, body=body)) for body in bodies)
+        if frames:
+            await self.send(frames)
 
     async def end(self, request: int) -> None:
         """No more answers."""

@@ -8,7 +8,7 @@ from jobd.core.spec import JobSpec
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from jobd.core.records import JobRow, RunRow
+    from jobd.core.records import Event, JobRow, RunRow
     from jobd.runtime.registry import Registry
 
 _NO_SPEC = JobSpec(argv=(), cwd=b"")
@@ -105,3 +105,36 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
         err_bytes=row.err_bytes,
         note=row.note,
     )
+
+
+def change(event: Event, number: int | None) -> m.Change:
+    """An event, by name what is for people to know; `number` is its run's. Values that it did not set are left out."""
+    data = event.data
+    return m.Change(
+        seq=event.seq,
+        at=event.at,
+        kind=event.kind,
+        job=event.job,
+        owner=event.owner,
+        run=event.run,
+        number=number,
+        active=_text(data.get("job.active")),
+        sub=_text(data.get("job.sub")),
+        state=_text(data.get("state")),
+        result=_text(data.get("result")),
+        exit_code=_number(data.get("exit_code")),
+        signal=_number(data.get("signal")),
+        pid=_number(data.get("pid")),
+        step=_text(data.get("step")),
+        reason=_text(data.get("reason")),
+        by_uid=event.by_uid,
+        by_pid=event.by_pid,
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

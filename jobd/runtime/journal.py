@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from jobd.runtime.wake import Changed
 from jobd.store.db import Batch, Store
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.changed = Changed()  # something was committed since one looked: events may be there to be read
         self._token = trio.lowlevel.current_trio_token()
         self._last: Commit | None = None
         self._last_sure: Commit | None = None  # that will not give up
@@ -78,6 +80,7 @@ class Journal:
             commit = batch.tag
             assert isinstance(commit, Commit)
             commit.settle(batch.error)
+            self.changed.set()
 
     def record(
         self,

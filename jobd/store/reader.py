@@ -223,6 +223,11 @@ class Reader:
         """Behind which number the last `count` of them begin; see changes.before_last."""
         return changes.before_last(self.fetch, wanted, after, upto, count)
 
+    def has_events(self, owner: int, job: str) -> bool:
+        """Whether anything is known to have happened to the job."""
+        sql = "SELECT 1 FROM events INDEXED BY events_by_run WHERE owner = ? AND job = ? LIMIT 1"
+        return bool(self.fetch(sql, (owner, job)))
+
     def events_of_run(self, owner: int, job: str, run: bytes) -> list[Event]:
         """All events of one run, in order."""
         sql = (

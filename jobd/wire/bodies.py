@@ -12,7 +12,7 @@ from msgspec import Struct
 __all__ = [
     "AnyBody", "Attached", "Body", "Change", "Daemon", "Definition", "Definitions", "Done", "Dropped", "Ended",
     "Fed", "Identity", "JobView", "Jobs", "LogRun", "Member", "Members", "Missed", "Ok", "Output", "Process",
-    "Progress", "RunView", "Runs", "Started",
+    "Progress", "Reached", "RunView", "Runs", "Started",
 ]  # fmt: skip
 
 
@@ -265,10 +265,19 @@ class Change(Body, frozen=True, kw_only=True, tag="change"):
 
 
 class Missed(Body, frozen=True, kw_only=True, tag="missed"):
-    """Changes between the cursor `after` and the change with `seq` before `before` are gone: retention took them."""
+    """Of the changes behind the cursor `after` and before `before`, some or all are gone; what is left follows.
+
+    With `before` below `after`, the cursor is not of this database: all that there is follows.
+    """
 
     after: int
     before: int
+
+
+class Reached(Body, frozen=True, kw_only=True, tag="reached"):
+    """All changes up to `seq` that were asked for have been told: a cursor, where others' changes came last."""
+
+    seq: int
 
 
 class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -312,5 +321,5 @@ class Identity(Body, frozen=True, kw_only=True, tag="identity"):
 
 AnyBody: TypeAlias = (
     Ok | Started | Jobs | Runs | Progress | Done | Ended | LogRun | Output | Dropped | Attached | Fed | Change | Missed
-    | Definitions | Members | Identity | Daemon
+    | Reached | Definitions | Members | Identity | Daemon
 )  # fmt: skip

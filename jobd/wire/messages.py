@@ -259,10 +259,11 @@ class Wait(Message, frozen=True, kw_only=True, tag="wait"):
 
 
 class Events(Message, frozen=True, kw_only=True, tag="events"):
-    """Changes of jobs and runs, oldest first. Items: Change, Missed; End, unless `follow`.
+    """Changes of jobs and runs, oldest first. Items: Change, Missed, Reached; End, unless `follow`.
 
-    A Change's `seq` is the cursor: with it as `after` the stream goes on behind that change, under any daemon. Without
-    `after`, `lines` says how many of the newest come first (absent: all there are).
+    A Change's `seq` is the cursor: with it as `after` the stream goes on behind that change, under any daemon. `lines`
+    says how many of the newest come first (absent: all there are). Reached comes at the end, or with `follow` when all
+    that there was has been told, and then now and again.
     """
 
     id: Id

@@ -226,6 +226,7 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
         ),
     ),
     "item-missed": m.Item(id=22, body=m.Missed(after=3, before=70)),
+    "item-reached": m.Item(id=22, body=m.Reached(seq=140)),
     "reply-definitions": m.Reply(
         id=23,
         body=m.Definitions(

@@ -1,0 +1,94 @@
+"""One reader's way through the events in the database: where he is, what comes next, what he has missed.
+
+A reader costs a number, never a copy: pages are read as he takes them, so only what is committed is told, and a slow
+reader holds up nothing but himself. If retention overtakes him he is told so, once for each gap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import trio
+
+from jobd.store.changes import Wanted
+
+if TYPE_CHECKING:
+    from jobd.core.records import Event
+    from jobd.runtime.registry import Registry
+
+__all__ = ["EventSource", "Gap", "Page", "Wanted"]
+
+PAGE: Final = 256  # events at a time: a millisecond of the loop's time, and about 40 KiB on the wire
+
+
+class Gap(NamedTuple):
+    """Of the events between these numbers (without them) some or all are gone."""
+
+    after: int
+    before: int
+
+
+class Page(NamedTuple):
+    """What comes next: first the gap, if there is one. `more`: there may be more behind, up to where was asked for."""
+
+    gap: Gap | None
+    events: list[Event]
+    more: bool
+
+
+class EventSource:
+    """The events that `wanted` means. `position`: everything up to this number was given out."""
+
+    def __init__(self, registry: Registry, wanted: Wanted) -> None:
+        self.position = 0
+        self._registry = registry
+        self._store = registry.store
+        self._wanted = wanted
+        self._owners = {owner for owner, _ in (*wanted.jobs, *wanted.globs)}
+        self._told_gone = 0  # what the last gap has said
+
+    async def begin(self, after: int | None, lines: int | None) -> Gap | None:
+        """Find where to begin: behind `after`, and with the last `lines` of those. Returns what is to be told first."""
+        last = self.last()
+        gap = None
+        if after is None or after > last:
+            self._told_gone = self._gone()  # who begins has missed nothing that he could name
+            if after is not None:
+                gap = Gap(after, 0)  # a cursor of another database: all there is may be new to him
+        else:
+            self.position = after
+        if lines is not None:
+            for found in self._store.before_last_changes(self._wanted, self.position, last, lines):
+                if found is not None:
+                    self.position = found
+                await trio.lowlevel.checkpoint()
+        return gap
+
+    def last(self) -> int:
+        """The number of the last event that there is now."""
+        return max(self._store.last_event(owner) for owner in self._owners)
+
+    def page(self, upto: int) -> Page:
+        """What comes next, up to number `upto`."""
+        start = self.position
+        events, end, more = self._store.changes_page(self._wanted, start, upto, PAGE)
+        self.position = max(start, end)
+        gone = self._gone()  # looked at after the page was read: what went before that is not in it
+        gap = None
+        if gone > self._told_gone:
+            self._told_gone = gone
+            if gone > start:
+                gap = Gap(start, gone + 1)
+        return Page(gap, events, more)
+
+    async def until_more(self) -> int:
+        """Return when there is something behind the position: up to which number."""
+        while True:
+            # Nothing awaits between this look and the wait, so no commit can fall in between.
+            last = self.last()
+            if last > self.position:
+                return last
+            await self._registry.journal.changed.wait()
+
+    def _gone(self) -> int:
+        return max(self._store.removed_events(owner) for owner in self._owners)
