@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobd.rpc.feeding import Feeding
+    from jobd.wire.frames import Body
 
 RECV_BYTES: Final = 64 << 10  # one read takes a small request whole and a 1 MiB one in sixteen
 HELLO_SEC: Final = 5.0  # DESIGN.md, section 6
@@ -44,7 +46,7 @@ class Connection:
         self.readers = 0  # requests for logs under way: each has files open
 
     # --- reading --------------------------------------------------------------------------------------------------
-    async def read_body(self, first_within: float = float("inf")) -> bytes | None:
+    async def read_body(self, first_within: float = float("inf")) -> Body | None:
         """The next frame's body; None at the end of the stream.
 
         Args:
@@ -65,24 +67,35 @@ class Connection:
             if until is None and self._buffer.pending > 0:
                 until = trio.current_time() + BODY_SEC
             limit = first_within if until is None else until - trio.current_time()
-            data = await self._recv(limit) if limit > 0 else None
-            if data is None:
+            received = await self._recv(limit) if limit > 0 else None
+            if received is None:
                 what = f"a hello did not come within {first_within:g} s"
                 if until is not None:
                     what = f"the rest of a frame did not come within {BODY_SEC:g} s"
                 raise codec.ProtocolError(errors.MALFORMED, what)
-            if not data:
+            if not received:
                 return None
-            self._buffer.feed(data)
 
-    async def _recv(self, limit: float) -> bytes | None:
-        """Some bytes; b"" at the end, None when nothing came within `limit` seconds."""
+    def _recv_now(self) -> int:
+        """Receive what is there into the buffer, and return how many bytes; 0 at the end. Raises BlockingIOError."""
+        space = self._buffer.space()
         try:
-            return self.sock.recv(RECV_BYTES)
+            if space is not None:
+                count = self.sock.recv_into(space)
+                self._buffer.filled(count)
+                return count
+            data = self.sock.recv(RECV_BYTES)
         except BlockingIOError:
-            pass
+            raise
         except OSError as error:
             raise Gone from error
+        self._buffer.feed(data)
+        return len(data)
+
+    async def _recv(self, limit: float) -> int | None:
+        """As `_recv_now`, when there is something; None when nothing came within `limit` seconds."""
+        with suppress(BlockingIOError):
+            return self._recv_now()
         if limit == float("inf"):
             await trio.lowlevel.wait_readable(self.sock)
         else:
@@ -91,11 +104,9 @@ class Connection:
             if scope.cancelled_caught:
                 return None
         try:
-            return self.sock.recv(RECV_BYTES)
+            return self._recv_now()
         except BlockingIOError:
             return await self._recv(limit)
-        except OSError as error:
-            raise Gone from error
 
     # --- writing --------------------------------------------------------------------------------------------------
     def try_send(self, frame: bytes) -> bytes:

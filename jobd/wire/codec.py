@@ -74,7 +74,7 @@ def output_prefix(
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
-def decode_client(body: bytes) -> m.FromClient:
+def decode_client(body: frames.Body) -> m.FromClient:
     """What a client sent. Raises ProtocolError."""
     try:
         message = _client_decoder.decode(body)
@@ -87,7 +87,7 @@ def decode_client(body: bytes) -> m.FromClient:
     return message
 
 
-def decode_daemon(body: bytes) -> m.FromDaemon:
+def decode_daemon(body: frames.Body) -> m.FromDaemon:
     """What a daemon sent. Raises ProtocolError."""
     try:
         return _daemon_decoder.decode(body)

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from struct import Struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Body: TypeAlias = bytes | bytearray
+
 MAX = 1 << 20  # bytes of body; DESIGN.md, section 6 (messages.MAX_FRAME_BYTES is the same, and tested to be)
 HEADER = 4
+LARGE = 64 << 10  # a longer body gets room of its own, once a quarter of it is there: who only announces costs nothing
 
 _length = Struct(">I")
 _pack_length = _length.pack
@@ -36,31 +43,54 @@ class FrameBuffer:
     """Takes bytes as they come, gives back whole bodies.
 
     `_data[_pos:]` and then `_more` is what has been fed and not given out. `_more` collects the pieces of a frame that
-    is not whole yet and is joined once, when it is: a 1 MiB frame in 1-byte pieces costs no more than in one.
+    is not whole yet and is joined once, when it is: a 1 MiB frame in 1-byte pieces costs no more than in one. The rest
+    of a large body can be received to its place at once, in `space`.
     """
 
-    __slots__ = ("_data", "_more", "_need", "_pos")
+    __slots__ = ("_data", "_got", "_large", "_more", "_need", "_pos")
 
     def __init__(self) -> None:
         self._data = b""
         self._pos = 0
         self._more = bytearray()
         self._need = HEADER  # bytes that must be there before another look is worth it
+        self._large: bytearray | None = None  # a large body, of which `_got` bytes are there
+        self._got = 0
 
     def feed(self, data: bytes) -> None:
         """Add what was received."""
+        if self._large is not None and self._got < len(self._large):
+            count = min(len(data), len(self._large) - self._got)
+            self._large[self._got : self._got + count] = data[:count]
+            self._got += count
+            data = data[count:]
         if self._pos == len(self._data) and not self._more:
             self._data = data
             self._pos = 0
         else:
             self._more += data
 
-    def next(self) -> bytes | None:
+    def space(self) -> memoryview | None:
+        """Where what comes next belongs, for recv_into, and then `filled`. None: it is to be fed."""
+        if self._large is None or self._got == len(self._large):
+            return None
+        return memoryview(self._large)[self._got :]
+
+    def filled(self, count: int) -> None:
+        """So many bytes were received into `space`, which is not to be held any longer."""
+        self._got += count
+
+    def next(self) -> Body | None:
         """The next whole body, or None until more is fed.
 
         Raises:
             FrameError: the next length is over MAX. The buffer stays there: the stream cannot be read any further.
         """
+        if self._large is not None:
+            if self._got < len(self._large):
+                return None
+            body, self._large = self._large, None
+            return body
         start = self._pos + HEADER
         have = len(self._data) - self._pos
         if have < self._need:
@@ -74,12 +104,27 @@ class FrameBuffer:
         if have < HEADER + length:
             self._need = HEADER + length
             if have + len(self._more) < self._need:
+                self._make_room(length)
                 return None
             self._join()
             start = HEADER
         self._need = HEADER
         self._pos = end = start + length
         return self._data[start:end]
+
+    def _make_room(self, length: int) -> None:
+        """Set aside what a large body needs, once enough of it has come."""
+        if length <= LARGE:
+            return
+        if self.pending * 4 < length:
+            self._need = length // 4 + 1
+            return
+        have = self._join() - HEADER
+        self._large = bytearray(length)
+        self._large[:have] = memoryview(self._data)[HEADER:]
+        self._got = have
+        self._data = b""
+        self._need = HEADER
 
     def _join(self) -> int:
         """Make one piece of all there is; return its length."""
@@ -91,4 +136,5 @@ class FrameBuffer:
     @property
     def pending(self) -> int:
         """How many bytes of a frame that is not whole yet (or of frames not taken yet) are held."""
-        return len(self._data) - self._pos + len(self._more)
+        large = 0 if self._large is None else HEADER + self._got
+        return large + len(self._data) - self._pos + len(self._more)

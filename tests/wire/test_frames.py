@@ -11,7 +11,7 @@ from jobd.wire import frames, messages
 BODIES = [b"", b"a", b"\x81\xa1k\x01", bytes(range(256)), b"x" * 70_000]
 
 
-def drain(buffer: frames.FrameBuffer) -> list[bytes]:
+def drain(buffer: frames.FrameBuffer) -> list[bytes | bytearray]:
     found = []
     while (body := buffer.next()) is not None:
         found.append(body)
@@ -50,6 +50,46 @@ def test_trailing_bytes_stay_until_the_rest_comes() -> None:
     buffer.feed(b"wo" + b"\0\0")
     assert drain(buffer) == [b"two"]
     assert buffer.pending == 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 300_000), max_size=6), st.lists(st.integers(1, 200_000), min_size=1), st.booleans())
+def test_large_bodies_arrive_whole_either_way(sizes: list[int], cuts: list[int], direct: bool) -> None:
+    bodies = [bytes(i % 251 for i in range(7)) * (size // 7) for size in sizes]
+    data = b"".join(map(frames.pack, bodies))
+    buffer = frames.FrameBuffer()
+    found: list[bytes | bytearray] = []
+    at = 0
+    while at < len(data):
+        count = cuts[at % len(cuts)]
+        space = buffer.space() if direct else None
+        if space is None:
+            buffer.feed(data[at : at + count])
+        else:
+            count = min(count, len(space))
+            space[:count] = data[at : at + count]
+            buffer.filled(count)
+        at += count
+        if at % 3:
+            found += drain(buffer)
+        assert buffer.pending <= len(data)
+    assert found + drain(buffer) == bodies
+    assert buffer.pending == 0
+
+
+def test_who_only_announces_a_large_body_costs_nothing() -> None:
+    buffer = frames.FrameBuffer()
+    frame = frames.pack(bytes(frames.MAX))
+    tracemalloc.start()
+    buffer.feed(frame[: frames.MAX // 4 - 100])
+    assert buffer.next() is None
+    assert buffer.space() is None
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < frames.MAX // 2
+    buffer.feed(frame[frames.MAX // 4 - 100 : frames.MAX // 4 + 100])
+    assert buffer.next() is None
+    assert buffer.space() is not None
 
 
 @settings(max_examples=200, deadline=None)
