@@ -55,6 +55,7 @@ class JobView(_JobKey, total=False):
     cgroup: str
     stop_signal: int
     stop_timeout_usec: int | None
+    runtime_limit_usec: int | None
     kill_mode: str
     frozen: bool
     stdin: str

@@ -100,6 +100,7 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         "KillSignal": str(view.get("stop_signal", 15)),
         "KillMode": view.get("kill_mode", "control-group"),
         "TimeoutStopUSec": format_duration(view.get("stop_timeout_usec")),
+        "RuntimeMaxUSec": format_duration(view.get("runtime_limit_usec")),
         **_resources(view),
         "ControlGroup": cgroup_path(view),
         "CanStart": _yes(not live),

@@ -45,7 +45,7 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         "transient": row.transient, "description": spec.description, "argv": list(spec.argv), "shell": spec.shell,
         "cwd": spec.cwd, "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking,
         "cgroup": cgroup, "stop_signal": spec.stop_signal, "stop_timeout_usec": spec.stop_timeout_usec,
-        "kill_mode": spec.kill_mode, "stdin": spec.stdin,
+        "runtime_limit_usec": spec.runtime_usec, "kill_mode": spec.kill_mode, "stdin": spec.stdin,
     }  # fmt: skip
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types

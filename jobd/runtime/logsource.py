@@ -105,7 +105,7 @@ class LogSource:
 
     async def _reach_lines(self, lines: int) -> None:
         """Begin `lines` lines before the end, in an older run if the newer ones do not have so many."""
-        reaches = self.request.run in ("0", "all") and not self.request.follow
+        reaches = self.request.run in ("0", "all") and not (self.request.follow or self.request.one_run)
         lowest = max(1, self.newest.number - MAX_REACH) if reaches else self.newest.number
         left = lines
         for number in range(self.newest.number, lowest - 1, -1):

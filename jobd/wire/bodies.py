@@ -63,6 +63,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cgroup: str = ""
     stop_signal: int = 15
     stop_timeout_usec: int | None = None
+    runtime_limit_usec: int | None = None  # limits.runtime; nil is none
     kill_mode: str = "control-group"
     frozen: bool = False
     stdin: str = "null"  # null | pipe | pty: of the newest run

@@ -228,7 +228,8 @@ class Logs(Message, frozen=True, kw_only=True, tag="logs"):
     `follow` goes on with new output and the job's next runs until the job is at rest. `split`: one Output for each
     index record, with its exact times; otherwise neighbours may be joined (exact bytes are the same).
     `out_from`, `err_from`: begin at these offsets of the (single) run's streams: a reconnecting reader.
-    `one_run`: End after the last byte of the run that `run` picks, without waiting for the job's next.
+    `one_run`: only the run that `run` picks: End after its last byte, without waiting for the job's next; `lines` does
+    not reach back over others.
     """
 
     id: Id

@@ -109,6 +109,7 @@ JOB: Final = m.JobView(
     cgroup="/jobd/web",
     stop_signal=2,
     stop_timeout_usec=10_000_000,
+    runtime_limit_usec=3_600_000_000,
     kill_mode="process",
     frozen=True,
     stdin="pipe",
