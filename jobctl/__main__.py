@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 import sys
 
+from jobctl import terminal
 from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, USAGE, ConnectionLostError, Fault, UsageError
-from jobctl.terminal import OutputError, keep_standard_descriptors, let_sigpipe_end_us, warn
+from jobctl.terminal import OutputError, ReaderGoneError, keep_standard_descriptors, let_sigpipe_end_us, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jobctl.argv import Call
+    from jobctl.argv import Call, Value
     from jobctl.connect import Target
 
 FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
+PAGED = ("list", "status", "show", "cat", "logs", "result", "history", "events", "daemon-status")
 LOOKS = ("status", "logs", "result", "history", "show", "list", "is-active", "is-failed", "daemon-status")
 
 
@@ -47,6 +49,24 @@ def dispatch(args: list[str]) -> int:
 
 
 def invoke(call: Call) -> int:
+    """Call a verb, with a pager where a person looks at its output, and answer its exit status."""
+    try:
+        if call.verb in PAGED and terminal.is_terminal() and not call.target.get("no_pager"):
+            _page(call.options)
+        return _status(call)
+    finally:
+        terminal.end_paging()
+
+
+def _page(options: dict[str, Value]) -> None:
+    """Have the first write start a pager. What goes on for ever, or is to be exact, gets none."""
+    from jobctl import pager
+
+    if not options.get("follow") and not options.get("raw"):
+        terminal.SCREEN.pager = pager.wanted(os.environ, bool(options.get("full")), bool(options.get("pager_end")))
+
+
+def _status(call: Call) -> int:
     """Call a verb, and turn what it raises into a line on stderr and a status."""
     from jobctl.argv import load
     from jobctl.client import Client
@@ -64,6 +84,8 @@ def invoke(call: Call) -> int:
     except ConnectionLostError:
         warn("the connection to jobd was lost")
         return _fault_status("unavailable", call)
+    except ReaderGoneError:
+        return 0
     except OutputError as e:
         warn(str(e))
         return NOT_THE_JOBS if _kind(call) == JOB else FAILURE

@@ -193,13 +193,27 @@ def _help(ctx: typer.Context, verb: str = typer.Argument("", metavar="[VERB]", s
     verb = ALIASES.get(verb, verb)
     if not verb:
         assert ctx.parent is not None
-        terminal.say(ctx.parent.get_help() + "\n")
-        return 0
+        return _show_help(ctx, ctx.parent.get_help())
     if verb not in group.commands:
         ctx.fail(unknown_verb(verb))
     command = group.commands[verb]
     assert isinstance(command, TyperCommand)
-    terminal.say(command.get_help(command.context_class(command, parent=ctx.parent, info_name=verb)) + "\n")
+    return _show_help(ctx, command.get_help(command.context_class(command, parent=ctx.parent, info_name=verb)))
+
+
+def _show_help(ctx: typer.Context, text: str) -> int:
+    """Write a help, to a terminal through the pager."""
+    chosen = ctx.parent.obj if ctx.parent is not None else None
+    if terminal.is_terminal() and not (chosen or {}).get("no_pager"):
+        from jobctl import pager
+
+        terminal.SCREEN.pager = pager.wanted(os.environ)
+    try:
+        terminal.say(f"{text}\n")
+    except terminal.ReaderGoneError:
+        pass
+    finally:
+        terminal.end_paging()
     return 0
 
 

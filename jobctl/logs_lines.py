@@ -27,6 +27,7 @@ STAMPS: dict[str, Callable[[int, int], str]] = {
 }
 FORMATS = (*STAMPS, "cat", "verbose", "json", "json-pretty", "json-seq")
 STREAMS = ("", "stdout", "stderr")
+STDERR_COLOUR = "\x1b[33m"  # yellow, and not bold: half of a log may be on stderr
 DROPPED, NEXT_RUN = 0, -1  # markers of our own between the lines
 
 
@@ -185,7 +186,7 @@ class Writer:
             return line.data
         text = escape_line(line.data)
         if self._colour and line.stream == 2:
-            text = f"{terminal.YELLOW}{text}{terminal.PLAIN}"
+            text = f"{STDERR_COLOUR}{text}{terminal.PLAIN}"
         return text.encode()
 
     def _verbose(self, line: Line) -> bytes:

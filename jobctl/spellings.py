@@ -59,6 +59,7 @@ GLOBAL_DEFAULTS: dict[str, object] = {"user": False, "system": False, "socket": 
 
 OPTIONS = {
     "any_one": ("--any",),
+    "catalog": ("-x", "--catalog"),
     "cursor_file": ("--cursor-file",),
     "env": ("--env",),
     "every": ("-a", "--all"),
@@ -73,6 +74,7 @@ OPTIONS = {
     "no_block": ("--no-block",),
     "no_legend": ("--no-legend",),
     "output": ("-o", "--output"),
+    "pager_end": ("-e", "--pager-end"),
     "plain": ("--plain",),
     "properties": ("-p", "--property"),
     "quiet": ("-q", "--quiet"),

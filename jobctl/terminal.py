@@ -1,7 +1,10 @@
-"""Writing: to stdout in full or not at all, to stderr one safe line at a time, and the one line of progress.
+"""Writing: to stdout in full or not at all, to stderr one safe line at a time; and what is known of the terminal.
 
 stdout's data goes out by write(2) on descriptor 1, never through sys.stdout: exact bytes, no second buffer, and every
 failure is seen. SIGPIPE is left at its default by `__main__`, so a reader that went away ends jobctl as it ends cat.
+
+Where a person looks at stdout, the first write may start a pager, and descriptor 1 is a pipe from then on. What is
+asked about stdout here (is it a terminal, how wide, in colour) is answered for the terminal behind it.
 """
 
 from __future__ import annotations
@@ -9,13 +12,42 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # the C module; `signal` builds enums, which costs 2 ms
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.pager import Pager
+    from jobctl.progress import Line
+
 STDOUT, STDERR = 1, 2
 DEFAULT_COLUMNS = 80  # of a terminal that does not say, as systemd
+EPIPE = 32
 
-RED, GREEN, YELLOW, BOLD, DIM, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
-
+# systemd's: what is to be seen is bold as well.
+RED, GREEN, YELLOW, BOLD = "\x1b[0;1;31m", "\x1b[0;1;32m", "\x1b[0;1;33m", "\x1b[0;1;39m"
+GREY, UNDERLINED, PLAIN = "\x1b[0;90m", "\x1b[0;4m", "\x1b[0m"
+COLOURS_ON = ("1", "yes", "y", "true", "t", "on", "16", "256", "24bit")  # of SYSTEMD_COLORS
+COLOURS_OFF = ("0", "no", "n", "false", "f", "off")
 
 GLYPH, FAILED_GLYPH = "●", "\u00d7"  # systemctl's; the second is a multiplication sign
+
+
+class ReaderGoneError(Exception):
+    """The person has left the pager: nothing more need be written, and nothing is wrong."""
+
+
+class _Screen:
+    """The pager in front of the terminal on stdout, if there is to be one."""
+
+    pager: Pager | None = None
+
+
+SCREEN = _Screen()  # of this process: descriptor 1 is the whole process's, too
+
+
+def end_paging() -> None:
+    """Wait until the person has left the pager, if there is one."""
+    pager, SCREEN.pager = SCREEN.pager, None
+    if pager is not None:
+        pager.end()
 
 
 class OutputError(Exception):
@@ -27,7 +59,11 @@ def write(data: bytes | bytearray | memoryview) -> None:
 
     Raises:
         OutputError: the disk is full, say.
+        ReaderGoneError: the person has seen enough.
     """
+    pager = SCREEN.pager
+    if pager is not None and data:
+        pager.begin()
     view = memoryview(data)
     while view:
         try:
@@ -35,6 +71,8 @@ def write(data: bytes | bytearray | memoryview) -> None:
         except BlockingIOError:
             wait_writable()
         except OSError as e:
+            if pager is not None and e.errno == EPIPE:
+                raise ReaderGoneError from None
             raise OutputError(f"cannot write to standard output: {e.strerror}") from e
 
 
@@ -106,71 +144,67 @@ def note(message: str) -> None:
         return
 
 
-def cut(line: str, width: int) -> str:
-    """A line, without its newline, cut to `width` columns; 0 leaves it whole. Colours take no room."""
-    if not width or len(line) <= width:
-        return line
-    shown = at = end = 0
-    while at < len(line):
-        if line[at] == "\x1b":  # ours: what others wrote is escaped
-            at = line.index("m", at) + 1
-            continue
-        shown, at = shown + 1, at + 1
-        if shown == width - 1:
-            end = at
-    if shown <= width:
-        return line
-    return f"{line[:end]}…{PLAIN if chr(27) in line[:end] else ''}"
-
-
 def is_terminal(fd: int = STDOUT) -> bool:
-    """Whether a person looks at this descriptor."""
-    return os.isatty(fd)
+    """Whether a person looks at this descriptor, if need be through our pager."""
+    return os.isatty(fd) or (fd == STDOUT and SCREEN.pager is not None)
 
 
 def columns() -> int:
     """How wide the terminal on stdout is; 0 where there is none, so nothing is to be cut."""
-    if not os.isatty(STDOUT):
-        return 0
+    if SCREEN.pager is not None:
+        return SCREEN.pager.columns
+    return width_of(STDOUT) if os.isatty(STDOUT) else 0
+
+
+def width_of(fd: int) -> int:
+    """How wide the terminal on `fd` is. COLUMNS, if it is set, says so for it, as for systemctl."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isascii() and said.isdecimal() and int(said[:9]) > 0:
+        return int(said[:9])
     try:
-        return os.get_terminal_size(STDOUT).columns or DEFAULT_COLUMNS
+        return os.get_terminal_size(fd).columns or DEFAULT_COLUMNS
     except OSError:
         return DEFAULT_COLUMNS
 
 
 def use_colour() -> bool:
-    """Colour on a terminal that knows it, unless NO_COLOR is set (no-color.org)."""
-    return os.isatty(STDOUT) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    """Colour on a terminal that knows it, unless NO_COLOR is set (no-color.org); JOBCTL_COLORS overrides all that."""
+    said = os.environ.get("JOBCTL_COLORS", "").lower()
+    if said in COLOURS_ON or said in COLOURS_OFF:
+        return said in COLOURS_ON
+    return is_terminal() and not os.environ.get("NO_COLOR") and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether the terminal knows nothing but plain text."""
+    return os.environ.get("TERM", "dumb") == "dumb"
+
+
+def cut(line: str, width: int) -> str:
+    """A line, without its newline, cut to `width` columns; 0 leaves it whole. Colours take no room."""
+    if not width:
+        return line
+    from jobctl import width as columns_taken
+
+    return columns_taken.cut(line, width)
 
 
 class Progress:
-    """What a long request waits for, on one line of a terminal's stderr that goes away at the end."""
+    """What is waited for, on one line of a terminal's stderr that goes away at the end; nothing anywhere else."""
 
     def __init__(self) -> None:
-        self._terminal = os.isatty(STDERR)
-        self._shown = ""
+        self._line: Line | None = None
+        if os.isatty(STDERR):
+            from jobctl.progress import Line
+
+            self._line = Line()
 
     def show(self, text: str) -> None:
         """Show `text` in place of what was shown."""
-        if not self._terminal or text == self._shown:
-            return
-        from jobctl.escape import escape
-
-        self._shown = text
-        try:
-            width = os.get_terminal_size(STDERR).columns or DEFAULT_COLUMNS
-        except OSError:
-            width = DEFAULT_COLUMNS
-        self._put(f"\r\x1b[K{escape(text)[: width - 1]}")
+        if self._line is not None:
+            self._line.show(text)
 
     def clear(self) -> None:
         """Take the line away, before anything else is written."""
-        if self._shown:
-            self._shown = ""
-            self._put("\r\x1b[K")
-
-    def _put(self, text: str) -> None:
-        try:
-            os.write(STDERR, text.encode("utf-8", "backslashreplace"))
-        except OSError:
-            return
+        if self._line is not None:
+            self._line.clear()

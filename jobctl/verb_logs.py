@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jobctl.client import Client
     from jobctl.logs_lines import Line
     from jobctl.options import (
+        Catalog,
         CursorFile,
         Follow,
         Grep,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         LogRuns,
         OnlyStderr,
         OnlyStdout,
+        PagerEnd,
         Raw,
         Reverse,
         Selector,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
         Units,
         Until,
     )
+
+END_LINES = "1000"  # journalctl -e
 
 
 def logs(
@@ -47,12 +51,16 @@ def logs(
     output: LogOutput = None,
     raw: Raw = False,
     cursor_file: CursorFile = None,
+    pager_end: PagerEnd = False,
+    catalog: Catalog = False,  # noqa: ARG001  # journalctl's explanations, of which there are none
 ) -> int:
     """Show what jobs wrote: the newest run from its first byte, both streams.
 
     Into a pipe or a file these are the exact bytes; on a terminal, lines with their times.
     """
     words = (*jobs, *units)
+    if pager_end and lines is None:
+        lines = END_LINES
     count = None if lines is None else names.check_count(lines, "-n")
     if not words:
         raise UsageError("cannot show logs: no job is named")

@@ -122,7 +122,7 @@ def test_usage_is_2_and_125_where_the_status_would_be_the_jobs(line: Run, args: 
         ("list -a", "list -a"),
         ("--user list", "--user list"),
         ("--bogus list", "--bogus list"),
-        ("-x -a list", "-x -a list"),
+        ("-Z -a list", "-Z -a list"),
         ("-a --help", "-a --help"),
         ("-a -- list", "-a -- list"),
         ("", ""),

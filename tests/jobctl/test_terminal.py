@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import struct
-import subprocess
-import termios
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl import terminal
 from jobd.core import paths
 from jobd.wire import endpoint
 from jobd.wire import messages as m
-from tests.jobctl.fakes import DEADLINE_SEC, FakeDaemon, jobctl_command, run_view, table, view
+from tests.jobctl.fakes import FakeDaemon, jobctl, run_view, table, view
+from tests.jobctl.terminals import on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,29 +23,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def on_terminal(path: str, *args: str, columns: int = 80, **env: str) -> bytes:
-    """What jobctl writes to a terminal that is its stdout and stderr."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    given = {**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", "TZ": "UTC", **env}
-    child = subprocess.Popen(jobctl_command(path, *args), stdout=theirs, stderr=theirs, env=given)
-    os.close(theirs)
-    found = b""
-    while True:
-        try:
-            found += os.read(ours, 1 << 16)
-        except OSError:  # EIO: the terminal's other end is closed
-            break
-    os.close(ours)
-    child.wait(DEADLINE_SEC)
-    return found
-
-
 def test_progress_is_one_line_that_goes_away(daemon: Make) -> None:
     text = "stopping web: 2 processes left: 311 (sh), 312 (\x1b[2Jsleep) and many more of them"
     steps: list[m.AnyBody] = [m.Progress(job="web", text=text), m.Progress(job="web", text="next"), m.Done(job="web")]
     shown = on_terminal(daemon(table(stop=lambda _: steps)).path, "stop", "web", columns=40)
-    cut = b"stopping web: 2 processes left: 311 (sh)"[:39]
+    cut = "stopping web: 2 processes left: 311 (s…".encode()
     assert shown == b"\r\x1b[K" + cut + b"\r\x1b[Knext\r\x1b[K"
 
 
@@ -66,10 +43,21 @@ def test_an_error_takes_the_place_of_progress(daemon: Make) -> None:
 def test_colours_and_no_colours(daemon: Make) -> None:
     fake = daemon(table(get=lambda _: m.Jobs(jobs=[view()]), list=lambda _: m.Jobs(jobs=[view(active="failed")])))
     status = ("status", "-n0", "web")
-    assert on_terminal(fake.path, *status).startswith("\x1b[32m●\x1b[0m web".encode())
+    assert on_terminal(fake.path, *status).startswith("\x1b[0;1;32m●\x1b[0m web".encode())
     assert on_terminal(fake.path, *status, NO_COLOR="1").startswith("● web".encode())
     assert on_terminal(fake.path, *status, TERM="dumb").startswith("● web".encode())
-    assert b"\x1b[31m\xc3\x97" in on_terminal(fake.path, "list")
+    assert b"\x1b[0;1;31m\xc3\x97" in on_terminal(fake.path, "list")
+
+
+@pytest.mark.parametrize(("said", "coloured"), [("1", True), ("256", True), ("no", False), ("auto", True), ("x", True)])
+def test_jobctl_colors_overrides_what_the_terminal_says(daemon: Make, said: str, coloured: bool) -> None:
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=[view()])))
+    shown = on_terminal(fake.path, "status", "-n0", "web", JOBCTL_COLORS=said)
+    assert shown.startswith(b"\x1b") == coloured
+    shown = on_terminal(fake.path, "status", "-n0", "web", JOBCTL_COLORS=said, NO_COLOR="1", TERM="dumb")
+    assert shown.startswith(b"\x1b") == (said in ("1", "256"))
+    piped = jobctl(fake.path, "status", "-n0", "web", env={**os.environ, "JOBCTL_COLORS": said}).stdout
+    assert piped.startswith(b"\x1b") == (said in ("1", "256"))
 
 
 def test_lines_are_cut_unless_full(daemon: Make) -> None:
@@ -83,23 +71,9 @@ def test_lines_are_cut_unless_full(daemon: Make) -> None:
 def test_coloured_lines_are_cut_by_what_is_seen(daemon: Make) -> None:
     fake = daemon(table(get=lambda _: m.Jobs(jobs=[view(description="long " * 40)])))
     first = on_terminal(fake.path, "status", "-n0", "web", columns=50).decode().split("\r\n")[0]
-    assert first.startswith("\x1b[32m●\x1b[0m web - long ")
-    assert len(first.replace("\x1b[32m", "").replace("\x1b[0m", "")) == 50
+    assert first.startswith("\x1b[0;1;32m●\x1b[0m web - long ")
+    assert len(first.replace("\x1b[0;1;32m", "").replace("\x1b[0m", "")) == 50
     assert first.endswith("…\x1b[0m")
-
-
-@pytest.mark.parametrize(
-    ("line", "width", "shown"),
-    [
-        ("abcdef", 0, "abcdef"),
-        ("abcdef", 6, "abcdef"),
-        ("abcdef", 5, "abcd…"),
-        ("\x1b[1mabcde\x1b[0m", 5, "\x1b[1mabcde\x1b[0m"),
-        ("\x1b[1mabcdef\x1b[0m", 5, "\x1b[1mabcd…\x1b[0m"),
-    ],
-)
-def test_cut(line: str, width: int, shown: str) -> None:
-    assert terminal.cut(line, width) == shown
 
 
 def test_history_leaves_room_for_the_command_on_a_narrow_terminal(daemon: Make) -> None:
