@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench import (
+    cold_help,
+    foreground,
     history,
     hot_verbs,
     idle,
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     module.__name__.rpartition(".")[2]: module.measure_all
     for module in (
-        hot_verbs, throughput, spawn_latency, output, memory, requests, start_stop, idle, recovery, history,
+        hot_verbs, cold_help, foreground, throughput, spawn_latency, output, memory, requests, start_stop, idle,
+        recovery, history,
     )
 }  # fmt: skip
 RESULTS = Path("build/bench.json")
