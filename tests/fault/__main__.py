@@ -13,12 +13,14 @@ import tempfile
 from pathlib import Path
 
 from tests.fault.campaign import kill_daemons, kill_keepers, run_campaign
+from tests.fault.feeding import run_feeding
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fault", description=__doc__)
     parser.add_argument("--kills", type=int, default=300, help="SIGKILLs of the daemon")
     parser.add_argument("--keeper-kills", type=int, default=30, help="SIGKILLs of the keeper")
+    parser.add_argument("--feed", type=int, default=1024, help="MiB of stdin, with a kill each 0.2 s")
     parser.add_argument("--seed", type=int, default=None, help="repeat a campaign")
     options = parser.parse_args()
     failed = False
@@ -36,7 +38,21 @@ def main() -> int:
         for line in [*report.problems[:40], *report.errors[:40]]:
             print(f"  {line}")
         print(f"  kept: {root}")
+    if options.feed:
+        failed |= _feed(options.feed << 20, options.seed)
     return failed
+
+
+def _feed(size: int, seed: int | None) -> bool:
+    """The campaign of a large stdin; whether it has failed."""
+    root = Path(tempfile.mkdtemp(prefix="jobd-fault-feeding-"))
+    fed = run_feeding(root, size, random.SystemRandom().randrange(1 << 30) if seed is None else seed)
+    print(fed, flush=True)
+    if fed.passed:
+        shutil.rmtree(root)
+    else:
+        print(f"  kept: {root}")
+    return not fed.passed
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fault.campaign import kill_daemons, kill_keepers, run_campaign
+from tests.fault.feeding import run_feeding
 from tests.system.test_keeper import needs_pidfd_info
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ pytestmark = pytest.mark.slow
 def test_killing_the_daemon_loses_nothing(tmp_path: Path) -> None:
     report = run_campaign(tmp_path, "daemon", kill_daemons, 12, random.SystemRandom().randrange(1 << 30))
     assert report.passed, f"{report}\n{report.problems[:20]}\n{report.errors[:20]}"
+
+
+def test_a_large_stdin_is_exact_while_the_daemon_is_killed(tmp_path: Path) -> None:
+    report = run_feeding(tmp_path, 128 << 20, random.SystemRandom().randrange(1 << 30))
+    assert report.passed, str(report)
 
 
 @needs_pidfd_info

@@ -1,0 +1,108 @@
+"""A large stdin through `run --pipe` while the daemon is killed all the time: what comes out is what went in."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tests.system.program import Program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BLOCK_BYTES: Final = 1 << 20
+PAUSE_SEC: Final = 0.2  # between an answering daemon and the kill
+END_SEC: Final = 600.0  # a GiB takes about a minute; whatever takes longer hangs
+
+
+class Report(NamedTuple):
+    """What a campaign found. `problem` is empty when it passed."""
+
+    seed: int
+    size: int
+    kills: int
+    seconds: float
+    problem: str
+
+    @property
+    def passed(self) -> bool:
+        return not self.problem
+
+    def __str__(self) -> str:
+        verdict = self.problem or "passed"
+        return (
+            f"seed {self.seed}: {self.size >> 20} MiB through run --pipe, {self.kills} kills of the daemon, "
+            f"{self.seconds:.0f} s: {verdict}"
+        )
+
+
+def run_feeding(root: Path, size: int, seed: int) -> Report:
+    """Feed `size` bytes to `cat` by jobctl, killing the daemon 0.2 s after each start, and compare."""
+    data = root / "data"
+    right = _make(data, size, seed)
+    program = Program(root / "jobd")
+    stop = threading.Event()
+    kills = 0
+
+    def kill() -> None:
+        nonlocal kills
+        while not stop.wait(PAUSE_SEC):
+            program.replace_daemon()
+            kills += 1
+
+    began = time.monotonic()
+    killer = threading.Thread(target=kill, name="killer")
+    try:
+        program.start()
+        with data.open("rb") as stdin:
+            client = subprocess.Popen(
+                program.jobctl_command("run", "-P", "--name", "fed", "--", "cat"),
+                env=program.env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        killer.start()
+        problem = _compare(client, size, right)
+    finally:
+        stop.set()
+        if killer.ident is not None:
+            killer.join()
+        program.close()
+    return Report(seed, size, kills, time.monotonic() - began, problem)
+
+
+def _make(path: Path, size: int, seed: int) -> str:
+    numbers = random.Random(seed)
+    found = hashlib.sha256()
+    with path.open("wb") as file:
+        for _ in range(size // BLOCK_BYTES):
+            block = numbers.randbytes(BLOCK_BYTES)
+            found.update(block)
+            file.write(block)
+    return found.hexdigest()
+
+
+def _compare(client: subprocess.Popen[bytes], size: int, right: str) -> str:
+    """Read all that comes out; what is wrong with it, or with the client's end."""
+    timer = threading.Timer(END_SEC, client.kill)
+    timer.start()
+    assert client.stdout is not None
+    assert client.stderr is not None
+    try:
+        found, count = hashlib.sha256(), 0
+        while block := client.stdout.read(BLOCK_BYTES):
+            found.update(block)
+            count += len(block)
+        said = client.stderr.read().decode(errors="replace")
+        status = client.wait()
+    finally:
+        timer.cancel()
+        client.stdout.close()
+        client.stderr.close()
+    if status:
+        return f"jobctl ended with {status} after {count} bytes: {said}"
+    if count != size or found.hexdigest() != right:
+        return f"{count} of {size} bytes came out, and they are not those that went in"
+    return "" if said == "fed\n" else f"jobctl said {said!r}"
