@@ -13,6 +13,8 @@ For scripts, notebooks and the threads of other programs, the same methods witho
     with jobd.client.connect_blocking() as jobs:
         jobs.run(["make"]).wait().check()
 
+A run with `stdin="pipe"` is fed: `async with run.feed() as stdin: await stdin.send(b"...")`.
+
 Rules that hold for both: a daemon that is replaced or killed is reconnected to, and what was asked goes on where it
 was, nothing lost or repeated; only `kill`, `daemon_reexec` and `shutdown` raise Unavailable when their reply is lost,
 as asking again could do them twice. Runs belong to the daemon: leaving the block ends none of them. Times are
@@ -24,6 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobd._client.blocking import BlockingJobs, BlockingRun
+from jobd._client.blocking_feeder import BlockingFeeder
 from jobd._client.faults import (
     Conflict,
     Denied,
@@ -42,8 +45,10 @@ if TYPE_CHECKING:
 
     from jobd._client.asynchronous import Jobs, Run
     from jobd._client.call import Chunks
+    from jobd._client.feeder import Feeder
 
 __all__ = [
+    "BlockingFeeder",
     "BlockingJobs",
     "BlockingRun",
     "Chunk",
@@ -52,6 +57,7 @@ __all__ = [
     "Daemon",
     "Denied",
     "Done",
+    "Feeder",
     "Invalid",
     "JobView",
     "JobdError",
@@ -92,11 +98,15 @@ def connect_blocking(socket: str | None = None, *, mode: str = "") -> BlockingJo
 
 
 def __getattr__(name: str) -> object:
-    """Jobs, Run and Chunks, whose modules load trio, when somebody names them."""
+    """Jobs, Run, Chunks and Feeder, whose modules load trio, when somebody names them."""
     if name in ("Jobs", "Run"):
         from jobd._client import asynchronous
 
         return getattr(asynchronous, name)
+    if name == "Feeder":
+        from jobd._client.feeder import Feeder
+
+        return Feeder
     if name == "Chunks":
         from jobd._client.call import Chunks
 

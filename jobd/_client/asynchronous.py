@@ -10,6 +10,8 @@ import trio
 from jobd._client import requests
 from jobd._client.call import Call, Chunks, Connector
 from jobd._client.faults import StartFailed
+from jobd._client.feeder import Feeder
+from jobd._client.feeding import Feeding
 from jobd._client.results import RunResult
 from jobd.wire import messages as m
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from jobd._client.exchanges import Exchange
     from jobd._client.requests import Command, Environment, Progress, RunIdLike, Word
+    from jobd.wire.fields import Stdin
 
 T = TypeVar("T")
 JobViews: TypeAlias = list[m.JobView]  # inside of Jobs, `list` is a method
@@ -71,6 +74,7 @@ class Jobs:
         nice: int | None = None,
         settings: Mapping[str, str] | None = None,
         exec_wait: bool = True,
+        stdin: Stdin = "null",
     ) -> Run:
         """Run a command as a job; returns once it is executing (or accepted and queued).
 
@@ -81,6 +85,7 @@ class Jobs:
             env, cwd, umask, rlimits, nice: by default this process's own, as in subprocess.
             settings: job-file keys, tables with a dot: {"stop.timeout": "5s"}.
             exec_wait: without it, return when the run is accepted, which is durable already.
+            stdin: "pipe" for a run that is fed by `Run.feed`, "pty" for one with a terminal; by default it is empty.
 
         Raises:
             StartFailed: the command cannot be executed. Conflict: the name is taken.
@@ -97,6 +102,7 @@ class Jobs:
             nice=nice,
             settings=settings,
             exec_wait=exec_wait,
+            stdin=stdin,
         )
         started = await self._one(exchange)
         if started.step:
@@ -268,6 +274,11 @@ class Run:
             one_run=True,
         )
         return Chunks(self._jobs._connector, exchange)
+
+    def feed(self) -> Feeder:
+        """Its stdin: `async with run.feed() as stdin: await stdin.send(b"...")`. It ends with the block."""
+        feeding = Feeding(self._run)
+        return Feeder(Call(self._jobs._connector, feeding), feeding)
 
     async def stop(self, *, progress: Progress = None) -> None:
         """Stop it, if it has not ended; returns when no process of it is left."""

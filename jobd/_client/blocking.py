@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from jobd._client import requests
+from jobd._client.blocking_feeder import BlockingFeeder
 from jobd._client.exchanges import Exchange, State
 from jobd._client.faults import LostError, StartFailed, Unavailable, error_for
 from jobd._client.results import Chunk, RunResult
@@ -16,9 +17,10 @@ from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jobd._client.requests import Command, Environment, Progress, RunIdLike, Word
+    from jobd.wire.fields import Stdin
 
 IDLE_MAX: Final = 4  # connections kept for the next requests: the daemon allows a user 64 in all
 
@@ -57,6 +59,13 @@ class _Channel:
             raise LostError(f"the connection broke: {e.strerror}") from e
         exchange.sent()
         return id
+
+    def tell(self, build: Callable[[int], m.Request]) -> None:
+        """Send what has no answer of its own. Raises LostError."""
+        try:
+            self.sock.sendall(self.session.request(build)[1])
+        except OSError as e:
+            raise LostError(f"the connection broke: {e.strerror}") from e
 
     def receive(self, id: int) -> Answer:  # noqa: A002  # the field's name
         """The next answer to request `id`. Raises LostError, JobdError, TimeoutError."""
@@ -134,6 +143,7 @@ class BlockingJobs:
         nice: int | None = None,
         settings: Mapping[str, str] | None = None,
         exec_wait: bool = True,
+        stdin: Stdin = "null",
     ) -> BlockingRun:
         """Run a command as a job; see Jobs.run."""
         exchange = requests.run(
@@ -148,6 +158,7 @@ class BlockingJobs:
             nice=nice,
             settings=settings,
             exec_wait=exec_wait,
+            stdin=stdin,
         )
         started = self._one(exchange)
         if started.step:
@@ -359,6 +370,10 @@ class BlockingRun:
             one_run=True,
         )
         return self._jobs._drive(exchange)
+
+    def feed(self) -> BlockingFeeder:
+        """Its stdin: `with run.feed() as stdin: stdin.send(b"...")`; see Run.feed."""
+        return BlockingFeeder(self._jobs._channel, self._run)
 
     def stop(self, *, progress: Progress = None) -> None:
         """Stop it, if it has not ended; returns when no process of it is left."""

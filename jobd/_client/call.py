@@ -130,6 +130,16 @@ class Call(Generic[T]):
         self._losses += 1
         await trio.sleep(RETRY_DELAYS_SEC[self._losses - 1])
 
+    @property
+    def id(self) -> int:
+        """The id of the request under way, for what belongs to it; -1 before there is one."""
+        return -1 if self._box is None else self._box.id
+
+    async def tell(self, build: Callable[[int], m.Request]) -> None:
+        """Send what has no answer of its own, on the same connection. Raises LostError."""
+        assert self._link is not None
+        await self._link.tell(build)
+
     def leave(self) -> None:
         """Take no more answers; the daemon is told if it owes any. Never waits."""
         if self._box is not None and self._link is not None:

@@ -20,6 +20,7 @@ from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
     from typing import TypeVar
 
     from jobd._client.exchanges import Exchange
@@ -111,6 +112,13 @@ class Link:
             self._boxes.pop(id, None)
             raise
         return box
+
+    async def tell(self, build: Callable[[int], m.Request]) -> None:
+        """Send a request that has no answer of its own. Raises LostError."""
+        try:
+            await self._frames.send(self.session.request(build)[1])
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as e:
+            raise LostError("the connection broke") from e
 
     def leave(self, box: Mailbox, *, cancel: bool) -> None:
         """Take no more answers to a request; with `cancel` tell the daemon so. Never waits."""

@@ -16,6 +16,8 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from jobd.wire.fields import Stdin
+
 Word: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 Command: TypeAlias = "Sequence[Word] | str"
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes]"
@@ -42,6 +44,7 @@ def run(
     nice: int | None,
     settings: Mapping[str, str] | None,
     exec_wait: bool,
+    stdin: Stdin,
 ) -> One[m.Started]:
     if isinstance(command, str) != shell:
         wanted = "a string" if shell else "a sequence of words"
@@ -62,6 +65,7 @@ def run(
         nice=os.getpriority(os.PRIO_PROCESS, 0) if nice is None else nice,
         settings=dict(settings or {}),
         exec_wait=exec_wait,
+        stdin=stdin,
     )
     return One(request, m.Started)
 
