@@ -93,8 +93,10 @@ def _status(call: Call) -> int:
 
 def _kind(call: Call) -> int:
     """Whose status a failure is: see jobd.wire.errors."""
-    stays = call.options.get("wait") or call.options.get("follow")
-    if call.verb == "wait" or (call.verb in ("run", "rerun") and stays):
+    from jobctl.spellings import STAYING
+
+    stays = any(call.options.get(name) for name in STAYING)
+    if call.verb in ("wait", "attach") or (call.verb in ("run", "rerun") and stays):
         return JOB
     return LOOK if call.verb in LOOKS else ACTION
 

@@ -25,6 +25,7 @@ from jobctl.spellings import (
     ONLY_SYSTEMCTLS,
     OPERANDS_END_OPTIONS,
     OPTIONS,
+    STAYING,
     VERBS,
 )
 from jobd.core.names import closest
@@ -277,13 +278,13 @@ def means_the_jobs(args: list[str]) -> bool:
         takes = words.pop(0) in GLOBALS["socket"]
         words = words[1:] if takes else words
     if not words or words[0] not in ("run", "rerun"):
-        return bool(words) and words[0] == "wait"
+        return bool(words) and words[0] in ("wait", "attach")
     valued = {s for name in ("name", "setenv", "env", "working_directory", "settings", "output") for s in OPTIONS[name]}
     rest = iter(words[1:])
     for word in rest:
         if word == "--" or (words[0] in OPERANDS_END_OPTIONS and not word.startswith("-")):
             return False
-        if word in (*OPTIONS["wait"], *OPTIONS["follow"]):
+        if any(word in OPTIONS[name] for name in STAYING):
             return True
         if word in valued:
             next(rest, None)

@@ -252,8 +252,13 @@ class Client:
         return self._sock.fileno()
 
     def _greet(self, hello: Message) -> None:
-        if hello["version"] != PROTOCOL_VERSION:
-            theirs = hello.get("software", "jobd")
-            text = f"cannot talk to {theirs}: its protocol is version {hello['version']}, ours {PROTOCOL_VERSION}"
-            raise Fault(VERSION, text)
+        check_version(hello)
         self.uid = hello.get("uid", self.uid)
+
+
+def check_version(hello: Message) -> None:
+    """Raises Fault if the daemon that said this hello speaks another protocol than ours."""
+    if hello["version"] != PROTOCOL_VERSION:
+        theirs = hello.get("software", "jobd")
+        text = f"cannot talk to {theirs}: its protocol is version {hello['version']}, ours {PROTOCOL_VERSION}"
+        raise Fault(VERSION, text)

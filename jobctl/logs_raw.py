@@ -32,9 +32,9 @@ S_IFMT, S_IFIFO = 0o170000, 0o010000  # stat(2); the module builds tables
 
 def copy(source: Source, progress: terminal.Progress) -> None:
     """Write the bytes of `source` to stdout until it ends. Errors as Source.bodies."""
-    is_pipe = os.fstat(terminal.STDOUT).st_mode & S_IFMT == S_IFIFO
+    is_pipe = is_fifo(terminal.STDOUT)
     if is_pipe:
-        _widen_pipe()
+        widen_pipe(terminal.STDOUT)
     source.client = _Splicing(source.client, source, is_pipe)  # type: ignore[assignment]  # has what Source uses
     for body in source.bodies():
         kind = body["type"]
@@ -48,14 +48,41 @@ def copy(source: Source, progress: terminal.Progress) -> None:
             progress.show(body["text"])
 
 
-def _widen_pipe() -> None:
+def is_fifo(fd: int) -> bool:
+    """Whether a descriptor is a pipe's."""
+    return os.fstat(fd).st_mode & S_IFMT == S_IFIFO
+
+
+def widen_pipe(fd: int) -> None:
     """A wider pipe takes fewer calls; one that cannot be had does as well."""
     from fcntl import fcntl
 
     try:
-        fcntl(terminal.STDOUT, F_SETPIPE_SZ, PIPE_BYTES)
+        fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
     except OSError:
         return
+
+
+def output_head(held: bytes, frame: int) -> tuple[int, Body, int, int] | None:
+    """What stands before the data of an Output.
+
+    Args:
+        held: the first bytes of its frame: all, or AHEAD_BYTES at least.
+        frame: how long the frame is, with its header.
+
+    Returns:
+        The id of the request, the body without its data, where in `held` the data begin, and how long they are; None
+        if the frame is something else.
+    """
+    at = held.find(DATA_KEY, frames.HEADER, AHEAD_BYTES)
+    start = at + len(DATA_KEY) + LENGTH.size
+    if at < 0 or len(held) < start:
+        return None
+    (size,) = LENGTH.unpack_from(held, at + len(DATA_KEY))
+    if start + size != frame:
+        return None
+    message: Message = unpackb(held[frames.HEADER : at] + packb("data") + packb(b""))  # type: ignore[assignment]
+    return message["id"], message["body"], start, size
 
 
 class _Splicing:
@@ -89,17 +116,11 @@ class _Splicing:
         client = self._client
         (length,) = LENGTH.unpack_from(client.held())
         client.fill(min(frames.HEADER + length, AHEAD_BYTES), AHEAD_BYTES)
-        held = client.held()
-        at = held.find(DATA_KEY, frames.HEADER, AHEAD_BYTES)
-        start = at + len(DATA_KEY) + LENGTH.size
-        if at < 0 or len(held) < start:
+        found = output_head(client.held(), frames.HEADER + length)
+        if found is None:
             return False
-        (size,) = LENGTH.unpack_from(held, at + len(DATA_KEY))
-        if start + size != frames.HEADER + length:
-            return False
-        message: Message = unpackb(held[frames.HEADER : at] + packb("data") + packb(b""))  # type: ignore[assignment]
+        _, body, start, size = found
         client.take(start)
-        body = message["body"]
         place = self._source.place
         before = 0 if place is None else max(0, place.sizes[body["stream"]] - body["offset"])
         if before:

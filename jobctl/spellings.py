@@ -11,6 +11,7 @@ from __future__ import annotations
 VERBS = {  # verb: module and function
     "run": ("jobctl.verb_run", "run"),
     "rerun": ("jobctl.verb_run", "rerun"),
+    "attach": ("jobctl.verb_attach", "attach"),
     "start": ("jobctl.verb_act", "start"),
     "stop": ("jobctl.verb_act", "stop"),
     "restart": ("jobctl.verb_act", "restart"),
@@ -52,6 +53,7 @@ ONLY_SYSTEMCTLS = (
     "list-timers", "is-system-running", "whoami",
 )  # fmt: skip
 
+STAYING = ("wait", "follow", "pipe", "pty")  # options of run and rerun with which these end as the job does
 OPERANDS_END_OPTIONS = ("run",)  # everything after the first operand belongs to the command
 
 GLOBALS = {"user": ("--user",), "system": ("--system",), "socket": ("--socket",), "no_pager": ("--no-pager",)}
@@ -67,6 +69,7 @@ OPTIONS = {
     "follow": ("-f", "--follow"),
     "full": ("-l", "--full"),
     "grep": ("-g", "--grep"),
+    "input_mode": ("--input",),
     "keeper": ("--keeper",),
     "kill_whom": ("--kill-whom",),
     "lines": ("-n", "--lines"),
@@ -75,8 +78,10 @@ OPTIONS = {
     "no_legend": ("--no-legend",),
     "output": ("-o", "--output"),
     "pager_end": ("-e", "--pager-end"),
+    "pipe": ("-P", "--pipe"),
     "plain": ("--plain",),
     "properties": ("-p", "--property"),
+    "pty": ("-t", "--pty"),
     "quiet": ("-q", "--quiet"),
     "raw": ("--raw",),
     "reverse": ("-r", "--reverse"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         JsonOutput,
         Name,
         OneRun,
+        Pipe,
+        Pty,
         Setenv,
         Settings,
         Shell,
@@ -49,16 +51,22 @@ def run(
     shell: Shell = False,
     settings: Settings = (),
     output: JsonOutput = None,
+    pipe: Pipe = False,
+    pty: Pty = False,
 ) -> int:
     """Run a command as a job, and print the job's name.
 
-    The job has this shell's directory, environment, umask and limits; its stdin is /dev/null.
+    The job has this shell's directory, environment, umask and limits; its stdin is /dev/null, but for -P and -t.
     """
-    _check_output(output)
+    _check_output(output, pipe or pty)
     request = _request(command, name, shell, settings)
     request["env"] = _environment(env, setenv)
     _check_sizes(command, request)
     request["cwd"] = _directory(working_directory)
+    if pipe or pty:
+        from jobctl import foreground_begin
+
+        return foreground_begin.submit(client, request, pipe, pty)
     return _submit(client, request, wait, follow, output)
 
 
@@ -69,12 +77,14 @@ def rerun(
     wait: WaitForEnd = False,
     follow: Follow = False,
     output: JsonOutput = None,
+    pipe: Pipe = False,
+    pty: Pty = False,
 ) -> int:
     """Run again what a job, or one run of it, was: the same command, environment and directory.
 
     It is the job's next run. Prints the job's name.
     """
-    _check_output(output)
+    _check_output(output, pipe or pty)
     found = names.expand(client, job)
     if not found:
         return 0
@@ -83,14 +93,22 @@ def rerun(
     row = names.resolve(client, found[0])
     owner = "" if row["owner"] == client.uid else names.shown_name(row["job"], row["owner"], client.uid)
     request: dict[str, object] = {"type": "rerun", "new": new_run_id(), "job": owner, "run": row["run"].hex()}
+    if pipe or pty:
+        from jobctl import foreground_begin
+
+        client.close()
+        return foreground_begin.submit(client, request, pipe, pty)
     return _submit(client, request, wait, follow, output)
 
 
-def _check_output(output: str | None) -> None:
-    if output is not None:
-        from jobctl.rows import is_json
+def _check_output(output: str | None, in_foreground: bool) -> None:
+    if output is None:
+        return
+    if in_foreground:
+        raise UsageError("cannot print JSON as well: with -P and -t, stdout is the job's")
+    from jobctl.rows import is_json
 
-        is_json(output)
+    is_json(output)
 
 
 def _submit(client: Client, request: dict[str, object], wait: bool, follow: bool, output: str | None) -> int:
@@ -98,7 +116,7 @@ def _submit(client: Client, request: dict[str, object], wait: bool, follow: bool
     try:
         body = client.call(request)
         told = _tell(client, body, output, follow)
-        failure = _failure(body)
+        failure = start_status(body)
         if failure == NOT_THE_JOBS and not (wait or follow):
             return FAILED
         if failure is not None:
@@ -266,8 +284,8 @@ def _print_name(body: Body, shown: str, output: str | None, follow: bool) -> Non
         terminal.say(f"{shown}\n")
 
 
-def _failure(body: Body) -> int | None:
-    """The status when the command could not be executed."""
+def start_status(body: Body) -> int | None:
+    """The status when the command could not be executed; says why."""
     step = body.get("step", "")
     if not step:
         return None
