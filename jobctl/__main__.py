@@ -14,6 +14,8 @@ from jobctl.terminal import OutputError, ReaderGoneError, keep_standard_descript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobctl.argv import Call, Value
     from jobctl.connect import Target
 
@@ -40,12 +42,26 @@ def dispatch(args: list[str]) -> int:
 
     call = parse(args)
     if call is None:
-        from jobctl import cli
+        status = _without_verb(args)
+        if status is None:
+            from jobctl import cli
 
-        return cli.main(args)
-    status = invoke(call)
+            return cli.main(args)
+    else:
+        status = invoke(call)
     # Nothing is buffered and nothing is left to close: taking the interpreter apart would be a tenth of the time.
     os._exit(status)
+
+
+def _without_verb(args: list[str]) -> int | None:
+    """Help, the version, the names for a TAB; None when it is none of these."""
+    from jobctl import early
+
+    try:
+        return early.answer(args)
+    except OutputError as e:
+        warn(str(e))
+        return FAILURE
 
 
 def invoke(call: Call) -> int:
@@ -72,7 +88,7 @@ def _status(call: Call) -> int:
     from jobctl.client import Client
 
     try:
-        client = Client(_target(call))
+        client = Client(target_of(call.target))
         operands = () if call.operands is None else (call.operands,)
         return load(call.verb)(client, *operands, **call.options)
     except UsageError as e:
@@ -107,10 +123,10 @@ def _fault_status(code: str, call: Call) -> int:
     return exit_status(code, _kind(call))
 
 
-def _target(call: Call) -> Target:
+def target_of(wanted: Mapping[str, Value]) -> Target:
+    """Which daemon the options name. Raises UsageError."""
     from jobctl.connect import Target
 
-    wanted = call.target
     chosen = [name for name in ("user", "system") if wanted.get(name)]
     if len(chosen) + (wanted.get("socket") is not None) > 1:
         raise UsageError("only one of --user, --system and --socket can be given")

@@ -44,20 +44,31 @@ def load(verb: str) -> Verb:
 
 def parse(args: list[str]) -> Call | None:
     """The call that `args` (without the program's name) mean, or None to leave it to typer."""
+    found = before_verb(args)
+    if found is None:
+        return None
+    target, words = found
+    verb, *rest = words or [DEFAULT_VERB]
+    verb = ALIASES.get(verb, verb)
+    return _parse_verb(verb, rest, target) if verb in VERBS else None
+
+
+def before_verb(
+    args: list[str], spelled: Mapping[str, tuple[str, ...]] | None = None, options: dict[str, Value] | None = None
+) -> tuple[dict[str, Value], list[str]] | None:
+    """What is said of the daemon before the verb, and the words from the verb on; None when it is not understood.
+
+    Args:
+        args: without the program's name.
+        spelled: further switches to take.
+        options: where to note those.
+    """
     target: dict[str, Value] = {}
-    before = _Scan(args, {}, GLOBALS, GLOBAL_DEFAULTS, ends=True)
-    if not before.run({}, target):
+    switches = spelled or {}
+    scan = _Scan(args, switches, GLOBALS, {**dict.fromkeys(switches, False), **GLOBAL_DEFAULTS}, ends=True)
+    if not scan.run({} if options is None else options, target) or scan.dashes:
         return None
-    if not before.operands:
-        if before.dashes:
-            return None
-        verb, rest = DEFAULT_VERB, []
-    else:
-        verb, rest = before.operands[0], before.operands[1:]
-        verb = ALIASES.get(verb, verb)
-    if verb not in VERBS or before.dashes:
-        return None
-    return _parse_verb(verb, rest, target)
+    return target, scan.operands
 
 
 def _parse_verb(verb: str, rest: list[str], target: dict[str, Value]) -> Call | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobctl.spellings import GLOBALS, OPTIONS
+from jobctl.spellings import GLOBALS, OPERANDS, OPTIONS
 
 
 def _option(name: str, text: str, metavar: str | None = None, hidden: bool = False) -> Any:  # noqa: ANN401  # typer's own
@@ -17,18 +17,19 @@ def _option(name: str, text: str, metavar: str | None = None, hidden: bool = Fal
     return typer.Option(*spelled, help=text, metavar=metavar, show_default=False, hidden=hidden)
 
 
-def _operands(metavar: str, text: str) -> Any:  # noqa: ANN401
-    return typer.Argument(metavar=metavar, help=text, show_default=False)
+def _operands(name: str, text: str) -> Any:  # noqa: ANN401
+    return typer.Argument(metavar=OPERANDS[name], help=text, show_default=False)
 
 
 # --- operands -------------------------------------------------------------------------------------------------------
-Jobs = Annotated[tuple[str, ...], _operands("JOB...", "Names or globs of jobs.")]
-Patterns = Annotated[tuple[str, ...], _operands("JOB...", "Names or globs of jobs.")]
-OptionalJobs = Annotated[tuple[str, ...], _operands("[JOB...]", "Names or globs of jobs.")]
-OptionalPatterns = Annotated[tuple[str, ...], _operands("[PATTERN...]", "Names or globs of jobs.")]
-LogRuns = Annotated[tuple[str, ...], _operands("[JOB...]", "Jobs; JOB#N or the id of a run for one run.")]
-OneRun = Annotated[tuple[str, ...], _operands("JOB", "A job; JOB#N or the id of a run for one run.")]
-Command = Annotated[tuple[str, ...], _operands("COMMAND [ARG...]", "The command and all its arguments.")]
+Jobs = Annotated[tuple[str, ...], _operands("Jobs", "Names or globs of jobs.")]
+Patterns = Annotated[tuple[str, ...], _operands("Patterns", "Names or globs of jobs.")]
+OptionalJobs = Annotated[tuple[str, ...], _operands("OptionalJobs", "Names or globs of jobs.")]
+OptionalPatterns = Annotated[tuple[str, ...], _operands("OptionalPatterns", "Names or globs of jobs.")]
+LogRuns = Annotated[tuple[str, ...], _operands("LogRuns", "Jobs; JOB#N or the id of a run for one run.")]
+OneRun = Annotated[tuple[str, ...], _operands("OneRun", "A job; JOB#N or the id of a run for one run.")]
+Command = Annotated[tuple[str, ...], _operands("Command", "The command and all its arguments.")]
+ShellName = Annotated[tuple[str, ...], _operands("ShellName", "The shell to complete in.")]
 
 # --- switches -------------------------------------------------------------------------------------------------------
 All = Annotated[bool, _option("every", "Inactive jobs too.")]

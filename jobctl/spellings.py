@@ -28,9 +28,23 @@ VERBS = {  # verb: module and function
     "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
     "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
     "shutdown": ("jobctl.verb_daemon", "shutdown"),
+    "completion": ("jobctl.verb_completion", "completion"),
 }
 ALIASES = {"list-units": "list", "list-unit-files": "list"}  # understood, and not shown
 DEFAULT_VERB = "list"
+HELP = "help"  # a verb that only typer has: it is about the others
+
+# How the operands of each type of `options` are written.
+OPERANDS = {
+    "Command": "COMMAND [ARG...]",
+    "Jobs": "JOB...",
+    "LogRuns": "[JOB...]",
+    "OneRun": "JOB",
+    "OptionalJobs": "[JOB...]",
+    "OptionalPatterns": "[PATTERN...]",
+    "Patterns": "JOB...",
+    "ShellName": "bash|zsh|fish",
+}
 
 # Words of neighbours (pueue, docker, supervisorctl, Slurm, at, systemd-run), and what they are here.
 NEIGHBOURS = {

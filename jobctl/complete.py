@@ -1,0 +1,105 @@
+"""The names that a TAB wants: `jobctl [--user …] __complete KIND ARG... PREFIX`, for the files in completions/.
+
+The rules: it starts no daemon, waits a second at most, has nothing to say on stderr and always ends with 0: a TAB that
+finds nothing shows nothing. It prints one name a line, with a word on it behind a tab, and plain names only: what a
+daemon says is on its way into somebody's command line.
+
+    jobs FILTER PREFIX    names of jobs; FILTER is one of FILTERS. Of "runs" a PREFIX with a # wants the job's: web#3
+    runs JOB PREFIX       what --run takes for that job
+    queues PREFIX         names of queues
+"""
+
+from __future__ import annotations
+
+import os
+
+from jobctl import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jobctl.argv import Value
+    from jobctl.client import Client
+    from jobctl.shapes import JobView
+
+COMPLETE = "__complete"
+PATIENCE_SEC = 1.0  # a TAB that takes longer is worse than one that shows nothing
+RUNS = 20  # of one job; who wants an older one knows its number
+REST = ("inactive", "failed")
+SELECTORS = (("0", "the newest"), ("-1", "the one before"), ("all", "all of them"))
+
+_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@-/#")
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyz-() ")
+
+FILTERS: dict[str, Callable[[JobView], bool]] = {
+    "any": lambda _: True,
+    "runs": lambda _: True,
+    "rest": lambda view: view.get("active", "inactive") in REST,
+    "live": lambda view: view.get("active", "inactive") not in REST,
+    "failed": lambda view: view.get("active", "inactive") == "failed",
+    "frozen": lambda view: view.get("frozen", False),
+}
+
+
+def complete(wanted: Mapping[str, Value], words: list[str]) -> int:
+    """Print what fits; 0."""
+    from jobctl.__main__ import target_of
+    from jobctl.client import Client
+
+    _limit_time()
+    try:
+        found = _found(Client(target_of(wanted), start=False), words)
+        lines = [f"{name}\t{word}\n" for name, word in found if name.startswith(words[-1]) and _is_plain(name, word)]
+        terminal.say("".join(lines))
+    except Exception:
+        return 0  # no daemon, no such job, answers of another version, stdout closed: there is nothing to offer
+    return 0
+
+
+def _limit_time() -> None:
+    """End, without a word, when the time is up, wherever we are then: connecting, asking or writing."""
+    import _signal  # type: ignore[import-not-found]  # the C module; `signal` builds enums
+
+    _signal.signal(_signal.SIGALRM, lambda *_: os._exit(0))
+    _signal.setitimer(_signal.ITIMER_REAL, PATIENCE_SEC)
+
+
+def _found(client: Client, words: list[str]) -> Iterable[tuple[str, str]]:
+    match words:
+        case ["jobs", "runs", prefix] if "#" in prefix:
+            job = prefix.partition("#")[0]
+            return ((f"{job}#{number}", word) for number, word in _runs(client, job))
+        case ["jobs", kind, prefix] if kind in FILTERS:
+            return _jobs(client, kind, prefix)
+        case ["runs", job, _]:
+            return (*SELECTORS, *(_runs(client, job) if job else ()))
+    return ()
+
+
+def _jobs(client: Client, kind: str, prefix: str) -> Iterable[tuple[str, str]]:
+    from jobctl import names
+
+    if kind in ("live", "failed", "frozen"):  # the usual list has them all, and is short
+        from jobctl.verb_list import fetch
+
+        views = fetch(client, (), every=False, states=[])
+    elif _is_plain(prefix):
+        views = client.call({"type": "get", "names": [f"{prefix}*"]}, repeat=False)["jobs"]
+    else:
+        return ()
+    fits = FILTERS[kind]
+    return ((names.view_name(view, client), view.get("sub", "dead")) for view in views if fits(view))
+
+
+def _runs(client: Client, job: str) -> Iterable[tuple[str, str]]:
+    if not _is_plain(job):
+        return ()
+    rows = client.call({"type": "history", "jobs": [job], "limit": RUNS}, repeat=False)["runs"]
+    return ((str(row["number"]), row.get("result") or row["state"]) for row in rows)
+
+
+def _is_plain(name: str, word: str = "") -> bool:
+    """Whether `name` can stand in a command line as it is, and a shell can show `word`."""
+    is_option = name.startswith("-") and not name[1:].isdecimal()
+    return _NAME.issuperset(name) and not is_option and _WORD.issuperset(word)

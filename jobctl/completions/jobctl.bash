@@ -1,0 +1,346 @@
+# Completion of jobctl(1) for bash 4.2 and newer; bash-completion is used where it is there, and not needed.
+# shellcheck shell=bash
+
+# --- words: made by python -m jobctl.completions.generate ---
+__jobctl_verbs='run rerun start stop restart kill list status show logs result history is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+__jobctl_globals='--user --system --socket:file --no-pager'
+
+# Sets options, each with the kind of its value behind a colon, and operands, their kind.
+__jobctl_verb() {
+    case $1 in
+    run)
+        operands='command'
+        options='-u:text --name:text --unit:text --wait -f --follow -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings -o:JsonOutput --output:JsonOutput'
+        ;;
+    rerun)
+        operands='jobs.runs'
+        options='--wait -f --follow -o:JsonOutput --output:JsonOutput'
+        ;;
+    start)
+        operands='jobs.rest'
+        options='--no-block'
+        ;;
+    stop)
+        operands='jobs.live'
+        options='--no-block'
+        ;;
+    restart)
+        operands='jobs.any'
+        options='--no-block'
+        ;;
+    kill)
+        operands='jobs.live'
+        options='-s:Signal --signal:Signal --kill-whom:KillWhom'
+        ;;
+    list)
+        operands='jobs.any'
+        options='-a --all --state:States --failed -l --full --plain --no-legend -q --quiet -o:ListOutput --output:ListOutput'
+        ;;
+    status)
+        operands='jobs.any'
+        options='-n:text --lines:text -l --full -o:StatusOutput --output:StatusOutput'
+        ;;
+    show)
+        operands='jobs.any'
+        options='-p:Properties --property:Properties -P:ValueOf --value -a --all -o:JsonOutput --output:JsonOutput'
+        ;;
+    logs)
+        operands='jobs.runs'
+        options='-u:jobs.runs --unit:jobs.runs -f --follow -n:text --lines:text -r --reverse -S:Since --since:Since -U:Until --until:Until -g:text --grep:text --stdout --stderr --run:number -o:LogOutput --output:LogOutput --raw --cursor-file:file -e --pager-end -x --catalog'
+        ;;
+    result)
+        operands='jobs.runs'
+        options='--run:number -l --full -o:JsonOutput --output:JsonOutput'
+        ;;
+    history)
+        operands='jobs.any'
+        options='-n:text --lines:text --state:RunStates -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
+        ;;
+    is-active)
+        operands='jobs.any'
+        options='-q --quiet'
+        ;;
+    is-failed)
+        operands='jobs.any'
+        options='-q --quiet'
+        ;;
+    wait)
+        operands='jobs.live'
+        options='--any --timeout:text -o:JsonOutput --output:JsonOutput'
+        ;;
+    daemon-status)
+        operands=''
+        options='-o:JsonOutput --output:JsonOutput'
+        ;;
+    daemon-reexec)
+        operands=''
+        options='--keeper'
+        ;;
+    shutdown)
+        operands=''
+        options='--no-block'
+        ;;
+    help)
+        operands='verb'
+        options=''
+        ;;
+    completion)
+        operands='ShellName'
+        options=''
+        ;;
+    *) operands='' options='' ;;
+    esac
+}
+
+# Sets set, the words of a kind that is closed, and commas, which is 1 if several may be given.
+__jobctl_set() {
+    case $1 in
+    ShellName)
+        set='bash zsh fish' commas=0
+        ;;
+    JsonOutput)
+        set='json json-pretty json-seq' commas=0
+        ;;
+    KillWhom)
+        set='all main' commas=0
+        ;;
+    ListOutput)
+        set='json json-pretty json-seq name' commas=0
+        ;;
+    LogOutput)
+        set='short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
+        ;;
+    Properties)
+        set='Id Names Description LoadState ActiveState SubState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        ;;
+    RunStates)
+        set='queued starting running stopping finished success exit-code signal core-dump timeout watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help' commas=1
+        ;;
+    Settings)
+        set='description= success_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.umask= limits.nice= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop' commas=0
+        ;;
+    Signal)
+        set='SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS' commas=0
+        ;;
+    Since)
+        set='today yesterday now' commas=0
+        ;;
+    States)
+        set='active inactive failed activating deactivating dead queued start running stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help' commas=1
+        ;;
+    StatusOutput)
+        set='short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
+        ;;
+    Until)
+        set='today yesterday now' commas=0
+        ;;
+    ValueOf)
+        set='Id Names Description LoadState ActiveState SubState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        ;;
+    *) set='' commas=0 ;;
+    esac
+}
+# --- end of the words ---
+
+# Names from the daemon: `jobctl __complete KIND ARG... PREFIX`, asked of the daemon that the line names. It waits a
+# second at most, starts nothing, and what it prints is checked again: it goes into a command line.
+__jobctl_ask() {
+    local name
+    while IFS=$'\t' read -r name _; do
+        [[ $name == *[!A-Za-z0-9_.@/#-]* ]] || __jobctl_offer "$name"
+    done < <("$program" ${target[@]+"${target[@]}"} __complete "$@" 2>/dev/null </dev/null)
+}
+
+# Offers the words that begin with what is typed. bash replaces only what stands behind the last of its
+# COMP_WORDBREAKS (in --socket=/s the /s, in web@1 the 1), so the rest is taken off.
+__jobctl_offer() {
+    local word
+    for word; do
+        [[ $word == "$typed"* ]] || continue
+        word=$lead$word
+        COMPREPLY+=("${word#"$kept"}")
+    done
+}
+
+# As __jobctl_offer, for one more word behind a comma.
+__jobctl_offer_list() {
+    local lead=$lead typed=$typed
+    if [[ $typed == *,* ]]; then
+        lead+=${typed%,*},
+        typed=${typed##*,}
+    fi
+    __jobctl_offer "$@"
+}
+
+__jobctl_offer_files() { # -f or -d
+    local path
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r path; do
+        path=$lead$path
+        COMPREPLY+=("${path#"$kept"}")
+    done < <(compgen "$1" -- "$typed")
+}
+
+# Offers what a kind of value means.
+__jobctl_value() {
+    local set commas names
+    case $1 in
+    '' | text) ;;
+    file) __jobctl_offer_files -f ;;
+    directory) __jobctl_offer_files -d ;;
+    jobs.*) __jobctl_ask jobs "${1#jobs.}" "$typed" ;;
+    number)
+        compopt -o nosort 2>/dev/null # bash 4.4; the newest first
+        __jobctl_ask runs "$job" "$typed"
+        ;;
+    queues) __jobctl_ask queues "$typed" ;;
+    variable)
+        compopt -o nospace 2>/dev/null
+        read -r -d '' -a names < <(compgen -e)
+        __jobctl_offer "${names[@]/%/=}"
+        ;;
+    variables)
+        read -r -d '' -a names < <(compgen -e)
+        __jobctl_offer_list all none "${names[@]}"
+        ;;
+    verb) read -r -a names <<<"$__jobctl_verbs" && __jobctl_offer "${names[@]}" ;;
+    *)
+        __jobctl_set "$1"
+        read -r -a names <<<"$set"
+        if ((commas)); then __jobctl_offer_list "${names[@]}"; else __jobctl_offer "${names[@]}"; fi
+        ;;
+    esac
+    [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2>/dev/null
+}
+
+# Sets kind, that of the value of an option; fails for what takes none.
+__jobctl_kind() {
+    [[ " $options $__jobctl_globals " =~ " $1:"([^ ]+)" " ]] && kind=${BASH_REMATCH[1]}
+}
+
+# Sets words, whole, where COMP_WORDS has them cut at = : @, up to the cursor; and places, where each begins there.
+__jobctl_split() {
+    local i word rest line=${COMP_LINE:0:COMP_POINT}
+    words=() places=()
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        rest=${line#"${line%%[![:space:]]*}"}
+        ((i < COMP_CWORD)) || word=$rest
+        if ((i == 0)) || [[ $rest != "$line" ]]; then
+            words+=("$word") places+=("$i")
+        else
+            words[${#words[@]} - 1]+=$word
+        fi
+        line=${rest#"$word"}
+    done
+}
+
+# A word as the shell would pass it on. Fails where that cannot be told without running what is in it.
+__jobctl_plain() {
+    plain=${1//[\"\'\\]/}
+    [[ $1 == \~/* ]] && plain=$HOME/${plain#\~/}
+    [[ $1 != *[\$\`]* ]]
+}
+
+# Completes what `run` runs, from COMP_WORDS[$1] on: as that command, by its own completion.
+__jobctl_command() {
+    if declare -F _comp_command_offset >/dev/null; then
+        _comp_command_offset "$1"
+    elif declare -F _command_offset >/dev/null; then
+        _command_offset "$1"
+    elif ((COMP_CWORD == $1)); then
+        local word
+        compopt -o filenames 2>/dev/null
+        while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -c -- "${COMP_WORDS[COMP_CWORD]}")
+    elif [[ $(complete -p -- "${COMP_WORDS[$1]}" 2>/dev/null) =~ " -F "([^ ]+) ]]; then
+        local line=${COMP_LINE:0:COMP_POINT}
+        while [[ $line == *[[:space:]]* && ${line%%[[:space:]]*} != "${COMP_WORDS[$1]}" ]]; do line=${line#*[[:space:]]}; done
+        local COMP_LINE=$line COMP_POINT=${#line} COMP_CWORD=$((COMP_CWORD - $1))
+        COMP_WORDS=("${COMP_WORDS[@]:$1}")
+        "${BASH_REMATCH[1]}" "${COMP_WORDS[0]}" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+    else
+        __jobctl_offer_files -f
+    fi
+}
+
+# Sets kind to that of the value which a word wants from the next one; fails for all other words.
+__jobctl_wants() {
+    local word=$1
+    if [[ $word == --* ]]; then
+        __jobctl_kind "$word"
+        return
+    fi
+    while word=${word:1} && [[ $word ]]; do # -fn 20 wants one, -fn20 has it
+        __jobctl_kind "-${word:0:1}" && break
+    done
+    [[ ${#word} -eq 1 ]] || { kind='' && return 1; }
+}
+
+# Reads the line up to the cursor. Sets verb, options and operands; target, the options that name the daemon; job, the
+# first operand; kind, that of the value wanted; dashes, if there was a --. Succeeds where run's command has begun, in
+# COMP_WORDS at place.
+__jobctl_read() {
+    local i word plain last=$((${#words[@]} - 1))
+    for ((i = 1; i < last; i++)); do
+        word=${words[i]}
+        if [[ $word == -- && ! $dashes ]]; then
+            dashes=1
+        elif [[ $word == -?* && ! $dashes ]]; then
+            case $word in
+            --user | --system) target+=("$word") ;;
+            --socket) ((i + 1 < last)) && word=--socket=${words[i + 1]} ;;
+            esac
+            if [[ $word == --socket=* ]]; then
+                __jobctl_plain "$word" || program=false
+                target+=("$plain")
+            fi
+            __jobctl_wants "${words[i]}" && ((++i < last)) && kind=''
+        elif [[ ! $verb ]]; then
+            verb=$word
+            __jobctl_verb "$verb"
+        elif [[ $operands == command ]]; then
+            place=${places[i]}
+            return 0
+        else
+            job=${job:-$word}
+        fi
+    done
+    place=${places[last]}
+    [[ $operands == command && ! $kind && (${words[last]} != -* || $dashes) ]]
+}
+
+_jobctl() {
+    local IFS=$' \t\n' words places verb='' options='' operands='' target=() job='' kind='' dashes='' place=0
+    local lead='' typed kept='' plain program n option
+    COMPREPLY=()
+    __jobctl_split
+    typed=${words[${#words[@]} - 1]}
+    if [[ $typed == [\"\']* ]]; then
+        typed=${typed:1} # bash keeps the quote, and breaks no word in it
+    else
+        for ((n = ${#typed}; n > 0; n--)); do
+            [[ $COMP_WORDBREAKS == *"${typed:n-1:1}"* ]] && break
+        done
+        kept=${typed:0:n}
+    fi
+    __jobctl_plain "${words[0]}" && program=$plain || program=false
+    if __jobctl_read; then
+        __jobctl_command "$place"
+    elif [[ $kind ]]; then
+        __jobctl_value "$kind"
+    elif [[ $typed == --*=* && ! $dashes ]]; then
+        __jobctl_kind "${typed%%=*}" || return 0
+        lead=${typed%%=*}= typed=${typed#*=}
+        __jobctl_value "$kind"
+    elif [[ $typed == -* && ! $dashes ]]; then
+        for option in $options $__jobctl_globals --help; do __jobctl_offer "${option%%:*}"; done
+        [[ $verb ]] || __jobctl_offer --version
+    elif [[ ! $verb ]]; then
+        __jobctl_value verb
+    else
+        __jobctl_value "$operands"
+    fi
+    return 0
+}
+
+complete -F _jobctl jobctl

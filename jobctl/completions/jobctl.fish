@@ -1,0 +1,270 @@
+# Completion of jobctl(1) for fish.
+
+# Reads the line up to the cursor: its words; the verb; target, the options that name the daemon; job, the first operand;
+# and place, which word run's command begins with. One TAB asks many times, so what was found is kept with its line.
+function __jobctl_read
+    set -l line (commandline -pc | string collect)
+    test "$line" = "$__jobctl_line"; and return
+    set -g __jobctl_line $line
+    set -g __jobctl_words (commandline -opc)
+    set -g __jobctl_verb
+    set -g __jobctl_target
+    set -g __jobctl_job
+    set -g __jobctl_place
+    set -l at 2
+    set -l dashes
+    while set -q __jobctl_words[$at]
+        set -l word $__jobctl_words[$at]
+        set at (math $at + 1)
+        if string match -q -- -- "$word"; and test -z "$dashes"
+            set dashes 1
+        else if string match -q -- '-?*' "$word"; and test -z "$dashes"
+            switch $word
+                case --user --system '--socket=*'
+                    set -a __jobctl_target $word
+                case --socket
+                    set -a __jobctl_target --socket=$__jobctl_words[$at]
+                    set at (math $at + 1)
+                case '--*=*'
+                case '*'
+                    # Of -fn 20 the n is what wants a value.
+                    string match -qr '^-[^-]' -- $word; and set word -(string sub -s -1 -- $word)
+                    contains -- $word (string split ' ' -- (__jobctl_valued $__jobctl_verb)); and set at (math $at + 1)
+            end
+        else if test -z "$__jobctl_verb"
+            set -g __jobctl_verb $word
+        else if test "$__jobctl_verb" = run
+            set -g __jobctl_place (math $at - 1)
+            break
+        else if test -z "$__jobctl_job"
+            set -g __jobctl_job $word
+        end
+    end
+end
+
+function __jobctl_no_verb
+    __jobctl_read
+    test -z "$__jobctl_verb"
+end
+
+function __jobctl_no_command
+    __jobctl_read
+    test -z "$__jobctl_place"
+end
+
+function __jobctl_verb --argument-names wanted
+    __jobctl_read
+    test "$__jobctl_verb" = "$wanted"; and test -z "$__jobctl_place"
+end
+
+# Names from the daemon: `jobctl __complete KIND ARG... PREFIX`, asked of the daemon that the line names. It waits a
+# second at most and starts nothing. Only plain names are taken.
+function __jobctl_ask
+    __jobctl_read
+    set -l program (string replace -r -- '^~/' "$HOME/" $__jobctl_words[1])
+    set -l target (string replace -r -- '^--socket=~/' "--socket=$HOME/" $__jobctl_target)
+    string match -qr -- '[$`(]' $program $target; and return
+    command $program $target __complete $argv 2>/dev/null </dev/null \
+        | string match -r -- '^[A-Za-z0-9_.@/#-]+\t[a-z() -]*$'
+end
+
+# What is typed of a value: in --run=3, which is one word, the 3. fish keeps a quote before it.
+function __jobctl_typed
+    commandline -ct | string replace -r -- '^(--[a-z-]+=)?["\']?' ''
+end
+
+function __jobctl_jobs --argument-names filter
+    set -l typed (__jobctl_typed)
+    string match -q -- '-*' "$typed"; or __jobctl_ask jobs $filter "$typed"
+end
+
+function __jobctl_numbers
+    __jobctl_read
+    __jobctl_ask runs "$__jobctl_job" "$(__jobctl_typed)"
+end
+
+function __jobctl_queues
+    __jobctl_ask queues "$(__jobctl_typed)"
+end
+
+# The words given, behind what stands before the last comma.
+function __jobctl_list
+    set -l before (string match -r -- '.*,' (__jobctl_typed))
+    printf '%s\n' "$before"$argv
+end
+
+# What run runs is completed as if it stood alone.
+function __jobctl_command
+    __jobctl_read
+    test "$__jobctl_verb" = run; or return
+    test -n "$__jobctl_place"; or contains -- -- $__jobctl_words; or not string match -q -- '-*' (commandline -ct)
+end
+
+function __jobctl_complete_command
+    __jobctl_read
+    set -l before
+    test -n "$__jobctl_place"; and set before (string escape -- $__jobctl_words[$__jobctl_place..])
+    complete -C "$(string join ' ' -- $before (commandline -ct))"
+end
+
+complete -c jobctl -f
+complete -c jobctl -n __jobctl_command -a '(__jobctl_complete_command)'
+complete -c jobctl -n __jobctl_no_command -s h -l help -d 'Show help.'
+complete -c jobctl -n __jobctl_no_verb -l version -d 'Show the version.'
+
+# --- words: made by python -m jobctl.completions.generate ---
+# The options of a verb that take a value.
+function __jobctl_valued --argument-names verb
+    switch $verb
+        case run
+            echo -- -u --name --unit -E --setenv --env -C --working-directory -p --property -o --output
+        case rerun
+            echo -- -o --output
+        case kill
+            echo -- -s --signal --kill-whom
+        case list
+            echo -- --state -o --output
+        case status
+            echo -- -n --lines -o --output
+        case show
+            echo -- -p --property -P -o --output
+        case logs
+            echo -- -u --unit -n --lines -S --since -U --until -g --grep --run -o --output --cursor-file
+        case result
+            echo -- --run -o --output
+        case history
+            echo -- -n --lines --state -S --since -U --until -o --output
+        case wait
+            echo -- --timeout -o --output
+        case daemon-status
+            echo -- -o --output
+    end
+end
+
+complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
+complete -c jobctl -n __jobctl_no_verb -a rerun -d 'Run again what a job, or one run of it, was: the same command, environment and directory.'
+complete -c jobctl -n __jobctl_no_verb -a start -d 'Start jobs: run the last submission of each again.'
+complete -c jobctl -n __jobctl_no_verb -a stop -d 'Stop jobs.'
+complete -c jobctl -n __jobctl_no_verb -a restart -d 'Stop jobs, and start them again.'
+complete -c jobctl -n __jobctl_no_verb -a kill -d 'Send a signal to the processes of jobs.'
+complete -c jobctl -n __jobctl_no_verb -a list -d 'List jobs that are active, queued or failed.'
+complete -c jobctl -n __jobctl_no_verb -a status -d 'Show the state of jobs, their processes and the last lines of their output.'
+complete -c jobctl -n __jobctl_no_verb -a show -d 'Show properties of jobs, one NAME=VALUE a line.'
+complete -c jobctl -n __jobctl_no_verb -a logs -d 'Show what jobs wrote: the newest run from its first byte, both streams.'
+complete -c jobctl -n __jobctl_no_verb -a result -d 'Show how a run ended, and what it wrote.'
+complete -c jobctl -n __jobctl_no_verb -a history -d 'Show past and present runs, the newest first.'
+complete -c jobctl -n __jobctl_no_verb -a is-active -d 'Say whether jobs are active: 0 if at least one is, 3 if none is, 4 if none exists.'
+complete -c jobctl -n __jobctl_no_verb -a is-failed -d 'Say whether jobs have failed: 0 if at least one has, 1 if none has, 4 if none exists.'
+complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of jobs have ended, and exit as the first that failed did.'
+complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
+complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
+complete -c jobctl -n __jobctl_no_verb -a shutdown -d 'Stop all jobs in order, keep what is queued, and end jobd.'
+complete -c jobctl -n __jobctl_no_verb -a help -d 'Show help on a verb, or this.'
+complete -c jobctl -n __jobctl_no_verb -a completion -d 'Print the completion script of a shell.'
+complete -c jobctl -n __jobctl_no_command -l user -d 'Speak to your own jobd.'
+complete -c jobctl -n __jobctl_no_command -l system -d 'Speak to the system\'s jobd.'
+complete -c jobctl -n __jobctl_no_command -l socket -r -F -d 'Speak to the jobd at this socket.'
+complete -c jobctl -n __jobctl_no_command -l no-pager -d 'Write straight to the terminal.'
+
+complete -c jobctl -n '__jobctl_verb run' -s u -l name -l unit -x -d 'The job\'s name. Default: COMMAND-N.'
+complete -c jobctl -n '__jobctl_verb run' -l wait -d 'Wait for the end, and exit with the job\'s status.'
+complete -c jobctl -n '__jobctl_verb run' -s f -l follow -d 'Go on with new output until the job is at rest.'
+complete -c jobctl -n '__jobctl_verb run' -s E -l setenv -x -a '(set -xn | string replace -r \$ =)' -d 'Set a variable, or take it along.'
+complete -c jobctl -n '__jobctl_verb run' -l env -x -a '(__jobctl_list all none (set -xn))' -d 'Environment to take along: all, none, or names.'
+complete -c jobctl -n '__jobctl_verb run' -s C -l working-directory -x -a '(__fish_complete_directories (__jobctl_typed))' -d 'The job\'s directory.'
+complete -c jobctl -n '__jobctl_verb run' -l shell -d 'COMMAND is a script for /bin/sh -c.'
+complete -c jobctl -n '__jobctl_verb run' -s p -l property -x -a 'description= success_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.umask= limits.nice= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop' -d 'Set a key of a job file.'
+complete -c jobctl -n '__jobctl_verb run' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+
+complete -c jobctl -n '__jobctl_verb rerun' -l wait -d 'Wait for the end, and exit with the job\'s status.'
+complete -c jobctl -n '__jobctl_verb rerun' -s f -l follow -d 'Go on with new output until the job is at rest.'
+complete -c jobctl -n '__jobctl_verb rerun' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb rerun' -a '(__jobctl_jobs runs)'
+
+complete -c jobctl -n '__jobctl_verb start' -l no-block -d 'Return at once.'
+complete -c jobctl -n '__jobctl_verb start' -a '(__jobctl_jobs rest)'
+
+complete -c jobctl -n '__jobctl_verb stop' -l no-block -d 'Return at once.'
+complete -c jobctl -n '__jobctl_verb stop' -a '(__jobctl_jobs live)'
+
+complete -c jobctl -n '__jobctl_verb restart' -l no-block -d 'Return at once.'
+complete -c jobctl -n '__jobctl_verb restart' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb kill' -s s -l signal -x -a 'SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS' -d 'The signal. Default: SIGTERM.'
+complete -c jobctl -n '__jobctl_verb kill' -l kill-whom -x -a 'all main' -d 'all (default) or main.'
+complete -c jobctl -n '__jobctl_verb kill' -a '(__jobctl_jobs live)'
+
+complete -c jobctl -n '__jobctl_verb list' -s a -l all -d 'Inactive jobs too.'
+complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active inactive failed activating deactivating dead queued start running stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
+complete -c jobctl -n '__jobctl_verb list' -l failed -d 'The same as --state=failed.'
+complete -c jobctl -n '__jobctl_verb list' -s l -l full -d 'Do not cut lines to the width of the terminal.'
+complete -c jobctl -n '__jobctl_verb list' -l plain -d 'No column for the bullet.'
+complete -c jobctl -n '__jobctl_verb list' -l no-legend -d 'No header and no footer.'
+complete -c jobctl -n '__jobctl_verb list' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb list' -s o -l output -x -a 'json json-pretty json-seq name' -d 'json, json-pretty, json-seq or name.'
+complete -c jobctl -n '__jobctl_verb list' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb status' -s n -l lines -x -d 'So many lines of output. Default: 10.'
+complete -c jobctl -n '__jobctl_verb status' -s l -l full -d 'Do not cut lines to the width of the terminal.'
+complete -c jobctl -n '__jobctl_verb status' -s o -l output -x -a 'short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'Format of the output, as in logs.'
+complete -c jobctl -n '__jobctl_verb status' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
+complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
+complete -c jobctl -n '__jobctl_verb show' -l value -d 'Only the values.'
+complete -c jobctl -n '__jobctl_verb show' -s a -l all -d 'Properties that are not set, too.'
+complete -c jobctl -n '__jobctl_verb show' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb show' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb logs' -s u -l unit -x -a '(__jobctl_jobs runs)' -d 'The same as an operand.'
+complete -c jobctl -n '__jobctl_verb logs' -s f -l follow -d 'Go on with new output until the job is at rest.'
+complete -c jobctl -n '__jobctl_verb logs' -s n -l lines -x -d 'Only the last N lines, or all.'
+complete -c jobctl -n '__jobctl_verb logs' -s r -l reverse -d 'The newest line first.'
+complete -c jobctl -n '__jobctl_verb logs' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'
+complete -c jobctl -n '__jobctl_verb logs' -s U -l until -x -a 'today yesterday now' -d 'Not after this time.'
+complete -c jobctl -n '__jobctl_verb logs' -s g -l grep -x -d 'Only lines that match; all in lower case, capitals too.'
+complete -c jobctl -n '__jobctl_verb logs' -l stdout -d 'Only what was written to stdout.'
+complete -c jobctl -n '__jobctl_verb logs' -l stderr -d 'Only what was written to stderr.'
+complete -c jobctl -n '__jobctl_verb logs' -l run -x -a '(__jobctl_numbers)' -d 'Which run: 0 the newest, -1, N, an id; all.'
+complete -c jobctl -n '__jobctl_verb logs' -s o -l output -x -a 'short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'short, short-iso, short-precise, short-monotonic, cat, verbose, json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb logs' -l raw -d 'Exact bytes on a terminal, too.'
+complete -c jobctl -n '__jobctl_verb logs' -l cursor-file -r -F -d 'Go on from where FILE says; note the end there.'
+complete -c jobctl -n '__jobctl_verb logs' -s e -l pager-end -d 'Begin at the end, in the pager; implies -n 1000.'
+complete -c jobctl -n '__jobctl_verb logs' -s x -l catalog -d 'For hands used to journalctl: there are no explanations.'
+complete -c jobctl -n '__jobctl_verb logs' -a '(__jobctl_jobs runs)'
+
+complete -c jobctl -n '__jobctl_verb result' -l run -x -a '(__jobctl_numbers)' -d 'Which run: 0 the newest, -1, N, an id; all.'
+complete -c jobctl -n '__jobctl_verb result' -s l -l full -d 'All of the output, however much it is.'
+complete -c jobctl -n '__jobctl_verb result' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb result' -a '(__jobctl_jobs runs)'
+
+complete -c jobctl -n '__jobctl_verb history' -s n -l lines -x -d 'So many runs, or all. Default: 100.'
+complete -c jobctl -n '__jobctl_verb history' -l state -x -a '(__jobctl_list queued starting running stopping finished success exit-code signal core-dump timeout watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help)' -d 'Only runs with these states or results.'
+complete -c jobctl -n '__jobctl_verb history' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'
+complete -c jobctl -n '__jobctl_verb history' -s U -l until -x -a 'today yesterday now' -d 'Not after this time.'
+complete -c jobctl -n '__jobctl_verb history' -s l -l full -d 'Do not cut lines to the width of the terminal.'
+complete -c jobctl -n '__jobctl_verb history' -l no-legend -d 'No header and no footer.'
+complete -c jobctl -n '__jobctl_verb history' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb history' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb is-active' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb is-active' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb is-failed' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb is-failed' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb wait' -l any -d 'Return when the first of them has ended.'
+complete -c jobctl -n '__jobctl_verb wait' -l timeout -x -d 'Give up after this time, with status 124.'
+complete -c jobctl -n '__jobctl_verb wait' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb wait' -a '(__jobctl_jobs live)'
+
+complete -c jobctl -n '__jobctl_verb daemon-status' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+
+complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in place.'
+
+complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
+
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun start stop restart kill list status show logs result history is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+
+complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
+# --- end of the words ---

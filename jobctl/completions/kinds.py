@@ -1,0 +1,100 @@
+"""What there is to offer for each operand and each value of an option, by the name of its type in `options`.
+
+A new type needs a line here; tests/jobctl/test_completions.py says so. Then `python -m jobctl.completions.generate`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jobctl import logs_lines, rows, signals, statewords, verb_show
+from jobctl.client import Client
+from jobctl.connect import Target
+from jobd.core.spec import KEYS, KILL_MODES, ON_FULL
+
+# --- kinds that are no list of words ------------------------------------------------------------------------------
+TEXT = "text"  # a number, a time, a name to invent: nothing to offer
+FILE, DIRECTORY, COMMAND = "file", "directory", "command"
+JOBS = "jobs"  # names of jobs, those that fit the verb (JOB_FILTERS)
+RUNS = "runs"  # names of jobs, and behind a # the numbers of their runs
+NUMBER = "number"  # of a run of the job on the line: what --run takes
+QUEUES = "queues"
+VARIABLE = "variable"  # of the environment, with its = to come
+VARIABLES = "variables"  # of the environment, with commas; or all, or none
+VERB = "verb"
+
+ANY = "any"  # of JOB_FILTERS, as RUNS is
+
+
+class Words(NamedTuple):
+    """A closed set. `commas`: several may be given, with commas between them."""
+
+    words: tuple[str, ...]
+    commas: bool = False
+
+
+def _settings() -> tuple[str, ...]:
+    closed = {"stop.kill_mode": KILL_MODES, "logs.on_full": ON_FULL, "logs.merge_output": ("true", "false")}
+    return tuple(f"{key}={value}" for key in KEYS for value in closed.get(key, ("",)))
+
+
+def _properties() -> tuple[str, ...]:
+    return tuple(verb_show.job_properties({"job": "", "owner": 0}, Client(Target())))
+
+
+def _signals() -> tuple[str, ...]:
+    return tuple(signals.signal_name(number) for number in range(1, 32))
+
+
+OPERANDS: dict[str, str | Words] = {
+    "Command": COMMAND,
+    "Jobs": JOBS,
+    "LogRuns": RUNS,
+    "OneRun": RUNS,
+    "OptionalJobs": JOBS,
+    "OptionalPatterns": JOBS,
+    "Patterns": JOBS,
+    "ShellName": Words(("bash", "zsh", "fish")),
+}
+VALUES: dict[str, str | Words] = {
+    "AtSocket": FILE,
+    "CursorFile": FILE,
+    "Env": VARIABLES,
+    "Grep": TEXT,
+    "HistoryLines": TEXT,
+    "JsonOutput": Words(rows.FORMATS),
+    "KillWhom": Words(("all", "main")),
+    "ListOutput": Words((*rows.FORMATS, "name")),
+    "LogOutput": Words(logs_lines.FORMATS),
+    "Name": TEXT,
+    "Properties": Words(_properties(), commas=True),
+    "RunStates": Words((*statewords.STATES, *statewords.RESULTS, statewords.FAILED, statewords.HELP), commas=True),
+    "Selector": NUMBER,
+    "Setenv": VARIABLE,
+    "Settings": Words(_settings()),
+    "Signal": Words(_signals()),
+    "Since": Words(("today", "yesterday", "now")),
+    "States": Words(
+        tuple(dict.fromkeys((*statewords.ACTIVE, *statewords.SUB, *statewords.LOAD, statewords.HELP))), commas=True
+    ),
+    "StatusLines": TEXT,
+    "StatusOutput": Words(logs_lines.FORMATS),
+    "TailLines": TEXT,
+    "Timeout": TEXT,
+    "Units": RUNS,
+    "Until": Words(("today", "yesterday", "now")),
+    "ValueOf": Words(_properties(), commas=True),
+    "WorkingDirectory": DIRECTORY,
+}
+# Which jobs a verb is for (complete.FILTERS); the others are for any.
+JOB_FILTERS = {
+    "attach": "live",
+    "cancel": "live",
+    "freeze": "live",
+    "kill": "live",
+    "reset-failed": "failed",
+    "start": "rest",
+    "stop": "live",
+    "thaw": "frozen",
+    "wait": "live",
+}
