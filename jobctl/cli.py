@@ -9,26 +9,27 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from jobctl import help as help_pages
 from jobctl import options, terminal
 from jobctl.argv import Call, load
-from jobctl.exits import NOT_THE_JOBS, USAGE
+from jobctl.exits import NOT_THE_JOBS, USAGE, UsageError
+from jobctl.mistakes import explain, unknown_verb
 from jobctl.spellings import (
     ALIASES,
     DEFAULT_VERB,
     GLOBAL_DEFAULTS,
     GLOBALS,
-    NEIGHBOURS,
-    ONLY_SYSTEMCTLS,
+    HELP,
     OPERANDS_END_OPTIONS,
     OPTIONS,
     STAYING,
     VERBS,
 )
-from jobd.core.names import closest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ if TYPE_CHECKING:
 
     from jobctl.argv import Value
 
-HELP = "Run, watch, read and stop jobs supervised by jobd."
-EPILOG = "jobctl help VERB, or man jobctl, says more. Without a verb: list."
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
-MAX_HELP_WIDTH = 120
 
 
 class Verbs(TyperGroup):
@@ -49,24 +47,37 @@ class Verbs(TyperGroup):
         """Find the verb, or say what was probably meant."""
         word = args[0]
         if word not in self.commands and not word.startswith("-"):
-            ctx.fail(unknown_verb(word))
+            raise UsageError(unknown_verb(word))
         return super().resolve_command(ctx, args)
+
+    def format_help(self, _ctx, formatter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """The main help."""
+        formatter.write(help_pages.main_help())
 
 
 class Verb(TyperCommand):
-    """A verb. Its usage is written as a man page's: `JOB...` where typer writes `{JOB...}`."""
+    """A verb, whose help is ours."""
 
-    def collect_usage_pieces(self, ctx):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  # types are private
-        """The words after the verb."""
-        return [piece[1:-1] if piece.startswith("{") else piece for piece in super().collect_usage_pieces(ctx)]
+    def format_help(self, _ctx, formatter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """The help on it."""
+        formatter.write(help_on(self))
 
 
-def unknown_verb(word: str) -> str:
-    """What to say about a verb that is none."""
-    if word in ONLY_SYSTEMCTLS:
-        return f"Unknown verb {word!r}: systemctl has it, jobctl does not. See jobctl --help."
-    meant = NEIGHBOURS.get(word) or closest(word, (*VERBS, "help"))
-    return f"Unknown verb {word!r}." + (f" Did you mean {meant!r}?" if meant else " See jobctl --help.")
+def help_on(command: TyperCommand) -> str:
+    """The help on a verb, from what typer knows of it."""
+    rows: dict[str, list[tuple[str, str]]] = {"operands": [], "options": [], "target": []}
+    for parameter in command.params:
+        if getattr(parameter, "hidden", False) or parameter.name == "help":
+            continue
+        text = str(getattr(parameter, "help", ""))
+        metavar = str(parameter.metavar or "")
+        if isinstance(parameter, TyperArgument):
+            rows["operands"].append((metavar, text))
+        else:
+            place = "target" if parameter.name in GLOBALS else "options"
+            rows[place].append((help_pages.spelled(parameter.opts, metavar), text))
+    verb = ALIASES.get(command.name or "", command.name or "")
+    return help_pages.verb_help(verb, command.help or "", **rows)
 
 
 def make_app() -> typer.Typer:
@@ -74,20 +85,18 @@ def make_app() -> typer.Typer:
     app = typer.Typer(
         name="jobctl",
         cls=Verbs,
-        help=HELP,
-        epilog=EPILOG,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         add_completion=False,
         result_callback=_exit,
-        context_settings={**HELP_OPTIONS, "max_content_width": MAX_HELP_WIDTH},
+        context_settings=HELP_OPTIONS,
     )
     app.callback(invoke_without_command=True)(_without_verb())
     for verb in VERBS:
         app.command(verb, cls=Verb, context_settings=_settings(verb))(_command(verb))
     for alias, verb in ALIASES.items():
         app.command(alias, cls=Verb, hidden=True, context_settings=_settings(verb))(_command(verb))
-    app.command("help", help="Show help on a verb.")(_help)
+    app.command(HELP, cls=Verb, help=help_pages.HELP_SUMMARY, context_settings=HELP_OPTIONS)(_help)
     return app
 
 
@@ -103,9 +112,9 @@ def _settings(verb: str) -> dict[str, object]:
 def _without_verb() -> Callable[..., int | None]:
     def callback(ctx: typer.Context, version: bool = False, **chosen: Value) -> int | None:
         if version:
-            from importlib.metadata import version as installed
+            from jobd import __version__
 
-            terminal.say(f"jobctl {installed('jobd')}\n")
+            terminal.say(f"jobctl {__version__}\n")
             raise typer.Exit
         ctx.obj = chosen
         if ctx.invoked_subcommand is None:
@@ -188,49 +197,44 @@ def _invoke(call: Call) -> int:
     return invoke(call)
 
 
-def _help(ctx: typer.Context, verb: str = typer.Argument("", metavar="[VERB]", show_default=False)) -> int:
+def _help(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[VERB]", help="What to show help on.", show_default=False)
+    ] = None,
+) -> int:
     group = ctx.parent.command if ctx.parent is not None else ctx.command
     assert isinstance(group, TyperGroup)
-    verb = ALIASES.get(verb, verb)
+    no_pager = ctx.parent is not None and bool((ctx.parent.obj or {}).get("no_pager"))
+    if not words:
+        return help_pages.show(help_pages.main_help(), no_pager)
+    named = [" ".join(words[:count]) for count in (2, 1)]  # a verb may be of two words
+    verb = next((word for word in named if ALIASES.get(word, word) in group.commands), "")
     if not verb:
-        assert ctx.parent is not None
-        return _show_help(ctx, ctx.parent.get_help())
-    if verb not in group.commands:
-        ctx.fail(unknown_verb(verb))
-    command = group.commands[verb]
+        raise UsageError(unknown_verb(words[0]))
+    command = group.commands[ALIASES.get(verb, verb)]
     assert isinstance(command, TyperCommand)
-    return _show_help(ctx, command.get_help(command.context_class(command, parent=ctx.parent, info_name=verb)))
-
-
-def _show_help(ctx: typer.Context, text: str) -> int:
-    """Write a help, to a terminal through the pager."""
-    chosen = ctx.parent.obj if ctx.parent is not None else None
-    if terminal.is_terminal() and not (chosen or {}).get("no_pager"):
-        from jobctl import pager
-
-        terminal.SCREEN.pager = pager.wanted(os.environ)
-    try:
-        terminal.say(f"{text}\n")
-    except terminal.ReaderGoneError:
-        pass
-    finally:
-        terminal.end_paging()
-    return 0
+    return help_pages.show(help_on(command), no_pager)
 
 
 def main(args: list[str]) -> int:
     """Let typer do what the command line says; the exit status."""
     args = verb_first(args)
     try:
-        make_app()(args, prog_name="jobctl")
+        status = make_app()(args, prog_name="jobctl", standalone_mode=False)
+        return status if isinstance(status, int) else 0
     except OSError as e:  # a verb's own are caught in `invoke`: this was the help
         terminal.warn(f"cannot write to standard output: {e.strerror}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), terminal.STDOUT)  # for what Python still holds, and writes at its end
         return 1
     except SystemExit as e:
-        status = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
-        return NOT_THE_JOBS if status == USAGE and means_the_jobs(args) else status
-    return 0
+        return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+    except Exception as e:
+        text = str(e) if isinstance(e, UsageError) else explain(e, args)
+        if text is None:
+            raise
+        terminal.warn(text)
+        return NOT_THE_JOBS if means_the_jobs(args) else USAGE
 
 
 def verb_first(args: list[str]) -> list[str]:

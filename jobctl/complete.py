@@ -62,6 +62,7 @@ def _limit_time() -> None:
     import _signal  # type: ignore[import-not-found]  # the C module; `signal` builds enums
 
     _signal.signal(_signal.SIGALRM, lambda *_: os._exit(0))
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGALRM])  # whoever started us may have blocked it
     _signal.setitimer(_signal.ITIMER_REAL, PATIENCE_SEC)
 
 
@@ -84,7 +85,7 @@ def _jobs(client: Client, kind: str, prefix: str) -> Iterable[tuple[str, str]]:
         from jobctl.verb_list import fetch
 
         views = fetch(client, (), every=False, states=[])
-    elif _is_plain(prefix):
+    elif not prefix or _is_plain(prefix):
         views = client.call({"type": "get", "names": [f"{prefix}*"]}, repeat=False)["jobs"]
     else:
         return ()
@@ -102,4 +103,4 @@ def _runs(client: Client, job: str) -> Iterable[tuple[str, str]]:
 def _is_plain(name: str, word: str = "") -> bool:
     """Whether `name` can stand in a command line as it is, and a shell can show `word`."""
     is_option = name.startswith("-") and not name[1:].isdecimal()
-    return _NAME.issuperset(name) and not is_option and _WORD.issuperset(word)
+    return name != "" and _NAME.issuperset(name) and not is_option and _WORD.issuperset(word)

@@ -21,26 +21,23 @@ def answer(args: list[str]) -> int | None:
         OutputError: stdout cannot be written to.
     """
     asked: dict[str, Value] = {}
+    if all(word.startswith("-") for word in args) and not {*SPELLED["help"]}.isdisjoint(args):
+        args = ["--help"]  # with whatever options: jobctl -a --help
     found = before_verb(args, SPELLED, asked)
     if found is None:
         return None
     target, words = found
     if "help" in asked or words == [HELP]:
-        from jobctl.help import main_help
+        from jobctl import help as help_pages
 
-        return show(main_help())
+        return help_pages.show(help_pages.main_help(), bool(target.get("no_pager")))
     if "version" in asked:
         from jobd import __version__
 
-        return show(f"jobctl {__version__}\n")
+        terminal.say(f"jobctl {__version__}\n")
+        return 0
     if words and words[0] == COMPLETE:
         from jobctl.complete import complete
 
         return complete(target, words[1:])
     return None
-
-
-def show(text: str) -> int:
-    """Write it; 0."""
-    terminal.say(text)
-    return 0

@@ -65,10 +65,33 @@ GLOBAL_HELP = (
 OTHER_HELP = (("-h, --help", "Show this."), ("--version", "Show the version."))
 
 
+def show(text: str, no_pager: bool = False) -> int:
+    """Write a help, to a terminal through the pager; 0.
+
+    Raises:
+        OutputError: stdout cannot be written to.
+    """
+    if terminal.is_terminal() and not no_pager:
+        from jobctl import pager
+
+        terminal.SCREEN.pager = pager.wanted(os.environ)
+    try:
+        terminal.say(text)
+    except terminal.ReaderGoneError:
+        pass
+    finally:
+        terminal.end_paging()
+    return 0
+
+
 def columns() -> int:
     """How wide help is written."""
     asked = os.environ.get("COLUMNS", "")
-    here = int(asked) if asked.isdecimal() and len(asked) <= len(str(MAX_COLUMNS)) else terminal.columns() or terminal.DEFAULT_COLUMNS
+    here = (
+        int(asked)
+        if asked.isdecimal() and len(asked) <= len(str(MAX_COLUMNS))
+        else terminal.columns() or terminal.DEFAULT_COLUMNS
+    )
     return max(MIN_COLUMNS, min(here, MAX_COLUMNS))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from jobctl import names, terminal, times
 from jobctl.escape import escape_line
-from jobctl.exits import UsageError
 from jobctl.logs_source import dropped_text
 from jobctl.names import full_id, owner_name, short_id
 
@@ -34,7 +33,9 @@ DROPPED, NEXT_RUN = 0, -1  # markers of our own between the lines
 def check_format(output: str) -> None:
     """Refuse what is no format of lines, with a UsageError."""
     if output not in FORMATS:
-        raise UsageError(f"unknown output format {output!r}: it is one of {', '.join(FORMATS)}")
+        from jobctl.mistakes import unknown_word
+
+        raise unknown_word("output format", output, FORMATS)
 
 
 class Line:

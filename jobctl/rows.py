@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from jobctl import terminal
-from jobctl.exits import UsageError
 from jobctl.names import full_id, owner_name
 from jobctl.signals import signal_name
 from jobctl.times import rfc3339
@@ -27,8 +26,9 @@ def is_json(output: str | None, *others: str) -> bool:
         return True
     if output is None or output in others:
         return False
-    allowed = ", ".join((*others, *FORMATS))
-    raise UsageError(f"unknown output format {output!r}: it is one of {allowed}")
+    from jobctl.mistakes import unknown_word
+
+    raise unknown_word("output format", output, (*others, *FORMATS))
 
 
 def print_json(value: Json, output: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobctl import names, terminal
-from jobctl.exits import INTERRUPTED, ConnectionLostError, Fault, UsageError
+from jobctl.exits import INTERRUPTED, ConnectionLostError, Fault
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
 
@@ -44,7 +44,9 @@ def kill(client: Client, jobs: Jobs, *, signal: Signal = "SIGTERM", kill_whom: K
     from jobctl.signals import signal_number
 
     if kill_whom not in ("all", "main"):
-        raise UsageError(f"cannot kill {kill_whom!r}: --kill-whom is all or main")
+        from jobctl.mistakes import unknown_word
+
+        raise unknown_word("part of a job", kill_whom, ("all", "main"))
     number = signal_number(signal)
     found = names.expand(client, jobs)
     if not found:

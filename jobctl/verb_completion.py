@@ -23,12 +23,14 @@ def completion(_client: Client, shell: ShellName) -> int:
       zsh, in ~/.zshrc after compinit:  eval "$(jobctl completion zsh)"
       fish, once:  jobctl completion fish > ~/.config/fish/completions/jobctl.fish
     """
+    if len(shell) != 1:
+        raise UsageError("cannot print more than one script at a time")
     name = os.path.basename(shell[0])  # so that "$SHELL" will do
-    if len(shell) != 1 or name not in completions.FILES:
+    if name not in completions.FILES:
         from jobd.core.names import closest
 
         meant = closest(name, completions.FILES)
         hint = f"did you mean {meant}?" if meant else f"there are {', '.join(completions.FILES)}"
-        raise UsageError(f"cannot complete in {' '.join(shell)!r}; {hint}")
+        raise UsageError(f"cannot complete in {name!r}; {hint}")
     terminal.write(completions.read(name))
     return 0

@@ -173,7 +173,11 @@ def _zsh_action(kind: str | Words, value: str, word: str) -> str:
 def fish() -> str:
     """The words as calls of complete."""
     every = verbs()
-    lines = ["# The options of a verb that take a value.", "function __jobctl_valued --argument-names verb", "    switch $verb"]
+    lines = [
+        "# The options of a verb that take a value.",
+        "function __jobctl_valued --argument-names verb",
+        "    switch $verb",
+    ]
     for verb in every:
         valued = [spelling for each in verb.options if each.kind is not None for spelling in each.spellings]
         if valued:
@@ -193,9 +197,11 @@ def fish() -> str:
 
 def _fish_option(each: Option) -> str:
     names = "".join(f" -l {word[2:]}" if word.startswith("--") else f" -s {word[1:]}" for word in each.spellings)
-    value = "" if each.kind is None else " -r -F" if each.kind == kinds.FILE else " -x"
-    if value == " -x":
-        value += _fish_value(each.kind, each.value)
+    value = ""
+    if each.kind == kinds.FILE:
+        value = " -r -F"
+    elif each.kind is not None:
+        value = " -x" + _fish_value(each.kind, each.value)
     return f"{names}{value} -d {_fish_quoted(each.help)}"
 
 

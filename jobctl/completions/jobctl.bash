@@ -321,6 +321,7 @@ _jobctl() {
         for ((n = ${#typed}; n > 0; n--)); do
             [[ $COMP_WORDBREAKS == *"${typed:n-1:1}"* ]] && break
         done
+        ((n > 0)) && [[ ${typed:n-1:1} == [@$] ]] && ((n--)) # these two it replaces as well
         kept=${typed:0:n}
     fi
     __jobctl_plain "${words[0]}" && program=$plain || program=false

@@ -104,7 +104,8 @@ function __jobctl_complete_command
     __jobctl_read
     set -l before
     test -n "$__jobctl_place"; and set before (string escape -- $__jobctl_words[$__jobctl_place..])
-    complete -C "$(string join ' ' -- $before (commandline -ct))"
+    set -l line "$(string join ' ' -- $before (commandline -ct))"
+    string match -q -- '-*' "$line"; or complete -C "$line"
 end
 
 complete -c jobctl -f

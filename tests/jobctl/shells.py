@@ -85,10 +85,25 @@ class Typed:
         self.type("\x15")  # ^U: an empty line again
         return sorted({*found} - {""})
 
+    def each_offers(self, lines: Sequence[str]) -> dict[str, list[str]]:
+        """The same for many lines."""
+        return {line: self.offers(line) for line in lines}
 
-BASH_PROBE = """
-probe() { %s "$@"; printf '%%s\\n' ${COMPREPLY[@]+"${COMPREPLY[@]}"} --end-- > "$ANSWERS"; }
-complete -F probe %s
+    def completed(self, line: str) -> str:
+        """What a TAB makes of `line`."""
+        self.type(f"{line}\t")
+        self.answer()
+        self.type("\x18")  # ^X, bound below: notes the line
+        (found,) = self.answer()
+        self.type("\x15")
+        return found
+
+
+BASH_PROBE = r"""
+probe() { _jobctl "$@"; printf '%s\n' ${COMPREPLY[@]+"${COMPREPLY[@]}"} --end-- > "$ANSWERS"; }
+complete -F probe jobctl
+note() { printf '%s\n' "$READLINE_LINE" --end-- > "$ANSWERS"; }
+bind -x '"\C-x": note'
 bind 'set bell-style none'
 bind 'set completion-query-items 0'
 bind 'set page-completions off'
@@ -96,10 +111,16 @@ bind 'set page-completions off'
 
 
 def bash(root: Path, env: Mapping[str, str], library: bool = False) -> Typed:
-    """A bash that knows jobctl, with or without bash-completion."""
+    """A bash that knows jobctl: by bash-completion, which finds the installed file, or by a line in ~/.bashrc."""
     rc = root / "bashrc"
-    first = f"source {BASH_COMPLETION}\n" if library else ""
-    rc.write_text(f"{first}source {completions.path('bash')}\n{BASH_PROBE % ('_jobctl', 'jobctl')}")
+    known = 'eval "$(jobctl completion bash)"'
+    if library:
+        known = f"source {BASH_COMPLETION}; _completion_loader jobctl"
+        installed = root / "share/bash-completion/completions/jobctl"
+        installed.parent.mkdir(parents=True)
+        installed.write_bytes(completions.read("bash"))
+        env = {**env, "XDG_DATA_HOME": str(root / "share")}
+    rc.write_text(f"{known}\n{BASH_PROBE}")
     argv = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
     return Typed(argv, {**env, "INPUTRC": "/dev/null", "PS1": "$ "}, root)
 
@@ -107,6 +128,7 @@ def bash(root: Path, env: Mapping[str, str], library: bool = False) -> Typed:
 ZSH_RC = """
 fpath=(%s $fpath)
 autoload -Uz compinit && compinit -D -u
+%s
 unsetopt beep
 # Every match goes through compadd; with -O, -A or -D it is only looked for.
 compadd() {
@@ -117,15 +139,19 @@ compadd() {
     fi
     builtin compadd "$@"
 }
-probe() { _main_complete "$@"; print -r -- --end-- > "$ANSWERS"; compstate[insert]= compstate[list]=; }
+probe() { _main_complete "$@"; print -r -- --end-- > "$ANSWERS"; compstate[list]=; }
 zle -C probe complete-word probe
 bindkey '^I' probe
+note() { print -rl -- "$BUFFER" --end-- > "$ANSWERS"; }
+zle -N note
+bindkey '^X' note
 """
 
 
-def zsh(root: Path, env: Mapping[str, str]) -> Typed:
-    """A zsh that knows jobctl."""
-    (root / ".zshrc").write_text(ZSH_RC % completions.DIRECTORY)
+def zsh(root: Path, env: Mapping[str, str], evaluated: bool = False) -> Typed:
+    """A zsh that knows jobctl: from its fpath, or by a line in ~/.zshrc."""
+    found = (root / "nothing", 'eval "$(jobctl completion zsh)"') if evaluated else (completions.DIRECTORY, "")
+    (root / ".zshrc").write_text(ZSH_RC % found)
     return Typed(["zsh", "-d", "-i"], {**env, "ZDOTDIR": str(root)}, root)
 
 
@@ -138,14 +164,32 @@ class Fish:
         config = {f"XDG_{name}_HOME": str(root / name.lower()) for name in ("CONFIG", "DATA", "CACHE")}
         self.env = {**env, **config, "HOME": str(root)}
 
+    def __enter__(self) -> Fish:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Nothing runs between two lines."""
+
     def offers(self, line: str) -> list[str]:
         """What a TAB behind `line` offers, sorted."""
-        command = ["fish", "-c", f"source {completions.path('fish')}; complete -C $argv[1]", line]
+        return self.each_offers([line])[line]
+
+    def each_offers(self, lines: Sequence[str]) -> dict[str, list[str]]:
+        """The same for many lines."""
+        script = f"source {completions.path('fish')}; for line in $argv; complete -C $line; echo --end--; end"
         done = subprocess.run(
-            command, env=self.env, cwd=self.cwd, capture_output=True, timeout=DEADLINE_SEC, text=True, check=True
+            ["fish", "-c", script, *lines],
+            env=self.env,
+            cwd=self.cwd,
+            capture_output=True,
+            timeout=DEADLINE_SEC,
+            text=True,
+            check=True,
         )
         assert done.stderr == "", done.stderr
-        return sorted({each.partition("\t")[0] for each in done.stdout.splitlines()})
+        parts = done.stdout.split("--end--\n")[:-1]
+        offers = [sorted({each.partition("\t")[0] for each in part.splitlines()}) for part in parts]
+        return dict(zip(lines, offers, strict=True))
 
 
 def missing(shell: str) -> str:

@@ -71,7 +71,7 @@ def test_verbose(daemon: Make) -> None:
 def test_an_unknown_format(daemon: Make) -> None:
     result = jobctl(daemon(TWO).path, "logs", "-o", "jsno", "web")
     assert result.returncode == 2
-    assert b"short-monotonic" in result.stderr
+    assert b"did you mean 'json'?" in result.stderr
 
 
 def test_grep(daemon: Make) -> None:

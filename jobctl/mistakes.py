@@ -1,0 +1,79 @@
+"""What to say about a command line that means nothing: what is wrong, what was probably meant, what to do next."""
+
+from __future__ import annotations
+
+from jobctl.argv import before_verb, load
+from jobctl.exits import UsageError
+from jobctl.spellings import ALIASES, GLOBALS, HELP, NEIGHBOURS, ONLY_SYSTEMCTLS, OPTIONS, VERBS
+from jobd.core.names import closest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def unknown_verb(word: str) -> str:
+    """About a verb that is none."""
+    if word in ONLY_SYSTEMCTLS:
+        return f"unknown verb {word!r}: systemctl has it, jobctl does not; jobctl help lists those it has"
+    meant = NEIGHBOURS.get(word) or closest(word, (*VERBS, HELP))
+    return f"unknown verb {word!r}; " + (f"did you mean {meant!r}?" if meant else "jobctl help lists them")
+
+
+def unknown_word(what: str, word: str, known: Sequence[str]) -> UsageError:
+    """About a value that is none of a closed set: `unknown output format 'jsn'; did you mean 'json'?`."""
+    meant = closest(word, known)
+    return UsageError(f"unknown {what} {word!r}; " + (f"did you mean {meant!r}?" if meant else _one_of(known)))
+
+
+def _one_of(known: Sequence[str]) -> str:
+    return f"it is one of {', '.join(known)}"
+
+
+def spellings_of(verb: str) -> list[str]:
+    """All the options of a verb as they can be typed."""
+    own = (OPTIONS[name] for name in load(verb).__kwdefaults__ or {}) if verb in VERBS else ()
+    return [spelling for spellings in (*own, *GLOBALS.values()) for spelling in spellings]
+
+
+def unknown_option(verb: str, option: str) -> str:
+    """About an option that the verb ("" for none) does not have."""
+    known = spellings_of(verb)
+    whose = f"{verb} has no option {option}" if verb else f"unknown option {option}"
+    meant = closest(option, known) if len(option) > 2 else ""  # no letter is like another
+    if meant:
+        return f"{whose}; did you mean {meant}?"
+    others = [other for other in VERBS if other != verb and option in spellings_of(other)]
+    if others:
+        return f"{whose}: it is one of {', '.join(others)}; {say_more(verb)}"
+    return f"{whose}; {say_more(verb)}"
+
+
+def say_more(verb: str) -> str:
+    """Where to read on."""
+    return f"jobctl help{verb and ' '}{verb} says more"
+
+
+def explain(error: Exception, args: list[str]) -> str | None:
+    """About what typer refuses; None for an exception that is no mistake in the command line.
+
+    typer's own exceptions are private to it and have moved between its versions, so they are known by their names.
+    """
+    if not hasattr(error, "format_message"):
+        return None
+    _, words = before_verb(args) or ({}, [])
+    verb = ALIASES.get(words[0], words[0]) if words else ""
+    option: str = getattr(error, "option_name", "")
+    parameter = getattr(error, "param", None)
+    text: str = error.format_message()
+    match type(error).__name__:
+        case "NoSuchOption":
+            return unknown_option(verb, option)
+        case "BadOptionUsage":
+            needs = "takes no value" if "does not take" in text else "needs a value"
+            return f"option {option} {needs}; {say_more(verb)}"
+        case "UsageError" if "unexpected extra" in text:
+            return f"{verb} takes no operands; {say_more(verb)}"
+        case "MissingParameter" if parameter is not None:
+            return f"{verb} needs {parameter.metavar}; {say_more(verb)}"
+    return f"{text[:1].lower()}{text[1:].rstrip('.')}; {say_more(verb)}"
