@@ -62,7 +62,11 @@ GLOBAL_HELP = (
     ("system", "", "Speak to the system's jobd."),
     ("socket", "PATH", "Speak to the jobd at this socket."),
 )
-OTHER_HELP = (("-h, --help", "Show this."), ("--version", "Show the version."))
+OTHER_HELP = (
+    ("--no-pager", "Write to the terminal straight away."),
+    ("-h, --help", "Show this."),
+    ("--version", "Show the version."),
+)
 
 
 def show(text: str, no_pager: bool = False) -> int:
