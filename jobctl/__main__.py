@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
 PAGED = ("list", "status", "show", "cat", "logs", "result", "history", "events", "daemon-status")
-LOOKS = ("status", "logs", "result", "history", "show", "list", "is-active", "is-failed", "daemon-status")
+LOOKS = (
+    "status", "logs", "events", "result", "history", "show", "cat", "list", "is-active", "is-failed", "whoami", "auth",
+    "daemon-status",
+)  # fmt: skip
 
 
 def main() -> None:

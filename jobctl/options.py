@@ -37,6 +37,7 @@ AllProperties = Annotated[bool, _option("every", "Properties that are not set, t
 AnyOne = Annotated[bool, _option("any_one", "Return when the first of them has ended.")]
 Catalog = Annotated[bool, _option("catalog", "For hands used to journalctl: there are no explanations.", hidden=True)]
 Failed = Annotated[bool, _option("failed", "The same as --state=failed.")]
+FollowChanges = Annotated[bool, _option("follow", "Go on with changes as they come.")]
 Follow = Annotated[bool, _option("follow", "Go on with new output until the job is at rest.")]
 FullLines = Annotated[bool, _option("full", "Do not cut lines to the width of the terminal.")]
 FullOutput = Annotated[bool, _option("full", "All of the output, however much it is.")]
@@ -52,11 +53,17 @@ Pty = Annotated[bool, _option("pty", "The job has a terminal, which this one bec
 Quiet = Annotated[bool, _option("quiet", "Print no results, or no hints.")]
 Raw = Annotated[bool, _option("raw", "Exact bytes on a terminal, too.")]
 Reverse = Annotated[bool, _option("reverse", "The newest line first.")]
+ShowCursor = Annotated[bool, _option("show_cursor", "At the end, the cursor of the last one.")]
 Shell = Annotated[bool, _option("shell", "COMMAND is a script for /bin/sh -c.")]
 Value = Annotated[bool, _option("value", "Only the values.")]
 WaitForEnd = Annotated[bool, _option("wait", "Wait for the end, and exit with the job's status.")]
 
 # --- options with a value -------------------------------------------------------------------------------------------
+AfterCursor = Annotated[str | None, _option("after_cursor", "Only changes behind this one.", "CURSOR")]
+ChangeLines = Annotated[str | None, _option("lines", "Only the last N, or all. Default: all; with -f, 10.", "N")]
+ChangeOutput = Annotated[
+    str | None, _option("output", "short, short-iso, cat, json, json-pretty or json-seq.", "FORMAT")
+]
 CursorFile = Annotated[str | None, _option("cursor_file", "Go on from where FILE says; note the end there.", "FILE")]
 Env = Annotated[str, _option("env", "Environment to take along: all, none, or names.", "all|none|NAME,...")]
 Grep = Annotated[str | None, _option("grep", "Only lines that match; all in lower case, capitals too.", "REGEX")]

@@ -24,6 +24,7 @@ VERBS = {  # verb: module and function
     "logs": ("jobctl.verb_logs", "logs"),
     "result": ("jobctl.verb_runs", "result"),
     "history": ("jobctl.verb_runs", "history"),
+    "events": ("jobctl.verb_events", "events"),
     "wait": ("jobctl.verb_wait", "wait"),
     "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
     "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
@@ -55,7 +56,7 @@ NEIGHBOURS = {
     "reload": "restart", "bounce": "restart",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
     "again": "rerun", "redo": "rerun", "retry": "rerun",
-    "sacct": "history", "events": "history", "info": "status", "join": "wait",
+    "sacct": "history", "monitor": "events", "info": "status", "join": "wait",
     "inspect": "show", "describe": "show", "cat": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
 }  # fmt: skip
@@ -74,6 +75,7 @@ GLOBALS = {"user": ("--user",), "system": ("--system",), "socket": ("--socket",)
 GLOBAL_DEFAULTS: dict[str, object] = {"user": False, "system": False, "socket": None, "no_pager": False}
 
 OPTIONS = {
+    "after_cursor": ("--after-cursor",),
     "any_one": ("--any",),
     "catalog": ("-x", "--catalog"),
     "cursor_file": ("--cursor-file",),
@@ -103,6 +105,7 @@ OPTIONS = {
     "setenv": ("-E", "--setenv"),
     "settings": ("-p", "--property"),
     "shell": ("--shell",),
+    "show_cursor": ("--show-cursor",),
     "signal": ("-s", "--signal"),
     "since": ("-S", "--since"),
     "states": ("--state",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobd.core.spec import JobSpec
 from jobd.wire import messages as m
@@ -107,9 +107,24 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
     )
 
 
+# What of an event's data a Change shows, and under which name; hashes, boot ids and the like are nobody's business.
+_SHOWN: Final = {
+    "job.active": "active",
+    "job.sub": "sub",
+    "state": "state",
+    "result": "result",
+    "exit_code": "exit_code",
+    "signal": "signal",
+    "pid": "pid",
+    "step": "step",
+    "reason": "reason",
+}
+
+
 def change(event: Event, number: int | None) -> m.Change:
     """An event, by name what is for people to know; `number` is its run's. Values that it did not set are left out."""
     data = event.data
+    shown = {name: data[key] for key, name in _SHOWN.items() if key in data and data[key] is not None}
     return m.Change(
         seq=event.seq,
         at=event.at,
@@ -118,23 +133,7 @@ def change(event: Event, number: int | None) -> m.Change:
         owner=event.owner,
         run=event.run,
         number=number,
-        active=_text(data.get("job.active")),
-        sub=_text(data.get("job.sub")),
-        state=_text(data.get("state")),
-        result=_text(data.get("result")),
-        exit_code=_number(data.get("exit_code")),
-        signal=_number(data.get("signal")),
-        pid=_number(data.get("pid")),
-        step=_text(data.get("step")),
-        reason=_text(data.get("reason")),
         by_uid=event.by_uid,
         by_pid=event.by_pid,
+        **shown,  # type: ignore[arg-type]  # the rows' fields have the same types
     )
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None

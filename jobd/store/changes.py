@@ -1,6 +1,6 @@
 """Pages of events as people are shown them, in the order of their numbers, in bounded time whatever is asked.
 
-One call examines at most SCAN_ROWS events. A page may therefore come back short, or empty, with `more` set: the caller
+One call examines at most SCAN_NUMBERS numbers, from the first that there is. A page may therefore come back short, or empty, with `more` set: the caller
 goes on behind `end`, and does something else in between. Events of a few jobs with few events are found through their
 index instead; everything else is a walk along the table, in which a filter only leaves rows out. Times are filtered by
 too, never sought: wall clocks step.
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 Fetch: TypeAlias = Callable[[str, Sequence[Value]], list[Values]]
 
-SCAN_ROWS: Final = 1000  # measured among a million events: 0.3 to 0.5 ms, so that the daemon's loop does not notice
+# Numbers of events are even, but for few: a thousand rows, measured among a million at 0.3 to 0.5 ms, so that the
+# daemon's loop does not notice. A range of numbers is the same range for the next question, whatever retention does.
+SCAN_NUMBERS: Final = 2000
 FEW_EVENTS: Final = 1000  # of a job: they take as long to look up in the index as a page of the table
 FEW_JOBS: Final = 4  # … each
 _RANGE: Final = "FROM events NOT INDEXED WHERE seq > ? AND seq <= ?"  # left to itself SQLite walks an index that sorts
@@ -91,8 +93,10 @@ def page(fetch: Fetch, wanted: Wanted, after: int, upto: int, limit: int) -> Pag
         rows = _rows(fetch, chosen, condition, args)
         more = len(seqs) > limit
         return Page(rows, chosen[-1] if more else upto, more)
-    edge = fetch(f"SELECT seq {_RANGE} ORDER BY seq LIMIT 1 OFFSET ?", (after, upto, SCAN_ROWS - 1))
-    end = _seq(edge[0]) if edge else upto
+    first = fetch(f"SELECT min(seq) {_RANGE}", (after, upto))[0][0]
+    if first is None:
+        return Page([], upto, False)
+    end = min(upto, int(first) + SCAN_NUMBERS - 1)
     sql = f"SELECT {EVENT_COLUMNS} {_RANGE} AND {condition} ORDER BY seq LIMIT ?"
     rows = fetch(sql, (after, end, *args, limit))
     if len(rows) == limit:
@@ -103,19 +107,19 @@ def page(fetch: Fetch, wanted: Wanted, after: int, upto: int, limit: int) -> Pag
 def before_last(fetch: Fetch, wanted: Wanted, after: int, upto: int, count: int) -> Iterator[int | None]:
     """Where to begin behind, to have the last `count` events of those behind `after` and not behind `upto`.
 
-    Yields None after each SCAN_ROWS that were examined, and the answer at last.
+    Yields None after each SCAN_NUMBERS that were examined, and the answer at last.
     """
     condition, args = wanted.condition()
     left, high = count, upto
     while left > 0 and high > after:
         seqs = _few(fetch, wanted, after, high)
         if seqs is not None:
-            chosen = sorted(seqs)[-SCAN_ROWS:]
-            low = chosen[0] - 1 if len(seqs) > SCAN_ROWS else after
+            chosen = sorted(seqs)[-SCAN_NUMBERS:]
+            low = chosen[0] - 1 if len(seqs) > SCAN_NUMBERS else after
             found = [_seq(row) for row in _rows(fetch, chosen, condition, args)][::-1]
         else:
-            edge = fetch(f"SELECT seq {_RANGE} ORDER BY seq DESC LIMIT 1 OFFSET ?", (after, high, SCAN_ROWS))
-            low = _seq(edge[0]) if edge else after
+            last = fetch(f"SELECT max(seq) {_RANGE}", (after, high))[0][0]
+            low = after if last is None else max(after, int(last) - SCAN_NUMBERS)
             sql = f"SELECT seq {_RANGE} AND {condition} ORDER BY seq DESC LIMIT ?"
             found = [_seq(row) for row in fetch(sql, (low, high, *args, left))]
         if len(found) >= left:
@@ -129,7 +133,7 @@ def before_last(fetch: Fetch, wanted: Wanted, after: int, upto: int, count: int)
 
 def _few(fetch: Fetch, wanted: Wanted, after: int, upto: int) -> list[int] | None:
     """The numbers of all events of the jobs in a range, hidden ones too, if they are few and the range is not."""
-    if wanted.globs or len(wanted.jobs) > FEW_JOBS or upto - after <= 2 * SCAN_ROWS:
+    if wanted.globs or len(wanted.jobs) > FEW_JOBS or upto - after <= 2 * SCAN_NUMBERS:
         return None
     found: list[int] = []
     for key in wanted.jobs:

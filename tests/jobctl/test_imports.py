@@ -32,7 +32,7 @@ LINES = [
     "is-active -q web", "is-active web", "status web", "status -n 5 web", "list", "list -a", "",
     "start web", "stop web", "restart web", "logs web", "logs -n 20 -f web", "logs -o short web", "show -p MainPID web",
     "show -P Id web", "run -- sleep 5", "run -u x -E A=b -C / sleep 5", "wait web", "run --wait true", "run -f true",
-    "daemon-status", "history web", "result web", "kill web",
+    "daemon-status", "history web", "result web", "kill web", "events -f -n 5 web",
 ]  # fmt: skip
 
 
@@ -44,6 +44,10 @@ def script(request: m.Request) -> Answer:
         return
     if isinstance(request, m.Wait):
         yield m.Item(id=request.id, body=m.Ended(run=run_view(run=request.runs[0])))
+        yield m.End(id=request.id)
+        return
+    if isinstance(request, m.Events):
+        yield m.Item(id=request.id, body=m.Change(seq=2, at=10**18, kind="started", job="web", owner=0, by_uid=0))
         yield m.End(id=request.id)
         return
     yield from _rest(request)

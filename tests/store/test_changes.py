@@ -126,7 +126,7 @@ WANTED = [
 def test_pages_join_to_what_was_asked_for(
     table: Table, wanted: Wanted, scan: int, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "SCAN_ROWS", scan)
+    monkeypatch.setattr(changes, "SCAN_NUMBERS", scan)
     monkeypatch.setattr(changes, "FEW_EVENTS", few)
     for after, upto in ((0, LAST), (300, 700), (301, 703), (LAST, LAST), (500, 400)):
         expected = table.expected(wanted, after, upto)
@@ -146,7 +146,7 @@ def test_globs_are_those_of_the_other_verbs(table: Table) -> None:
 
 
 def test_no_question_walks_or_sorts_the_table(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "SCAN_ROWS", 10)
+    monkeypatch.setattr(changes, "SCAN_NUMBERS", 10)
     asking = reader.Reader(table.conn, lambda: 0, lambda *_: False)  # type: ignore[arg-type]  # `fetch` is replaced
     asking.fetch = table.explain  # type: ignore[method-assign]
     for wanted in WANTED:
