@@ -1,9 +1,9 @@
 """Pages of events as people are shown them, in the order of their numbers, in bounded time whatever is asked.
 
-One call examines at most SCAN_NUMBERS numbers, from the first that there is. A page may therefore come back short, or empty, with `more` set: the caller
-goes on behind `end`, and does something else in between. Events of a few jobs with few events are found through their
-index instead; everything else is a walk along the table, in which a filter only leaves rows out. Times are filtered by
-too, never sought: wall clocks step.
+One call examines at most SCAN_NUMBERS numbers, from the first that there is. A page may therefore come back short, or
+empty, with `more` set: the caller goes on behind `end`, and does something else in between. Events of a few jobs with
+few events are found through their index instead; everything else is a walk along the table, in which a filter only
+leaves rows out. Times are filtered by too, never sought: wall clocks step.
 """
 
 from __future__ import annotations
