@@ -41,7 +41,7 @@ class Verb(NamedTuple):
 def option(name: str, type_: str, default: object) -> Option:
     """What is to be known of the parameter `name` of a verb."""
     described = get_args(getattr(options, type_))[1]
-    kind = None if default is False else kinds.VALUES[type_]
+    kind = None if default is False else kinds.VALUES.get(type_, kinds.TEXT)
     value = {kinds.JOBS: kinds.ANY, kinds.RUNS: kinds.RUNS}.get(str(kind), type_)
     return Option({**OPTIONS, **GLOBALS}[name], kind, value, default == (), described.help)
 

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun start stop restart kill list status show logs result history is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+__jobctl_verbs='run rerun attach start stop restart kill list status show logs result history is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
 __jobctl_globals='--user --system --socket:file --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -10,11 +10,15 @@ __jobctl_verb() {
     case $1 in
     run)
         operands='command'
-        options='-u:text --name:text --unit:text --wait -f --follow -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings -o:JsonOutput --output:JsonOutput'
+        options='-u:text --name:text --unit:text --wait -f --follow -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings -o:JsonOutput --output:JsonOutput -P --pipe -t --pty'
         ;;
     rerun)
         operands='jobs.runs'
-        options='--wait -f --follow -o:JsonOutput --output:JsonOutput'
+        options='--wait -f --follow -o:JsonOutput --output:JsonOutput -P --pipe -t --pty'
+        ;;
+    attach)
+        operands='jobs.live'
+        options='--input:InputMode -n:text --lines:text'
         ;;
     start)
         operands='jobs.rest'
@@ -97,6 +101,9 @@ __jobctl_set() {
     case $1 in
     ShellName)
         set='bash zsh fish' commas=0
+        ;;
+    InputMode)
+        set='same more none' commas=0
         ;;
     JsonOutput)
         set='json json-pretty json-seq' commas=0

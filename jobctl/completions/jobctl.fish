@@ -121,6 +121,8 @@ function __jobctl_valued --argument-names verb
             echo -- -u --name --unit -E --setenv --env -C --working-directory -p --property -o --output
         case rerun
             echo -- -o --output
+        case attach
+            echo -- --input -n --lines
         case kill
             echo -- -s --signal --kill-whom
         case list
@@ -144,6 +146,7 @@ end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
 complete -c jobctl -n __jobctl_no_verb -a rerun -d 'Run again what a job, or one run of it, was: the same command, environment and directory.'
+complete -c jobctl -n __jobctl_no_verb -a attach -d 'Bring a job that runs to the foreground: with its terminal, or with its stdin, stdout and stderr.'
 complete -c jobctl -n __jobctl_no_verb -a start -d 'Start jobs: run the last submission of each again.'
 complete -c jobctl -n __jobctl_no_verb -a stop -d 'Stop jobs.'
 complete -c jobctl -n __jobctl_no_verb -a restart -d 'Stop jobs, and start them again.'
@@ -176,11 +179,19 @@ complete -c jobctl -n '__jobctl_verb run' -s C -l working-directory -x -a '(__fi
 complete -c jobctl -n '__jobctl_verb run' -l shell -d 'COMMAND is a script for /bin/sh -c.'
 complete -c jobctl -n '__jobctl_verb run' -s p -l property -x -a 'description= success_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.umask= limits.nice= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop' -d 'Set a key of a job file.'
 complete -c jobctl -n '__jobctl_verb run' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb run' -s P -l pipe -d 'The job has this stdin, stdout and stderr; exit with its status.'
+complete -c jobctl -n '__jobctl_verb run' -s t -l pty -d 'The job has a terminal, which this one becomes; exit with its status.'
 
 complete -c jobctl -n '__jobctl_verb rerun' -l wait -d 'Wait for the end, and exit with the job\'s status.'
 complete -c jobctl -n '__jobctl_verb rerun' -s f -l follow -d 'Go on with new output until the job is at rest.'
 complete -c jobctl -n '__jobctl_verb rerun' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb rerun' -s P -l pipe -d 'The job has this stdin, stdout and stderr; exit with its status.'
+complete -c jobctl -n '__jobctl_verb rerun' -s t -l pty -d 'The job has a terminal, which this one becomes; exit with its status.'
 complete -c jobctl -n '__jobctl_verb rerun' -a '(__jobctl_jobs runs)'
+
+complete -c jobctl -n '__jobctl_verb attach' -l input -x -a 'same more none' -d 'This stdin: same, from its first byte; more, what follows; none.'
+complete -c jobctl -n '__jobctl_verb attach' -s n -l lines -x -d 'Begin with the last N lines, or all.'
+complete -c jobctl -n '__jobctl_verb attach' -a '(__jobctl_jobs live)'
 
 complete -c jobctl -n '__jobctl_verb start' -l no-block -d 'Return at once.'
 complete -c jobctl -n '__jobctl_verb start' -a '(__jobctl_jobs rest)'
@@ -265,7 +276,7 @@ complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in
 
 complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun start stop restart kill list status show logs result history is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill list status show logs result history is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
 
 complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
 # --- end of the words ---

@@ -1,6 +1,7 @@
 """What there is to offer for each operand and each value of an option, by the name of its type in `options`.
 
-A new type needs a line here; tests/jobctl/test_completions.py says so. Then `python -m jobctl.completions.generate`.
+A new type needs a line here; tests/jobctl/test_completions.py says so. Until then it counts as TEXT. After any change
+of the command line: `python -m jobctl.completions.generate`.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ VALUES: dict[str, str | Words] = {
     "Env": VARIABLES,
     "Grep": TEXT,
     "HistoryLines": TEXT,
+    "InputMode": Words(("same", "more", "none")),
     "JsonOutput": Words(rows.FORMATS),
     "KillWhom": Words(("all", "main")),
     "ListOutput": Words((*rows.FORMATS, "name")),
@@ -69,6 +71,7 @@ VALUES: dict[str, str | Words] = {
     "Name": TEXT,
     "Properties": Words(_properties(), commas=True),
     "RunStates": Words((*statewords.STATES, *statewords.RESULTS, statewords.FAILED, statewords.HELP), commas=True),
+    "SeenLines": TEXT,
     "Selector": NUMBER,
     "Setenv": VARIABLE,
     "Settings": Words(_settings()),
