@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobctl import logs_lines, rows, signals, statewords, verb_show
+from jobctl import logs_lines, rows, signals, statewords, verb_events, verb_show
 from jobctl.client import Client
 from jobctl.connect import Target
 from jobd.core.spec import KEYS, KILL_MODES, ON_FULL
@@ -58,7 +58,10 @@ OPERANDS: dict[str, str | Words] = {
     "ShellName": Words(("bash", "zsh", "fish")),
 }
 VALUES: dict[str, str | Words] = {
+    "AfterCursor": TEXT,
     "AtSocket": FILE,
+    "ChangeLines": TEXT,
+    "ChangeOutput": Words((*verb_events.TEXTS, *rows.FORMATS)),
     "CursorFile": FILE,
     "Env": VARIABLES,
     "Grep": TEXT,

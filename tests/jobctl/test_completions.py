@@ -45,7 +45,8 @@ def types_used() -> set[str]:
 
 
 def test_all_that_takes_a_value_says_what_that_is() -> None:
-    assert types_used() == {*kinds.OPERANDS, *kinds.VALUES}, "complete jobctl/completions/kinds.py"
+    assert types_used() - {*kinds.OPERANDS, *kinds.VALUES} == set(), "jobctl/completions/kinds.py wants a line on each"
+    assert {*kinds.OPERANDS, *kinds.VALUES} - types_used() == set(), "of no use in jobctl/completions/kinds.py"
     assert set(kinds.OPERANDS) == set(OPERANDS)
 
 
