@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill list status show logs result history is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+__jobctl_verbs='run rerun attach start stop restart kill list status show logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
 __jobctl_globals='--user --system --socket:file --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -60,6 +60,10 @@ __jobctl_verb() {
         operands='jobs.any'
         options='-n:text --lines:text --state:RunStates -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
         ;;
+    events)
+        operands='jobs.any'
+        options='-f --follow -n:text --lines:text -S:Since --since:Since -U:Until --until:Until --after-cursor:text --cursor-file:file --show-cursor -o:ChangeOutput --output:ChangeOutput -q --quiet'
+        ;;
     is-active)
         operands='jobs.any'
         options='-q --quiet'
@@ -101,6 +105,9 @@ __jobctl_set() {
     case $1 in
     ShellName)
         set='bash zsh fish' commas=0
+        ;;
+    ChangeOutput)
+        set='short short-iso cat json json-pretty json-seq' commas=0
         ;;
     InputMode)
         set='same more none' commas=0

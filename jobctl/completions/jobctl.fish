@@ -137,6 +137,8 @@ function __jobctl_valued --argument-names verb
             echo -- --run -o --output
         case history
             echo -- -n --lines --state -S --since -U --until -o --output
+        case events
+            echo -- -n --lines -S --since -U --until --after-cursor --cursor-file -o --output
         case wait
             echo -- --timeout -o --output
         case daemon-status
@@ -157,6 +159,7 @@ complete -c jobctl -n __jobctl_no_verb -a show -d 'Show properties of jobs, one 
 complete -c jobctl -n __jobctl_no_verb -a logs -d 'Show what jobs wrote: the newest run from its first byte, both streams.'
 complete -c jobctl -n __jobctl_no_verb -a result -d 'Show how a run ended, and what it wrote.'
 complete -c jobctl -n __jobctl_no_verb -a history -d 'Show past and present runs, the newest first.'
+complete -c jobctl -n __jobctl_no_verb -a events -d 'Show what happened to jobs and their runs, the oldest first.'
 complete -c jobctl -n __jobctl_no_verb -a is-active -d 'Say whether jobs are active: 0 if at least one is, 3 if none is, 4 if none exists.'
 complete -c jobctl -n __jobctl_no_verb -a is-failed -d 'Say whether jobs have failed: 0 if at least one has, 1 if none has, 4 if none exists.'
 complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of jobs have ended, and exit as the first that failed did.'
@@ -259,6 +262,17 @@ complete -c jobctl -n '__jobctl_verb history' -l no-legend -d 'No header and no 
 complete -c jobctl -n '__jobctl_verb history' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb history' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb events' -s f -l follow -d 'Go on with changes as they come.'
+complete -c jobctl -n '__jobctl_verb events' -s n -l lines -x -d 'Only the last N, or all. Default: all; with -f, 10.'
+complete -c jobctl -n '__jobctl_verb events' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'
+complete -c jobctl -n '__jobctl_verb events' -s U -l until -x -a 'today yesterday now' -d 'Not after this time.'
+complete -c jobctl -n '__jobctl_verb events' -l after-cursor -x -d 'Only changes behind this one.'
+complete -c jobctl -n '__jobctl_verb events' -l cursor-file -r -F -d 'Go on from where FILE says; note the end there.'
+complete -c jobctl -n '__jobctl_verb events' -l show-cursor -d 'At the end, the cursor of the last one.'
+complete -c jobctl -n '__jobctl_verb events' -s o -l output -x -a 'short short-iso cat json json-pretty json-seq' -d 'short, short-iso, cat, json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb events' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb events' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb is-active' -s q -l quiet -d 'Print no results, or no hints.'
 complete -c jobctl -n '__jobctl_verb is-active' -a '(__jobctl_jobs any)'
 
@@ -276,7 +290,7 @@ complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in
 
 complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill list status show logs result history is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill list status show logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
 
 complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
 # --- end of the words ---
