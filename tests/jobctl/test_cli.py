@@ -93,7 +93,7 @@ def test_a_mistake_is_named_and_what_to_do_next(line: Run, typed: str, said: str
 
 
 def test_an_option_of_other_verbs_is_called_so(line: Run) -> None:
-    assert "status has no option --cursor-file: it is one of logs;" in line("status", "--cursor-file", "f")[2]
+    assert "status has no option --cursor-file: it is one of logs, events;" in line("status", "--cursor-file", "f")[2]
 
 
 def test_what_a_mistake_quotes_is_escaped(line: Run) -> None:

@@ -150,7 +150,7 @@ def test_where_others_changes_came_last_the_cursor_is_behind_them(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("-o", "fancy"), "unknown output format 'fancy': it is one of short, short-iso, cat, json"),
+        (("-o", "fancy"), "unknown output format 'fancy'; it is one of short, short-iso, cat, json"),
         (("-n", "x"), "cannot read -n 'x'"),
         (("-f", "-U", "today"), "cannot follow until a time"),
         (("--after-cursor", "x1"), "cannot read cursor 'x1': a cursor of events is a number"),
