@@ -13,7 +13,8 @@ For scripts, notebooks and the threads of other programs, the same methods witho
     with jobd.client.connect_blocking() as jobs:
         jobs.run(["make"]).wait().check()
 
-A run with `stdin="pipe"` is fed: `async with run.feed() as stdin: await stdin.send(b"...")`.
+What happens is told as it comes: `async for change in jobs.events(follow=True)`; `change.seq` is a cursor that survives
+every daemon. A run with `stdin="pipe"` is fed: `async with run.feed() as stdin: await stdin.send(b"...")`.
 
 Rules that hold for both: a daemon that is replaced or killed is reconnected to, and what was asked goes on where it
 was, nothing lost or repeated; only `kill`, `daemon_reexec` and `shutdown` raise Unavailable when their reply is lost,
@@ -38,19 +39,23 @@ from jobd._client.faults import (
     Unavailable,
 )
 from jobd._client.results import Chunk, RunResult
-from jobd.wire.messages import Daemon, Done, JobView, Process, Progress, RunView
+from jobd._client.watching import BlockingChanges
+from jobd.wire.messages import Change, Daemon, Done, JobView, Missed, Process, Progress, RunView
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from jobd._client.asynchronous import Jobs, Run
-    from jobd._client.call import Chunks
+    from jobd._client.call import Changes, Chunks
     from jobd._client.feeder import Feeder
 
 __all__ = [
+    "BlockingChanges",
     "BlockingFeeder",
     "BlockingJobs",
     "BlockingRun",
+    "Change",
+    "Changes",
     "Chunk",
     "Chunks",
     "Conflict",
@@ -62,6 +67,7 @@ __all__ = [
     "JobView",
     "JobdError",
     "Jobs",
+    "Missed",
     "NotFound",
     "Process",
     "Progress",
@@ -98,7 +104,7 @@ def connect_blocking(socket: str | None = None, *, mode: str = "") -> BlockingJo
 
 
 def __getattr__(name: str) -> object:
-    """Jobs, Run, Chunks and Feeder, whose modules load trio, when somebody names them."""
+    """Jobs, Run, Changes, Chunks and Feeder, whose modules load trio, when somebody names them."""
     if name in ("Jobs", "Run"):
         from jobd._client import asynchronous
 
@@ -107,8 +113,8 @@ def __getattr__(name: str) -> object:
         from jobd._client.feeder import Feeder
 
         return Feeder
-    if name == "Chunks":
-        from jobd._client.call import Chunks
+    if name in ("Changes", "Chunks"):
+        from jobd._client import call
 
-        return Chunks
+        return getattr(call, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import trio
 
 from jobd._client import requests
+from jobd._client.asking import Asking
 from jobd._client.call import Call, Chunks, Connector
 from jobd._client.faults import StartFailed
 from jobd._client.feeder import Feeder
@@ -44,7 +45,7 @@ async def connect(socket: str | None = None, *, mode: str = "") -> AsyncIterator
             raise failure
 
 
-class Jobs:
+class Jobs(Asking):
     """The jobs of one daemon. Any number of tasks may use it at once. Made by `connect`.
 
     Cancelling a call ends its request in the daemon too; what it had begun there (a stop, a start) goes on.

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from jobd._client import requests
+from jobd._client.blocking_asking import BlockingAsking
 from jobd._client.blocking_feeder import BlockingFeeder
 from jobd._client.exchanges import Exchange, State
 from jobd._client.faults import LostError, StartFailed, Unavailable, error_for
@@ -91,7 +92,7 @@ class _Channel:
         return bool(watch.poll(0))
 
 
-class BlockingJobs:
+class BlockingJobs(BlockingAsking):
     """The jobs of one daemon, for threads and plain scripts. Made by `connect_blocking`; a context manager.
 
     Threads may share it: each request has a connection of a small pool to itself, so that a long `wait` is in nobody's

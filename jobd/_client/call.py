@@ -10,14 +10,17 @@ import trio
 from jobd._client.exchanges import Exchange, State
 from jobd._client.faults import JobdError, LostError, OverflowedError, Unavailable, error_for
 from jobd._client.link import Link, Mailbox
+from jobd._client.results import Chunk
 from jobd._client.session import RETRY_DELAYS_SEC
+from jobd._client.watching import Told
 from jobd.wire import endpoint, errors
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Sequence
+    from typing import Self
 
-    from jobd._client.results import Chunk
+    from jobd._client.watching import Watching
     from jobd.wire import messages as m
 
 T = TypeVar("T")
@@ -153,23 +156,20 @@ class Call(Generic[T]):
                 self._token.run_sync_soon(self.leave)
 
 
-class Chunks:
-    """Output as it comes: an async iterator. To leave early, just stop; `aclose` does it at once.
+class Stream(Generic[T]):
+    """Things as they come: an async iterator. To leave early, just stop; `aclose` does it at once."""
 
-    It reconnects when the daemon is replaced, and goes on at the very next byte.
-    """
-
-    def __init__(self, connector: Connector, exchange: Exchange[Chunk]) -> None:
+    def __init__(self, connector: Connector, exchange: Exchange[T]) -> None:
         self._call = Call(connector, exchange)
 
-    def __aiter__(self) -> Chunks:
+    def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Chunk:
+    async def __anext__(self) -> T:
         items = await self._call.take()
         if items is None:
             raise StopAsyncIteration
-        return items[0]  # an answer holds one chunk or none
+        return items[0]  # an answer holds one or none
 
     async def aclose(self) -> None:
         """Read no more."""
@@ -178,6 +178,26 @@ class Chunks:
 
     def __del__(self) -> None:
         self._call.abandon()
+
+
+class Chunks(Stream[Chunk]):
+    """Output as it comes. It reconnects when the daemon is replaced, and goes on at the very next byte."""
+
+
+class Changes(Stream[Told]):
+    """Changes as they come. It reconnects when the daemon is replaced, and goes on at the next change.
+
+    Attributes:
+        cursor: give it as `after` to go on behind what was read, at any time and under any daemon. None at first.
+    """
+
+    def __init__(self, connector: Connector, exchange: Watching) -> None:
+        super().__init__(connector, exchange)
+        self._exchange = exchange
+
+    @property
+    def cursor(self) -> int | None:
+        return self._exchange.cursor
 
 
 async def _in_thread(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from jobd._client.exchanges import Action, JobPages, One, RunPages, Waiting
 from jobd._client.faults import Invalid
 from jobd._client.reading import Reading
+from jobd._client.watching import Watching
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -168,6 +169,19 @@ def logs(
             one_run=one_run,
         )
     )
+
+
+def events(
+    jobs: Sequence[str],
+    *,
+    after: int | None,
+    lines: int | None,
+    since: int | None,
+    until: int | None,
+    follow: bool,
+) -> Watching:
+    request = m.Events(id=0, jobs=list(jobs), after=after, lines=lines, since=since, until=until, follow=follow)
+    return Watching(request)
 
 
 def wait(jobs: Sequence[str], runs: Sequence[RunIdLike], *, first: bool) -> Waiting:

@@ -9,8 +9,10 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
-from tests.system.program import Gate, until
+from jobd.client import Change, Missed, connect, connect_blocking
+from tests.system.program import DEADLINE_SEC, Gate, until
 
 if TYPE_CHECKING:
     import subprocess
@@ -134,3 +136,21 @@ def test_a_closed_pipe_ends_a_follower(jobd: Program) -> None:
     assert reader.stdout is not None
     reader.stdout.close()
     assert reader.wait(20) == -signal.SIGPIPE
+
+
+async def test_the_python_client_sees_what_comes_across_kills(jobd: Program) -> None:
+    with trio.fail_after(DEADLINE_SEC):
+        async with connect(str(jobd.socket)) as jobs:
+            changes = jobs.events("web", follow=True, after=0)
+            found: list[Change | Missed] = []
+            for n in range(3):
+                await (await jobs.run(["true"], name="web", env={"JOBD_TEST_MARK": jobd.mark})).wait()
+                await trio.to_thread.run_sync(jobd.kill_daemon)
+                while [change.kind for change in found if isinstance(change, Change)].count("finished") <= n:
+                    found.append(await anext(changes))
+            cursor = changes.cursor
+            await changes.aclose()
+    with connect_blocking(str(jobd.socket)) as blocking:
+        every = [*blocking.events("web")]
+        assert every[: len(found)] == found
+        assert [*blocking.events("web", after=cursor)] == every[len(found) :]

@@ -1,0 +1,44 @@
+"""What the trio client asks besides the state of jobs: what happened, what is defined, who is who."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from jobd._client import requests
+from jobd._client.call import Changes
+
+if TYPE_CHECKING:
+    from jobd._client.call import Connector
+    from jobd._client.exchanges import Exchange
+
+T = TypeVar("T")
+
+
+class Asking:
+    """A part of Jobs."""
+
+    _connector: Connector
+
+    async def _one(self, exchange: Exchange[T]) -> T:
+        raise NotImplementedError
+
+    def events(
+        self,
+        *jobs: str,
+        after: int | None = None,
+        lines: int | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        follow: bool = False,
+    ) -> Changes:
+        """What happened to jobs and runs, oldest first, as an async iterator of Change; Missed where some are gone.
+
+        Args:
+            jobs: names or globs; by default all.
+            after: begin behind the change with this `seq`, told by any daemon.
+            lines: begin with the last so many.
+            since, until: wall-clock nanoseconds.
+            follow: go on with what comes.
+        """
+        exchange = requests.events(jobs, after=after, lines=lines, since=since, until=until, follow=follow)
+        return Changes(self._connector, exchange)

@@ -1,0 +1,38 @@
+"""What the blocking client asks besides the state of jobs; see Asking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from jobd._client import requests
+from jobd._client.watching import BlockingChanges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobd._client.exchanges import Exchange
+
+T = TypeVar("T")
+
+
+class BlockingAsking:
+    """A part of BlockingJobs."""
+
+    def _one(self, exchange: Exchange[T]) -> T:
+        raise NotImplementedError
+
+    def _drive(self, exchange: Exchange[T], timeout: float | None = None) -> Iterator[T]:
+        raise NotImplementedError
+
+    def events(
+        self,
+        *jobs: str,
+        after: int | None = None,
+        lines: int | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        follow: bool = False,
+    ) -> BlockingChanges:
+        """What happened to jobs and runs, oldest first; see Jobs.events."""
+        exchange = requests.events(jobs, after=after, lines=lines, since=since, until=until, follow=follow)
+        return BlockingChanges(exchange, self._drive(exchange))
