@@ -4,8 +4,8 @@
 #   make test     ruff, mypy and all tests                          make test ARGS='-k stop -x'
 #   make fault    the long kill campaigns                           make fault SEED=7 KILLS=300
 #   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop
-#   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc
-#   make install  into PREFIX (default ~/.local), with man pages
+#   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc, shells and shellcheck
+#   make install  into PREFIX (default ~/.local), with man pages and completion; make uninstall
 
 PYTHON ?= python3
 PREFIX ?= $(HOME)/.local
@@ -17,7 +17,7 @@ ARGS ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint fault bench tools install clean
+.PHONY: demo test lint fault bench tools install uninstall clean
 
 # The stamps are what make a second `make test` quick: an environment is made anew only when its recipe changes.
 $(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl
@@ -49,7 +49,7 @@ bench: $(VENV)/.tests
 	$(RUN) -m tests.bench $(BENCH)
 
 tools:
-	@for tool in gcc mandoc; do \
+	@for tool in gcc mandoc zsh fish shellcheck; do \
 	  command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; \
 	if [ -z "$$missing" ]; then :; \
@@ -65,7 +65,18 @@ install:
 	for page in man/*.[1-8]; do \
 	  install -Dm644 $$page $(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; \
 	done
+	install -Dm644 jobctl/completions/jobctl.bash $(PREFIX)/share/bash-completion/completions/jobctl
+	install -Dm644 jobctl/completions/_jobctl $(PREFIX)/share/zsh/site-functions/_jobctl
+	install -Dm644 jobctl/completions/jobctl.fish $(PREFIX)/share/fish/vendor_completions.d/jobctl.fish
 	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "installed; $(PREFIX)/bin is not in your PATH yet" ;; esac
+	@echo "completion: bash (with bash-completion) and fish find it by themselves; 'jobctl help completion' tells of zsh"
+
+uninstall:
+	rm -rf $(PREFIX)/lib/jobd
+	rm -f $(PREFIX)/bin/jobd $(PREFIX)/bin/jobctl
+	for page in man/*.[1-8]; do rm -f $(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+	rm -f $(PREFIX)/share/bash-completion/completions/jobctl $(PREFIX)/share/zsh/site-functions/_jobctl
+	rm -f $(PREFIX)/share/fish/vendor_completions.d/jobctl.fish
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

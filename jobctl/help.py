@@ -8,6 +8,7 @@ gives those.
 from __future__ import annotations
 
 import os
+import sys
 
 from jobctl import terminal
 from jobctl.argv import load
@@ -25,8 +26,9 @@ INDENT = "  "
 
 ABOUT = "Run, watch, read and stop jobs supervised by jobd. Without a verb: list."
 HELP_SUMMARY = "Show help on a verb, or this."
-END = "jobctl help VERB says more on a verb, and man jobctl on all of them."
-VERB_END = "man jobctl says more."
+END = "jobctl help VERB says more on a verb, and {} on all of them."
+VERB_END = "{} says more."
+PAGE = "share/man/man1/jobctl.1"  # below the prefix of an installation
 
 # The verbs as the main help shows them: DESIGN.md, section 9. Words that are no verb yet are passed over.
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -88,6 +90,14 @@ def show(text: str, no_pager: bool = False) -> int:
     return 0
 
 
+def manual() -> str:
+    """How the manual page is to be had: man looks beside the directories of PATH, and not into a venv of pip or uv."""
+    places = [os.path.dirname(directory.rstrip("/")) for directory in os.environ.get("PATH", "").split(":")]
+    known = any(os.path.exists(f"{place}/{PAGE}") for place in places)
+    here = f"{sys.prefix}/{PAGE}"
+    return "man jobctl" if known or not os.path.exists(here) else f"man {here}"
+
+
 def columns() -> int:
     """How wide help is written."""
     asked = os.environ.get("COLUMNS", "")
@@ -108,7 +118,7 @@ def main_help() -> str:
     parts.append(section("Which jobd", [(spelled(GLOBALS[name], metavar), text) for name, metavar, text in GLOBAL_HELP],
                          width))  # fmt: skip
     parts.append(section("Other", OTHER_HELP, width))
-    parts.append(f"{wrapped(END, width)}\n")
+    parts.append(f"{wrapped(END.format(manual()), width)}\n")
     return "\n".join(parts)
 
 
@@ -160,12 +170,12 @@ def verb_help(
         target: the same for those that every verb has.
     """
     width = columns()
-    paragraphs = [wrapped(" ".join(part.split()), width) for part in text.strip().split("\n\n")]
+    paragraphs = [part if part.startswith(INDENT) else wrapped(part, width) for part in text.strip().split("\n\n")]
     parts = [f"{usage(verb, bool(options))}\n", *(f"{part}\n" for part in paragraphs)]
     for title, rows in (("Operands", operands), ("Options", options), ("Which jobd", target)):
         if rows := list(rows):
             parts.append(section(title, rows, width))
-    parts.append(f"{VERB_END}\n")
+    parts.append(f"{wrapped(VERB_END.format(manual()), width)}\n")
     return "\n".join(parts)
 
 

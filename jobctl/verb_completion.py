@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def completion(_client: Client, shell: ShellName) -> int:
     """Print the completion script of a shell.
 
-    make install, and pip outside of a venv, put it where the shell finds it by itself. Elsewhere (pipx, uv tool, a
-    venv) one line makes it known:
+    After make install or pipx (from 1.8), bash with bash-completion and fish find it by themselves. For zsh, and
+    after uv tool install or pip in a venv, one line makes it known:
 
-      bash, in ~/.bashrc:  eval "$(jobctl completion bash)"
-      zsh, in ~/.zshrc after compinit:  eval "$(jobctl completion zsh)"
-      fish, once:  jobctl completion fish > ~/.config/fish/completions/jobctl.fish
+      ~/.bashrc                   eval "$(jobctl completion bash)"
+      ~/.zshrc, after compinit    eval "$(jobctl completion zsh)"
+      ~/.config/fish/config.fish  jobctl completion fish | source
     """
     if len(shell) != 1:
         raise UsageError("cannot print more than one script at a time")

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from jobctl import completions
+
 ROOT = Path(__file__).resolve().parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text()
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
@@ -25,7 +28,7 @@ SOURCES = sorted(
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -37,12 +40,34 @@ def test_man_page_is_clean_mdoc(page: Path) -> None:
     assert found.returncode == 0
 
 
+def shared_data() -> dict[str, str]:
+    """What the wheel puts below the prefix, and where."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    data: dict[str, str] = build["targets"]["wheel"]["shared-data"]
+    return data
+
+
 def test_every_man_page_is_in_the_wheel() -> None:
-    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
-        "shared-data"
-    ]
-    pages = {source: target for source, target in data.items() if source.startswith("man/")}
+    pages = {source: target for source, target in shared_data().items() if source.startswith("man/")}
     assert pages == {f"man/{page.name}": f"share/man/man{page.suffix[1:]}/{page.name}" for page in PAGES}
+
+
+def test_every_completion_file_is_in_the_wheel_and_installed_by_make() -> None:
+    found = {source: target for source, target in shared_data().items() if source.startswith("jobctl/completions/")}
+    assert set(found) == {f"jobctl/completions/{name}" for name in completions.FILES.values()}
+    rules = re.findall(r"^\tinstall -Dm644 (\S+) \$\(PREFIX\)/(\S+)$", MAKEFILE, re.MULTILINE)
+    assert dict(rules) == found
+
+
+def test_make_uninstall_removes_what_make_install_made(tmp_path: Path) -> None:
+    made = [target for _, target in re.findall(r"install -Dm644 (\S+) \$\(PREFIX\)/(\S+)$", MAKEFILE, re.MULTILINE)]
+    made += [f"share/man/man{page.suffix[1:]}/{page.name}" for page in PAGES]
+    made += ["bin/jobd", "bin/jobctl", "lib/jobd/pyvenv.cfg", "bin/another"]
+    for name in made:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run(["make", "-s", "uninstall", f"PREFIX={tmp_path}"], cwd=ROOT, check=True, timeout=60)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["another"]
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Makefile"])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jobctl import early, help  # noqa: A004  # the module
 from jobctl.spellings import ALIASES, GLOBALS, OPTIONS, VERBS
 from jobd import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HELP_LINES = (["--help"], ["-h"], ["help"], ["--user", "help"], ["--help", "list"], ["-a", "--help"], ["-h", "-a"])
 
@@ -56,6 +61,7 @@ def test_the_main_help_names_every_global_option() -> None:
 @pytest.mark.parametrize("columns", [1, 20, 40, 63, 64, 80, 500])
 def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(help, "manual", lambda: "man jobctl")
     lines = help.main_help().splitlines()
     width = max(help.MIN_COLUMNS, min(columns, help.MAX_COLUMNS))
     longest = max(len(line) for line in lines if not line.startswith("Usage"))
@@ -85,7 +91,7 @@ def test_help_on_a_verb_names_all_its_options_and_is_plain_text() -> None:
     text = shown("help", "logs")
     assert text.startswith("Usage: jobctl logs [OPTION...] [JOB...]\n\nShow what jobs wrote")
     assert all(spelling in text for name in ("units", "follow", "lines", "cursor_file") for spelling in OPTIONS[name])
-    assert text.endswith("man jobctl says more.\n")
+    assert re.search(r"\nman \S*jobctl\S* says more.\n$", text)
     assert not {"\x1b", "╭", "[bold]"} & {*text, *text.split()}
 
 
@@ -112,3 +118,17 @@ def test_the_main_help_loads_nothing_heavy() -> None:
     loaded = set(done.stderr.split())
     assert "jobctl.help" in loaded
     assert not loaded & {"typer", "msgspec", "typing", "re", "enum", "socket", "trio", "inspect", "json"}
+
+
+def test_help_says_where_the_manual_page_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for prefix in ("venv", "local"):
+        (tmp_path / prefix / help.PAGE).parent.mkdir(parents=True)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    monkeypatch.setenv("PATH", f"{tmp_path}/local/bin/:/nonexistent::")
+    assert help.manual() == "man jobctl"  # nowhere: a package may have it in a place of its own
+    (tmp_path / "venv" / help.PAGE).touch()
+    assert help.manual() == f"man {tmp_path}/venv/{help.PAGE}"  # where man does not look
+    (tmp_path / "local" / help.PAGE).touch()
+    assert help.manual() == "man jobctl"
+    monkeypatch.delenv("PATH")
+    assert help.manual() == f"man {tmp_path}/venv/{help.PAGE}"
