@@ -16,6 +16,8 @@ VERBS = {  # verb: module and function
     "stop": ("jobctl.verb_act", "stop"),
     "restart": ("jobctl.verb_act", "restart"),
     "kill": ("jobctl.verb_act", "kill"),
+    "freeze": ("jobctl.verb_act", "freeze"),
+    "thaw": ("jobctl.verb_act", "thaw"),
     "list": ("jobctl.verb_list", "list_jobs"),
     "status": ("jobctl.verb_status", "status"),
     "show": ("jobctl.verb_show", "show"),
@@ -54,6 +56,7 @@ NEIGHBOURS = {
     "up": "start", "begin": "start",
     "down": "stop", "terminate": "stop", "cancel": "stop", "scancel": "stop",
     "reload": "restart", "bounce": "restart",
+    "pause": "freeze", "suspend": "freeze", "resume": "thaw", "unfreeze": "thaw", "unpause": "thaw",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
     "again": "rerun", "redo": "rerun", "retry": "rerun",
     "sacct": "history", "monitor": "events", "info": "status", "join": "wait",
@@ -64,7 +67,7 @@ NEIGHBOURS = {
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
     "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert", "daemon-reload", "reset-failed",
-    "try-restart", "reload-or-restart", "freeze", "thaw", "isolate", "set-property", "list-dependencies",
+    "try-restart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
     "list-timers", "is-system-running", "whoami",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""start, stop, restart, kill: actions on jobs. They end when they are done, and say meanwhile what they wait for."""
+"""start, stop, restart, kill, freeze, thaw: actions on jobs. They end when they are done and say what they wait for."""
 
 from __future__ import annotations
 
@@ -56,6 +56,19 @@ def kill(client: Client, jobs: Jobs, *, signal: Signal = "SIGTERM", kill_whom: K
         return _done(client, {"type": "kill", "names": found, "signal": number, "whom": kill_whom})
     except ConnectionLostError:
         raise Fault(errors.UNAVAILABLE, "cannot tell whether the signal was sent: the connection was lost") from None
+
+
+def freeze(client: Client, jobs: Jobs) -> int:
+    """Hold running jobs where they are.
+
+    Returns when all of their processes are held. Time limits go on.
+    """
+    return _act(client, {"type": "freeze", "names": names.expand(client, jobs)}, "the freeze goes on")
+
+
+def thaw(client: Client, jobs: Jobs) -> int:
+    """Let frozen jobs go on."""
+    return _act(client, {"type": "thaw", "names": names.expand(client, jobs)}, "the thaw goes on")
 
 
 def _ids(found: list[str]) -> list[bytes]:

@@ -83,6 +83,7 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         "LoadState": view.get("load", "loaded"),
         "ActiveState": view.get("active", "inactive"),
         "SubState": view.get("sub", "dead"),
+        "FreezerState": "frozen" if view.get("frozen") else "running",
         "Result": view.get("result", "success"),
         "UnitFileState": "transient" if transient else "",
         "Transient": _yes(transient),

@@ -151,7 +151,7 @@ def answer(peer: Peer, *, times: int = 1_000) -> None:
                 for run in request.runs:
                     peer.send(m.Item(id=request.id, body=m.Ended(run=view(run))))
                 peer.send(m.End(id=request.id))
-            case m.Start() | m.Stop() | m.Restart() | m.Kill():
+            case m.Start() | m.Stop() | m.Restart() | m.Kill() | m.Freeze() | m.Thaw():
                 for name in request.names:
                     peer.send(m.Item(id=request.id, body=m.Done(job=name)))
                 peer.send(m.End(id=request.id))

@@ -101,28 +101,6 @@ async def test_failed_exec_says_step_and_errno(path: Path) -> None:
     assert (info.value.step, info.value.errno, info.value.run) == ("exec", 2, RUN.hex())
 
 
-async def test_rerun_names_the_run_and_makes_the_id_of_the_next(path: Path) -> None:
-    seen: list[m.Request] = []
-
-    def script(peer: Peer) -> None:
-        while True:
-            seen.append(request := peer.receive())
-            assert isinstance(request, m.Rerun)
-            failed = {"step": "exec", "errno": 2, "text": "cannot start web"} if request.job == "gone" else {}
-            peer.send(started(request.id, request.new, **failed))
-
-    with FakeDaemon(path, script) as daemon:
-        async with jobd.client.connect(daemon.path) as jobs:
-            run = await jobs.rerun("web", "-1")
-            await jobs.rerun("", RUN.hex(), run_id=NEXT, exec_wait=False)
-            with pytest.raises(StartFailed):
-                await jobs.rerun("gone")
-    assert seen[:2] == [
-        m.Rerun(id=1, new=bytes.fromhex(run.id), job="web", run="-1"),
-        m.Rerun(id=2, new=NEXT, run=RUN.hex(), exec_wait=False),
-    ]
-
-
 @pytest.mark.parametrize(
     ("code", "kind"),
     [

@@ -145,6 +145,18 @@ class Jobs(Asking):
         """Send a signal to the jobs' processes: `whom` is "all", or "main" for the main process of each."""
         return await self._one(requests.kill(names, signal=signal, whom=whom))
 
+    async def freeze(self, *names: str) -> Sequence[m.Done]:
+        """Hold running jobs where they are; returns when all of their processes are held. Time limits go on.
+
+        Raises:
+            Conflict: a job is not running.
+        """
+        return await self._one(requests.freeze(names))
+
+    async def thaw(self, *names: str) -> Sequence[m.Done]:
+        """Let frozen jobs go on. Raises Conflict when a job is not running."""
+        return await self._one(requests.freeze(names, thaw=True))
+
     # --- looking ---
     async def get(self, *names: str, tree: bool = False) -> JobViews:
         """The state of jobs by name or glob. An unknown name gives a view with load "not-found"."""

@@ -191,6 +191,14 @@ class BlockingJobs(BlockingAsking):
         """Send a signal to the jobs' processes; see Jobs.kill."""
         return self._one(requests.kill(names, signal=signal, whom=whom))
 
+    def freeze(self, *names: str) -> Sequence[m.Done]:
+        """Hold running jobs where they are; see Jobs.freeze."""
+        return self._one(requests.freeze(names))
+
+    def thaw(self, *names: str) -> Sequence[m.Done]:
+        """Let frozen jobs go on."""
+        return self._one(requests.freeze(names, thaw=True))
+
     # --- looking ---
     def get(self, *names: str, tree: bool = False) -> JobViews:
         """The state of jobs by name or glob; see Jobs.get."""

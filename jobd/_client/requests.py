@@ -120,6 +120,11 @@ def kill(names: Sequence[str], runs: Sequence[bytes] = (), *, signal: int, whom:
     return Action(request, None, repeatable=False)  # a lost reply may mean that the signal was sent
 
 
+def freeze(names: Sequence[str], *, thaw: bool = False) -> Action:
+    kind = m.Thaw if thaw else m.Freeze
+    return Action(kind(id=0, names=list(names)), None)
+
+
 def get(names: Sequence[str], *, tree: bool) -> One[m.Jobs]:
     return One(m.Get(id=0, names=list(names), tree=tree), m.Jobs)
 

@@ -103,11 +103,26 @@ def own_cgroup() -> str:
 
 def populated(path: str) -> bool:
     """Whether a process lives in the cgroup or below it; one that does not exist is empty."""
+    return b"populated 1" in _read(path + "/cgroup.events")
+
+
+def frozen(path: str) -> bool:
+    """Whether all in the cgroup and below it is held."""
+    return b"frozen 1" in _read(path + "/cgroup.events")
+
+
+def to_be_frozen(path: str) -> bool:
+    """Whether somebody has asked for that."""
+    return _read(path + "/cgroup.freeze").strip() == b"1"
+
+
+def freeze(path: str, hold: bool) -> None:
+    """Ask the kernel to hold all in the cgroup, or to let it go on; a cgroup that is gone needs neither."""
     try:
-        with open(path + "/cgroup.events", "rb", buffering=0) as file:
-            return b"populated 1" in file.read(256)
+        with open(path + "/cgroup.freeze", "wb", buffering=0) as file:
+            file.write(b"1" if hold else b"0")
     except OSError:
-        return False
+        return
 
 
 def processes(path: str) -> Iterator[int]:
@@ -131,3 +146,11 @@ def kill(path: str) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(256)
+    except OSError:
+        return b""

@@ -186,6 +186,7 @@ class Ends:
 
     def _emptied(self, entry: Entry) -> None:
         self._drop_late(entry)
+        self._keeper.freezer.emptied(entry)
         entry.empty, entry.killing = True, 0
         if entry.watched:
             self._keeper.send({"op": "empty", "run": entry.run})
@@ -267,6 +268,7 @@ class Ends:
 
     def forget(self, entry: Entry) -> None:
         """The daemon has recorded the end."""
+        self._keeper.freezer.forget(entry)
         self._keeper.table.pop(entry.run, None)
         self._drop_late(entry)
         if self.own.pop(entry.pid, None) is not None:
@@ -292,6 +294,7 @@ class Ends:
             self._ask_status(entry, 0.0)
         if entry.ended and not entry.empty:
             self._add_late(entry)
+        self._keeper.freezer.adopt(entry)
         if entry.killing:
             self._round_at = time.monotonic()
 

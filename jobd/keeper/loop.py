@@ -22,6 +22,7 @@ from jobd.keeper import kernel, sockets
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.daemonproc import PING_SEC, DaemonProcess, default_argv
 from jobd.keeper.ends import Ends
+from jobd.keeper.freezer import Freezer
 from jobd.keeper.link import Link, LinkClosed, LinkError
 from jobd.keeper.log import Log
 from jobd.keeper.requests import Requests
@@ -73,6 +74,7 @@ class Keeper:
         self._link_waits = False
         self._peers: set[Link] = set()
         self.ends = Ends(self)
+        self.freezer = Freezer(self)
         self.requests = Requests(self)
         self.shutdown = Shutdown(self)
 
@@ -137,7 +139,8 @@ class Keeper:
             self.check_listener()
             self.cgroups.tidy()
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
-        due = [daemon.kill_at, next_fork, self._check_at, self.ends.tick(now), self.shutdown.tick(now)]
+        due = [daemon.kill_at, next_fork, self._check_at]
+        due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now)]
         return max(0.0, min(at for at in due if at is not None) - now)
 
     def _flush(self) -> None:
@@ -151,7 +154,7 @@ class Keeper:
 
     def _busy(self) -> bool:
         link = self.daemon.link
-        return bool(self.late) or (link is not None and link.unsent)
+        return bool(self.late) or self.freezer.busy or (link is not None and link.unsent)
 
     # --- signals ----------------------------------------------------------------------------------------------------
     def _on_signals(self, fd: int) -> None:
@@ -231,6 +234,7 @@ class Keeper:
             return
         self.unwatch(self.daemon.link.fileno())
         self.late.clear()  # what this daemon asked for is not its successor's
+        self.freezer.link_lost()
         self.daemon.close_link(time.monotonic())
         for entry in [entry for entry in self.table.values() if not entry.went and not entry.ended]:
             self.ends.discard(entry)

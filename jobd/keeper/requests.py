@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import time
 
 from jobd.core.ids import USER_OPERATION
 from jobd.host import pidfd
 from jobd.keeper import tree
+from jobd.keeper.freezer import STOPS
 from jobd.keeper.link import LinkError, chunks
 from jobd.keeper.spawn import GO, SpawnFailed, spawn
 
@@ -40,7 +42,8 @@ class Requests:
         self._handlers: dict[str, Callable[[Message, Fds], None]] = {
             "list": self._list, "ready": self._ready, "pong": self._pong, "spawn": self._spawn, "go": self._go,
             "signal": self._signal, "kill-tree": self._kill_tree, "watch": self._watch, "tree": self._tree,
-            "close": self._close, "ack": self._ack, "shutdown-begun": self._shutdown_begun, "bye": self._bye,
+            "close": self._close, "ack": self._ack, "freeze": self._freeze, "shutdown-begun": self._shutdown_begun,
+            "bye": self._bye,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
         }  # fmt: skip
 
@@ -201,14 +204,45 @@ class Requests:
         if entry is not None and not repeated:
             if not op.startswith(USER_OPERATION):
                 entry.ops.append(op)
-            if message["whom"] == "all":
-                count = tree.send_all(entry, sig, self._keeper.ends.strangers())
-            elif not entry.ended and entry.pidfd is not None:
-                try:
-                    count = int(pidfd.send_signal(entry.pidfd, sig))
-                except PermissionError:  # a setuid program
-                    self._keeper.log(f"not allowed to signal process {entry.pid}", "warning")
+            stops = op.startswith(STOPS)
+            count = self._send(entry, sig, message["whom"] == "all", stops)
+            if stops:
+                self._keeper.freezer.thaw(entry)
+            elif sig == signal.SIGCONT:
+                self._keeper.freezer.continued(entry)
         self._keeper.send({"op": "signaled", "run": run, "o": op, "repeated": repeated, "count": count})
+
+    def _send(self, entry: Entry, sig: int, to_all: bool, wake: bool) -> int:
+        """Send a signal to the tree or to the main process. Returns how many got it.
+
+        With `wake` those that are stopped go on after it, to see it: what systemd.kill(5) does, too.
+        """
+        if to_all:
+            found = tree.members(entry, self._keeper.ends.strangers()).values()
+            count = tree.send_each(found, sig)
+            if wake:
+                tree.send_each([p for p in found if p.state == tree.STOPPED], signal.SIGCONT)
+            return count
+        if entry.ended or entry.pidfd is None:
+            return 0
+        try:
+            count = int(pidfd.send_signal(entry.pidfd, sig))
+            main = tree.process(entry.pid)
+            if wake and main is not None and main.state == tree.STOPPED:
+                pidfd.send_signal(entry.pidfd, signal.SIGCONT)
+        except PermissionError:  # a setuid program
+            self._keeper.log(f"not allowed to signal process {entry.pid}", "warning")
+            return 0
+        return count
+
+    def _freeze(self, message: Message, _: Fds) -> None:
+        entry = self._table.get(message["run"])  # type: ignore[call-overload]
+        if message["frozen"]:
+            self._keeper.freezer.freeze(entry, message["tag"])
+            return
+        if entry is not None:
+            self._keeper.freezer.thaw(entry)
+        self._keeper.send({"op": "freeze", "tag": message["tag"], "why": ""})
 
     def _kill_tree(self, message: Message, _: Fds) -> None:
         entry = self._table.get(message["run"])  # type: ignore[call-overload]
@@ -216,6 +250,7 @@ class Requests:
             if str(message["o"]) not in entry.ops:
                 entry.ops.append(str(message["o"]))
             self._keeper.ends.kill(entry)
+            self._keeper.freezer.thaw(entry)
 
     def _watch(self, message: Message, _: Fds) -> None:
         entry = self._table.get(message["run"])  # type: ignore[call-overload]

@@ -113,6 +113,7 @@ class Shutdown:
         for entry in list(keeper.table.values()):
             if not entry.empty:
                 tree.send_all(entry, signal.SIGTERM, keeper.ends.strangers())
+                keeper.freezer.thaw(entry)
                 tree.send_all(entry, signal.SIGCONT, keeper.ends.strangers())  # a stopped process must see its TERM
         self._until = min(self._until, time.monotonic() + TERM_SEC)
 

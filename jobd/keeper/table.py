@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 PLAIN = (
     "run", "pid", "start", "went", "execd", "step", "errno", "exit", "empty", "tracking", "cgroup", "merge", "ops",
-    "label",
+    "label", "frozen",
 )  # fmt: skip
 # The descriptors of a run: its process; the ends from which its output is read; what its stdin is fed through, and the
 # file that feeds it, whose position says how far that has come; of a terminal the master, and the pipe into `out`.
@@ -38,6 +38,7 @@ class Entry:
         self.cgroup = ""
         self.merge = False
         self.ops: list[str] = []  # operations done, which are never repeated
+        self.frozen = False  # all of the tree is held where it is
         self.label: object = None  # the daemon's own words about the run
         self.pidfd: int | None = None
         self.out: int | None = None

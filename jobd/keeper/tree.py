@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 ENVIRON = b"JOBD_RUN="
 _CMDLINE_BYTES = 4096  # of a command line that is shown
 _O_ACCMODE = 3
+STOPPED = b"T"  # the state of a process in /proc/PID/stat
 
 
 class Process:
     """A line of /proc/PID/stat."""
 
-    __slots__ = ("group", "parent", "pid", "session", "start", "zombie")
+    __slots__ = ("group", "parent", "pid", "session", "start", "state", "zombie")
 
     def __init__(self, pid: int, text: bytes) -> None:
         fields = text[text.rindex(b")") + 2 :].split(None, 20)  # the name may hold blanks and parentheses
         self.pid = pid
-        self.zombie = fields[0] in (b"Z", b"X")
+        self.state = fields[0]
+        self.zombie = self.state in (b"Z", b"X")
         self.parent, self.group, self.session = int(fields[1]), int(fields[2]), int(fields[3])
         self.start = int(fields[19])
 
@@ -44,8 +46,17 @@ def process(pid: int) -> Process | None:
 
 def all_processes() -> dict[int, Process]:
     """All processes of this machine (or container)."""
-    found = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
-    return {p.pid: p for p in found if p is not None}
+    return look(pids())
+
+
+def pids() -> list[int]:
+    """The numbers of all processes."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def look(listed: Iterable[int]) -> dict[int, Process]:
+    """Those of these processes that are there still."""
+    return {p.pid: p for p in map(process, listed) if p is not None}
 
 
 def children() -> set[int]:
@@ -90,8 +101,7 @@ def members(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process]
         table: all processes, if somebody has just looked.
     """
     if entry.cgroup:
-        pids = list(cgroup.processes(entry.cgroup))
-        return {p.pid: p for p in map(process, pids) if p is not None and not p.zombie}
+        return {p.pid: p for p in look(cgroup.processes(entry.cgroup)).values() if not p.zombie}
     table = all_processes() if table is None else table
     main = table.get(entry.pid)
     number_is_ours = main is None or main.start == entry.start
@@ -111,14 +121,19 @@ def members(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process]
 
 def send_all(entry: Entry, sig: int, strangers: Iterable[int], table: Mapping[int, Process] | None = None) -> int:
     """Send a signal to the whole tree once. Returns how many processes got it."""
+    return send_each(members(entry, strangers, table).values(), sig)
+
+
+def send_each(found: Iterable[Process], sig: int) -> int:
+    """Send a signal to processes that a look has found. Returns how many got it."""
     count = 0
-    for pid, p in members(entry, strangers, table).items():
+    for p in found:
         try:
-            pidfd = os.pidfd_open(pid)
+            pidfd = os.pidfd_open(p.pid)
         except OSError:
             continue  # gone
         try:
-            now = process(pid)  # the pidfd is of this number's present holder: is it still the one that was found?
+            now = process(p.pid)  # the pidfd is of this number's present holder: is it still the one that was found?
             if now is not None and now.start == p.start:
                 signal.pidfd_send_signal(pidfd, sig)
                 count += 1
@@ -143,8 +158,7 @@ def describe(found: dict[int, Process]) -> list[list[object]]:
 def holders(entry: Entry) -> list[list[object]]:
     """[pid, command line] of processes that have the run's output open for writing, as far as we may look."""
     wanted = {f"pipe:[{os.fstat(fd).st_ino}]" for fd in (entry.out, entry.err) if fd is not None}
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [[pid, command_line(pid)] for pid in pids if _holds(pid, wanted)]
+    return [[pid, command_line(pid)] for pid in pids() if _holds(pid, wanted)]
 
 
 def _holds(pid: int, wanted: set[str]) -> bool:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from jobd.rpc.access import ADMIN, CONTROL, READ
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers import daemon, events, foreground, lifecycle, logs, look, rerun, run, wait
+from jobd.rpc.handlers import daemon, events, foreground, freeze, lifecycle, logs, look, rerun, run, wait
 from jobd.wire import messages as m
 
 __all__ = ["TABLE", "Context", "Refused", "Row"]
@@ -47,6 +47,8 @@ TABLE: Final[dict[type, Row]] = {
     m.Stop: Row(CONTROL, long=lifecycle.stop),
     m.Restart: Row(CONTROL, long=lifecycle.restart),
     m.Kill: Row(CONTROL, long=lifecycle.kill),
+    m.Freeze: Row(CONTROL, long=freeze.freeze),
+    m.Thaw: Row(CONTROL, long=freeze.thaw),
     m.Get: Row(READ, quick=look.get_quick, long=look.get_tree),
     m.List: Row(READ, quick=look.list_jobs),
     m.History: Row(READ, quick=look.history),

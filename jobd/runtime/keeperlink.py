@@ -65,6 +65,7 @@ class KeeperLink:
         self._queued = False
         self._sent_at = 0.0
         self._trees: dict[int, tuple[trio.Event, list[Tree]]] = {}
+        self._freezes: dict[int, tuple[trio.Event, list[str]]] = {}
         self._next_tag = 0
         self.alive = True
         self.welcome: Welcome | None = None
@@ -123,7 +124,7 @@ class KeeperLink:
                         self._dispatch(message, fds)
             except (LinkClosed, ConnectionError):
                 self.alive = False
-                for event, _ in self._trees.values():
+                for event, _ in (*self._trees.values(), *self._freezes.values()):
                     event.set()
                 self.on_lost()
                 nursery.cancel_scope.cancel()
@@ -135,6 +136,8 @@ class KeeperLink:
             self.send("pong")
         elif op == "tree":
             self._on_tree(message)
+        elif op == "freeze":
+            self._on_freeze(message)
         elif op == "entries":
             self._on_entries(message, fds)
         elif op == "welcome":
@@ -184,6 +187,33 @@ class KeeperLink:
         assert isinstance(holders, list)
         waiting[1].append(Tree([(p[0], p[1], p[2]) for p in processes], [(h[0], h[1]) for h in holders]))
         waiting[0].set()
+
+    # --- freezing -------------------------------------------------------------------------------------------------
+    async def freeze(self, run: bytes, frozen: bool) -> str | None:
+        """Have all of a run's tree held, or let it go on. The run itself hears of every change by `frozen`.
+
+        Returns:
+            Why it could not be done, "" when it is; None when the keeper is dead or dies over it.
+
+        Cancelling stops the waiting only.
+        """
+        if not self.alive:
+            return None
+        self._next_tag += 1
+        tag = self._next_tag
+        event, answer = self._freezes.setdefault(tag, (trio.Event(), []))
+        self.send("freeze", run=run, tag=tag, frozen=frozen)
+        try:
+            await event.wait()
+        finally:
+            del self._freezes[tag]
+        return answer[0] if answer else None
+
+    def _on_freeze(self, message: Fields) -> None:
+        waiting = self._freezes.get(message["tag"])  # type: ignore[call-overload]  # our own tag, an int
+        if waiting is not None:
+            waiting[1].append(str(message["why"]))
+            waiting[0].set()
 
 
 def close_all(fds: dict[str, int]) -> None:

@@ -201,6 +201,7 @@ def _entry(run: Run) -> dict[str, object]:
         # A status that could not be read is not told, unless it is recorded: the next keeper may be luckier.
         "exit": None if ending is None or (ending.status < 0 and run.row.exited_at is None) else _exit_of(ending),
         "empty": run.empty,
+        "frozen": run.frozen,
         "tracking": run.tracking,
         "cgroup": run.cgroup,
         "merge": run.spec.one_stream,

@@ -85,6 +85,7 @@ def _adopt(world: Registry, run: Run, entry: Entry) -> None:
     run.went = bool(message["went"])
     run.execd = bool(message["execd"])
     run.empty = bool(message["empty"])
+    run.frozen = bool(message.get("frozen"))  # a keeper of before the freezer has frozen nothing
     if message["errno"]:
         run.failure = (str(message["step"]), int(str(message["errno"])))
     ending = message["exit"]

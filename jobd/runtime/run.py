@@ -45,7 +45,7 @@ class Run:
 
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
-        "execd", "failure", "feed", "gone", "held", "job", "keeper_lost", "launched", "log_error",
+        "execd", "failure", "feed", "frozen", "gone", "held", "job", "keeper_lost", "launched", "log_error",
         "on_end", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row", "signaled",
         "spec", "tracking", "wake", "went", "window",
     )  # fmt: skip
@@ -75,6 +75,7 @@ class Run:
         self.went = False
         self.execd = False
         self.failure: tuple[str, int] | None = None  # (step, errno)
+        self.frozen = False  # all of its tree is held
         self.ending: Ending | None = None
         self.empty = False
         self.operations: tuple[str, ...] = ()  # what the keeper said it has done: never to be done twice
@@ -123,6 +124,8 @@ class Run:
                 self.empty = self.empty or bool(message["empty"])
             case "empty":
                 self.empty = True
+            case "frozen":
+                self.frozen = bool(message["frozen"])
             case "signaled":
                 self.signaled += 1
                 opid = str(message["o"])

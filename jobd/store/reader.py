@@ -236,6 +236,14 @@ class Reader:
         )
         return self._events(sql, (owner, job, run))
 
+    def last_events_of_run(self, owner: int, job: str, run: bytes, limit: int = 64) -> list[Event]:
+        """The newest events of one run, the newest first."""
+        sql = (
+            f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY events_by_run"
+            " WHERE owner = ? AND job = ? AND run = ? ORDER BY seq DESC LIMIT ?"
+        )
+        return self._events(sql, (owner, job, run, limit))
+
     def _events(self, sql: str, args: Sequence[Value]) -> list[Event]:
         return self._decoded(self.fetch(sql, args))
 

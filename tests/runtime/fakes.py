@@ -47,6 +47,7 @@ class FakeKeeper:
         }
         self.runs: dict[bytes, Run] = {}
         self.holders: list[tuple[int, bytes]] = []
+        self.freeze_says: str | None = ""
         self.entries: list[tuple[dict[str, object], dict[str, int]]] = []
         self.listed = trio.Event()
         self.listed.set()
@@ -75,6 +76,14 @@ class FakeKeeper:
     async def tree(self, _run: bytes, holders: bool = False) -> Tree:
         await trio.lowlevel.checkpoint()
         return Tree([], self.holders if holders else [])
+
+    async def freeze(self, run: bytes, frozen: bool) -> str | None:
+        """Answers `freeze_says` and, unless that is a reason why not, tells the run."""
+        self.sent.append(("freeze", {"run": run, "frozen": frozen}))
+        await trio.lowlevel.checkpoint()
+        if self.freeze_says == "":
+            self.say(run, "frozen", frozen=frozen)
+        return self.freeze_says
 
     async def until(self, op: str, within: float) -> None:
         """Return when `op` (as `ops` writes it) was asked for; fail if that takes more than `within` seconds."""
@@ -157,6 +166,10 @@ class FakeStore:
     def run(self, owner: int, run: bytes) -> RunRow | None:
         row = self.runs.get(run)
         return row if row is not None and row.owner == owner else None
+
+    def last_events_of_run(self, owner: int, job: str, run: bytes, limit: int = 64) -> list[Event]:
+        found = [e for e in self.events if (e.owner, e.job, e.run) == (owner, job, run)]
+        return found[::-1][:limit]
 
     def blob(self, key: bytes) -> bytes | None:
         return self.blobs.get(key)

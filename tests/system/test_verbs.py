@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobctl.spellings import VERBS
 from tests.system.program import Gate, until
 
 if TYPE_CHECKING:
@@ -20,13 +21,9 @@ pytestmark = pytest.mark.slow
 ROW = {
     "job", "run", "owner", "state", "result", "exit_code", "signal", "queued_at", "started_at", "finished_at",
 }  # fmt: skip
-VERBS = (
-    "run rerun start stop restart kill list status show logs result history wait is-active is-failed daemon-status "
-    "daemon-reexec shutdown"
-)
 
 
-@pytest.mark.parametrize("verb", VERBS.split())
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_knows_a_wrong_option(shared: Program, verb: str) -> None:
     told = shared.jobctl(verb, "--help", check=True)
     assert verb in told.stdout
@@ -37,7 +34,7 @@ def test_every_verb_has_help_and_knows_a_wrong_option(shared: Program, verb: str
 
 def test_help_lists_every_verb(shared: Program) -> None:
     told = shared.jobctl("--help", check=True).stdout
-    assert [verb for verb in VERBS.split() if verb not in told] == []
+    assert [verb for verb in VERBS if verb not in told] == []
 
 
 def test_unknown_verb_gets_a_suggestion(shared: Program) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -11,6 +10,7 @@ import trio
 from jobd.core import exits
 from jobd.core.ids import USER_OPERATION
 from jobd.rpc.context import Context, Refused
+from jobd.rpc.handlers.each import each, keeper_is_dead, live
 from jobd.rpc.handlers.run import accepted, failure_text, is_at_rest
 from jobd.runtime.registry import NameTaken, Stopping
 from jobd.wire import errors
@@ -23,23 +23,6 @@ if TYPE_CHECKING:
 FIRST_PROGRESS_SEC: Final = 0.5  # most stops are over by then and need no words
 PROGRESS_SEC: Final = 1.0
 SHOWN_PROCESSES: Final = 5
-Act = Callable[[str, int], Awaitable[m.Done]]
-
-
-async def _each(context: Context, request: m.Start | m.Stop | m.Restart | m.Kill, words: list[str], act: Act) -> None:
-    """Do one act to several jobs at once."""
-
-    async def one(word: str, index: int) -> None:
-        try:
-            done = await act(word, index)
-        except Refused as refused:
-            done = m.Done(job=word, code=refused.code, text=str(refused))
-        await context.connection.item(request.id, done)
-
-    async with trio.open_nursery() as nursery:
-        for index, word in enumerate(words):
-            nursery.start_soon(one, word, index)
-    await context.connection.end(request.id)
 
 
 # --- start --------------------------------------------------------------------------------------------------------
@@ -50,7 +33,7 @@ async def start(context: Context, request: m.Start) -> None:
     async def act(word: str, index: int) -> m.Done:
         return await _start(context, request.id, word, request.runs[index], request.no_block)
 
-    await _each(context, request, request.names, act)
+    await each(context, request.id, request.names, act)
 
 
 def _check_ids(request: m.Start | m.Restart) -> None:
@@ -66,9 +49,9 @@ async def _start(context: Context, request: int, word: str, run_id: bytes, no_bl
     if run is None and (known := context.world.registry.store.run(context.owner, run_id)) is not None:
         return _started(context, word, known.step, known.run, known.number)  # a retry after a lost reply
     if run is None:
-        old = _live(context, row)
+        old = live(context, row)
         if old is not None and row.active == "deactivating":
-            await _until_gone(context, request, word, old)
+            await until_gone(context, request, word, old)
             await registry.may_submit()
         row = context.job(word)
         if not is_at_rest(row):
@@ -109,7 +92,7 @@ async def stop(context: Context, request: m.Stop) -> None:
     async def act(word: str, index: int) -> m.Done:
         return await _stop(context, request.id, word, request.no_block, only=_only(request, index))
 
-    await _each(context, request, words, act)
+    await each(context, request.id, words, act)
 
 
 def _words(context: Context, request: m.Stop | m.Kill) -> list[str]:
@@ -128,23 +111,18 @@ def _only(request: m.Stop | m.Kill, index: int) -> bytes | None:
 
 async def _stop(context: Context, request: int, word: str, no_block: bool, only: bytes | None = None) -> m.Done:
     row = context.job(word)
-    run = _live(context, row)
+    run = live(context, row)
     if run is None or is_at_rest(row) or only not in (None, run.id):
         return m.Done(job=word)
     commit = run.ask_stop(context.caller)
     if commit is not None:
         await commit.wait()
     if not no_block:
-        await _until_gone(context, request, word, run)
+        await until_gone(context, request, word, run)
     return m.Done(job=word, run=run.id, number=run.row.number)
 
 
-def _live(context: Context, row: JobRow) -> Run | None:
-    """The newest run of a job if it is live."""
-    return None if row.latest is None else context.world.registry.runs.get(row.latest)
-
-
-async def _until_gone(context: Context, request: int, word: str, run: Run) -> None:
+async def until_gone(context: Context, request: int, word: str, run: Run) -> None:
     """Wait until this run (not one that follows it) has ended, and say meanwhile what is waited for."""
     said = ""
     pause = FIRST_PROGRESS_SEC
@@ -185,7 +163,7 @@ async def restart(context: Context, request: m.Restart) -> None:
             await _stop(context, request.id, word, no_block=False)
         return await _start(context, request.id, word, run_id, request.no_block)
 
-    await _each(context, request, request.names, act)
+    await each(context, request.id, request.names, act)
 
 
 # --- kill ---------------------------------------------------------------------------------------------------------
@@ -195,11 +173,11 @@ async def kill(context: Context, request: m.Kill) -> None:
         raise Refused(errors.INVALID, f"cannot signal {request.whom!r}: neither main nor all")
 
     async def act(word: str, index: int) -> m.Done:
-        run = _live(context, context.job(word))
+        run = live(context, context.job(word))
         if run is None or run.gone or run.pid is None or not run.went or _only(request, index) not in (None, run.id):
             raise Refused(errors.NOT_APPLICABLE, f"cannot signal {word}: it is not running", job=word)
         if not context.world.keeper.alive:
-            raise _keeper_is_dead(word)
+            raise keeper_is_dead("signal", word)
         kind = f"kill {exits.signal_name(request.signal)} {request.whom}"
         commit = run.job.note(run, kind, context.caller)
         await commit.wait()
@@ -208,13 +186,8 @@ async def kill(context: Context, request: m.Kill) -> None:
         context.world.keeper.send("signal", run=run.id, o=opid, sig=request.signal, whom=request.whom)
         while run.signaled == answers and not run.gone:
             if run.keeper_lost:
-                raise _keeper_is_dead(word)
+                raise keeper_is_dead("signal", word)
             await run.changed.wait()
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await _each(context, request, _words(context, request), act)
-
-
-def _keeper_is_dead(word: str) -> Refused:
-    text = f"cannot signal {word}: the keeper has died; try again when another has taken over"
-    return Refused(errors.UNAVAILABLE, text, job=word)
+    await each(context, request.id, _words(context, request), act)

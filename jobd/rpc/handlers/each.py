@@ -1,0 +1,45 @@
+"""What the verbs that act on several jobs share: a task and a Done for each, and the run that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from jobd.rpc.context import Context, Refused
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.core.records import JobRow
+    from jobd.runtime.run import Run
+
+Act = Callable[[str, int], Awaitable[m.Done]]
+
+
+async def each(context: Context, request: int, words: list[str], act: Act) -> None:
+    """Do one act to several jobs at once, and end the request. `act` gets the word and its place among them."""
+
+    async def one(word: str, index: int) -> None:
+        try:
+            done = await act(word, index)
+        except Refused as refused:
+            done = m.Done(job=word, code=refused.code, text=str(refused))
+        await context.connection.item(request, done)
+
+    async with trio.open_nursery() as nursery:
+        for index, word in enumerate(words):
+            nursery.start_soon(one, word, index)
+    await context.connection.end(request)
+
+
+def live(context: Context, row: JobRow) -> Run | None:
+    """The newest run of a job if it is live."""
+    return None if row.latest is None else context.world.registry.runs.get(row.latest)
+
+
+def keeper_is_dead(verb: str, word: str) -> Refused:
+    """The refusal of what only a keeper can do."""
+    text = f"cannot {verb} {word}: the keeper has died; try again when another has taken over"
+    return Refused(errors.UNAVAILABLE, text, job=word)

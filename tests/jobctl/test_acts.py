@@ -1,0 +1,59 @@
+"""Actions on jobs: what is asked for, what is said, and the status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobd.wire import errors
+from jobd.wire import messages as m
+from tests.jobctl.fakes import FakeDaemon, HangupError, jobctl, table, view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.jobctl.fakes import Answer, Script
+
+    Make = Callable[[Script], FakeDaemon]
+
+pytestmark = pytest.mark.slow
+
+
+def done(request: m.Request) -> list[m.Done]:
+    """All goes well, but for jobs whose name is an error code."""
+    assert isinstance(request, m.Freeze | m.Thaw)
+    return [
+        m.Done(job=name, code=name if name in errors.CODES else "", text=f"cannot do it to {name}")
+        for name in request.names
+    ]
+
+
+@pytest.mark.parametrize("verb", ["freeze", "thaw"])
+def test_freeze_and_thaw(daemon: Make, verb: str) -> None:
+    views = [view("web"), view("wet")]
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=views), freeze=done, thaw=done))
+    result = jobctl(fake.path, verb, "w*", "other")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    asked = fake.requests[-1]
+    assert isinstance(asked, m.Freeze if verb == "freeze" else m.Thaw)
+    assert asked.names == ["web", "wet", "other"]
+    for code, status in ((errors.NOT_APPLICABLE, 3), (errors.NOT_FOUND, 5), (errors.DENIED, 4), (errors.FAILED, 1)):
+        result = jobctl(fake.path, verb, "web", code)
+        assert (result.returncode, result.stderr) == (status, f"jobctl: cannot do it to {code}\n".encode())
+    views.clear()
+    before = len(fake.of(m.Freeze) + fake.of(m.Thaw))
+    assert jobctl(fake.path, verb, "w*").returncode == 0
+    assert len(fake.of(m.Freeze) + fake.of(m.Thaw)) == before  # nobody to ask about
+    assert jobctl(fake.path, verb).returncode == 2
+
+
+def test_a_lost_answer_is_asked_for_again(daemon: Make) -> None:
+    def script(request: m.Request) -> Answer:
+        if len(fake.requests) < 3:
+            raise HangupError
+        yield from table(freeze=done)(request)
+
+    fake = daemon(script)
+    assert jobctl(fake.path, "freeze", "web").returncode == 0
+    assert len(fake.requests) == 3
