@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill list status show logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw list status show logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
 __jobctl_globals='--user --system --socket:file --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -35,6 +35,14 @@ __jobctl_verb() {
     kill)
         operands='jobs.live'
         options='-s:Signal --signal:Signal --kill-whom:KillWhom'
+        ;;
+    freeze)
+        operands='jobs.live'
+        options=''
+        ;;
+    thaw)
+        operands='jobs.frozen'
+        options=''
         ;;
     list)
         operands='jobs.any'
@@ -125,7 +133,7 @@ __jobctl_set() {
         set='short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
         ;;
     Properties)
-        set='Id Names Description LoadState ActiveState SubState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        set='Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
         ;;
     RunStates)
         set='queued starting running stopping finished success exit-code signal core-dump timeout watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help' commas=1
@@ -149,7 +157,7 @@ __jobctl_set() {
         set='today yesterday now' commas=0
         ;;
     ValueOf)
-        set='Id Names Description LoadState ActiveState SubState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        set='Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
         ;;
     *) set='' commas=0 ;;
     esac

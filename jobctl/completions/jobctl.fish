@@ -153,6 +153,8 @@ complete -c jobctl -n __jobctl_no_verb -a start -d 'Start jobs: run the last sub
 complete -c jobctl -n __jobctl_no_verb -a stop -d 'Stop jobs.'
 complete -c jobctl -n __jobctl_no_verb -a restart -d 'Stop jobs, and start them again.'
 complete -c jobctl -n __jobctl_no_verb -a kill -d 'Send a signal to the processes of jobs.'
+complete -c jobctl -n __jobctl_no_verb -a freeze -d 'Hold running jobs where they are.'
+complete -c jobctl -n __jobctl_no_verb -a thaw -d 'Let frozen jobs go on.'
 complete -c jobctl -n __jobctl_no_verb -a list -d 'List jobs that are active, queued or failed.'
 complete -c jobctl -n __jobctl_no_verb -a status -d 'Show the state of jobs, their processes and the last lines of their output.'
 complete -c jobctl -n __jobctl_no_verb -a show -d 'Show properties of jobs, one NAME=VALUE a line.'
@@ -209,6 +211,10 @@ complete -c jobctl -n '__jobctl_verb kill' -s s -l signal -x -a 'SIGHUP SIGINT S
 complete -c jobctl -n '__jobctl_verb kill' -l kill-whom -x -a 'all main' -d 'all (default) or main.'
 complete -c jobctl -n '__jobctl_verb kill' -a '(__jobctl_jobs live)'
 
+complete -c jobctl -n '__jobctl_verb freeze' -a '(__jobctl_jobs live)'
+
+complete -c jobctl -n '__jobctl_verb thaw' -a '(__jobctl_jobs frozen)'
+
 complete -c jobctl -n '__jobctl_verb list' -s a -l all -d 'Inactive jobs too.'
 complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active inactive failed activating deactivating dead queued start running stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
 complete -c jobctl -n '__jobctl_verb list' -l failed -d 'The same as --state=failed.'
@@ -224,8 +230,8 @@ complete -c jobctl -n '__jobctl_verb status' -s l -l full -d 'Do not cut lines t
 complete -c jobctl -n '__jobctl_verb status' -s o -l output -x -a 'short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'Format of the output, as in logs.'
 complete -c jobctl -n '__jobctl_verb status' -a '(__jobctl_jobs any)'
 
-complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
-complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
+complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
+complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
 complete -c jobctl -n '__jobctl_verb show' -l value -d 'Only the values.'
 complete -c jobctl -n '__jobctl_verb show' -s a -l all -d 'Properties that are not set, too.'
 complete -c jobctl -n '__jobctl_verb show' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
@@ -290,7 +296,7 @@ complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in
 
 complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill list status show logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw list status show logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
 
 complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
 # --- end of the words ---
