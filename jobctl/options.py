@@ -43,7 +43,7 @@ FullLines = Annotated[bool, _option("full", "Do not cut lines to the width of th
 FullOutput = Annotated[bool, _option("full", "All of the output, however much it is.")]
 Keeper = Annotated[bool, _option("keeper", "The keeper, in place.")]
 NoBlock = Annotated[bool, _option("no_block", "Return at once.")]
-NoLegend = Annotated[bool, _option("no_legend", "No header and no footer.")]
+NoLegend = Annotated[bool, _option("no_legend", "The same as --legend=no.")]
 OnlyStderr = Annotated[bool, _option("stderr", "Only what was written to stderr.")]
 OnlyStdout = Annotated[bool, _option("stdout", "Only what was written to stdout.")]
 PagerEnd = Annotated[bool, _option("pager_end", "Begin at the end, in the pager; implies -n 1000.")]
@@ -73,6 +73,8 @@ InputMode = Annotated[
 ]
 JsonOutput = Annotated[str | None, _option("output", "json, json-pretty or json-seq.", "FORMAT")]
 KillWhom = Annotated[str, _option("kill_whom", "all (default) or main.", "WHOM")]
+JobTypes = Annotated[tuple[str, ...], _option("types", "For hands used to systemctl: every job is a service.", "TYPE")]
+Legend = Annotated[str, _option("legend", "Whether there are a header and a footer.", "yes|no")]
 ListOutput = Annotated[str | None, _option("output", "json, json-pretty, json-seq or name.", "FORMAT")]
 LogOutput = Annotated[
     str | None,

@@ -24,6 +24,29 @@ RESULTS = (
 FAILED = "failed"  # of runs: every bad result
 
 
+# Of systemctl --type=help.
+TYPE = "service"
+OTHER_TYPES = (
+    "automount", "device", "mount", "path", "scope", "slice", "socket", "swap", "target", "timer",
+)  # fmt: skip
+
+
+def help_asked(types: tuple[str, ...], states: tuple[str, ...]) -> str:
+    """The words that --type=help or --state=help ask for; "" when neither does.
+
+    Raises:
+        UsageError: there are no jobs of this type.
+    """
+    if HELP in types:
+        return f"Available job types:\n{TYPE}\n"
+    for word in (word for group in types for word in group.split(",") if word):
+        if word in OTHER_TYPES:
+            raise UsageError(f"cannot list {word} units: jobctl knows jobs, which are what systemctl calls {TYPE}s")
+        if word not in (TYPE, "job"):
+            raise UsageError(f"unknown type {word!r}: every job is a {TYPE}")
+    return job_help() if asks_for_help(states) else ""
+
+
 def asks_for_help(groups: tuple[str, ...]) -> bool:
     """Whether the words themselves were asked for, as by `systemctl --state=help`."""
     return HELP in groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from jobctl import terminal
+from jobctl.exits import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
         All,
         Failed,
         FullLines,
+        JobTypes,
+        Legend,
         ListOutput,
         NoLegend,
         OptionalJobs,
@@ -24,14 +27,23 @@ if TYPE_CHECKING:
     )
     from jobctl.shapes import JobView
 
-BULLETED = ("failed", "activating", "deactivating", "reloading")
+GLYPHS = {  # of systemctl: what is failed or on its way has one, and its colour
+    "failed": (terminal.FAILED_GLYPH, terminal.RED),
+    "activating": (terminal.GLYPH, ""),
+    "deactivating": (terminal.GLYPH, ""),
+    "reloading": ("↻", terminal.GREEN),
+}
+FAILED_COLOURS = (terminal.RED, "", terminal.RED, terminal.RED)  # of all columns but LOAD and DESCRIPTION
 NONE_ACTIVE, NONE_FAILED, NONE_EXISTS = 3, 1, 4  # as systemctl
+TRUE, FALSE = ("yes", "y", "1", "true", "t", "on"), ("no", "n", "0", "false", "f", "off")  # systemd's booleans
 COLUMNS = ("JOB", "LOAD", "ACTIVE", "SUB", "DESCRIPTION")
-LEGEND = """
-LOAD   = Reflects whether the job's definition was properly loaded.
-ACTIVE = The high-level activation state, i.e. generalization of SUB.
-SUB    = The low-level activation state.
-"""
+LEGEND = (
+    "",
+    "LOAD   = Reflects whether the job's definition was properly loaded.",
+    "ACTIVE = The high-level activation state, i.e. generalization of SUB.",
+    "SUB    = The low-level activation state.",
+    "",
+)
 
 
 def list_jobs(
@@ -44,6 +56,8 @@ def list_jobs(
     full: FullLines = False,
     plain: Plain = False,
     no_legend: NoLegend = False,
+    legend: Legend = "yes",
+    types: JobTypes = (),
     quiet: Quiet = False,
     output: ListOutput = None,
 ) -> int:
@@ -51,31 +65,40 @@ def list_jobs(
 
     A finished job leaves the list when it succeeded. This is the verb when none is given.
     """
-    wanted = []
-    if states:
-        from jobctl import statewords
-
-        if statewords.asks_for_help(states):
-            terminal.say(statewords.job_help())
-            return 0
-        wanted = statewords.of_jobs(states)
-    if failed:
-        wanted.append("failed")
-    views = fetch(client, patterns, every, wanted)
-    if output is not None and output != "name":
+    as_json = False
+    if output is not None:
         from jobctl import rows
 
-        rows.is_json(output, "name")
+        as_json = rows.is_json(output, "name")
+    if types or states:
+        from jobctl import statewords
+
+        asked = statewords.help_asked(types, states)
+        if asked:
+            terminal.say(asked)
+            return 0
+        states = tuple(statewords.of_jobs(states))
+    shows_legend = _boolean(legend) and not no_legend and not quiet
+    wanted = [*states, *(["failed"] if failed else [])]
+    views = fetch(client, patterns, every, wanted)
+    if as_json:
+        assert output is not None
         rows.print_json([rows.job_row(view) for view in views], output)
-    elif output == "name":
+    elif output is not None:
         from jobctl import names
 
         terminal.say("".join(f"{names.view_name(view, client)}\n" for view in views))
     else:
-        terminal.say(_table(client, views, full, plain, legend=not (no_legend or quiet), every=every))
+        _print_table(client, views, full=full, plain=plain, count=_count(len(views), every, wanted, shows_legend))
     if not quiet and client.path != client.target.socket and not client.target.mode:
         _mention_own(client)
     return 0
+
+
+def _boolean(word: str) -> bool:
+    if word.lower() in (*TRUE, *FALSE):
+        return word.lower() in TRUE
+    raise UsageError(f"cannot read --legend={word}: it is yes or no")
 
 
 def fetch(client: Client, patterns: tuple[str, ...], every: bool, states: list[str]) -> list[JobView]:
@@ -113,24 +136,38 @@ def _mention_own(client: Client) -> None:
         terminal.note(f"{count} more: jobctl --user")
 
 
-def _table(client: Client, views: list[JobView], full: bool, plain: bool, legend: bool, every: bool) -> str:
-    lines = [_cells(client, view) for view in views]
-    widths = [max(len(row[i]) for row in [*lines, COLUMNS]) for i in range(len(COLUMNS) - 1)]
-    colour = terminal.use_colour()
-    width = 0 if full else terminal.columns()
-    out = []
-    if lines and legend:
-        out.append(_line("" if plain else "  ", COLUMNS, widths, width))
-    for view, row in zip(views, lines, strict=True):
-        bullet = "" if plain else _bullet(view, colour)
-        text = _line("" if plain else "  ", row, widths, width)
-        out.append(bullet + text if plain else bullet + text[1:])
-    text = "\n".join(out) + "\n" if out else ""
-    if legend:
-        text += (LEGEND if lines else "") + f"\n{len(views)} job{'' if len(views) == 1 else 's'} listed."
-        text += "\n" if every else " Pass --all to see inactive jobs, too.\n"
-        text = text if lines else text.lstrip("\n")
-    return text
+def _count(jobs: int, every: bool, states: list[str], legend: bool) -> str:
+    """The last line, and where to look for more; empty without a legend."""
+    if not legend:
+        return ""
+    text = f"{jobs} job{'' if jobs == 1 else 's'} listed."
+    if terminal.use_colour():
+        text = f"{terminal.BOLD if jobs else terminal.RED}{text}{terminal.PLAIN}"
+    return text if every or states else f"{text} Pass --all to see inactive jobs, too."
+
+
+def _print_table(client: Client, views: list[JobView], *, full: bool, plain: bool, count: str) -> None:
+    """The jobs, and above and below them the legend unless `count` is empty."""
+    from jobctl.table import Table
+
+    rows = [_cells(client, view) for view in views]
+    table = Table(COLUMNS, COLUMNS.index("JOB"), indent="" if plain else "  ", full=full)
+    table.fit(rows)
+    lines = [table.top()] if count else []
+    for view, row in zip(views, rows, strict=True):
+        glyph, colour = ("", "") if plain else GLYPHS.get(view.get("active", "inactive"), ("", ""))
+        lines.append(table.line(row, FAILED_COLOURS if colour == terminal.RED else (), _mark(glyph, colour)))
+    if count:
+        width = 0 if full else terminal.columns()  # a line that less had to chop would keep it open
+        lines += [terminal.cut(line, width) for line in (*(LEGEND if rows else ()), count)]
+    terminal.say("".join(f"{line}\n" for line in lines))
+
+
+def _mark(glyph: str, colour: str) -> str:
+    """The two columns before a job's name."""
+    if not glyph:
+        return ""
+    return f"{colour}{glyph}{terminal.PLAIN} " if colour and terminal.use_colour() else f"{glyph} "
 
 
 def _cells(client: Client, view: JobView) -> tuple[str, ...]:
@@ -145,20 +182,6 @@ def _cells(client: Client, view: JobView) -> tuple[str, ...]:
         view.get("sub", "dead"),
         escape(description) or "-",
     )
-
-
-def _line(indent: str, row: tuple[str, ...], widths: list[int], width: int) -> str:
-    cells = [cell.ljust(size) for cell, size in zip(row, widths, strict=False)]
-    text = f"{indent}{' '.join(cells)} {row[-1]}"
-    return f"{text[: width - 1]}…" if width and len(text) > width else text
-
-
-def _bullet(view: JobView, colour: bool) -> str:
-    active = view.get("active", "inactive")
-    if view.get("load", "loaded") == "loaded" and active not in BULLETED:
-        return " "
-    glyph = terminal.FAILED_GLYPH if active == "failed" else terminal.GLYPH
-    return f"{terminal.RED}{glyph}{terminal.PLAIN}" if colour and active == "failed" else glyph
 
 
 def is_active(client: Client, jobs: Patterns, *, quiet: Quiet = False) -> int:

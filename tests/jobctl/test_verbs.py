@@ -131,16 +131,6 @@ def test_status_takes_the_id_of_a_process(daemon: Make) -> None:
     )
 
 
-def test_list_has_systemctls_columns(daemon: Make) -> None:
-    out = jobctl(daemon(LOOKS).path, "list").stdout.decode().splitlines()
-    assert out[0] == "  JOB LOAD   ACTIVE SUB     DESCRIPTION"
-    assert out[1] == "× db  loaded failed failed  sleep 60"  # noqa: RUF001  # systemd's glyph
-    assert out[2] == "  web loaded active running sleep 60"
-    assert out[-1] == "2 jobs listed. Pass --all to see inactive jobs, too."
-    plain = jobctl(daemon(LOOKS).path, "list", "--plain", "--no-legend").stdout.decode()
-    assert plain == "db  loaded failed failed  sleep 60\nweb loaded active running sleep 60\n"
-
-
 def test_list_asks_for_what_was_wanted_and_for_all_pages(daemon: Make) -> None:
     def pages(request: m.Request) -> m.Jobs:
         assert isinstance(request, m.List)
