@@ -21,7 +21,7 @@ from jobd.wire.plainpack import packb, unpackb
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from jobctl.shapes import Body, Message, RunView
 
@@ -145,15 +145,53 @@ class Client:
                 run: RunView = body["run"]  # type: ignore[assignment]  # of an Ended it is a RunView
                 yield run
 
-    def ask(self, request: dict[str, object]) -> int:
-        """Send a request, and answer the id it was given. Its answers are then read by `receive`."""
+    def gather(self, requests: Sequence[dict[str, object]], meanwhile: Callable[[], None]) -> list[list[Body] | Fault]:
+        """Ask several things in one write, and answer the bodies that each of them got, or the Fault.
+
+        All of them may be asked again when the connection is lost. `meanwhile` is called after they were sent: jobd
+        works on them while we load what shows the answers.
+
+        Raises:
+            Fault: about the connection itself.
+        """
+        while True:
+            try:
+                first = self.ask(*requests)
+                meanwhile()
+                return self._collect(first, len(requests))
+            except ConnectionLostError:
+                self.reconnect()
+
+    def _collect(self, first: int, count: int) -> list[list[Body] | Fault]:
+        """The answers to `count` requests, numbered from `first`, in whichever order they come."""
+        found: list[list[Body] | Fault] = [[] for _ in range(count)]
+        left = count
+        while left:
+            message = self._next()
+            at = message.get("id", 0) - first
+            kind = message["type"]
+            if kind == "fault":
+                if not 0 <= at < count:
+                    raise _fault(message)
+                found[at] = _fault(message)
+            elif 0 <= at < count and kind != "end":
+                bodies = found[at]
+                assert isinstance(bodies, list)
+                bodies.append(message["body"])
+            left -= 0 <= at < count and kind != "item"
+        return found
+
+    def ask(self, *requests: dict[str, object]) -> int:
+        """Send requests in one write, and answer the id of the first. Their answers are then read by `receive`."""
         if self._sock is None:
             self._open(self.start)
-        self._id += 1
-        data = self._pending + frames.pack(packb({**request, "id": self._id}))
+        first = self._id + 1
+        self._id += len(requests)
+        numbered = (frames.pack(packb({**request, "id": first + i})) for i, request in enumerate(requests))
+        data = b"".join((self._pending, *numbered))
         self._pending = b""
         self._send(data)
-        return self._id
+        return first
 
     def _send(self, data: bytes) -> None:
         assert self._sock is not None
@@ -175,18 +213,21 @@ class Client:
             Fault: it is one, about our request or about the connection.
             ConnectionLostError: there is none any more.
         """
+        message = self._next()
+        if message["type"] == "fault":
+            raise _fault(message)
+        return message
+
+    def _next(self) -> Message:
+        """The next message that is not a Hello, maybe a Fault."""
         while True:
             (length,) = LENGTH.unpack(self.take(frames.HEADER))
             if length > frames.MAX:
                 raise Fault(MALFORMED, f"cannot read from jobd: a frame of {length} bytes")
             message: Message = unpackb(self.take(length))  # type: ignore[assignment]  # we trust our daemon's shapes
-            kind = message["type"]
-            if kind == "hello":
-                self._greet(message)
-            elif kind == "fault":
-                raise Fault(message["code"], message["message"], message.get("details"))
-            else:
+            if message["type"] != "hello":
                 return message
+            self._greet(message)
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes of the connection."""
@@ -254,6 +295,10 @@ class Client:
     def _greet(self, hello: Message) -> None:
         check_version(hello)
         self.uid = hello.get("uid", self.uid)
+
+
+def _fault(message: Message) -> Fault:
+    return Fault(message["code"], message["message"], message.get("details"))
 
 
 def check_version(hello: Message) -> None:

@@ -9,31 +9,39 @@ from jobctl.logs_source import NOT_FOUND, Query, Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jobctl.client import Client
     from jobctl.logs_lines import Line
+    from jobctl.shapes import Body
+    from jobctl.status_text import Screen
 
 
-def tail(client: Client, run: bytes, lines: int, output: str, full: bool) -> None:
-    """The last lines of a job's newest run, as status shows them below the rest."""
-    query = Query("", run.hex())
-    query.lines = lines
-    query.split = True
-    width = 0 if full else terminal.columns()
-    writer = Writer(output or "short", terminal.is_terminal(), False)
+def show(client: Client, run: bytes, lines: int, output: str, screen: Screen, known: list[Body] | Fault | None) -> None:
+    """Write the last lines of a run below an empty one. `known`: what a request by the job's name has found."""
+    bodies: Iterable[Body]
+    if isinstance(known, list) and all(body["run"] == run for body in known if body["type"] == "log-run"):
+        bodies = known
+    else:  # asked for by a glob, say, or the job has begun another run in between
+        query = Query("", run.hex())
+        query.lines = lines
+        query.split = True
+        bodies = Source(client, query).bodies()
     found: list[Line] = []
     try:
-        found.extend(Splitter(shown_name(client), terminal.Progress()).lines(Source(client, query).bodies()))
+        found.extend(Splitter(shown_name(client), terminal.Progress()).lines(bodies))
     except Fault as fault:
         if fault.code != NOT_FOUND:
             raise
+    writer = Writer(output or "short", terminal.is_terminal(), False)
     for number, line in enumerate(found):
-        text = cut(writer.text(line), width)
+        text = fit(writer.text(line), screen)
         terminal.write(text if number else b"\n" + text)
 
 
-def cut(text: bytes, width: int) -> bytes:
+def fit(text: bytes, screen: Screen) -> bytes:
     """A written line cut to the terminal's width, as status does without -l."""
-    if not width:
+    if not screen.width:
         return text
     lines = text.decode("utf-8", "replace").splitlines()  # of -o verbose there are several
-    return "".join(f"{terminal.cut(line, width)}\n" for line in lines).encode()
+    return "".join(f"{screen.fit(line)}\n" for line in lines).encode()

@@ -66,6 +66,26 @@ def since(at: int, now: int) -> str:
     return f"{timestamp(at)}; {ago((now - at) // USEC)} ago"
 
 
+def span(usec: int) -> str:
+    """How long something took, as systemd shows it to the millisecond: `435ms`, `1.234s`, `2min 3.456s`."""
+    if usec < _SEC:
+        return f"{usec // _MSEC}ms" if usec >= _MSEC else "<1ms"
+    seconds = f"{usec % _MINUTE // _MSEC / 1000:.3f}".rstrip("0").rstrip(".")
+    if usec < _MINUTE:
+        return f"{seconds}s"
+    whole = coarse_span(usec - usec % _MINUTE)
+    return whole if seconds == "0" else f"{whole} {seconds}s"
+
+
+def coarse_span(usec: int) -> str:
+    """The same to the second, where it took longer than a minute."""
+    if usec < _MINUTE:
+        return span(usec)
+    from jobd.core.units import format_duration
+
+    return format_duration(usec, _SEC)
+
+
 def _count(number: int, unit: str) -> str:
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 

@@ -7,7 +7,7 @@ from jobctl.escape import show_bytes, show_command
 from jobctl.exits import UsageError
 from jobctl.logs_source import Query, Source
 from jobctl.signals import signal_name
-from jobctl.verb_status import size, span
+from jobctl.status_text import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,12 +161,12 @@ def exit_text(row: RunView, shape: str = "{}") -> str:
 def duration(row: RunView) -> str:
     """From start to exit; empty while it runs."""
     started, ended = row.get("started_at"), row.get("exited_at")
-    return "" if started is None or ended is None else span(max(0, ended - started) // 1000)
+    return "" if started is None or ended is None else times.coarse_span(max(0, ended - started) // 1000)
 
 
 def _cpu(row: RunView) -> str:
     user, system = row.get("cpu_user_usec"), row.get("cpu_system_usec")
-    return "" if user is None or system is None else span(user + system)
+    return "" if user is None or system is None else times.span(user + system)
 
 
 def history(

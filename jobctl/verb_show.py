@@ -7,8 +7,8 @@ import os
 from jobctl import names, terminal
 from jobctl.escape import escape, show_command
 from jobctl.signals import signal_name
+from jobctl.status_text import STEP_STATUS, cgroup_path
 from jobctl.times import timestamp
-from jobctl.verb_status import STEP_STATUS, cgroup_path
 from jobd.core.units import format_duration
 
 TYPE_CHECKING = False

@@ -5,24 +5,20 @@ from __future__ import annotations
 import time
 
 from jobctl import names, terminal
-from jobctl.escape import escape, show_bytes, show_command
 from jobctl.exits import Fault, UsageError
-from jobctl.times import since
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.client import Client
     from jobctl.options import FullLines, OptionalJobs, StatusLines, StatusOutput
-    from jobctl.shapes import JobView, Process
+    from jobctl.shapes import Body, JobView
+
+    Answer = tuple[JobView, list[Body] | Fault | None]
 
 NOT_ACTIVE, NO_SUCH_JOB = 3, 4  # as systemctl
-LABEL_WIDTH = 11
 DEFAULT_LINES = "10"  # systemctl -n
-# systemd.exec(5): the status shown for a step that failed before the program ran.
-STEP_STATUS = {"chdir": "200/CHDIR", "nice": "201/NICE", "fds": "202/FDS", "exec": "203/EXEC", "limits": "205/LIMITS"}
-EXIT_WORDS = {0: "/SUCCESS", 1: "/FAILURE", 255: "/EXCEPTION"}  # systemctl has no word for the others
-SECOND = 1_000_000
-GLYPHS = {"failed": terminal.FAILED_GLYPH, "inactive": "○", "maintenance": "○", "reloading": "↻"}  # the rest: ●
+AT_ONCE = 16  # jobs that are asked for with their logs in one write; of more, one after the other
+HINT = "Hint: Some lines were ellipsized, use -l to show in full.\n"
 
 
 def status(
@@ -53,7 +49,33 @@ def status(
             views = _views(client, jobs)
             print_json([job_row(view) for view in views], output)
             return max((_status_of(view) for view in views), default=0)
-    return _show_all(client, _views(client, jobs), count, full, output or "")
+    answers = _together(client, jobs, count)
+    return _show_all(client, answers or [(view, None) for view in _views(client, jobs)], count, full, output or "")
+
+
+def _together(client: Client, jobs: tuple[str, ...], lines: int) -> list[Answer]:
+    """The jobs and the ends of their logs in one round trip; nothing when they are not named one by one."""
+    from jobd.core.names import is_glob
+
+    if len(jobs) > AT_ONCE or any(job.isdecimal() or is_glob(job) for job in jobs):
+        return []
+    requests: list[dict[str, object]] = [{"type": "get", "names": list(jobs), "tree": True}]
+    if lines:
+        requests += [
+            {"type": "logs", "jobs": [job], "run": "0", "lines": lines, "split": True, "one_run": True} for job in jobs
+        ]
+    got, *logs = client.gather(requests, _load)
+    if isinstance(got, Fault):
+        raise got
+    views = got[0]["jobs"]
+    if len(views) != len(jobs):
+        return []  # the same one twice
+    return list(zip(views, logs, strict=True)) if logs else [(view, None) for view in views]
+
+
+def _load() -> None:
+    """Load what shows the answers."""
+    from jobctl import logs_tail, status_text  # noqa: F401
 
 
 def _views(client: Client, jobs: tuple[str, ...]) -> list[JobView]:
@@ -82,181 +104,36 @@ def _status_of(view: JobView) -> int:
     return 0 if view.get("active", "inactive") in names.ACTIVE_STATES else NOT_ACTIVE
 
 
-def _show_all(client: Client, views: list[JobView], lines: int, full: bool, output: str) -> int:
-    first_bad = 0
-    shown = False
-    for view in views:
-        first_bad = first_bad or _status_of(view)
-        if view.get("load", "loaded") == "not-found":
-            meant = names.meant(client, view["job"])
-            terminal.note(f"Job {view['job']} could not be found." + (f" Did you mean {meant}?" if meant else ""))
-            continue
-        if shown:
-            terminal.say("\n")
-        shown = True
-        terminal.say(text(client, view, time.time_ns(), full))
-        run = view.get("run")
-        if lines and run is not None:
-            from jobctl.logs_tail import tail
-
-            tail(client, run, lines, output, full)
+def _show_all(client: Client, answers: list[Answer], lines: int, full: bool, output: str) -> int:
+    first_bad = next((status for view, _ in answers if (status := _status_of(view))), 0)
+    try:
+        _show(client, answers, lines, full, output)
+    except terminal.ReaderGoneError:
+        return first_bad
     return first_bad
 
 
-def text(client: Client, view: JobView, now: int, full: bool) -> str:
-    """The lines about one job, without its log."""
-    width = 0 if full else terminal.columns()
-    colour = terminal.use_colour()
-    lines = [_header(client, view, colour)]
-    fields = [
-        ("Loaded", _loaded(view)),
-        ("Transient", "yes" if view.get("transient", True) else ""),
-        ("Active", _active(view, now, colour)),
-        ("Duration", _duration(view)),
-        ("Invocation", _invocation(view)),
-        ("Process", _process(view)),
-        ("Main PID", _main_pid(view)),
-        ("Status", f'"{escape(view["note"])}"' if view.get("note") else ""),
-        ("Tasks", str(len(view["processes"])) if view.get("processes") else ""),
-        ("Mem peak", size(view.get("max_rss_bytes"))),
-        ("CPU", _cpu(view)),
-    ]
-    lines += [f"{label:>{LABEL_WIDTH}}: {value}" for label, value in fields if value]
-    lines += _tree(view)
-    return "".join(f"{terminal.cut(line, width)}\n" for line in lines)
+def _show(client: Client, answers: list[Answer], lines: int, full: bool, output: str) -> None:
+    from jobctl import status_text
+
+    screen = status_text.Screen(full)
+    shown = False
+    for view, log in answers:
+        if view.get("load", "loaded") == "not-found":
+            _say_missing(client, view["job"], log)
+            continue
+        terminal.say(("\n" if shown else "") + status_text.text(client, view, time.time_ns(), screen))
+        shown = True
+        run = view.get("run")
+        if lines and run is not None:
+            from jobctl import logs_tail
+
+            logs_tail.show(client, run, lines, output, screen, log)
+    if screen.cut:
+        terminal.say(HINT)
 
 
-def _header(client: Client, view: JobView, colour: bool) -> str:
-    active = view.get("active", "inactive")
-    glyph = GLYPHS.get(active, terminal.GLYPH)
-    if colour:
-        paint = {"active": terminal.GREEN, "reloading": terminal.GREEN, "failed": terminal.RED}.get(active, "")
-        glyph = f"{paint}{glyph}{terminal.PLAIN}" if paint else glyph
-    name = names.view_name(view, client)
-    description = view.get("description") or show_command(view.get("argv", []), view.get("shell", False))
-    return f"{glyph} {name} - {escape(description)}" if description and description != name else f"{glyph} {name}"
-
-
-def _loaded(view: JobView) -> str:
-    load = view.get("load", "loaded")
-    return f"{load} (transient)" if load == "loaded" and view.get("transient", True) else load
-
-
-def _active(view: JobView, now: int, colour: bool) -> str:
-    active, sub, result = view.get("active", "inactive"), view.get("sub", "dead"), view.get("result", "success")
-    words = active if sub == active else f"{active} ({sub})"
-    if result != "success" and active in ("failed", "inactive"):
-        words = f"{active} (Result: {result})"
-    if colour:
-        paint = {"active": terminal.GREEN, "reloading": terminal.GREEN, "failed": terminal.RED}.get(active, "")
-        words = f"{paint}{words}{terminal.PLAIN}" if paint else words
-    changed = view.get("changed_at")
-    return words if not changed else f"{words} since {since(changed, now)}"
-
-
-def _duration(view: JobView) -> str:
-    started, ended = view.get("started_at"), view.get("exited_at")
-    if started is None or ended is None or view.get("active", "inactive") not in ("inactive", "failed"):
-        return ""
-    return span((ended - started) // 1000)
-
-
-def span(usec: int) -> str:
-    """A span of time as systemd shows one: to the millisecond, `1.234s` below a minute."""
-    if usec < SECOND:
-        return f"{usec // 1000}ms" if usec >= 1000 else f"{usec}us"
-    if usec < 60 * SECOND:
-        return f"{usec // 1000 / 1000:.3f}".rstrip("0").rstrip(".") + "s"
-    from jobd.core.units import format_duration
-
-    return format_duration(usec, SECOND)
-
-
-def size(count: int | None) -> str:
-    """A size as systemd shows one; nothing when it is not known."""
-    if count is None:
-        return ""
-    from jobd.core.units import format_size
-
-    return format_size(count)
-
-
-def _invocation(view: JobView) -> str:
-    run = view.get("run")
-    return "" if run is None else f"{names.full_id(run)} (run {view.get('number', 0)})"
-
-
-def exit_words(view: JobView) -> str:
-    """`code=exited, status=1/FAILURE`, `code=killed, signal=TERM`; empty while it runs."""
-    step = view.get("step", "")
-    if step:
-        return f"code=exited, status={STEP_STATUS.get(step, f'1/{step.upper()}')}"
-    signal, code = view.get("signal"), view.get("exit_code")
-    if signal is not None:
-        from jobctl.signals import signal_name
-
-        kind = "dumped" if view.get("core") else "killed"
-        return f"code={kind}, signal={signal_name(signal).removeprefix('SIG')}"
-    if code is None:
-        return ""
-    return f"code=exited, status={code}{EXIT_WORDS.get(code, '')}"
-
-
-def _process(view: JobView) -> str:
-    words = exit_words(view)
-    pid = view.get("pid")
-    if not words or not pid or words.endswith("SUCCESS"):
-        return ""
-    command = show_command(view.get("argv", []), view.get("shell", False))
-    return f"{pid} ExecStart={command} ({words})"
-
-
-def _main_pid(view: JobView) -> str:
-    pid = view.get("pid")
-    if not pid:
-        return ""
-    return f"{pid} ({exit_words(view) or _comm(pid, view)})"
-
-
-def _comm(pid: int, view: JobView) -> str:
-    """The name of a process, as ps shows it."""
-    try:
-        with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
-            return show_bytes(file.read(64).rstrip(b"\n"))
-    except OSError:
-        return show_bytes(view.get("argv", [b"?"])[0].rpartition(b"/")[2])
-
-
-def _cpu(view: JobView) -> str:
-    user, system = view.get("cpu_user_usec"), view.get("cpu_system_usec")
-    return "" if user is None or system is None else span(user + system)
-
-
-def _tree(view: JobView) -> list[str]:
-    """The processes, as systemctl draws a control group."""
-    processes = view.get("processes", [])
-    cgroup = cgroup_path(view)
-    if not processes and not cgroup:
-        return []
-    label = "CGroup" if cgroup else "Tree"
-    lines = [f"{label:>{LABEL_WIDTH}}: {escape(cgroup)}".rstrip()]
-    if not cgroup:
-        lines = [f"{label:>{LABEL_WIDTH}}: {len(processes)} process{'' if len(processes) == 1 else 'es'}"]
-    indent = " " * (LABEL_WIDTH + 2)
-    return lines + [f"{indent}{branch}" for branch in _branches(processes)]
-
-
-def cgroup_path(view: JobView) -> str:
-    """The control group's path as systemd gives it: below the mount, where /sys/fs/cgroup/unified is a hybrid one."""
-    return view.get("cgroup", "").removeprefix("/sys/fs/cgroup").removeprefix("/unified")
-
-
-def _branches(processes: list[Process]) -> list[str]:
-    width = max((len(str(process["pid"])) for process in processes), default=0)
-    lines = []
-    for at, process in enumerate(processes):
-        edge = "└─" if at == len(processes) - 1 else "├─"
-        # /proc/PID/cmdline: arguments with a NUL after each
-        command = show_bytes(process.get("command", b"").rstrip(b"\0").replace(b"\0", b" "))
-        lines.append(f"{edge}{process['pid']:>{width}} {command}")
-    return lines
+def _say_missing(client: Client, job: str, log: list[Body] | Fault | None) -> None:
+    """That a job is not there, and what was probably meant: a request for its log has said so already."""
+    meant = log.details.get("meant", "") if isinstance(log, Fault) else names.meant(client, job)
+    terminal.note(f"Job {job} could not be found." + (f" Did you mean {meant}?" if meant else ""))

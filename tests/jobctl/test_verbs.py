@@ -81,46 +81,6 @@ def test_looking(daemon: Make, line: str, status: int, out: str) -> None:
     assert (result.returncode, result.stdout.decode()) == (status, out)
 
 
-@pytest.mark.parametrize(("job", "status"), [("web", 0), ("db", 3), ("old", 3), ("no", 4)])
-def test_status_exits_as_systemctl(daemon: Make, job: str, status: int) -> None:
-    assert jobctl(daemon(LOOKS).path, "status", job).returncode == status
-
-
-def test_status_of_several_exits_as_the_first_that_is_not_active(daemon: Make) -> None:
-    result = jobctl(daemon(LOOKS).path, "status", "web", "db", "no")
-    assert result.returncode == 3
-    assert result.stderr.decode() == "Job no could not be found.\n"
-
-
-def test_status_is_laid_out_as_systemctls(daemon: Make) -> None:
-    full = view(
-        "web", description="Front \x1b[2Jend", argv=[b"sh", b"-c", b"exit 2"], active="failed", sub="failed",
-        result="exit-code", exit_code=2, exited_at=1_700_000_001_500_000_000, pid=7, cpu_user_usec=1_000_000,
-        cpu_system_usec=234_000, max_rss_bytes=663_552, note="log is full", cgroup="/sys/fs/cgroup/unified/jobd/x",
-        processes=[m.Process(pid=70, command=b"sleep\x0060\0"), m.Process(pid=9, command=b"sh")],
-    )  # fmt: skip
-    fake = daemon(table(get=lambda _: m.Jobs(jobs=[full]), logs=lambda _: []))
-    result = jobctl(fake.path, "status", "web", env={**os.environ, "TZ": "UTC"})
-    lines = result.stdout.decode().splitlines()
-    assert lines[0] == "× web - Front \\x1b[2Jend"  # noqa: RUF001  # systemd's glyph
-    assert lines[1:3] == ["     Loaded: loaded (transient)", "  Transient: yes"]
-    assert lines[3].startswith("     Active: failed (Result: exit-code) since Tue 2023-11-14 22:13:20 UTC; ")
-    assert lines[3].endswith(" ago")
-    assert lines[4:] == [
-        "   Duration: 1.5s",
-        " Invocation: 00010203-0405-0607-0809-0a0b0c0d0e0f (run 1)",
-        "    Process: 7 ExecStart=sh -c 'exit 2' (code=exited, status=2)",
-        "   Main PID: 7 (code=exited, status=2)",
-        '     Status: "log is full"',
-        "      Tasks: 2",
-        "   Mem peak: 648.0K",
-        "        CPU: 1.234s",
-        "     CGroup: /jobd/x",
-        "             ├─70 sleep 60",
-        "             └─ 9 sh",
-    ]
-
-
 def test_status_takes_the_id_of_a_process(daemon: Make) -> None:
     result = jobctl(daemon(LOOKS).path, "status", "-n0", "1")
     assert result.stdout.decode().startswith("● web - sleep 60\n")
@@ -299,13 +259,6 @@ def test_history_of_an_unknown_job(daemon: Make) -> None:
     refused = m.Fault(code="not-found", message="cannot find job 'wbe'; did you mean 'web'?")
     result = jobctl(daemon(table(history=lambda _: refused)).path, "history", "wbe")
     assert (result.returncode, result.stderr) == (4, b"jobctl: cannot find job 'wbe'; did you mean 'web'?\n")
-
-
-def test_status_of_a_job_that_is_not_there_says_what_was_probably_meant(daemon: Make) -> None:
-    refused = m.Fault(code="not-found", message="no", details={"meant": "web"})
-    script = table(get=found, resolve=lambda _: refused)
-    result = jobctl(daemon(script).path, "status", "wbe")
-    assert (result.returncode, result.stderr) == (4, b"Job wbe could not be found. Did you mean web?\n")
 
 
 def test_daemon_status_is_an_object_in_json(daemon: Make) -> None:

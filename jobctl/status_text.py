@@ -1,0 +1,227 @@
+"""The lines about one job that status shows, as systemctl lays them out."""
+
+from __future__ import annotations
+
+import os
+
+from jobctl import names, terminal, usage
+from jobctl.escape import escape, show_bytes, show_command
+from jobctl.times import since, span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client import Client
+    from jobctl.shapes import JobView, Process
+
+LABEL_WIDTH = 11
+# systemd.exec(5): the status shown for a step that failed before the program ran.
+STEP_STATUS = {
+    "chdir": "200/CHDIR", "nice": "201/NICE", "descriptors": "202/FDS", "exec": "203/EXEC", "limits": "205/LIMITS",
+    "oom": "206/OOM_ADJUST", "signals": "207/SIGNAL_MASK", "stdio": "209/STDOUT", "groups": "216/GROUP",
+    "user": "217/USER", "cgroup": "219/CGROUP", "session": "220/SETSID", "pty": "208/STDIN",
+}  # fmt: skip
+EXIT_WORDS = {0: "/SUCCESS", 1: "/FAILURE", 255: "/EXCEPTION"}  # systemctl has no word for the others
+CLEAN_SIGNALS = (1, 2, 13, 15)  # HUP, INT, PIPE, TERM: how a daemon may end
+AT_REST = ("inactive", "failed")
+ACTIVE = ("active", "reloading")
+GLYPHS = {"failed": terminal.FAILED_GLYPH, "inactive": "○", "maintenance": "○", "reloading": "↻"}  # the rest: ●
+USEC = 1000  # in nanoseconds
+
+
+class Screen:
+    """How to write: in colour or not, and how wide. Says afterwards whether something did not fit."""
+
+    def __init__(self, full: bool) -> None:
+        self.colour = terminal.use_colour()
+        self.width = 0 if full else terminal.columns()
+        self.cut = False
+
+    def paint(self, colour: str, text: str) -> str:
+        """`text` in a colour, where there are colours."""
+        return f"{colour}{text}{terminal.PLAIN}" if colour and self.colour and text else text
+
+    def fit(self, line: str) -> str:
+        """`line` as it fits."""
+        fitted = terminal.cut(line, self.width)
+        self.cut = self.cut or fitted is not line
+        return fitted
+
+
+def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
+    """The lines about one job, without its log."""
+    used = usage.of(view)
+    errno = view.get("errno", 0)
+    fields = (
+        ("Loaded", _loaded(view)),
+        ("Transient", "yes" if view.get("transient", True) else ""),
+        ("Active", _active(view, now, screen)),
+        ("Until", _until(view, now)),
+        ("Duration", _duration(view)),
+        ("Invocation", _invocation(view)),
+        ("Process", _process(view, screen)),
+        ("Main PID", _main_pid(view)),
+        ("Status", f'"{escape(view["note"])}"' if view.get("note") else ""),
+        ("Error", f"{errno} ({os.strerror(errno)})" if errno else ""),
+        ("Tasks", "" if used.tasks is None else str(used.tasks)),
+        ("Memory", _memory(used)),
+        ("Mem peak", size(used.peak) if used.memory is None else ""),
+        ("CPU", "" if used.cpu_usec is None else span(used.cpu_usec)),
+    )
+    lines = [_header(client, view, screen)]
+    lines += [f"{label:>{LABEL_WIDTH}}: {value}" for label, value in fields if value]
+    lines += _tree(view, screen)
+    return "".join(f"{screen.fit(line)}\n" for line in lines)
+
+
+# --- one line each --------------------------------------------------------------------------------------------------
+def _header(client: Client, view: JobView, screen: Screen) -> str:
+    active = view.get("active", "inactive")
+    glyph = screen.paint(_colour(active), GLYPHS.get(active, terminal.GLYPH))
+    name = names.view_name(view, client)
+    description = view.get("description") or show_command(view.get("argv", []), view.get("shell", False))
+    return f"{glyph} {name} - {escape(description)}" if description and description != name else f"{glyph} {name}"
+
+
+def _colour(active: str) -> str:
+    return terminal.GREEN if active in ACTIVE else terminal.RED if active == "failed" else ""
+
+
+def _loaded(view: JobView) -> str:
+    load = view.get("load", "loaded")
+    return f"{load} (transient)" if load == "loaded" and view.get("transient", True) else load
+
+
+def _active(view: JobView, now: int, screen: Screen) -> str:
+    active, sub, result = view.get("active", "inactive"), view.get("sub", "dead"), view.get("result", "success")
+    words = screen.paint(_colour(active), active if sub == active else f"{active} ({sub})")
+    if view.get("frozen"):
+        words += f" {screen.paint(terminal.YELLOW, '(frozen)')}"
+    if result not in ("", "success"):
+        words += f" (Result: {result})"
+    changed = view.get("changed_at")
+    return words if not changed else f"{words} since {since(changed, now)}"
+
+
+def _until(view: JobView, now: int) -> str:
+    """When a job that may run only so long will be stopped."""
+    started, limit = view.get("started_at"), view.get("runtime_limit_usec")
+    if started is None or limit is None or view.get("active", "inactive") not in ACTIVE:
+        return ""
+    return since(started + limit * USEC, now)
+
+
+def _duration(view: JobView) -> str:
+    started, ended = view.get("started_at"), view.get("exited_at")
+    if started is None or ended is None or view.get("active", "inactive") not in AT_REST:
+        return ""
+    return span(max(0, ended - started) // USEC)
+
+
+def _invocation(view: JobView) -> str:
+    run = view.get("run")
+    return "" if run is None else f"{names.full_id(run)} (run {view.get('number', 0)})"
+
+
+def exit_words(view: JobView) -> str:
+    """`code=exited, status=1/FAILURE`, `code=killed, signal=TERM`; empty while it runs."""
+    step = view.get("step", "")
+    if step:
+        return f"code=exited, status={STEP_STATUS.get(step, f'1/{step.upper()}')}"
+    signal, code = view.get("signal"), view.get("exit_code")
+    if signal is not None:
+        from jobctl.signals import signal_name
+
+        kind = "dumped" if view.get("core") else "killed"
+        return f"code={kind}, signal={signal_name(signal).removeprefix('SIG')}"
+    if code is None:
+        return ""
+    return f"code=exited, status={code}{EXIT_WORDS.get(code, '')}"
+
+
+def _process(view: JobView, screen: Screen) -> str:
+    words = exit_words(view)
+    if not words:
+        return ""
+    clean = not view.get("step") and (view.get("exit_code") == 0 or view.get("signal") in CLEAN_SIGNALS)
+    command = show_command(view.get("argv", []), view.get("shell", False))
+    pid = f"{view['pid']} " if view.get("pid") else ""
+    return f"{pid}ExecStart={command} {screen.paint('' if clean else terminal.RED, f'({words})')}"
+
+
+def _main_pid(view: JobView) -> str:
+    pid = view.get("pid")
+    return f"{pid} ({exit_words(view) or _name(pid, view)})" if pid else ""
+
+
+def _name(pid: int, view: JobView) -> str:
+    return show_bytes(usage.name_of(pid) or view.get("argv", [b"?"])[0].rpartition(b"/")[2])
+
+
+def size(count: int | None) -> str:
+    """A size as systemd shows one; nothing when it is not known."""
+    if count is None:
+        return ""
+    from jobd.core.units import format_size
+
+    return format_size(count)
+
+
+def _memory(used: usage.Usage) -> str:
+    if used.memory is None:
+        return ""
+    return f"{size(used.memory)} (peak: {size(used.peak)})" if used.peak is not None else size(used.memory)
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+def _tree(view: JobView, screen: Screen) -> list[str]:
+    """The control group and its processes, each below its parent."""
+    processes = view.get("processes", [])
+    cgroup = cgroup_path(view)
+    if not processes and not cgroup:
+        return []
+    label = "CGroup" if cgroup else "Tree"
+    head = escape(cgroup) or f"{len(processes)} process{'' if len(processes) == 1 else 'es'}"
+    indent = " " * (LABEL_WIDTH + 2)
+    return [f"{label:>{LABEL_WIDTH}}: {head}", *(f"{indent}{line}" for line in branches(processes, screen))]
+
+
+def cgroup_path(view: JobView) -> str:
+    """The control group's path as systemd gives it: below the mount, where /sys/fs/cgroup/unified is a hybrid one."""
+    return view.get("cgroup", "").removeprefix("/sys/fs/cgroup").removeprefix("/unified")
+
+
+def branches(processes: list[Process], screen: Screen) -> list[str]:
+    """The lines of a tree of processes, siblings by number; one whose parent is not among them is a root."""
+    known = {process["pid"]: process for process in processes}
+    children: dict[int, list[int]] = {}  # by parent; roots by 0
+    rooted = _rooted(known)
+    for pid in sorted(known):
+        parent = known[pid].get("ppid", 0)
+        children.setdefault(parent if parent in known and pid in rooted else 0, []).append(pid)
+    lines: list[str] = []
+    left = [("", children.pop(0, []), 0)]
+    while left:
+        prefix, siblings, width = left.pop()
+        if not siblings:
+            continue
+        width = width or len(str(siblings[-1]))
+        pid, rest = siblings[0], siblings[1:]
+        # /proc/PID/cmdline: arguments with a NUL after each
+        command = show_bytes(known[pid].get("command", b"").rstrip(b"\0").replace(b"\0", b" "))
+        lines.append(f"{prefix}{'├─' if rest else '└─'}{screen.paint(terminal.GREY, f'{pid:>{width}} {command}')}")
+        left.append((prefix, rest, width))
+        left.append((f"{prefix}{'│ ' if rest else '  '}", children.pop(pid, []), 0))
+    return lines
+
+
+def _rooted(known: dict[int, Process]) -> set[int]:
+    """Those from which the way up ends: numbers that were used anew while they were read can make a circle."""
+    rooted: set[int] = set()
+    for pid in known:
+        path: dict[int, None] = {}
+        while pid in known and pid not in rooted and pid not in path:
+            path[pid] = None
+            pid = known[pid].get("ppid", 0)
+        if pid not in path:
+            rooted.update(path)
+    return rooted
