@@ -207,7 +207,7 @@ class TextWriter:
         return text if self._stamp is None else f"{self._stamp(change['at'])} {text}"
 
     def _text(self, change: Body) -> str:
-        from jobctl.verb_status import exit_words
+        from jobctl.status_text import exit_words
 
         by = change.get("by_uid")
         active, sub, pid = change.get("active", ""), change.get("sub", ""), change.get("pid")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NOT_ACTIVE, NO_SUCH_JOB = 3, 4  # as systemctl
 DEFAULT_LINES = "10"  # systemctl -n
 AT_ONCE = 16  # jobs that are asked for with their logs in one write; of more, one after the other
+GLOB = frozenset("*?[")  # names.is_glob, without the import
 HINT = "Hint: Some lines were ellipsized, use -l to show in full.\n"
 
 
@@ -48,16 +49,14 @@ def status(
         if is_json(output, *FORMATS):
             views = _views(client, jobs)
             print_json([job_row(view) for view in views], output)
-            return max((_status_of(view) for view in views), default=0)
+            return _first_bad(views)
     answers = _together(client, jobs, count)
     return _show_all(client, answers or [(view, None) for view in _views(client, jobs)], count, full, output or "")
 
 
 def _together(client: Client, jobs: tuple[str, ...], lines: int) -> list[Answer]:
     """The jobs and the ends of their logs in one round trip; nothing when they are not named one by one."""
-    from jobd.core.names import is_glob
-
-    if len(jobs) > AT_ONCE or any(job.isdecimal() or is_glob(job) for job in jobs):
+    if len(jobs) > AT_ONCE or any(job.isdecimal() or not GLOB.isdisjoint(job) for job in jobs):
         return []
     requests: list[dict[str, object]] = [{"type": "get", "names": list(jobs), "tree": True}]
     if lines:
@@ -104,13 +103,18 @@ def _status_of(view: JobView) -> int:
     return 0 if view.get("active", "inactive") in names.ACTIVE_STATES else NOT_ACTIVE
 
 
+def _first_bad(views: list[JobView]) -> int:
+    """The exit status: that of the first job which is not active, as systemctl."""
+    return next((status for view in views if (status := _status_of(view))), 0)
+
+
 def _show_all(client: Client, answers: list[Answer], lines: int, full: bool, output: str) -> int:
-    first_bad = next((status for view, _ in answers if (status := _status_of(view))), 0)
+    status = _first_bad([view for view, _ in answers])
     try:
         _show(client, answers, lines, full, output)
-    except terminal.ReaderGoneError:
-        return first_bad
-    return first_bad
+    except terminal.ReaderGoneError:  # which changes nothing about the jobs
+        return status
+    return status
 
 
 def _show(client: Client, answers: list[Answer], lines: int, full: bool, output: str) -> None:

@@ -46,7 +46,7 @@ __jobctl_verb() {
         ;;
     list)
         operands='jobs.any'
-        options='-a --all --state:States --failed -l --full --plain --no-legend -q --quiet -o:ListOutput --output:ListOutput'
+        options='-a --all --state:States --failed -l --full --plain --no-legend --legend:Legend -t:JobTypes --type:JobTypes -q --quiet -o:ListOutput --output:ListOutput'
         ;;
     status)
         operands='jobs.any'
@@ -120,11 +120,17 @@ __jobctl_set() {
     InputMode)
         set='same more none' commas=0
         ;;
+    JobTypes)
+        set='service help' commas=0
+        ;;
     JsonOutput)
         set='json json-pretty json-seq' commas=0
         ;;
     KillWhom)
         set='all main' commas=0
+        ;;
+    Legend)
+        set='yes no' commas=0
         ;;
     ListOutput)
         set='json json-pretty json-seq name' commas=0

@@ -126,7 +126,7 @@ function __jobctl_valued --argument-names verb
         case kill
             echo -- -s --signal --kill-whom
         case list
-            echo -- --state -o --output
+            echo -- --state --legend -t --type -o --output
         case status
             echo -- -n --lines -o --output
         case show
@@ -220,7 +220,9 @@ complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active
 complete -c jobctl -n '__jobctl_verb list' -l failed -d 'The same as --state=failed.'
 complete -c jobctl -n '__jobctl_verb list' -s l -l full -d 'Do not cut lines to the width of the terminal.'
 complete -c jobctl -n '__jobctl_verb list' -l plain -d 'No column for the bullet.'
-complete -c jobctl -n '__jobctl_verb list' -l no-legend -d 'No header and no footer.'
+complete -c jobctl -n '__jobctl_verb list' -l no-legend -d 'The same as --legend=no.'
+complete -c jobctl -n '__jobctl_verb list' -l legend -x -a 'yes no' -d 'Whether there are a header and a footer.'
+complete -c jobctl -n '__jobctl_verb list' -s t -l type -x -a 'service help' -d 'For hands used to systemctl: every job is a service.'
 complete -c jobctl -n '__jobctl_verb list' -s q -l quiet -d 'Print no results, or no hints.'
 complete -c jobctl -n '__jobctl_verb list' -s o -l output -x -a 'json json-pretty json-seq name' -d 'json, json-pretty, json-seq or name.'
 complete -c jobctl -n '__jobctl_verb list' -a '(__jobctl_jobs any)'
@@ -264,7 +266,7 @@ complete -c jobctl -n '__jobctl_verb history' -l state -x -a '(__jobctl_list que
 complete -c jobctl -n '__jobctl_verb history' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'
 complete -c jobctl -n '__jobctl_verb history' -s U -l until -x -a 'today yesterday now' -d 'Not after this time.'
 complete -c jobctl -n '__jobctl_verb history' -s l -l full -d 'Do not cut lines to the width of the terminal.'
-complete -c jobctl -n '__jobctl_verb history' -l no-legend -d 'No header and no footer.'
+complete -c jobctl -n '__jobctl_verb history' -l no-legend -d 'The same as --legend=no.'
 complete -c jobctl -n '__jobctl_verb history' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb history' -a '(__jobctl_jobs any)'
 

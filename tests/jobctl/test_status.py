@@ -178,7 +178,7 @@ def test_a_job_that_runs(daemon: Make, tmp_path: Path) -> None:
     assert shown[6:] == [
         f"   Main PID: {os.getpid()} ({name})",
         "      Tasks: 12",
-        "     Memory: 648.0K (peak: 1.1M)",
+        "     Memory: 648.0K (peak: 1.2M)",
         "        CPU: 435ms",
         f"     CGroup: {tmp_path}",
         "             └─9 sh",
