@@ -30,6 +30,7 @@ LOOKS = (
 
 def main() -> None:
     """Run jobctl with sys.argv, and exit."""
+    import_nothing_strange()
     keep_standard_descriptors()
     let_sigpipe_end_us()  # a reader of our output that went away ends us as it ends cat, without a word
     try:
@@ -37,6 +38,19 @@ def main() -> None:
     except KeyboardInterrupt:
         status = INTERRUPTED
     sys.exit(status)
+
+
+def import_nothing_strange() -> None:
+    """Take the current directory, the script's and PYTHONPATH off sys.path, where a typing.py or jobd.py may lie.
+
+    Unless one of them is where jobctl itself comes from. What was imported until here came from this package or was
+    loaded already; installers strip the -I from a script's first line, which would do the same.
+    """
+    strange = [] if sys.flags.safe_path else [os.path.abspath(sys.path[0])]
+    if not sys.flags.ignore_environment and "PYTHONPATH" in os.environ:
+        strange += map(os.path.abspath, os.environ["PYTHONPATH"].split(os.pathsep))
+    if os.path.dirname(os.path.dirname(os.path.abspath(__file__))) not in strange:
+        sys.path[:] = [each for each in sys.path if os.path.abspath(each) not in strange]
 
 
 def dispatch(args: list[str]) -> int:

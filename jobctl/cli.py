@@ -7,7 +7,6 @@ Nothing is defined here: verbs come from `spellings`, their parameters from the 
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from typing import Annotated
 
@@ -50,17 +49,22 @@ class Verbs(TyperGroup):
             raise UsageError(unknown_verb(word))
         return super().resolve_command(ctx, args)
 
-    def format_help(self, _ctx, formatter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """The main help."""
-        formatter.write(help_pages.main_help())
+    def format_help(self, ctx, _formatter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Show the main help."""
+        raise typer.Exit(help_pages.show(help_pages.main_help(), _no_pager(ctx)))
 
 
 class Verb(TyperCommand):
-    """A verb, whose help is ours."""
+    """A verb. Its help is shown here, and not by typer: that knows no pager, and does not see that stdout is closed."""
 
-    def format_help(self, _ctx, formatter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """The help on it."""
-        formatter.write(help_on(self))
+    def format_help(self, ctx, _formatter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Show the help on it."""
+        raise typer.Exit(help_pages.show(help_on(self), _no_pager(ctx.parent)))
+
+
+def _no_pager(context: object) -> bool:
+    """Whether --no-pager stands before the verb."""
+    return bool((getattr(context, "obj", None) or {}).get("no_pager"))
 
 
 def help_on(command: TyperCommand) -> str:
@@ -205,16 +209,15 @@ def _help(
 ) -> int:
     group = ctx.parent.command if ctx.parent is not None else ctx.command
     assert isinstance(group, TyperGroup)
-    no_pager = ctx.parent is not None and bool((ctx.parent.obj or {}).get("no_pager"))
     if not words:
-        return help_pages.show(help_pages.main_help(), no_pager)
+        return help_pages.show(help_pages.main_help(), _no_pager(ctx.parent))
     named = [" ".join(words[:count]) for count in (2, 1)]  # a verb may be of two words
     verb = next((word for word in named if ALIASES.get(word, word) in group.commands), "")
     if not verb:
         raise UsageError(unknown_verb(words[0]))
     command = group.commands[ALIASES.get(verb, verb)]
     assert isinstance(command, TyperCommand)
-    return help_pages.show(help_on(command), no_pager)
+    return help_pages.show(help_on(command), _no_pager(ctx.parent))
 
 
 def main(args: list[str]) -> int:
@@ -223,9 +226,8 @@ def main(args: list[str]) -> int:
     try:
         status = make_app()(args, prog_name="jobctl", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except OSError as e:  # a verb's own are caught in `invoke`: this was the help
-        terminal.warn(f"cannot write to standard output: {e.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), terminal.STDOUT)  # for what Python still holds, and writes at its end
+    except terminal.OutputError as e:  # a verb's own are caught in `invoke`: this was the help
+        terminal.warn(str(e))
         return 1
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
