@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobctl.shapes import Body, JobView, Json, RunView
+    from jobctl.shapes import Body, Definition, JobView, Json, RunView
 
 FORMATS = ("json", "json-pretty", "json-seq")
 INDENT = 4  # of json-pretty; systemd uses tabs, jq and most others spaces
@@ -170,6 +170,16 @@ def change_row(body: Body) -> dict[str, Json]:
         "reason": body.get("reason") or None,
         "by": None if by is None else owner_name(by),
         "by_pid": body.get("by_pid"),
+    }
+
+
+def definition_row(definition: Definition) -> dict[str, Json]:
+    """An element of `cat`."""
+    return {
+        "job": definition["job"],
+        "owner": owner_name(definition["owner"]),
+        "transient": definition.get("transient", True),
+        "definition": definition.get("text", ""),
     }
 
 

@@ -21,6 +21,7 @@ VERBS = {  # verb: module and function
     "list": ("jobctl.verb_list", "list_jobs"),
     "status": ("jobctl.verb_status", "status"),
     "show": ("jobctl.verb_show", "show"),
+    "cat": ("jobctl.verb_cat", "cat"),
     "is-active": ("jobctl.verb_list", "is_active"),
     "is-failed": ("jobctl.verb_list", "is_failed"),
     "logs": ("jobctl.verb_logs", "logs"),
@@ -60,7 +61,7 @@ NEIGHBOURS = {
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
     "again": "rerun", "redo": "rerun", "retry": "rerun",
     "sacct": "history", "monitor": "events", "info": "status", "join": "wait",
-    "inspect": "show", "describe": "show", "cat": "show",
+    "inspect": "show", "describe": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
 }  # fmt: skip
 

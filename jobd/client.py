@@ -40,7 +40,7 @@ from jobd._client.faults import (
 )
 from jobd._client.results import Chunk, RunResult
 from jobd._client.watching import BlockingChanges
-from jobd.wire.messages import Change, Daemon, Done, JobView, Missed, Process, Progress, RunView
+from jobd.wire.messages import Change, Daemon, Definition, Done, JobView, Missed, Process, Progress, RunView
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -60,6 +60,7 @@ __all__ = [
     "Chunks",
     "Conflict",
     "Daemon",
+    "Definition",
     "Denied",
     "Done",
     "Feeder",

@@ -131,6 +131,8 @@ function __jobctl_valued --argument-names verb
             echo -- -n --lines -o --output
         case show
             echo -- -p --property -P -o --output
+        case cat
+            echo -- -o --output
         case logs
             echo -- -u --unit -n --lines -S --since -U --until -g --grep --run -o --output --cursor-file
         case result
@@ -158,6 +160,7 @@ complete -c jobctl -n __jobctl_no_verb -a thaw -d 'Let frozen jobs go on.'
 complete -c jobctl -n __jobctl_no_verb -a list -d 'List jobs that are active, queued or failed.'
 complete -c jobctl -n __jobctl_no_verb -a status -d 'Show the state of jobs, their processes and the last lines of their output.'
 complete -c jobctl -n __jobctl_no_verb -a show -d 'Show properties of jobs, one NAME=VALUE a line.'
+complete -c jobctl -n __jobctl_no_verb -a cat -d 'Show the definitions of jobs, as job files.'
 complete -c jobctl -n __jobctl_no_verb -a logs -d 'Show what jobs wrote: the newest run from its first byte, both streams.'
 complete -c jobctl -n __jobctl_no_verb -a result -d 'Show how a run ended, and what it wrote.'
 complete -c jobctl -n __jobctl_no_verb -a history -d 'Show past and present runs, the newest first.'
@@ -239,6 +242,9 @@ complete -c jobctl -n '__jobctl_verb show' -s a -l all -d 'Properties that are n
 complete -c jobctl -n '__jobctl_verb show' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb show' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb cat' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb cat' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb logs' -s u -l unit -x -a '(__jobctl_jobs runs)' -d 'The same as an operand.'
 complete -c jobctl -n '__jobctl_verb logs' -s f -l follow -d 'Go on with new output until the job is at rest.'
 complete -c jobctl -n '__jobctl_verb logs' -s n -l lines -x -d 'Only the last N lines, or all.'
@@ -298,7 +304,7 @@ complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in
 
 complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw list status show logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
 
 complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
 # --- end of the words ---

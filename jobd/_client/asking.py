@@ -10,6 +10,7 @@ from jobd._client.call import Changes
 if TYPE_CHECKING:
     from jobd._client.call import Connector
     from jobd._client.exchanges import Exchange
+    from jobd.wire import messages as m
 
 T = TypeVar("T")
 
@@ -42,3 +43,7 @@ class Asking:
         """
         exchange = requests.events(jobs, after=after, lines=lines, since=since, until=until, follow=follow)
         return Changes(self._connector, exchange)
+
+    async def definition(self, job: str) -> m.Definition:
+        """What is run as a job, as the `text` of a job file (TOML). Raises NotFound."""
+        return requests.defined(await self._one(requests.cat(job)))

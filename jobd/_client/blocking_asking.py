@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobd._client.exchanges import Exchange
+    from jobd.wire import messages as m
 
 T = TypeVar("T")
 
@@ -36,3 +37,7 @@ class BlockingAsking:
         """What happened to jobs and runs, oldest first; see Jobs.events."""
         exchange = requests.events(jobs, after=after, lines=lines, since=since, until=until, follow=follow)
         return BlockingChanges(exchange, self._drive(exchange))
+
+    def definition(self, job: str) -> m.Definition:
+        """What is run as a job; see Jobs.definition."""
+        return requests.defined(self._one(requests.cat(job)))

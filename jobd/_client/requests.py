@@ -7,7 +7,7 @@ import resource
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from jobd._client.exchanges import Action, JobPages, One, RunPages, Waiting
-from jobd._client.faults import Invalid
+from jobd._client.faults import Invalid, NotFound
 from jobd._client.reading import Reading
 from jobd._client.watching import Watching
 from jobd.core.ids import new_run_id
@@ -187,6 +187,19 @@ def events(
 ) -> Watching:
     request = m.Events(id=0, jobs=list(jobs), after=after, lines=lines, since=since, until=until, follow=follow)
     return Watching(request)
+
+
+def cat(job: str) -> One[m.Definitions]:
+    return One(m.Cat(id=0, names=[job]), m.Definitions)
+
+
+def defined(answer: m.Definitions) -> m.Definition:
+    """The one definition that was asked for. Raises NotFound."""
+    found = answer.definitions
+    if len(found) != 1 or found[0].load == "not-found":
+        what = found[0].job if found else "a pattern"
+        raise NotFound(errors.NOT_FOUND, f"cannot find job {what!r}")
+    return found[0]
 
 
 def wait(jobs: Sequence[str], runs: Sequence[RunIdLike], *, first: bool) -> Waiting:

@@ -13,7 +13,19 @@ from msgspec import Struct
 
 from jobd.rpc.access import ADMIN, CONTROL, READ
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers import daemon, events, foreground, freeze, lifecycle, logs, look, rerun, run, wait
+from jobd.rpc.handlers import (
+    daemon,
+    definition,
+    events,
+    foreground,
+    freeze,
+    lifecycle,
+    logs,
+    look,
+    rerun,
+    run,
+    wait,
+)
 from jobd.wire import messages as m
 
 __all__ = ["TABLE", "Context", "Refused", "Row"]
@@ -56,6 +68,7 @@ TABLE: Final[dict[type, Row]] = {
     m.Logs: Row(READ, long=logs.logs),
     m.Wait: Row(READ, long=wait.wait),
     m.Events: Row(READ, long=events.events),
+    m.Cat: Row(READ, long=definition.cat),
     m.Attach: Row(CONTROL, long=foreground.attach),
     m.Input: Row(CONTROL, silent=foreground.feed),
     m.Resize: Row(CONTROL, silent=foreground.resize),

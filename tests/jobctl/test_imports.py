@@ -32,7 +32,7 @@ LINES = [
     "is-active -q web", "is-active web", "status web", "status -n 5 web", "list", "list -a", "",
     "start web", "stop web", "restart web", "logs web", "logs -n 20 -f web", "logs -o short web", "show -p MainPID web",
     "show -P Id web", "run -- sleep 5", "run -u x -E A=b -C / sleep 5", "wait web", "run --wait true", "run -f true",
-    "daemon-status", "history web", "result web", "kill web", "events -f -n 5 web",
+    "daemon-status", "history web", "result web", "kill web", "events -f -n 5 web", "cat web",
 ]  # fmt: skip
 
 
@@ -55,6 +55,7 @@ def script(request: m.Request) -> Answer:
 
 _rest = table(
     get=lambda _: m.Jobs(jobs=[view()]),
+    cat=lambda _: m.Definitions(definitions=[m.Definition(job="web", owner=0, text="# transient: web\n")]),
     list=lambda _: m.Jobs(jobs=[view()]),
     run=lambda r: m.Started(job="sleep-1", owner=0, run=getattr(r, "run"), number=1),  # noqa: B009  # it is a Run
     start=lambda _: [m.Done(job="web")],

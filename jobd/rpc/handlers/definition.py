@@ -1,0 +1,64 @@
+"""`cat`: the definitions of jobs, as the text of job files."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.core import definition
+from jobd.core import spec as specs
+from jobd.rpc.context import Context, Refused
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.core.records import JobRow
+
+MAX_TEXT: Final = 900 << 10  # bytes of all definitions of one answer: with the rest of it they fit a frame of 1 MiB
+GONE: Final = "# its definition is gone from the database\n"
+
+
+async def cat(context: Context, request: m.Cat) -> None:
+    """Answer with the definition of each job."""
+    limits = _own_rlimits()
+    found = []
+    size = 0
+    for word in context.expand(request.names, at_rest=True):
+        row = context.find(word)
+        if row is None:
+            found.append(m.Definition(job=word, owner=context.owner, load="not-found"))
+            continue
+        text = _text(context, row, limits)
+        size += len(text.encode())
+        if size > MAX_TEXT:
+            raise Refused(errors.TOO_LARGE, f"cannot show {len(request.names)} definitions at once: ask for fewer")
+        found.append(m.Definition(job=row.job, owner=row.owner, transient=row.transient, text=text))
+        await trio.lowlevel.checkpoint()
+    await context.connection.reply(request.id, m.Definitions(definitions=found))
+
+
+def _text(context: Context, row: JobRow, limits: dict[str, tuple[int, int]]) -> str:
+    registry = context.world.registry
+    name = row.job if row.owner == context.owner else f"{row.owner}/{row.job}"
+    try:
+        spec = registry.spec(row.spec)
+    except KeyError:
+        return f"# transient: {name}\n{GONE}"
+    blob = registry.store.blob(row.env)
+    if blob is None:
+        live = context.world.registry.runs.get(row.latest or b"")
+        blob = None if live is None else live.env  # accepted a moment ago, and not yet written
+    env = [] if blob is None else specs.decode_env(blob)
+    text = definition.render(name, spec, env, limits)
+    return text if len(text.encode()) <= MAX_TEXT else definition.render(name, spec, None, limits)
+
+
+def _own_rlimits() -> dict[str, tuple[int, int]]:
+    """The limits of jobd, which a job has that says nothing of them."""
+    infinite = resource.RLIM_INFINITY
+    return {
+        name: tuple(-1 if limit == infinite else limit for limit in resource.getrlimit(number))  # type: ignore[misc]  # a pair
+        for name, number in specs.RLIMITS.items()
+    }
