@@ -13,8 +13,8 @@ import time
 from struct import Struct
 
 from jobctl import terminal
-from jobctl.connect import Target, open_target
-from jobctl.exits import ConnectionLostError, Fault, NoDaemonError
+from jobctl.connect import Target, open_again, open_target
+from jobctl.exits import ConnectionLostError, Fault, NoDaemonError, ShutDownError
 from jobd.wire import frames
 from jobd.wire.plainpack import packb, unpackb
 
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from jobctl.shapes import Body, Message, RunView
+    from jobd.wire.endpoint import Endpoint
 
 PROTOCOL_VERSION = 1  # messages.PROTOCOL_VERSION; a test compares
 SOFTWARE = "jobctl"
-MALFORMED, VERSION = "malformed", "version"  # of jobd.wire.errors
+MALFORMED, VERSION, UNAVAILABLE = "malformed", "version", "unavailable"  # of jobd.wire.errors
 RECEIVE_BYTES = 64 << 10  # more would be mapped and unmapped anew for each receive (M_MMAP_THRESHOLD is 128 KiB)
 MSG_NOSIGNAL = 0x4000  # SIGPIPE is for stdout (see __main__): a daemon that went away is an error to handle
 LENGTH = Struct(">I")
@@ -50,6 +51,7 @@ class Client:
         self.uid = os.geteuid()  # who the daemon says we are, once it has
         self.deadline: float | None = None  # of time.monotonic: when it has passed, waiting raises TimeoutError
         self._sock: socket | None = None
+        self._endpoint: Endpoint | None = None  # the daemon that was found: we reconnect to no other
         self._data = b""
         self._pos = 0
         self._id = 0
@@ -68,6 +70,9 @@ class Client:
     def reconnect(self) -> None:
         """Connect again after a ConnectionLostError, waiting a while for the socket to come back.
 
+        The user's own daemon is started again if it is gone: one that was told to end says so before it closes, so
+        this one has left for want of work, or was killed.
+
         Raises:
             NoDaemonError: it did not, or connections keep being lost.
         """
@@ -79,7 +84,7 @@ class Client:
         deadline = time.monotonic() + PATIENCE_SEC
         while True:
             try:
-                return self._open(start=False)
+                return self._open(self.start)
             except NoDaemonError:
                 if time.monotonic() > deadline:
                     raise
@@ -91,7 +96,11 @@ class Client:
         self._open(start=False)
 
     def _open(self, start: bool) -> None:
-        self._sock, self.path = open_target(self.target, start)
+        if self._endpoint is None:
+            self._sock, self._endpoint = open_target(self.target, start)
+            self.path = self._endpoint.path
+        else:
+            self._sock = open_again(self._endpoint, start)
         self._since = time.monotonic()
         self._pending = frames.pack(packb({"type": "hello", "version": PROTOCOL_VERSION, "software": SOFTWARE}))
 
@@ -298,6 +307,8 @@ class Client:
 
 
 def _fault(message: Message) -> Fault:
+    if message["code"] == UNAVAILABLE and message.get("id") is None:
+        return ShutDownError(message["message"])
     return Fault(message["code"], message["message"], message.get("details"))
 
 

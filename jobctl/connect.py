@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
+    from jobd.wire.endpoint import Endpoint
+
 
 class Target:
     """Which daemon the command line names."""
@@ -19,7 +21,7 @@ class Target:
         self.socket = socket
 
 
-def open_target(target: Target, start: bool) -> tuple[socket, str]:
+def open_target(target: Target, start: bool) -> tuple[socket, Endpoint]:
     """Connect to the daemon that `target` names.
 
     Args:
@@ -27,7 +29,7 @@ def open_target(target: Target, start: bool) -> tuple[socket, str]:
         start: whether to start the user's own daemon when it is what is meant and is not there.
 
     Returns:
-        The connected socket, and its path.
+        The connected socket, and whose it is: to be connected to again by `open_again`.
 
     Raises:
         NoDaemonError: none answers, or one that is not to be trusted.
@@ -38,4 +40,14 @@ def open_target(target: Target, start: bool) -> tuple[socket, str]:
         found, connection = endpoint.connect(target.socket, target.mode, start=start)
     except endpoint.EndpointError as e:
         raise NoDaemonError(e.message) from e
-    return connection, found.path
+    return connection, found
+
+
+def open_again(found: Endpoint, start: bool) -> socket:
+    """Connect once more to the daemon that `open_target` found, and to no other. Raises NoDaemonError."""
+    from jobd.wire import endpoint
+
+    try:
+        return found.connect(start=start)
+    except endpoint.EndpointError as e:
+        raise NoDaemonError(e.message) from e

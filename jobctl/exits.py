@@ -40,6 +40,13 @@ class NoDaemonError(Fault):
         super().__init__("unavailable", message)  # errors.UNAVAILABLE, without importing it for every verb
 
 
+class ShutDownError(Fault):
+    """The daemon was told to end, and said so before it closed the connection."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("unavailable", message)
+
+
 class ConnectionLostError(Exception):
     """The connection ended in the middle: the daemon was replaced or killed. Most callers connect again."""
 

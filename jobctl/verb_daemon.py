@@ -6,7 +6,7 @@ import time
 
 from jobctl import terminal
 from jobctl.escape import escape
-from jobctl.exits import INTERRUPTED, ConnectionLostError, NoDaemonError
+from jobctl.exits import INTERRUPTED, ConnectionLostError, NoDaemonError, ShutDownError
 from jobctl.times import since
 
 TYPE_CHECKING = False
@@ -84,11 +84,11 @@ def daemon_reexec(client: Client, *, keeper: Keeper = False) -> int:
 
 
 def _await_end(client: Client) -> None:
-    """Until the daemon ends this connection."""
+    """Until the daemon ends this connection; it may say why."""
     try:
         while True:
             client.receive()
-    except ConnectionLostError:
+    except (ConnectionLostError, ShutDownError):
         return
 
 
@@ -117,6 +117,8 @@ def _ask_shutdown(client: Client) -> bool:
                 client.connect_again()
             except NoDaemonError:
                 return False
+        except ShutDownError:  # somebody else was quicker
+            return True
         else:
             return True
 

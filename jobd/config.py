@@ -9,13 +9,16 @@ import os
 import sys
 
 import jobd
-from jobd.core import paths
+from jobd.core import paths, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVELS = ("debug", "info", "warning", "error")
+IDLE_EXIT_SEC = 900.0  # DESIGN.md section 3: a user's own daemon ends after 15 minutes without anything to do
+# In the environment, for the daemon that jobctl starts: the same as --idle-exit and --log-level.
+IDLE_EXIT, LOG_LEVEL = "JOBD_IDLE_EXIT", "JOBD_LOG_LEVEL"
 USAGE = "usage: jobd [--user | --system | --socket PATH --state-dir DIR [--config-dir DIR]] [OPTION]..."
 HELP = f"""{USAGE}
 
@@ -26,6 +29,7 @@ Supervise jobs. Clients (jobctl) connect to its socket.
   --socket PATH       listen there; needs --state-dir
   --state-dir DIR     where the database and the logs are
   --config-dir DIR    where jobd.toml and jobs/ are (default: DIR/config below the state directory)
+  --idle-exit TIME    end after TIME without jobs and clients; 0 for never (default: 15min with --user, else 0)
   --daemonize         return when jobd is ready, and go on in the background; the log goes to STATE-DIR/jobd.log
   --log-level LEVEL   {", ".join(LEVELS)} (default: info)
   --version           show the version
@@ -44,7 +48,8 @@ class Config:
     """What jobd was told. Frozen after the start, but for `ready_fd`."""
 
     __slots__ = (
-        "config_dir", "daemon_argv", "daemonize", "log_level", "mode", "ready_fd", "shared", "socket", "state_dir",
+        "config_dir", "daemon_argv", "daemonize", "idle_exit_sec", "log_level", "mode", "ready_fd", "shared", "socket",
+        "state_dir",
     )  # fmt: skip
 
     def __init__(self, where: paths.Paths, *, daemonize: bool = False, log_level: str = "info") -> None:
@@ -54,6 +59,7 @@ class Config:
         self.config_dir = where.config_dir
         self.shared = os.geteuid() == 0 and where.mode != paths.USER  # all users may connect
         self.daemonize = daemonize
+        self.idle_exit_sec = IDLE_EXIT_SEC if where.mode == paths.USER else 0.0  # 0: never
         self.log_level = log_level
         self.daemon_argv: list[str] = []  # the daemon's command if not the usual one; its link is descriptor 3
         self.ready_fd = -1  # a pipe on which somebody waits for "ready", or why not
@@ -75,6 +81,25 @@ class Config:
 
 def parse(argv: Sequence[str]) -> Config | str:
     """Read the command line. Returns the text to print for --help and --version. Raises UsageError."""
+    values = _options(argv)
+    if isinstance(values, str):
+        return values
+    level = values.get("--log-level", os.environ.get(LOG_LEVEL, "info").lower())
+    if level not in LEVELS:
+        what = "--log-level" if "--log-level" in values else LOG_LEVEL
+        raise UsageError(f"cannot start: {what} is one of {', '.join(LEVELS)}")
+    config = Config(_where(values), daemonize="--daemonize" in values, log_level=level)
+    if config.mode == paths.USER and os.environ.get(IDLE_EXIT):
+        config.idle_exit_sec = _idle_exit(os.environ[IDLE_EXIT], IDLE_EXIT)
+    if "--idle-exit" in values:
+        if config.mode == paths.SYSTEM:
+            raise UsageError("cannot start: --idle-exit is not for --system, which nobody would start again")
+        config.idle_exit_sec = _idle_exit(values["--idle-exit"], "--idle-exit")
+    return config
+
+
+def _options(argv: Sequence[str]) -> dict[str, str] | str:
+    """The options and their values, or the text that is asked for."""
     values: dict[str, str] = {}
     words = list(argv)
     while words:
@@ -85,7 +110,7 @@ def parse(argv: Sequence[str]) -> Config | str:
             return f"jobd {jobd.__version__}\n"
         if word in ("--user", "--system", "--daemonize") and not equals:
             values[word] = "yes"
-        elif word in ("--socket", "--state-dir", "--config-dir", "--log-level"):
+        elif word in ("--socket", "--state-dir", "--config-dir", "--log-level", "--idle-exit"):
             if not equals:
                 if not words:
                     raise UsageError(f"cannot start: {word} needs a value")
@@ -93,10 +118,16 @@ def parse(argv: Sequence[str]) -> Config | str:
             values[word] = value
         else:
             raise UsageError(f"cannot start: no such option: {word}")
-    level = values.get("--log-level", "info")
-    if level not in LEVELS:
-        raise UsageError(f"cannot start: --log-level is one of {', '.join(LEVELS)}")
-    return Config(_where(values), daemonize="--daemonize" in values, log_level=level)
+    return values
+
+
+def _idle_exit(text: str, what: str) -> float:
+    """Seconds; 0 for never, which "infinity" is as well."""
+    try:
+        usec = units.parse_duration(text)
+    except ValueError as e:
+        raise UsageError(f"cannot start: {what}: {e}") from e
+    return 0.0 if usec is None else usec / units.USEC_PER_SEC
 
 
 def _where(values: dict[str, str]) -> paths.Paths:

@@ -26,6 +26,7 @@ from jobd.rpc.access import Access
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
 from jobd.runtime.feeder import Feeder
+from jobd.runtime.idle import FIRST_CLIENT_SEC, IdleExit
 from jobd.runtime.journal import Journal
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
 from jobd.runtime.orphaned import Orphanage, Parts
@@ -173,11 +174,34 @@ class Daemon:
                 gc.set_threshold(*GC_THRESHOLD)
                 self.keeper.send("ready")
                 log.info("ready: %d runs taken up", len(registry.runs))
+                accepting.start_soon(self._idle_exit(registry, server).run)
                 await self._leave.wait()
                 if self._stop_runs:
                     await self._stop(registry)
+                    server.say_goodbye()
                 accepting.cancel_scope.cancel()
             connections.cancel_scope.cancel()
+
+    def _idle_exit(self, registry: Registry, server: Server) -> IdleExit:
+        """The end for want of work, where jobd was told to end then; whoever needs it starts it again."""
+        welcome = self.keeper.welcome
+        assert welcome is not None
+        first_client = registry.left_at + (FIRST_CLIENT_SEC if welcome.incarnation == 1 else 0.0)
+
+        def idle_since() -> float | None:
+            busy = registry.runs or server.connections or not self.keeper.alive or self._leave.is_set()
+            return None if busy else max(registry.left_at, server.left_at or first_client)
+
+        def leave() -> bool:
+            if not server.close_door():
+                self.keeper.send("rebind")
+                return False
+            log.info("nothing to do: leaving")
+            self._stop_runs = True
+            self._leave.set()
+            return True
+
+        return IdleExit(welcome.idle_exit_sec, idle_since, leave)
 
     async def _stop(self, registry: Registry) -> None:
         """Stop all runs in order. Clients are served meanwhile, so that people can look on; nothing new starts."""
@@ -224,7 +248,7 @@ class Daemon:
 
 def main() -> None:
     """Run the daemon on the link whose descriptor is the first argument."""
-    level = os.environ.get("JOBD_LOG_LEVEL", "INFO")
+    level = os.environ.get("JOBD_LOG_LEVEL", "info").upper()
     logging.basicConfig(level=level, format="jobd: %(levelname)s: %(message)s", stream=sys.stderr)
     sys.setswitchinterval(SWITCH_SEC)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to the group; the keeper decides

@@ -95,7 +95,8 @@ def take(state_dir: str, lock: int) -> Taken | None:
         None when the lock came free instead, and `lock` has it now.
 
     Raises:
-        Held: a keeper is alive (it has been asked to bind its socket anew if the path had vanished).
+        Held: a keeper is alive (it has been asked to bind its socket anew if the path had vanished). One that is
+            about to leave is waited for instead.
         sockets.StartError: nobody answers.
     """
     until = time.monotonic() + ANSWER_SEC
@@ -126,7 +127,10 @@ def _take(link: Link, state_dir: str) -> Taken:
     link.send({"op": "take"})
     for message, fds in _messages(link, GIVE_SEC):
         if message["op"] == "held":
-            raise Held(f"cannot start: jobd is already running (process {message['pid']}, state in {state_dir})")
+            doing = "still stopping its jobs" if message.get("stopping") else "already running"
+            raise Held(f"cannot start: jobd is {doing} (process {message['pid']}, state in {state_dir})")
+        if message["op"] == "leaving":
+            raise LinkError("another jobd is leaving")
         if message["op"] != "given":
             raise LinkError(f"cannot take over: {message['op']!r}")
         if "listener" in fds:

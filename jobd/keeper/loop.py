@@ -172,6 +172,8 @@ class Keeper:
 
     # --- the daemon -------------------------------------------------------------------------------------------------
     def _start_daemon(self, now: float) -> None:
+        if sockets.is_spent(self.listener) and not self.shutdown.begun:  # the last daemon died over an idle exit
+            self.renew_listener()
         try:
             link = self.daemon.fork(now)
         except OSError as e:
@@ -195,7 +197,8 @@ class Keeper:
             "keeper_version": jobd.__version__, "boot_id": boot_id, "incarnation": self.daemon.incarnation,
             "mode": config.mode, "socket": config.socket, "state_dir": config.state_dir,
             "config_dir": config.config_dir, "tracking": "cgroup" if self.cgroups.usable else "process",
-            "started_at": self.started_at, "fds": ["listener", "lock", "relay_read", "relay_write"],
+            "started_at": self.started_at, "idle_exit_sec": config.idle_exit_sec,
+            "fds": ["listener", "lock", "relay_read", "relay_write"],
         }  # fmt: skip
 
     def told(self) -> bool:
@@ -289,7 +292,12 @@ class Keeper:
                 for fd in fds.values():
                     os.close(fd)
                 self.check_listener()
-                peer.send({"op": "held", "pid": os.getpid(), "socket": self.config.socket})
+                if self.shutdown.leaving:
+                    self.log("the next jobd waits for our end", "debug")
+                    peer.send({"op": "leaving"})
+                else:
+                    held: Message = {"op": "held", "pid": os.getpid(), "socket": self.config.socket}
+                    peer.send({**held, "stopping": self.shutdown.begun})
                 peer.flush()
         except (LinkClosed, LinkError, OSError):
             self.unwatch(peer.fileno())
@@ -311,6 +319,13 @@ class Keeper:
         self.listener, self.listener_identity = fresh, sockets.identity(path)
         self.send({"op": "listener", "fds": ["listener"]}, [fresh.fileno()])
 
+    def renew_listener(self) -> None:
+        """Bind the socket anew in place of one that takes no more clients."""
+        if self.listener_identity == sockets.identity(self.config.socket):
+            with suppress(OSError):
+                os.unlink(self.config.socket)
+        self.check_listener()
+
 
 def take_signals() -> None:
     """Give every signal its default action and block those that the loop reads, whatever our parent left us."""
@@ -328,6 +343,7 @@ def raise_limits() -> None:
 
 def prepare(keeper: Keeper) -> None:
     """What the kernel has to know of a keeper that starts; refusals are no reason not to start."""
+    os.environ["JOBD_LOG_LEVEL"] = keeper.config.log_level  # for each daemon
     try:
         kernel.become_subreaper()
     except OSError as e:

@@ -45,6 +45,7 @@ class Requests:
             "close": self._close, "ack": self._ack, "freeze": self._freeze, "shutdown-begun": self._shutdown_begun,
             "bye": self._bye,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
+            "rebind": self._rebind,
         }  # fmt: skip
 
     def handle(self, message: Message, fds: Fds) -> None:
@@ -94,6 +95,9 @@ class Requests:
             state.begin(self._keeper)
         else:
             self._keeper.daemon.replace(time.monotonic())
+
+    def _rebind(self, _: Message, __: Fds) -> None:
+        self._keeper.renew_listener()
 
     # --- starting ---------------------------------------------------------------------------------------------------
     def _spawn(self, message: Message, fds: Fds) -> None:

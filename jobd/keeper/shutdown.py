@@ -41,6 +41,11 @@ class Shutdown:
         return self._stage != ""
 
     @property
+    def leaving(self) -> bool:
+        """Whether nothing is left to be stopped: the state will be free in a moment."""
+        return self._stage == "leaving" or self._keeper.exit_code is not None
+
+    @property
     def wants_daemon(self) -> bool:
         """Whether a daemon that dies is to have a successor."""
         return self._stage in ("", "asked", "begun")

@@ -7,6 +7,7 @@ path is unlinked only by who holds the lock, and the client socket's only when n
 from __future__ import annotations
 
 import os
+import select
 from _socket import AF_UNIX, SO_PEERCRED, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socket
 from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -73,6 +74,13 @@ def bind_clients(path: str, shared: bool) -> socket:
         raise StartError(f"cannot listen on {path}: {e.strerror}") from e
     sock.setblocking(False)
     return sock
+
+
+def is_spent(listener: socket) -> bool:
+    """Whether a listening socket was shut down, so that nobody can connect to it any more."""
+    poll = select.poll()
+    poll.register(listener.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def bind_handover(state_dir: str) -> socket:

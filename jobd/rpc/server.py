@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import socket
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +19,6 @@ from jobd.wire import codec, errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    import socket
-
     from jobd.rpc.access import Access
     from jobd.rpc.world import World
 
@@ -61,8 +60,11 @@ class Server:
         self.connections = 0
         self._limit = RateLimit()
         self._listener: socket.socket | None = None
+        self._spent = False  # the listener takes nobody any more
         self._accepting: trio.CancelScope | None = None
         self._nursery: trio.Nursery | None = None
+        self._open: set[Connection] = set()
+        self.left_at: float | None = None  # when the last client left; None until one has
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
         """Hold the nursery of the connections. Cancelling breaks them off."""
@@ -83,13 +85,45 @@ class Server:
     def replace_listener(self, listener: socket.socket) -> None:
         """Go on with another socket: the path of the old one had vanished."""
         listener.setblocking(False)
-        old, self._listener = self._listener, listener
+        old, self._listener, self._spent = self._listener, listener, False
         if self._accepting is not None:
             self._accepting.cancel()
         if old is not None:
             old.close()
 
+    def close_door(self) -> bool:
+        """Let nobody in any more, if nobody is there.
+
+        Returns:
+            Whether the door is shut: no connection was lost, and none can be made. If not, somebody came this moment;
+            he is served, and the listening socket has to be replaced, as it takes nobody else.
+        """
+        assert self._listener is not None
+        if self.connections:
+            return False
+        with contextlib.suppress(OSError):
+            # From here on connect(2) is refused; what was in the backlog before is there, and can be accepted.
+            self._listener.shutdown(socket.SHUT_RD)
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                break
+            self._admit(sock)
+        self._spent = True  # accepting goes on with the next listener: this one is ready for ever, and gives nothing
+        if self._accepting is not None:
+            self._accepting.cancel()
+        return not self.connections
+
+    def say_goodbye(self) -> None:
+        """Tell all clients that the daemon ends: they are not to wait for the next one, or start it."""
+        gone = codec.ProtocolError(errors.UNAVAILABLE, "jobd has been shut down")
+        for connection in self._open:
+            _say_why(connection, gone)
+
     async def _accept_all(self) -> None:
+        if self._spent:
+            await trio.sleep_forever()
         assert self._listener is not None
         turn = 0
         while True:
@@ -140,6 +174,7 @@ class Server:
     async def _connection(self, sock: socket.socket, peer: Peer) -> None:
         """The crash boundary of one connection."""
         connection = Connection(sock)
+        self._open.add(connection)
         try:
             await self._talk(connection, peer)
         except* Gone:
@@ -152,7 +187,9 @@ class Server:
             log.exception("connection of uid %d, pid %d failed", peer.uid, peer.pid)
         finally:
             sock.close()
+            self._open.discard(connection)
             self.connections -= 1
+            self.left_at = trio.current_time()
             self._per_uid[peer.uid] -= 1
             if not self._per_uid[peer.uid]:
                 del self._per_uid[peer.uid]

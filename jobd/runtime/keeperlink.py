@@ -38,6 +38,7 @@ class Welcome(Struct, frozen=True):
     config_dir: str
     tracking: str
     started_at: int
+    idle_exit_sec: float = 0.0  # what follows an older keeper does not say
 
 
 class Tree(Struct, frozen=True):
@@ -141,8 +142,8 @@ class KeeperLink:
         elif op == "entries":
             self._on_entries(message, fds)
         elif op == "welcome":
-            names = Welcome.__struct_fields__
-            self.welcome = Welcome(**{name: message[name] for name in names})  # type: ignore[arg-type]  # our own keeper
+            known = {name: message[name] for name in Welcome.__struct_fields__ if name in message}
+            self.welcome = Welcome(**known)  # type: ignore[arg-type]  # our own keeper
             self.on_other(op, message, fds)
         elif isinstance(run := message.get("run"), bytes):
             sink = self._sinks(run)

@@ -154,6 +154,7 @@ class Orphanage:
         if welcome.mode == "system":
             return
         words = [sys.executable, "-I", "-m", "jobd"]
+        words.append(f"--idle-exit={welcome.idle_exit_sec:f}")
         if welcome.mode == "user":
             words.append("--user")
         else:

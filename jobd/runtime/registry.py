@@ -85,6 +85,7 @@ class Registry:
         self.rss_floor_bytes = 0
         self.on_pump_death: Callable[[], None] = lambda: None
         self.retired = 0  # runs that ended under this daemon
+        self.left_at = trio.current_time()  # when the last run did
         self._nursery: trio.Nursery | None = None
         self._specs: dict[bytes, JobSpec] = {}
         self._counters: dict[tuple[int, str], int] = {}
@@ -351,6 +352,7 @@ class Registry:
             await self._idle.wait()
 
     def _check_idle(self) -> None:
+        self.left_at = trio.current_time()
         self._idle.set()
 
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def reached(target: Target) -> str:
-    connection, path = open_target(target, start=False)
+    connection, found = open_target(target, start=False)
     connection.close()
-    return path
+    return found.path
 
 
 @pytest.fixture

@@ -63,6 +63,34 @@ def test_mistakes(argv: list[str], text: str) -> None:
         parse(argv)
 
 
+def test_idle_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ("--socket", "/a/s", "--state-dir", "/b")
+    monkeypatch.delenv("JOBD_IDLE_EXIT", raising=False)
+    assert parsed("--user").idle_exit_sec == 900
+    assert parsed(*own).idle_exit_sec == 0
+    monkeypatch.setenv("JOBD_IDLE_EXIT", "1min 30s")
+    assert parsed("--user").idle_exit_sec == 90
+    assert parsed("--user", "--idle-exit=0.25").idle_exit_sec == 0.25
+    assert parsed("--user", "--idle-exit", "infinity").idle_exit_sec == 0
+    assert parsed(*own).idle_exit_sec == 0  # the variable is for the daemon that jobctl starts
+    assert parsed(*own, "--idle-exit", "5").idle_exit_sec == 5
+    monkeypatch.setenv("JOBD_IDLE_EXIT", "soon")
+    with pytest.raises(UsageError, match="JOBD_IDLE_EXIT: cannot read duration 'soon'"):
+        parse(["--user"])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(UsageError, match="not for --system"):
+        parse(["--system", "--idle-exit", "5"])
+
+
+def test_log_level_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBD_LOG_LEVEL", "WARNING")
+    assert parsed("--user").log_level == "warning"
+    assert parsed("--user", "--log-level", "debug").log_level == "debug"
+    monkeypatch.setenv("JOBD_LOG_LEVEL", "loud")
+    with pytest.raises(UsageError, match="JOBD_LOG_LEVEL is one of"):
+        parse(["--user"])
+
+
 def test_help_and_version() -> None:
     assert parse(["--version"]) == f"jobd {jobd.__version__}\n"
     assert "--daemonize" in str(parse(["--help"]))

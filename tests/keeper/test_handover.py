@@ -8,6 +8,7 @@ import resource
 import select
 import shutil
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,40 @@ def test_a_second_jobd_makes_the_first_bind_its_vanished_socket_anew(plain_keepe
     assert plain_keeper.socket.is_socket()
     _, fds = daemon.expect("listener")
     close_all(fds)
+
+
+def test_a_socket_that_takes_nobody_any_more_is_replaced(plain_keeper: KeeperProcess) -> None:
+    daemon = plain_keeper.ready_daemon()
+    before = os.stat(plain_keeper.socket).st_ino
+    daemon.send("rebind")
+    _, fds = daemon.expect("listener")
+    close_all(fds)
+    assert os.stat(plain_keeper.socket).st_ino != before
+
+
+def test_a_daemon_killed_over_an_idle_exit_leaves_a_socket_that_works(plain_keeper: KeeperProcess) -> None:
+    daemon = plain_keeper.daemon()
+    listener = socket.socket(fileno=daemon.expect("welcome")[1]["listener"])
+    listener.shutdown(socket.SHUT_RD)
+    listener.close()
+    with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
+        client.connect(str(plain_keeper.socket))
+    daemon.kill()
+    plain_keeper.ready_daemon()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(plain_keeper.socket))
+
+
+def test_a_second_jobd_waits_for_one_that_is_leaving(plain_keeper: KeeperProcess) -> None:
+    daemon = plain_keeper.ready_daemon()
+    daemon.send("bye", code=0)
+    second = plain_keeper.start()
+    plain_keeper.wait_log("the next jobd waits for our end")
+    assert plain_keeper.processes[0].poll() is None
+    daemon.kill()
+    assert plain_keeper.processes[0].wait(DEADLINE_SEC) == 0
+    plain_keeper.ready_daemon()
+    assert second.poll() is None
 
 
 def test_the_keeper_itself_notices_a_vanished_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from jobd.rpc.access import Access
 from jobd.rpc.connection import BODY_SEC, HELLO_SEC, Connection
 from jobd.rpc.server import Server
 from jobd.wire import codec
+from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
     from trio.testing import MockClock
 
 ENDLESS = 2000  # more connections than are accepted in one turn
@@ -75,3 +82,79 @@ async def test_a_hello_that_never_begins(autojump_clock: MockClock) -> None:
         with pytest.raises(codec.ProtocolError, match="a hello did not come within 5 s"):
             await Connection(ours).read_body(first_within=HELLO_SEC)
         assert autojump_clock.current_time() == pytest.approx(HELLO_SEC)
+
+
+# --- leaving ----------------------------------------------------------------------------------------------------
+@asynccontextmanager
+async def listening(path: Path) -> AsyncIterator[Server]:
+    """A server on a socket of its own."""
+    server = Server(None, Access())  # type: ignore[arg-type]  # nobody gets as far as a request
+    with listen(path) as listener:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            await nursery.start(server.accept, listener)
+            await trio.testing.wait_all_tasks_blocked()
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+def listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    return listener
+
+
+def connect(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.connect(str(path))
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+async def test_the_door_shuts_for_good_when_nobody_is_there(tmp_path: Path) -> None:
+    async with listening(tmp_path / "s") as server:
+        assert server.close_door()
+        with pytest.raises(ConnectionRefusedError):
+            connect(tmp_path / "s")
+        await trio.testing.wait_all_tasks_blocked()  # and nothing spins over the dead listener
+
+
+async def test_the_door_stays_open_for_those_who_are_there(tmp_path: Path) -> None:
+    async with listening(tmp_path / "s") as server:
+        with connect(tmp_path / "s"):
+            await trio.testing.wait_all_tasks_blocked()
+            assert server.connections == 1
+            assert not server.close_door()
+            connect(tmp_path / "s").close()
+
+
+async def test_who_waits_in_the_backlog_as_the_door_shuts_is_served(tmp_path: Path) -> None:
+    async with listening(tmp_path / "s") as server:
+        # Nothing runs between this and the closing, so these two are in the backlog.
+        with connect(tmp_path / "s") as first, connect(tmp_path / "s") as second:
+            assert not server.close_door()
+            assert server.connections == 2
+            with pytest.raises(ConnectionRefusedError):
+                connect(tmp_path / "s")
+            os.unlink(tmp_path / "s")
+            with listen(tmp_path / "s") as fresh, connect(tmp_path / "s") as third:
+                server.replace_listener(fresh)
+                for client in (first, second, third):
+                    client.settimeout(20)
+                    client.sendall(codec.encode(m.Hello(version=m.PROTOCOL_VERSION, software="test 0")))
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert b"hello" in client.recv(1000)
+
+
+async def test_clients_are_told_of_a_shutdown(tmp_path: Path) -> None:
+    async with listening(tmp_path / "s") as server:
+        with connect(tmp_path / "s") as client:
+            await trio.testing.wait_all_tasks_blocked()
+            server.say_goodbye()
+            client.settimeout(20)
+            answer = codec.decode_daemon(client.recv(1000)[4:])
+    assert answer == m.Fault(code="unavailable", message="jobd has been shut down")
