@@ -13,7 +13,7 @@ import time
 from struct import Struct
 
 from jobctl import terminal
-from jobctl.connect import Target, open_again, open_target
+from jobctl.connect import Target, open_target
 from jobctl.exits import ConnectionLostError, Fault, NoDaemonError, ShutDownError
 from jobd.wire import frames
 from jobd.wire.plainpack import packb, unpackb
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from jobctl.shapes import Body, Message, RunView
-    from jobd.wire.endpoint import Endpoint
 
 PROTOCOL_VERSION = 1  # messages.PROTOCOL_VERSION; a test compares
 SOFTWARE = "jobctl"
@@ -51,7 +50,6 @@ class Client:
         self.uid = os.geteuid()  # who the daemon says we are, once it has
         self.deadline: float | None = None  # of time.monotonic: when it has passed, waiting raises TimeoutError
         self._sock: socket | None = None
-        self._endpoint: Endpoint | None = None  # the daemon that was found: we reconnect to no other
         self._data = b""
         self._pos = 0
         self._id = 0
@@ -96,11 +94,7 @@ class Client:
         self._open(start=False)
 
     def _open(self, start: bool) -> None:
-        if self._endpoint is None:
-            self._sock, self._endpoint = open_target(self.target, start)
-            self.path = self._endpoint.path
-        else:
-            self._sock = open_again(self._endpoint, start)
+        self._sock, self.path = open_target(self.target, start)
         self._since = time.monotonic()
         self._pending = frames.pack(packb({"type": "hello", "version": PROTOCOL_VERSION, "software": SOFTWARE}))
 

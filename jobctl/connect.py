@@ -12,24 +12,25 @@ if TYPE_CHECKING:
 
 
 class Target:
-    """Which daemon the command line names."""
+    """Which daemon the command line names, and which one that was: once found, we reconnect to no other."""
 
-    __slots__ = ("mode", "socket")
+    __slots__ = ("found", "mode", "socket")
 
     def __init__(self, mode: str = "", socket: str = "") -> None:
         self.mode = mode  # "user", "system", or "" for the default order
         self.socket = socket
+        self.found: Endpoint | None = None
 
 
-def open_target(target: Target, start: bool) -> tuple[socket, Endpoint]:
-    """Connect to the daemon that `target` names.
+def open_target(target: Target, start: bool) -> tuple[socket, str]:
+    """Connect to the daemon that `target` names, or to the one that was found when this was called first.
 
     Args:
         target: as the command line said.
         start: whether to start the user's own daemon when it is what is meant and is not there.
 
     Returns:
-        The connected socket, and whose it is: to be connected to again by `open_again`.
+        The connected socket, and its path.
 
     Raises:
         NoDaemonError: none answers, or one that is not to be trusted.
@@ -37,17 +38,9 @@ def open_target(target: Target, start: bool) -> tuple[socket, Endpoint]:
     from jobd.wire import endpoint
 
     try:
-        found, connection = endpoint.connect(target.socket, target.mode, start=start)
+        if target.found is not None:
+            return target.found.connect(start=start), target.found.path
+        target.found, connection = endpoint.connect(target.socket, target.mode, start=start)
     except endpoint.EndpointError as e:
         raise NoDaemonError(e.message) from e
-    return connection, found
-
-
-def open_again(found: Endpoint, start: bool) -> socket:
-    """Connect once more to the daemon that `open_target` found, and to no other. Raises NoDaemonError."""
-    from jobd.wire import endpoint
-
-    try:
-        return found.connect(start=start)
-    except endpoint.EndpointError as e:
-        raise NoDaemonError(e.message) from e
+    return connection, target.found.path

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def reached(target: Target) -> str:
-    connection, found = open_target(target, start=False)
+    connection, path = open_target(target, start=False)
     connection.close()
-    return found.path
+    return path
 
 
 @pytest.fixture
@@ -58,6 +58,15 @@ def test_the_order_of_daemons(places: dict[str, FakeDaemon], monkeypatch: pytest
     os.unlink(user)
     with pytest.raises(NoDaemonError, match="No such file"):
         reached(Target())
+
+
+def test_once_found_it_is_reconnected_to_and_no_other(places: dict[str, FakeDaemon]) -> None:
+    target = Target()
+    assert reached(target) == places["system"].path
+    os.unlink(places["system"].path)
+    with pytest.raises(NoDaemonError, match="No such file"):
+        reached(target)
+    assert reached(Target()) == places["user"].path
 
 
 def test_a_squatted_socket_is_not_spoken_to(places: dict[str, FakeDaemon], monkeypatch: pytest.MonkeyPatch) -> None:
