@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     from jobd.runtime.feeder import Feed, Feeder
     from jobd.runtime.run import Run
+
+# An eighth of what may be on its way (runtime.feeder.WINDOW_BYTES), so that the client is never kept waiting for it.
+NEWS_BYTES: Final = 512 << 10
 
 
 class Feeding:
@@ -41,6 +44,14 @@ class Feeding:
         stdin = self.stdin
         taken = not self.current
         return m.Fed(received=stdin.received, limit=stdin.limit, open=stdin.open and not taken, taken=taken)
+
+    def is_news(self, state: m.Fed, told: m.Fed) -> bool:
+        """Whether a client that was told `told` has to know `state` now; in a flood it need not know every step."""
+        if (state.open, state.taken) != (told.open, told.taken):
+            return True
+        if state.received == self.stdin.next:
+            return state != told
+        return state.received - told.received >= NEWS_BYTES or state.limit - told.limit >= NEWS_BYTES
 
     def feed(self, feeder: Feeder, request: m.Input) -> None:
         """Take what is new in a request. What cannot be taken ends the Attach, by `error`."""

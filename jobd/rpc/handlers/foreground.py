@@ -87,7 +87,7 @@ async def _feed(context: Context, request: m.Attach, feeding: Feeding) -> None:
         if feeding.error:
             raise Refused(errors.INVALID, feeding.error)
         state = feeding.state()
-        if state != told:
+        if feeding.is_news(state, told):
             told = state
             await context.connection.item(request.id, state)
         else:
