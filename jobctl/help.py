@@ -26,8 +26,8 @@ INDENT = "  "
 
 ABOUT = "Run, watch, read and stop jobs supervised by jobd. Without a verb: list."
 HELP_SUMMARY = "Show help on a verb, or this."
-END = "jobctl help VERB says more on a verb, and {} on all of them."
-VERB_END = "{} says more."
+END = "More on a verb: jobctl help VERB\n"
+MANUAL = "Manual page: {}\n"
 PAGE = "share/man/man1/jobctl.1"  # below the prefix of an installation
 
 # The verbs as the main help shows them: DESIGN.md, section 9. Words that are no verb yet are passed over.
@@ -118,7 +118,7 @@ def main_help() -> str:
     parts.append(section("Which jobd", [(spelled(GLOBALS[name], metavar), text) for name, metavar, text in GLOBAL_HELP],
                          width))  # fmt: skip
     parts.append(section("Other", OTHER_HELP, width))
-    parts.append(f"{wrapped(END.format(manual()), width)}\n")
+    parts.append(END + MANUAL.format(manual()))
     return "\n".join(parts)
 
 
@@ -175,7 +175,7 @@ def verb_help(
     for title, rows in (("Operands", operands), ("Options", options), ("Which jobd", target)):
         if rows := list(rows):
             parts.append(section(title, rows, width))
-    parts.append(f"{wrapped(VERB_END.format(manual()), width)}\n")
+    parts.append(MANUAL.format(manual()))
     return "\n".join(parts)
 
 

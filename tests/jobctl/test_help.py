@@ -91,7 +91,7 @@ def test_help_on_a_verb_names_all_its_options_and_is_plain_text() -> None:
     text = shown("help", "logs")
     assert text.startswith("Usage: jobctl logs [OPTION...] [JOB...]\n\nShow what jobs wrote")
     assert all(spelling in text for name in ("units", "follow", "lines", "cursor_file") for spelling in OPTIONS[name])
-    assert re.search(r"\nman \S*jobctl\S* says more.\n$", text)
+    assert re.search(r"\nManual page: man \S*jobctl\S*\n$", text)
     assert not {"\x1b", "╭", "[bold]"} & {*text, *text.split()}
 
 

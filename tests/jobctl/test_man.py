@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from jobctl import help  # noqa: A004  # the module
 from jobctl.argv import load
-from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, TIMED_OUT, USAGE
+from jobctl.exits import CANNOT_EXECUTE, INTERRUPTED, NOT_FOUND, NOT_THE_JOBS, TIMED_OUT, USAGE
 from jobctl.spellings import GLOBALS, OPTIONS, VERBS
 from jobd.wire import errors
 
-PAGE = Path(__file__).parents[2] / "man" / "jobctl.1"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "man" / "jobctl.1"
+HUNG_UP = 128 + signal.SIGHUP  # the signal ends jobctl
+VERB = r"^\.It Cm ([a-z-]+(?: [a-z-]+)*)"  # `auth whoami` is one of two words
 
 
 def documented() -> dict[str, set[str]]:
@@ -22,7 +28,7 @@ def documented() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {"": set()}
     verb = ""
     for line in PAGE.read_text().splitlines():
-        if match := re.match(r"\.It Cm ([a-z-]+)", line):
+        if match := re.match(VERB, line):
             verb = match[1]
             found[verb] = set()
         elif line.startswith(".Sh") and verb:
@@ -47,16 +53,70 @@ def test_every_verb_and_option_is_documented_and_exists() -> None:
     assert documented() == existing()
 
 
-def test_every_exit_status_is_documented() -> None:
-    table = PAGE.read_text().partition(".Sh EXIT STATUS")[2].partition(".Sh EXAMPLES")[0]
-    statuses = {status for row in errors.EXIT.values() for status in row} | {
-        USAGE,
-        TIMED_OUT,
-        NOT_THE_JOBS,
-        INTERRUPTED,
-    }
-    told = set(map(int, re.findall(r"\b(\d+)\b", table)))
-    assert statuses <= told
+def section(title: str) -> str:
+    """The source of one section."""
+    return PAGE.read_text().partition(f".Sh {title}\n")[2].partition("\n.Sh ")[0]
+
+
+def test_verbs_stand_in_the_order_and_the_groups_of_the_help() -> None:
+    parts = re.split(r"^\.Ss (.*)\n", section("VERBS"), flags=re.MULTILINE)
+    groups = [
+        (title, re.findall(VERB, text, re.MULTILINE)) for title, text in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+    assert groups == help.grouped()
+
+
+def exit_table() -> dict[str, list[str]]:
+    """The cells of each status: act, look, as the job."""
+    rows = re.findall(r"^\.It (\d[\d+N]*) Ta (.*)$", section("EXIT STATUS"), re.MULTILINE)
+    return {status: ["" if cell == '""' else cell for cell in cells.split(" Ta ")] for status, cells in rows}
+
+
+def test_every_exit_status_is_documented_for_its_kind_of_verb() -> None:
+    table = exit_table()
+    assert all(len(cells) == 3 for cells in table.values())
+    for code, row in errors.EXIT.items():
+        for kind, status in enumerate(row):
+            assert table[str(status)][kind], (code, kind)
+    for status in (INTERRUPTED, HUNG_UP):
+        assert all(table[str(status)])
+    assert table[str(USAGE)][:2] == ["usage", "usage"]
+    assert all(table[str(status)][2] for status in (TIMED_OUT, NOT_THE_JOBS, CANNOT_EXECUTE, NOT_FOUND))
+    assert "128+N" in table
+
+
+def test_no_other_exit_status_is_documented() -> None:
+    used = {0, *range(1, 7), TIMED_OUT, NOT_THE_JOBS, CANNOT_EXECUTE, NOT_FOUND, HUNG_UP, INTERRUPTED}
+    assert {int(status) for status in exit_table() if status.isdecimal()} == used
+
+
+def environment_used() -> set[str]:
+    """The variables that the code looks at by name, but for those that run hands on to a job."""
+    sources = [*(ROOT / "jobctl").glob("*.py"), ROOT / "jobd/wire/endpoint.py", ROOT / "jobd/core/paths.py"]
+    found = set()
+    for source in sources:
+        if source.name == "verb_run.py":
+            continue
+        for node in ast.walk(ast.parse(source.read_text())):
+            constants = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+            words = {each for each in constants if isinstance(each, str) and re.fullmatch(r"[A-Z][A-Z_]{2,}", each)}
+            if isinstance(node, ast.Call | ast.Subscript | ast.Compare) and "environ" in ast.unparse(node):
+                found |= words
+    return found - {"PATH", "PYTHONPATH"}  # every program's
+
+
+def test_every_variable_of_the_environment_is_documented_and_used() -> None:
+    listed = {
+        name.strip(" ,") for line in re.findall(r"^\.It Ev (.*)$", section("ENVIRONMENT"), re.MULTILINE)
+        for name in line.split(" , ")
+    }  # fmt: skip
+    mentioned = set(re.findall(r"Ev ([A-Z_]+)", PAGE.read_text())) | listed
+    assert environment_used() - mentioned == set()
+    assert listed - environment_used() == set()
+
+
+def test_help_points_to_the_page() -> None:
+    assert f"Manual page: {help.manual()}\n" in help.main_help()
 
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
