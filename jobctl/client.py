@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable, Iterator, Sequence
 
+    from jobctl.progress import Ticker
     from jobctl.shapes import Body, Message, RunView
 
 PROTOCOL_VERSION = 1  # messages.PROTOCOL_VERSION; a test compares
@@ -49,12 +50,14 @@ class Client:
         self.path = ""
         self.uid = os.geteuid()  # who the daemon says we are, once it has
         self.deadline: float | None = None  # of time.monotonic: when it has passed, waiting raises TimeoutError
+        self.ticker: Ticker | None = None  # called now and then while we wait
         self._sock: socket | None = None
         self._data = b""
         self._pos = 0
         self._id = 0
         self._losses = 0
         self._since = 0.0
+        self._asides: dict[int, Callable[[Body], None]] = {}  # by request: who takes the answer
         self._pending = b""  # our Hello, until the first request takes it along
 
     # --- connecting ---------------------------------------------------------------------------------------------
@@ -64,6 +67,7 @@ class Client:
             self._sock.close()
         self._sock = None
         self._data, self._pos = b"", 0
+        self._asides.clear()
 
     def reconnect(self) -> None:
         """Connect again after a ConnectionLostError, waiting a while for the socket to come back.
@@ -196,6 +200,10 @@ class Client:
         self._send(data)
         return first
 
+    def ask_aside(self, request: dict[str, object], take: Callable[[Body], None]) -> None:
+        """Ask for one Reply beside the request that is being read: `take` gets it, and nobody gets a Fault."""
+        self._asides[self.ask(request)] = take
+
     def _send(self, data: bytes) -> None:
         assert self._sock is not None
         try:
@@ -228,9 +236,14 @@ class Client:
             if length > frames.MAX:
                 raise Fault(MALFORMED, f"cannot read from jobd: a frame of {length} bytes")
             message: Message = unpackb(self.take(length))  # type: ignore[assignment]  # we trust our daemon's shapes
-            if message["type"] != "hello":
+            if message["type"] == "hello":
+                self._greet(message)
+            elif message.get("id") in self._asides:
+                take = self._asides.pop(message["id"])
+                if message["type"] == "reply":
+                    take(message["body"])
+            else:
                 return message
-            self._greet(message)
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes of the connection."""
@@ -277,14 +290,27 @@ class Client:
     def _await_input(self) -> None:
         if self.watch_stdout:
             terminal.wait_input(self.fileno())
-        elif self.deadline is not None:
-            from select import POLLIN, poll
+        elif self.deadline is not None or self.ticker is not None:
+            self._poll()
 
-            poller = poll()
-            poller.register(self.fileno(), POLLIN)
-            left_sec = max(0.0, self.deadline - time.monotonic())
-            if not poller.poll(min(left_sec * 1000, MAX_POLL_MS)) and time.monotonic() >= self.deadline:
+    def _poll(self) -> None:
+        """Wait for input; call the ticker when it is time, and raise TimeoutError at the deadline."""
+        from select import POLLIN, poll
+
+        poller = poll()
+        poller.register(self.fileno(), POLLIN)
+        forever = float("inf")
+        while True:
+            deadline = forever if self.deadline is None else self.deadline
+            ticks = forever if self.ticker is None else self.ticker.at
+            left_sec = max(0.0, min(deadline, ticks) - time.monotonic())
+            if poller.poll(min(left_sec * 1000, MAX_POLL_MS)):
+                return
+            now = time.monotonic()
+            if now >= deadline:
                 raise TimeoutError
+            if self.ticker is not None and now >= ticks:
+                self.ticker.tick()
 
     def held(self) -> bytes:
         """What has been received and not been taken."""

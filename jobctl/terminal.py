@@ -14,6 +14,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jobctl.client import Client
     from jobctl.pager import Pager
     from jobctl.progress import Line
 
@@ -192,12 +193,13 @@ def cut(line: str, width: int) -> str:
 class Progress:
     """What is waited for, on one line of a terminal's stderr that goes away at the end; nothing anywhere else."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Client | None = None, text: str = "") -> None:
+        """With a client: `text`, until another is shown, and for how long this client has been waiting."""
         self._line: Line | None = None
         if os.isatty(STDERR):
-            from jobctl.progress import Line
+            from jobctl.progress import Elapsed, Line
 
-            self._line = Line()
+            self._line = Line() if client is None else Elapsed(client, text)
 
     def show(self, text: str) -> None:
         """Show `text` in place of what was shown."""
@@ -208,3 +210,8 @@ class Progress:
         """Take the line away, before anything else is written."""
         if self._line is not None:
             self._line.clear()
+
+    def end(self) -> None:
+        """No more of it."""
+        if self._line is not None:
+            self._line.end()

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from jobctl.options import Jobs, KillWhom, NoBlock, Signal
 
 
+DOING = {  # until jobd says more
+    "start": "starting", "stop": "stopping", "restart": "restarting", "kill": "signaling", "freeze": "freezing",
+    "thaw": "thawing", "remove": "removing",
+}  # fmt: skip
+
+
 def start(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
     """Start jobs: run the last submission of each again.
 
@@ -92,16 +98,20 @@ def _act(client: Client, request: dict[str, object], goes_on: str) -> int:
 
 def _done(client: Client, request: dict[str, object]) -> int:
     """Ask, show progress, and answer the status: that of the first job with which it did not work."""
-    progress = terminal.Progress()
-    status = 0
+    act, jobs = request["type"], request["names"]
+    assert isinstance(jobs, list)
+    progress = terminal.Progress(client, f"{DOING.get(str(act), act)} {', '.join(jobs)}")
+    status = done = 0
     try:
         for body in client.stream(request):
             if body["type"] == "progress":
-                progress.show(body["text"])
-            elif body["type"] == "done" and body.get("code"):
+                progress.show(f"{done} of {len(jobs)} done; {body['text']}" if done else body["text"])
+            elif body["type"] == "done":
+                done += 1
+            if body["type"] == "done" and body.get("code"):
                 progress.clear()
-                terminal.warn(body.get("text") or f"cannot {request['type']} {body['job']}: {body['code']}")
+                terminal.warn(body.get("text") or f"cannot {act} {body['job']}: {body['code']}")
                 status = status or errors.exit_status(body["code"], errors.ACTION)
     finally:
-        progress.clear()
+        progress.end()
     return status

@@ -73,14 +73,22 @@ def daemon_reexec(client: Client, *, keeper: Keeper = False) -> int:
     """
     client.start = False
     before = client.call({"type": "daemon-status"})
+    progress = terminal.Progress(client, "waiting for the next jobd")
+    try:
+        _reexec(client, before["pid"], keeper)
+    finally:
+        progress.end()
+    return 0
+
+
+def _reexec(client: Client, pid: int | None, keeper: bool) -> None:
     try:
         client.call({"type": "daemon-reexec", "keeper": keeper}, repeat=False)
     except ConnectionLostError:
         client.reconnect()  # replaced before its answer left: seen below
-    while not keeper and client.call({"type": "daemon-status"})["pid"] == before["pid"]:
+    while not keeper and client.call({"type": "daemon-status"})["pid"] == pid:
         _await_end(client)
         client.reconnect()
-    return 0
 
 
 def _await_end(client: Client) -> None:
@@ -98,12 +106,16 @@ def shutdown(client: Client, *, no_block: NoBlock = False) -> int:
     Returns when it has ended.
     """
     client.start = False
+    progress = terminal.Progress(client, "stopping all jobs, and jobd")
     try:
         if _ask_shutdown(client) and not no_block:
             _await_gone(client)
     except KeyboardInterrupt:
+        progress.end()
         terminal.warn("interrupted; the shutdown goes on")
         return INTERRUPTED
+    finally:
+        progress.end()
     return 0
 
 

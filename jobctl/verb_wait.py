@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.client import Client
     from jobctl.options import AnyOne, JsonOutput, LogRuns, Timeout
+    from jobctl.progress_runs import Waiting
     from jobctl.shapes import RunView
 
 USEC_PER_SEC = 1_000_000
@@ -88,6 +89,7 @@ def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float
     left = dict.fromkeys(runs)
     ended: list[RunView] = []
     client.deadline = deadline
+    waiting = _waiting(client, runs, any_one)
     try:
         while left:
             try:
@@ -95,6 +97,7 @@ def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float
                     if run["run"] in left:
                         del left[run["run"]]
                         ended.append(run)
+                        waiting.ended(run["run"])
                 if left and not any_one:
                     raise Fault(errors.INTERNAL, "cannot wait any longer: jobd said that all is over, and it is not")
                 break
@@ -102,11 +105,35 @@ def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float
                 if any_one and ended:
                     break
                 client.reconnect()
+                waiting.connected_again()
     except TimeoutError:
         raise DeadlineError from None
     finally:
         client.deadline = None
+        waiting.end()
     return Outcome(ended)
+
+
+class Unseen:
+    """In place of what a person sees meanwhile, where there is none."""
+
+    def ended(self, run: bytes) -> None:
+        """One run less."""
+
+    def connected_again(self) -> None:
+        """The connection is another one."""
+
+    def end(self) -> None:
+        """The wait is over."""
+
+
+def _waiting(client: Client, runs: list[bytes], any_one: bool) -> Waiting | Unseen:
+    """What a person sees meanwhile."""
+    if not runs or not terminal.is_terminal(terminal.STDERR):
+        return Unseen()
+    from jobctl.progress_runs import Waiting
+
+    return Waiting(client, runs, any_one)
 
 
 def _deadline(text: str) -> float:

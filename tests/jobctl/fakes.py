@@ -70,6 +70,11 @@ class FakeDaemon:
         if self.errors:
             raise self.errors[0]
 
+    def send(self, data: bytes) -> None:
+        """Send frames of the test's own on every connection, from outside a script."""
+        for connection in list(self._open):
+            connection.sendall(data)
+
     def of(self, kind: type[m.Message]) -> list[m.Request]:
         """The requests of one type."""
         return [request for request in self.requests if type(request) is kind]
