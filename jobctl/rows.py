@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobctl.shapes import Body, Definition, JobView, Json, RunView
+    from jobctl.shapes import Body, Definition, JobView, Json, Member, RunView
 
 FORMATS = ("json", "json-pretty", "json-seq")
 INDENT = 4  # of json-pretty; systemd uses tabs, jq and most others spaces
@@ -180,6 +180,18 @@ def definition_row(definition: Definition) -> dict[str, Json]:
         "owner": owner_name(definition["owner"]),
         "transient": definition.get("transient", True),
         "definition": definition.get("text", ""),
+    }
+
+
+def member_row(member: Member) -> dict[str, Json]:
+    """An element of `whoami`: a process and its job."""
+    run, owner = member.get("run"), member.get("owner")
+    return {
+        "pid": member["pid"],
+        "job": member.get("job") or None,
+        "owner": None if owner is None else owner_name(owner),
+        "run": None if run is None else full_id(run),
+        "number": member.get("number"),
     }
 
 

@@ -28,6 +28,7 @@ VERBS = {  # verb: module and function
     "result": ("jobctl.verb_runs", "result"),
     "history": ("jobctl.verb_runs", "history"),
     "events": ("jobctl.verb_events", "events"),
+    "whoami": ("jobctl.verb_whoami", "whoami"),
     "wait": ("jobctl.verb_wait", "wait"),
     "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
     "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
@@ -46,6 +47,7 @@ OPERANDS = {
     "OneRun": "JOB",
     "OptionalJobs": "[JOB...]",
     "OptionalPatterns": "[PATTERN...]",
+    "OptionalPids": "[PID...]",
     "Patterns": "JOB...",
     "ShellName": "bash|zsh|fish",
 }
@@ -69,7 +71,7 @@ NEIGHBOURS = {
 ONLY_SYSTEMCTLS = (
     "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert", "daemon-reload", "reset-failed",
     "try-restart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
-    "list-timers", "is-system-running", "whoami",
+    "list-timers", "is-system-running",
 )  # fmt: skip
 
 STAYING = ("wait", "follow", "pipe", "pty")  # options of run and rerun with which these end as the job does

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         ChangeOutput,
         CursorFile,
         FollowChanges,
-        OptionalPatterns,
+        OptionalJobs,
         Quiet,
         ShowCursor,
         Since,
@@ -36,7 +36,7 @@ MAX_DIGITS = 19  # … has
 
 def events(
     client: Client,
-    jobs: OptionalPatterns = (),
+    jobs: OptionalJobs = (),
     *,
     follow: FollowChanges = False,
     lines: ChangeLines = None,

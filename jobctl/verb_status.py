@@ -91,10 +91,13 @@ def _views(client: Client, jobs: tuple[str, ...]) -> list[JobView]:
 
 def _owner_of(client: Client, pid: int) -> JobView:
     """The job to which a process belongs."""
-    for view in client.call({"type": "get", "names": ["*"], "tree": True})["jobs"]:
-        if pid == view.get("pid") or any(process["pid"] == pid for process in view.get("processes", [])):
-            return view
-    raise Fault("not-found", f"cannot find the job of process {pid}: it belongs to none")
+    from jobctl.verb_whoami import MAX_PID
+
+    member = client.call({"type": "whoami", "pids": [pid]})["members"][0] if 0 < pid <= MAX_PID else {"pid": pid}
+    if not member.get("job"):
+        raise Fault("not-found", f"cannot find the job of process {pid}: it belongs to none")
+    job = f"{member.get('owner')}/{member.get('job')}"
+    return client.call({"type": "get", "names": [job], "tree": True})["jobs"][0]
 
 
 def _status_of(view: JobView) -> int:

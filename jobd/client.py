@@ -40,7 +40,7 @@ from jobd._client.faults import (
 )
 from jobd._client.results import Chunk, RunResult
 from jobd._client.watching import BlockingChanges
-from jobd.wire.messages import Change, Daemon, Definition, Done, JobView, Missed, Process, Progress, RunView
+from jobd.wire.messages import Change, Daemon, Definition, Done, JobView, Member, Missed, Process, Progress, RunView
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -68,6 +68,7 @@ __all__ = [
     "JobView",
     "JobdError",
     "Jobs",
+    "Member",
     "Missed",
     "NotFound",
     "Process",

@@ -54,6 +54,7 @@ OPERANDS: dict[str, str | Words] = {
     "OneRun": RUNS,
     "OptionalJobs": JOBS,
     "OptionalPatterns": JOBS,
+    "OptionalPids": TEXT,
     "Patterns": JOBS,
     "ShellName": Words(("bash", "zsh", "fish")),
 }

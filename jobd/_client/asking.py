@@ -8,6 +8,8 @@ from jobd._client import requests
 from jobd._client.call import Changes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobd._client.call import Connector
     from jobd._client.exchanges import Exchange
     from jobd.wire import messages as m
@@ -47,3 +49,7 @@ class Asking:
     async def definition(self, job: str) -> m.Definition:
         """What is run as a job, as the `text` of a job file (TOML). Raises NotFound."""
         return requests.defined(await self._one(requests.cat(job)))
+
+    async def whoami(self, *pids: int) -> Sequence[m.Member]:
+        """The jobs that processes belong to, without any the one that we are in; `job` is "" for one in none."""
+        return (await self._one(requests.whoami(pids))).members

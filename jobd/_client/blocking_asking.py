@@ -8,7 +8,7 @@ from jobd._client import requests
 from jobd._client.watching import BlockingChanges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jobd._client.exchanges import Exchange
     from jobd.wire import messages as m
@@ -41,3 +41,7 @@ class BlockingAsking:
     def definition(self, job: str) -> m.Definition:
         """What is run as a job; see Jobs.definition."""
         return requests.defined(self._one(requests.cat(job)))
+
+    def whoami(self, *pids: int) -> Sequence[m.Member]:
+        """The jobs that processes belong to; see Jobs.whoami."""
+        return self._one(requests.whoami(pids)).members

@@ -202,6 +202,10 @@ def defined(answer: m.Definitions) -> m.Definition:
     return found[0]
 
 
+def whoami(pids: Sequence[int]) -> One[m.Members]:
+    return One(m.Whoami(id=0, pids=list(pids)), m.Members)
+
+
 def wait(jobs: Sequence[str], runs: Sequence[RunIdLike], *, first: bool) -> Waiting:
     return Waiting(jobs, [run_bytes(run) for run in runs], any=first)
 

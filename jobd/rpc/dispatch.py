@@ -25,6 +25,7 @@ from jobd.rpc.handlers import (
     rerun,
     run,
     wait,
+    whoami,
 )
 from jobd.wire import messages as m
 
@@ -68,6 +69,7 @@ TABLE: Final[dict[type, Row]] = {
     m.Logs: Row(READ, long=logs.logs),
     m.Wait: Row(READ, long=wait.wait),
     m.Events: Row(READ, long=events.events),
+    m.Whoami: Row(READ, long=whoami.whoami),
     m.Cat: Row(READ, long=definition.cat),
     m.Attach: Row(CONTROL, long=foreground.attach),
     m.Input: Row(CONTROL, silent=foreground.feed),
