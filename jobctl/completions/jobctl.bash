@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed whoami wait daemon-status daemon-reexec shutdown help completion'
 __jobctl_globals='--user --system --socket:file --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -83,6 +83,10 @@ __jobctl_verb() {
     is-failed)
         operands='jobs.any'
         options='-q --quiet'
+        ;;
+    whoami)
+        operands='text'
+        options='-o:JsonOutput --output:JsonOutput'
         ;;
     wait)
         operands='jobs.live'

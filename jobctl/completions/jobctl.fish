@@ -141,6 +141,8 @@ function __jobctl_valued --argument-names verb
             echo -- -n --lines --state -S --since -U --until -o --output
         case events
             echo -- -n --lines -S --since -U --until --after-cursor --cursor-file -o --output
+        case whoami
+            echo -- -o --output
         case wait
             echo -- --timeout -o --output
         case daemon-status
@@ -167,6 +169,7 @@ complete -c jobctl -n __jobctl_no_verb -a history -d 'Show past and present runs
 complete -c jobctl -n __jobctl_no_verb -a events -d 'Show what happened to jobs and their runs, the oldest first.'
 complete -c jobctl -n __jobctl_no_verb -a is-active -d 'Say whether jobs are active: 0 if at least one is, 3 if none is, 4 if none exists.'
 complete -c jobctl -n __jobctl_no_verb -a is-failed -d 'Say whether jobs have failed: 0 if at least one has, 1 if none has, 4 if none exists.'
+complete -c jobctl -n __jobctl_no_verb -a whoami -d 'Show the job that each process belongs to, one a line.'
 complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of jobs have ended, and exit as the first that failed did.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
@@ -293,6 +296,9 @@ complete -c jobctl -n '__jobctl_verb is-active' -a '(__jobctl_jobs any)'
 complete -c jobctl -n '__jobctl_verb is-failed' -s q -l quiet -d 'Print no results, or no hints.'
 complete -c jobctl -n '__jobctl_verb is-failed' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb whoami' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb whoami'
+
 complete -c jobctl -n '__jobctl_verb wait' -l any -d 'Return when the first of them has ended.'
 complete -c jobctl -n '__jobctl_verb wait' -l timeout -x -d 'Give up after this time, with status 124.'
 complete -c jobctl -n '__jobctl_verb wait' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
@@ -304,7 +310,7 @@ complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in
 
 complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed wait daemon-status daemon-reexec shutdown help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed whoami wait daemon-status daemon-reexec shutdown help completion'
 
 complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
 # --- end of the words ---
