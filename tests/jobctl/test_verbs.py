@@ -81,16 +81,6 @@ def test_looking(daemon: Make, line: str, status: int, out: str) -> None:
     assert (result.returncode, result.stdout.decode()) == (status, out)
 
 
-def test_status_takes_the_id_of_a_process(daemon: Make) -> None:
-    result = jobctl(daemon(LOOKS).path, "status", "-n0", "1")
-    assert result.stdout.decode().startswith("● web - sleep 60\n")
-    lost = jobctl(daemon(LOOKS).path, "status", "4194305")
-    assert (lost.returncode, lost.stderr) == (
-        4,
-        b"jobctl: cannot find the job of process 4194305: it belongs to none\n",
-    )
-
-
 def test_list_asks_for_what_was_wanted_and_for_all_pages(daemon: Make) -> None:
     def pages(request: m.Request) -> m.Jobs:
         assert isinstance(request, m.List)
