@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobctl import names, terminal, times
-from jobctl.escape import show_bytes, show_command
+from jobctl.escape import escape, show_bytes, show_command
 from jobctl.exits import UsageError
 from jobctl.logs_source import Query, Source
 from jobctl.signals import signal_name
@@ -34,6 +34,7 @@ PAGE = 1000  # History.limit's largest
 DEFAULT_LINES = "100"
 COLUMNS = ("RUN", "JOB", "STATE", "EXIT", "STARTED", "DURATION", "COMMAND")
 LABEL_WIDTH = 11
+GOOD_RESULTS = ("success", "stopped", "canceled")  # exits.GOOD_RESULTS, and a test compares
 WIDE = 110  # columns from which a full time leaves room for the command
 
 
@@ -114,14 +115,14 @@ def _print_text(client: Client, row: RunView, streams: dict[int, tuple[bytes, bo
         ("Run", f"{shown}#{row['number']} {names.full_id(row['run'])}"),
         ("State", row["state"]),
         ("Result", " ".join(word for word in (row.get("result") or "", exit_text(row, "({})")) if word)),
-        ("Reason", row.get("reason", "")),
+        ("Reason", escape(row.get("reason", ""))),
         ("Command", show_command(row.get("argv", []), row.get("shell", False))),
         ("Directory", show_bytes(row.get("cwd", b""))),
         *((label, times.timestamp(at)) for label, field in TIMES if (at := _at(row, field)) is not None),
         ("Duration", duration(row)),
         ("CPU", _cpu(row)),
         ("Mem peak", size(row.get("max_rss_bytes"))),
-        ("Note", row.get("note", "")),
+        ("Note", escape(row.get("note", ""))),
     ]
     terminal.say("".join(f"{label:>{LABEL_WIDTH}}: {value}\n" for label, value in fields if value))
     safe = terminal.is_terminal()
@@ -232,18 +233,24 @@ def _pages(client: Client, request: dict[str, object], count: int | None) -> Ite
 
 
 def _print_table(client: Client, pages: Iterator[list[RunView]], full: bool, legend: bool) -> None:
-    """A page at a time, each with its own widths: a million runs are never held."""
-    width = 0 if full else terminal.columns()
-    widths = [len(name) for name in COLUMNS[:-1]]
-    first = True
+    """A page at a time, as wide as the widest so far: a million runs are never held."""
+    from jobctl.table import Table
+
+    table = Table(COLUMNS, COLUMNS.index("JOB"), gap="  ", full=full)
+    short = not full and 0 < terminal.columns() < WIDE
     for page in pages:
-        rows = [_cells(client, run, short=0 < width < WIDE) for run in page]
-        widths = [max(widths[i], *(len(row[i]) for row in rows)) if rows else widths[i] for i in range(len(widths))]
-        lines = [COLUMNS] if first and legend and rows else []
-        first = False
-        for row in [*lines, *rows]:
-            text = "  ".join((*(cell.ljust(size) for cell, size in zip(row, widths, strict=False)), row[-1]))
-            terminal.say(f"{text[: width - 1]}…\n" if width and len(text) > width else f"{text}\n")
+        rows = [_cells(client, run, short) for run in page]
+        table.fit(rows)
+        lines = [table.top()] if legend else []
+        legend = False
+        lines += [table.line(row, _colours(run)) for run, row in zip(page, rows, strict=True)]
+        terminal.say("".join(f"{line}\n" for line in lines))
+
+
+def _colours(run: RunView) -> tuple[str, ...]:
+    """A run that went wrong is as red as a failed job in `list`."""
+    bad = run.get("result") not in (None, *GOOD_RESULTS)
+    return ("", terminal.RED, terminal.RED, terminal.RED) if bad else ()
 
 
 def _cells(client: Client, run: RunView, short: bool) -> tuple[str, ...]:
