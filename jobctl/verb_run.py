@@ -157,10 +157,9 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
         if not equals or not key:
             raise UsageError(f"cannot set {word!r}: write KEY=VALUE")
         try:
-            value.encode()
-        except UnicodeEncodeError:
+            found[key] = os.fsencode(value).decode()  # the bytes that were typed, in whichever locale
+        except UnicodeDecodeError:
             raise UsageError(f"cannot set {key}: the value is not valid UTF-8") from None
-        found[key] = value
     return found
 
 

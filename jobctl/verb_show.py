@@ -52,10 +52,15 @@ def show(
     safe = terminal.is_terminal()
     blocks = []
     for each in chosen:
-        texts = ((name, escape(text, "\t") if safe else text) for name, text in each.items())
+        texts = ((name, escape(text, "\t") if safe else _one_line(text)) for name, text in each.items())
         blocks.append("".join(f"{text}\n" if bare else f"{name}={text}\n" for name, text in texts))
     terminal.say("\n".join(blocks))
     return 0
+
+
+def _one_line(text: str) -> str:
+    """Exact for scripts, but for line ends, with which a value could pretend to be other properties."""
+    return text.replace("\n", "\\n")
 
 
 def _choose(found: dict[str, str], wanted: list[str], every: bool) -> dict[str, str]:
