@@ -53,6 +53,16 @@ def owner_name(uid: int) -> str:
         return str(uid)
 
 
+def group_name(gid: int) -> str:
+    """The group's name, or the number where there is none."""
+    from grp import getgrgid
+
+    try:
+        return getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
 def shown_name(job: str, owner: int, caller: int) -> str:
     """`web` for one's own job, `alice/web` for another's."""
     return job if owner == caller else f"{owner_name(owner)}/{job}"

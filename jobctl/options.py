@@ -30,6 +30,7 @@ OptionalPids = Annotated[tuple[str, ...], _operands("OptionalPids", "Ids of proc
 LogRuns = Annotated[tuple[str, ...], _operands("LogRuns", "Jobs; JOB#N or the id of a run for one run.")]
 OneRun = Annotated[tuple[str, ...], _operands("OneRun", "A job; JOB#N or the id of a run for one run.")]
 Command = Annotated[tuple[str, ...], _operands("Command", "The command and all its arguments.")]
+AuthVerb = Annotated[tuple[str, ...], _operands("AuthVerb", "What to ask: whoami.")]
 ShellName = Annotated[tuple[str, ...], _operands("ShellName", "The shell to complete in.")]
 
 # --- switches -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from jobctl import terminal
-from jobctl.names import full_id, owner_name
+from jobctl.names import full_id, group_name, owner_name
 from jobctl.signals import signal_name
 from jobctl.times import rfc3339
 
@@ -192,6 +192,24 @@ def member_row(member: Member) -> dict[str, Json]:
         "owner": None if owner is None else owner_name(owner),
         "run": None if run is None else full_id(run),
         "number": member.get("number"),
+    }
+
+
+def identity_row(body: Body) -> dict[str, Json]:
+    """The object of `auth whoami`."""
+    groups: list[Json] = [group_name(gid) for gid in body["groups"]]
+    gids: list[Json] = [*body["groups"]]
+    rules: list[Json] = [*body.get("rules", [])]
+    return {
+        "user": owner_name(body["uid"]),
+        "uid": body["uid"],
+        "group": group_name(body["gid"]),
+        "gid": body["gid"],
+        "groups": groups,
+        "gids": gids,
+        "pid": body["pid"],
+        "owner": owner_name(body["owner"]),
+        "rules": rules,
     }
 
 

@@ -32,6 +32,7 @@ VERBS = {  # verb: module and function
     "wait": ("jobctl.verb_wait", "wait"),
     "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
     "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
+    "auth": ("jobctl.verb_auth", "auth"),
     "shutdown": ("jobctl.verb_daemon", "shutdown"),
     "completion": ("jobctl.verb_completion", "completion"),
 }
@@ -41,6 +42,7 @@ HELP = "help"  # a verb that only typer has: it is about the others
 
 # How the operands of each type of `options` are written.
 OPERANDS = {
+    "AuthVerb": "whoami",
     "Command": "COMMAND [ARG...]",
     "Jobs": "JOB...",
     "LogRuns": "[JOB...]",

@@ -40,7 +40,19 @@ from jobd._client.faults import (
 )
 from jobd._client.results import Chunk, RunResult
 from jobd._client.watching import BlockingChanges
-from jobd.wire.messages import Change, Daemon, Definition, Done, JobView, Member, Missed, Process, Progress, RunView
+from jobd.wire.messages import (
+    Change,
+    Daemon,
+    Definition,
+    Done,
+    Identity,
+    JobView,
+    Member,
+    Missed,
+    Process,
+    Progress,
+    RunView,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -64,6 +76,7 @@ __all__ = [
     "Denied",
     "Done",
     "Feeder",
+    "Identity",
     "Invalid",
     "JobView",
     "JobdError",

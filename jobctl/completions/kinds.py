@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobctl import logs_lines, rows, signals, statewords, verb_events, verb_show
+from jobctl import logs_lines, rows, signals, statewords, verb_auth, verb_events, verb_show
 from jobctl.client import Client
 from jobctl.connect import Target
 from jobd.core.spec import KEYS, KILL_MODES, ON_FULL
@@ -48,6 +48,7 @@ def _signals() -> tuple[str, ...]:
 
 
 OPERANDS: dict[str, str | Words] = {
+    "AuthVerb": Words(verb_auth.VERBS),
     "Command": COMMAND,
     "Jobs": JOBS,
     "LogRuns": RUNS,

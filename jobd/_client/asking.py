@@ -53,3 +53,7 @@ class Asking:
     async def whoami(self, *pids: int) -> Sequence[m.Member]:
         """The jobs that processes belong to, without any the one that we are in; `job` is "" for one in none."""
         return (await self._one(requests.whoami(pids))).members
+
+    async def identity(self) -> m.Identity:
+        """Whom the daemon takes us for, as the kernel says, and what we may do."""
+        return await self._one(requests.identity())

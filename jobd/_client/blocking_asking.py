@@ -45,3 +45,7 @@ class BlockingAsking:
     def whoami(self, *pids: int) -> Sequence[m.Member]:
         """The jobs that processes belong to; see Jobs.whoami."""
         return self._one(requests.whoami(pids)).members
+
+    def identity(self) -> m.Identity:
+        """Whom the daemon takes us for; see Jobs.identity."""
+        return self._one(requests.identity())

@@ -206,6 +206,10 @@ def whoami(pids: Sequence[int]) -> One[m.Members]:
     return One(m.Whoami(id=0, pids=list(pids)), m.Members)
 
 
+def identity() -> One[m.Identity]:
+    return One(m.AuthWhoami(id=0), m.Identity)
+
+
 def wait(jobs: Sequence[str], runs: Sequence[RunIdLike], *, first: bool) -> Waiting:
     return Waiting(jobs, [run_bytes(run) for run in runs], any=first)
 

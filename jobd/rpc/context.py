@@ -7,8 +7,10 @@ import pwd
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
+from jobd.rpc.access import RULES
 from jobd.runtime.job import Caller
 from jobd.wire import errors
+from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     from jobd.core.records import JobRow, RunRow
@@ -44,6 +46,13 @@ class Context:
         self.caller = Caller(peer.uid, peer.gid, peer.pid)
         self._peer = peer
         self._access = access
+
+    def identity(self) -> m.Identity:
+        """Who asks, and what he may do."""
+        peer = self._peer
+        rules = [rule for rule in RULES if self._access.allows(peer, rule)]
+        groups = list(peer.groups)
+        return m.Identity(uid=peer.uid, gid=peer.gid, groups=groups, pid=peer.pid, owner=self.owner, rules=rules)
 
     def check(self, rule: str) -> None:
         """Raises Refused (DENIED) unless the caller may do what the rule covers."""

@@ -69,6 +69,7 @@ TABLE: Final[dict[type, Row]] = {
     m.Logs: Row(READ, long=logs.logs),
     m.Wait: Row(READ, long=wait.wait),
     m.Events: Row(READ, long=events.events),
+    m.AuthWhoami: Row(READ, quick=whoami.auth_whoami),
     m.Whoami: Row(READ, long=whoami.whoami),
     m.Cat: Row(READ, long=definition.cat),
     m.Attach: Row(CONTROL, long=foreground.attach),
