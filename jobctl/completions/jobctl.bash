@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed whoami wait daemon-status daemon-reexec shutdown help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed whoami wait daemon-status daemon-reexec shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -104,6 +104,10 @@ __jobctl_verb() {
         operands=''
         options='--no-block'
         ;;
+    auth)
+        operands='AuthVerb'
+        options='-o:JsonOutput --output:JsonOutput'
+        ;;
     help)
         operands='verb'
         options=''
@@ -119,6 +123,9 @@ __jobctl_verb() {
 # Sets set, the words of a kind that is closed, and commas, which is 1 if several may be given.
 __jobctl_set() {
     case $1 in
+    AuthVerb)
+        set='whoami' commas=0
+        ;;
     ShellName)
         set='bash zsh fish' commas=0
         ;;

@@ -147,6 +147,8 @@ function __jobctl_valued --argument-names verb
             echo -- --timeout -o --output
         case daemon-status
             echo -- -o --output
+        case auth
+            echo -- -o --output
     end
 end
 
@@ -174,6 +176,7 @@ complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
 complete -c jobctl -n __jobctl_no_verb -a shutdown -d 'Stop all jobs in order, keep what is queued, and end jobd.'
+complete -c jobctl -n __jobctl_no_verb -a auth -d 'Show whom jobd takes you for, and what you may do.'
 complete -c jobctl -n __jobctl_no_verb -a help -d 'Show help on a verb, or this.'
 complete -c jobctl -n __jobctl_no_verb -a completion -d 'Print the completion script of a shell.'
 complete -c jobctl -n __jobctl_no_command -l user -d 'Speak to your own jobd.'
@@ -310,7 +313,10 @@ complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in
 
 complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed whoami wait daemon-status daemon-reexec shutdown help completion'
+complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb auth' -a 'whoami'
+
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed whoami wait daemon-status daemon-reexec shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
 # --- end of the words ---
