@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from jobctl.client import Client
     from jobctl.shapes import JobView
 
-COMPLETE = "__complete"
 PATIENCE_SEC = 1.0  # a TAB that takes longer is worse than one that shows nothing
 RUNS = 20  # of one job; who wants an older one knows its number
 REST = ("inactive", "failed")
@@ -79,18 +78,22 @@ def _found(client: Client, words: list[str]) -> Iterable[tuple[str, str]]:
 
 
 def _jobs(client: Client, kind: str, prefix: str) -> Iterable[tuple[str, str]]:
-    from jobctl import names
-
-    if kind in ("live", "failed", "frozen"):  # the usual list has them all, and is short
-        from jobctl.verb_list import fetch
-
-        views = fetch(client, (), every=False, states=[])
+    if kind in ("live", "failed", "frozen"):  # the usual list has them all, and a page of it is more than enough
+        views = client.call({"type": "list"}, repeat=False)["jobs"]
     elif not prefix or _is_plain(prefix):
         views = client.call({"type": "get", "names": [f"{prefix}*"]}, repeat=False)["jobs"]
     else:
         return ()
     fits = FILTERS[kind]
-    return ((names.view_name(view, client), view.get("sub", "dead")) for view in views if fits(view))
+    return ((_shown(view, client), view.get("sub", "dead")) for view in views if fits(view))
+
+
+def _shown(view: JobView, client: Client) -> str:
+    if view["owner"] == client.uid:
+        return view["job"]
+    from jobctl.names import view_name
+
+    return view_name(view, client)
 
 
 def _runs(client: Client, job: str) -> Iterable[tuple[str, str]]:

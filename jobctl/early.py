@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from jobctl import terminal
 from jobctl.argv import before_verb
-from jobctl.complete import COMPLETE
-from jobctl.spellings import HELP
+from jobctl.spellings import COMPLETE, HELP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -39,6 +39,7 @@ VERBS = {  # verb: module and function
 ALIASES = {"list-units": "list", "list-unit-files": "list"}  # understood, and not shown
 DEFAULT_VERB = "list"
 HELP = "help"  # a verb that only typer has: it is about the others
+COMPLETE = "__complete"  # what a TAB asks, and nobody types
 
 # How the operands of each type of `options` are written.
 OPERANDS = {

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench import (
     cold_help,
+    completion,
     foreground,
     history,
     hot_verbs,
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     module.__name__.rpartition(".")[2]: module.measure_all
     for module in (
-        hot_verbs, cold_help, foreground, throughput, spawn_latency, output, memory, requests, start_stop, idle,
-        recovery, history,
+        hot_verbs, cold_help, completion, foreground, throughput, spawn_latency, output, memory, requests, start_stop,
+        idle, recovery, history,
     )
 }  # fmt: skip
 RESULTS = Path("build/bench.json")

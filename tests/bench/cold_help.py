@@ -1,4 +1,4 @@
-"""`jobctl --help`, which loads the whole command line, against the bare interpreter doing nothing."""
+"""`jobctl --help`, which loads every verb and not typer, against the bare interpreter doing nothing."""
 
 from __future__ import annotations
 

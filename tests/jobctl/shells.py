@@ -121,7 +121,7 @@ def bash(root: Path, env: Mapping[str, str], library: bool = False) -> Typed:
         installed.write_bytes(completions.read("bash"))
         env = {**env, "XDG_DATA_HOME": str(root / "share")}
     rc.write_text(f"{known}\n{BASH_PROBE}")
-    argv = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
+    argv = [shutil.which("bash") or "bash", "--noprofile", "--rcfile", str(rc), "-i"]
     return Typed(argv, {**env, "INPUTRC": "/dev/null", "PS1": "$ "}, root)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl import complete
+from jobctl.spellings import COMPLETE
 from jobd.wire import messages as m
 from tests.jobctl.fakes import HangupError, jobctl, jobctl_command, run_view, table, view
 from tests.jobctl.test_imports import HEAVY, PROBE
@@ -158,6 +158,6 @@ def test_it_loads_nothing_heavy(daemon: Callable[[Script], FakeDaemon]) -> None:
 def test_a_job_or_command_of_that_name_is_not_meant() -> None:
     from jobctl.argv import parse
 
-    call = parse(["run", complete.COMPLETE])
+    call = parse(["run", COMPLETE])
     assert call is not None
-    assert (call.verb, call.operands) == ("run", (complete.COMPLETE,))
+    assert (call.verb, call.operands) == ("run", (COMPLETE,))
