@@ -188,12 +188,16 @@ class TextWriter:
         self._client = client
         self._stamp = STAMPS.get(output)
         self._safe = terminal.is_terminal()
+        self._colour = terminal.use_colour()
         self._users: dict[int, str] = {}
 
     def write(self, body: Body) -> None:
         """A Change or a Missed."""
         line = _gap_text(body) if body["type"] == "missed" else self._line(body)
-        terminal.say((escape(line) if self._safe else line.replace("\n", " ")) + "\n")
+        line = escape(line) if self._safe else line.replace("\n", " ")
+        if self._colour and (body["type"] == "missed" or body.get("active") == "failed"):
+            line = f"{terminal.RED}{line}{terminal.PLAIN}"
+        terminal.say(f"{line}\n")
 
     def cursor(self, cursor: int) -> None:
         """Where it ended."""
@@ -209,12 +213,9 @@ class TextWriter:
     def _text(self, change: Body) -> str:
         from jobctl.status_text import exit_words
 
-        by = change.get("by_uid")
-        active, sub, pid = change.get("active", ""), change.get("sub", ""), change.get("pid")
-        state = f"{active} ({sub})" if active and sub and active != sub else active or sub
+        by, pid = change.get("by_uid"), change.get("pid")
         parts = [
-            state,
-            change.get("result", ""),
+            _state(change),
             exit_words(change),  # type: ignore[arg-type]  # it has the fields of a view that are looked at
             f"pid {pid}" if pid else "",
             change.get("reason", ""),
@@ -226,6 +227,14 @@ class TextWriter:
         if uid not in self._users:
             self._users[uid] = names.owner_name(uid)
         return self._users[uid]
+
+
+def _state(change: Body) -> str:
+    """What the job came to, in the words of `status`: `active (running)`, `failed (Result: exit-code)`."""
+    active, sub, result = change.get("active", ""), change.get("sub", ""), change.get("result", "")
+    if result not in ("", "success"):
+        return f"{active} (Result: {result})" if active else f"Result: {result}"
+    return f"{active} ({sub})" if active and sub and active != sub else active or sub
 
 
 def _gap_text(body: Body) -> str:

@@ -68,7 +68,7 @@ def _script(spec: JobSpec) -> str:
 def _environment(env: Iterable[bytes]) -> list[str]:
     lines = []
     seen: set[bytes] = set()
-    for entry in env:
+    for entry in sorted(env, key=lambda entry: entry.partition(b"=")[0]):  # of two of a name the first stays first
         name, equals, value = entry.partition(b"=")
         if not equals or not _is_text(name):
             lines.append(f"# no variable: {_quote_bytes(entry)}")

@@ -66,9 +66,9 @@ def test_short_has_a_line_for_each(daemon: Callable[[Script], FakeDaemon]) -> No
     assert done.stdout.decode().splitlines() == [
         "Nov 14 22:13:22 web#3: accepted by root: activating (start)",
         "Nov 14 22:13:24 web#3: started: active (running), pid 77",
-        "Nov 14 22:13:26 web#3: finished: failed, exit-code, code=exited, status=2",
+        "Nov 14 22:13:26 web#3: finished: failed (Result: exit-code), code=exited, status=2",
         "Nov 14 22:13:28 web: reset by root: inactive (dead)",
-        "Nov 14 22:13:30 web#3: lost: lost, code=killed, signal=KILL, bad\x1b[31m\u202e things",
+        "Nov 14 22:13:30 web#3: lost: Result: lost, code=killed, signal=KILL, bad\x1b[31m\u202e things",
     ]
     assert done.stderr == b""
 

@@ -53,7 +53,7 @@ def test_a_run_from_its_acceptance_to_its_end(shared: Program, name: str) -> Non
     assert (last["result"], last["exit_code"], last["active"], last["state"]) == ("exit-code", 3, "failed", "finished")
     text = shared.jobctl("events", name, check=True).stdout
     assert f" {name}#1: accepted by root: activating (start)\n" in text
-    assert f" {name}#1: finished: failed, exit-code, code=exited, status=3\n" in text
+    assert f" {name}#1: finished: failed (Result: exit-code), code=exited, status=3\n" in text
 
 
 def test_who_asks_is_told(shared: Program, name: str) -> None:
