@@ -112,7 +112,9 @@ def _status(call: Call) -> int:
         warn(str(e))
         return NOT_THE_JOBS if _kind(call) == JOB else USAGE
     except Fault as e:
-        warn(e.message)
+        from jobctl.mistakes import next_step
+
+        warn(next_step(e.code, e.message))
         return _fault_status(e.code, call)
     except ConnectionLostError:
         warn("the connection to jobd was lost")

@@ -211,11 +211,10 @@ def _help(
     assert isinstance(group, TyperGroup)
     if not words:
         return help_pages.show(help_pages.main_help(), _no_pager(ctx.parent))
-    named = [" ".join(words[:count]) for count in (2, 1)]  # a verb may be of two words
-    verb = next((word for word in named if ALIASES.get(word, word) in group.commands), "")
-    if not verb:
-        raise UsageError(unknown_verb(words[0]))
-    command = group.commands[ALIASES.get(verb, verb)]
+    verb = ALIASES.get(words[0], words[0])  # what follows are its own verbs, as in `help auth whoami`
+    if verb not in group.commands:
+        raise UsageError(unknown_verb(verb))
+    command = group.commands[verb]
     assert isinstance(command, TyperCommand)
     return help_pages.show(help_on(command), _no_pager(ctx.parent))
 

@@ -127,7 +127,7 @@ def grouped() -> list[tuple[str, list[str]]]:
     left = [*VERBS, HELP]
     found = []
     for title, words in (*GROUPS, ("More", tuple(left))):
-        here = [verb for word in words for verb in list(left) if verb == word or verb.startswith(f"{word} ")]
+        here = [verb for verb in words if verb in left]
         left = [verb for verb in left if verb not in here]
         if here:
             found.append((title, here))

@@ -30,6 +30,15 @@ def _one_of(known: Sequence[str]) -> str:
     return f"it is one of {', '.join(known)}"
 
 
+def next_step(code: str, message: str) -> str:
+    """What jobd refused, or that there is none, with what to do about it where the message does not say."""
+    if code == "not-found" and message.startswith("cannot find job ") and "did you mean" not in message:
+        return f"{message}; jobctl list -a lists all there are"
+    if code == "unavailable" and message.startswith("cannot connect to jobd at "):
+        return f"{message}; does it run? jobctl --user starts your own"
+    return message
+
+
 def spellings_of(verb: str) -> list[str]:
     """All the options of a verb as they can be typed."""
     own = (OPTIONS[name] for name in load(verb).__kwdefaults__ or {}) if verb in VERBS else ()

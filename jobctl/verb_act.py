@@ -110,8 +110,15 @@ def _done(client: Client, request: dict[str, object]) -> int:
                 done += 1
             if body["type"] == "done" and body.get("code"):
                 progress.clear()
-                terminal.warn(body.get("text") or f"cannot {act} {body['job']}: {body['code']}")
+                text = body.get("text") or f"cannot {act} {body['job']}: {body['code']}"
+                _refused(body["code"], text)
                 status = status or errors.exit_status(body["code"], errors.ACTION)
     finally:
         progress.end()
     return status
+
+
+def _refused(code: str, text: str) -> None:
+    from jobctl.mistakes import next_step
+
+    terminal.warn(next_step(code, text))

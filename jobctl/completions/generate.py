@@ -93,7 +93,7 @@ def bash() -> str:
     lines += ["# Sets options, each with the kind of its value behind a colon, and operands, their kind."]
     lines += ["__jobctl_verb() {", "    case $1 in"]
     for verb in every:
-        lines += [f"    {verb.name.replace(' ', '-')})", f"        operands='{mark(verb.operands, verb.value)}'"]
+        lines += [f"    {verb.name})", f"        operands='{mark(verb.operands, verb.value)}'"]
         lines += [f"        options='{' '.join(_bash_option(each) for each in verb.options)}'", "        ;;"]
     lines += ["    *) operands='' options='' ;;", "    esac", "}", ""]
     lines += ["# Sets set, the words of a kind that is closed, and commas, which is 1 if several may be given."]
@@ -119,7 +119,7 @@ def zsh() -> str:
     lines += [f"    {spec}" for each in global_options() for spec in _zsh_option(each)]
     lines += [")", "", "# Sets specs, what a verb takes.", "_jobctl_specs() {", "    case $1 in"]
     for verb in every:
-        lines += [f"    ({verb.name.replace(' ', '-')})", "        specs=("]
+        lines += [f"    ({verb.name})", "        specs=("]
         lines += [f"            {spec}" for each in verb.options for spec in _zsh_option(each)]
         lines += [f"            {spec}" for spec in _zsh_operands(verb)]
         lines += ["        )", "        ;;"]
@@ -181,7 +181,7 @@ def fish() -> str:
     for verb in every:
         valued = [spelling for each in verb.options if each.kind is not None for spelling in each.spellings]
         if valued:
-            lines += [f"        case {verb.name.replace(' ', '-')}", f"            echo -- {' '.join(valued)}"]
+            lines += [f"        case {verb.name}", f"            echo -- {' '.join(valued)}"]
     lines += ["    end", "end", ""]
     for verb in every:
         lines.append(f"complete -c jobctl -n __jobctl_no_verb -a {verb.name} -d {_fish_quoted(verb.help)}")

@@ -171,7 +171,7 @@ def test_mistakes(daemon: Callable[[Script], FakeDaemon], options: tuple[str, ..
 def test_an_unknown_job_is_4(daemon: Callable[[Script], FakeDaemon]) -> None:
     fake = daemon(lambda r: [m.Fault(id=getattr(r, "id"), code="not-found", message="cannot find job 'wbe'")])  # noqa: B009
     done = jobctl(fake.path, "events", "wbe")
-    assert (done.returncode, done.stderr) == (4, b"jobctl: cannot find job 'wbe'\n")
+    assert (done.returncode, done.stderr) == (4, b"jobctl: cannot find job 'wbe'; jobctl list -a lists all there are\n")
 
 
 def dying(bodies: list[m.AnyBody], at: int) -> Script:

@@ -20,7 +20,7 @@ from jobd.wire import errors
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "man" / "jobctl.1"
 HUNG_UP = 128 + signal.SIGHUP  # the signal ends jobctl
-VERB = r"^\.It Cm ([a-z-]+(?: [a-z-]+)*)"  # `auth whoami` is one of two words
+VERB = r"^\.It Cm ([a-z-]+)"
 
 
 def documented() -> dict[str, set[str]]:

@@ -200,7 +200,13 @@ def test_no_daemon(tmp_path: Path) -> None:
     for line, status in (("list", 1), ("start web", 1), ("wait web", 125), ("run true", 1), ("run --wait true", 125)):
         result = jobctl(gone, *line.split())
         assert (result.returncode, result.stdout) == (status, b"")
-        assert result.stderr == f"jobctl: cannot connect to jobd at {gone}: No such file or directory\n".encode()
+        assert (
+            result.stderr
+            == (
+                f"jobctl: cannot connect to jobd at {gone}: No such file or directory; does it run?"
+                " jobctl --user starts your own\n"
+            ).encode()
+        )
     assert jobctl(gone, "daemon-status").returncode == 3
 
 
