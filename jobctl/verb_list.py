@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Failed,
         FullLines,
         JobTypes,
+        JsonOutput,
         Legend,
         ListOutput,
         NoLegend,
@@ -184,27 +185,47 @@ def _cells(client: Client, view: JobView) -> tuple[str, ...]:
     )
 
 
-def is_active(client: Client, jobs: Patterns, *, quiet: Quiet = False) -> int:
+def is_active(client: Client, jobs: Patterns, *, quiet: Quiet = False, output: JsonOutput = None) -> int:
     """Say whether jobs are active: 0 if at least one is, 3 if none is, 4 if none exists."""
-    return _any_is(client, jobs, ("active", "reloading"), quiet, NONE_ACTIVE)
+    return _any_is(client, jobs, ("active", "reloading"), NONE_ACTIVE, quiet, output)
 
 
-def is_failed(client: Client, jobs: OptionalJobs = (), *, quiet: Quiet = False) -> int:
+def is_failed(client: Client, jobs: OptionalJobs = (), *, quiet: Quiet = False, output: JsonOutput = None) -> int:
     """Say whether jobs have failed: 0 if at least one has, 1 if none has, 4 if none exists.
 
     Without a job: whether the daemon is degraded.
     """
     if jobs:
-        return _any_is(client, jobs, ("failed",), quiet, NONE_FAILED)
-    state = client.call({"type": "daemon-status"})["state"]
-    if not quiet:
-        terminal.say(f"{state}\n")
-    return 0 if state == "degraded" else NONE_FAILED
+        return _any_is(client, jobs, ("failed",), NONE_FAILED, quiet, output)
+    as_json = _is_json(output)
+    body = client.call({"type": "daemon-status"})
+    if as_json and not quiet:
+        from jobctl import rows
+
+        rows.print_json(rows.daemon_row(body), output or "")
+    elif not quiet:
+        terminal.say(f"{body['state']}\n")
+    return 0 if body["state"] == "degraded" else NONE_FAILED
 
 
-def _any_is(client: Client, jobs: tuple[str, ...], states: tuple[str, ...], quiet: bool, none: int) -> int:
+def _is_json(output: str | None) -> bool:
+    if output is None:
+        return False
+    from jobctl import rows
+
+    return rows.is_json(output)
+
+
+def _any_is(
+    client: Client, jobs: tuple[str, ...], states: tuple[str, ...], none: int, quiet: bool, output: str | None
+) -> int:
+    as_json = _is_json(output)
     views = client.call({"type": "get", "names": list(jobs)})["jobs"]
-    if not quiet:
+    if as_json and not quiet:
+        from jobctl import rows
+
+        rows.print_json([rows.job_row(view) for view in views], output or "")
+    elif not quiet:
         terminal.say("".join(f"{view.get('active', 'inactive')}\n" for view in views))
     if any(view.get("active", "inactive") in states for view in views):
         return 0

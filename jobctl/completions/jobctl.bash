@@ -78,11 +78,11 @@ __jobctl_verb() {
         ;;
     is-active)
         operands='jobs.any'
-        options='-q --quiet'
+        options='-q --quiet -o:JsonOutput --output:JsonOutput'
         ;;
     is-failed)
         operands='jobs.any'
-        options='-q --quiet'
+        options='-q --quiet -o:JsonOutput --output:JsonOutput'
         ;;
     whoami)
         operands='text'

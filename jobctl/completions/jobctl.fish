@@ -141,6 +141,10 @@ function __jobctl_valued --argument-names verb
             echo -- -n --lines --state -S --since -U --until -o --output
         case events
             echo -- -n --lines -S --since -U --until --after-cursor --cursor-file -o --output
+        case is-active
+            echo -- -o --output
+        case is-failed
+            echo -- -o --output
         case whoami
             echo -- -o --output
         case wait
@@ -294,9 +298,11 @@ complete -c jobctl -n '__jobctl_verb events' -s q -l quiet -d 'Print no results,
 complete -c jobctl -n '__jobctl_verb events' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb is-active' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb is-active' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb is-active' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb is-failed' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb is-failed' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb is-failed' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb whoami' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'

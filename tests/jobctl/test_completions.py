@@ -89,7 +89,7 @@ LINES: list[tuple[str, list[str]]] = [
     ("jobctl --user st", VERBS_ST),
     ("jobctl help st", VERBS_ST),
     ("jobctl --s", ["--socket", "--system"]),
-    ("jobctl is-active --", ["--help", "--quiet", *GLOBAL]),
+    ("jobctl is-active --", ["--help", "--output", "--quiet", *GLOBAL]),
     ("jobctl kill --k", ["--kill-whom"]),
     ("jobctl kill --kill-whom ", ["all", "main"]),
     ("jobctl kill --kill-whom=m", ["--kill-whom=|main"]),
