@@ -7,7 +7,8 @@ import sys
 from contextlib import suppress
 
 from jobd import config as configuration
-from jobd.keeper import start
+from jobd.core import paths
+from jobd.keeper import detach, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def daemonize(config: Config) -> int:
     """Start in the background. Returns when jobd is ready (0), or has said why it cannot be (1)."""
+    detach.leave_caller()
+    if config.mode == paths.USER:
+        config.inherited = detach.undo_limits()
     reader, writer = os.pipe()
     first = os.fork()
     if first:

@@ -48,8 +48,8 @@ class Config:
     """What jobd was told. Frozen after the start, but for `ready_fd`."""
 
     __slots__ = (
-        "config_dir", "daemon_argv", "daemonize", "idle_exit_sec", "log_level", "mode", "ready_fd", "shared", "socket",
-        "state_dir",
+        "config_dir", "daemon_argv", "daemonize", "idle_exit_sec", "inherited", "log_level", "mode", "ready_fd",
+        "shared", "socket", "state_dir",
     )  # fmt: skip
 
     def __init__(self, where: paths.Paths, *, daemonize: bool = False, log_level: str = "info") -> None:
@@ -61,6 +61,7 @@ class Config:
         self.daemonize = daemonize
         self.idle_exit_sec = IDLE_EXIT_SEC if where.mode == paths.USER else 0.0  # 0: never
         self.log_level = log_level
+        self.inherited: list[str] = []  # limits of whoever started it, which could not be undone
         self.daemon_argv: list[str] = []  # the daemon's command if not the usual one; its link is descriptor 3
         self.ready_fd = -1  # a pipe on which somebody waits for "ready", or why not
 

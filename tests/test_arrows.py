@@ -45,7 +45,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "jobd.client": ("jobd.client", "jobd._client", "jobd.wire", "jobd.core"),
     "jobd._client": ("jobd._client", "jobd.wire", "jobd.core"),
     "jobd.config": ("jobd.core",),
-    "jobd.__main__": ("jobd.config", "jobd.keeper"),
+    "jobd.__main__": ("jobd.config", "jobd.core", "jobd.keeper"),
     "jobctl": ("jobctl", "jobd.wire", "jobd.core"),
 }
 # No I/O and no clock: time and bytes come in as arguments.
@@ -55,7 +55,7 @@ IMPURE_MODULES = frozenset(
 )
 
 # The edge of each: making a run id takes the time, and finding a daemon takes a socket.
-NOT_PURE = ("jobd.core.ids", "jobd.wire.endpoint")
+NOT_PURE = ("jobd.core.ids", "jobd.wire.endpoint", "jobd.wire.starting")
 
 
 class Import(NamedTuple):

@@ -18,6 +18,9 @@ SYSTEM_SOCKET = "/run/jobd/jobd.sock"
 SYSTEM_STATE_DIR = "/var/lib/jobd"
 SYSTEM_CONFIG_DIR = "/etc/jobd"
 
+MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+MACHINE_ID_LENGTH = 32  # machine-id(5): hexadecimal digits, lower case; not all zero
+
 MAX_SOCKET_PATH_BYTES = 107  # struct sockaddr_un has 108, and one is the NUL
 
 
@@ -46,8 +49,8 @@ def user_paths(environ: Mapping[str, str] | None = None, uid: int | None = None)
     environ = os.environ if environ is None else environ
     uid = os.geteuid() if uid is None else uid
     home = home_dir(environ, uid)
-    state_dir = f"{_xdg(environ, 'XDG_STATE_HOME', home + '/.local/state')}/jobd/{machine_id()}"
-    config_dir = _xdg(environ, "XDG_CONFIG_HOME", home + "/.config") + "/jobd"
+    state_dir = f"{_xdg(environ, 'XDG_STATE_HOME', home + '/.local/state', uid)}/jobd/{machine_id()}"
+    config_dir = _xdg(environ, "XDG_CONFIG_HOME", home + "/.config", uid) + "/jobd"
     runtime = runtime_dir(environ, uid)
     socket = f"{runtime}/jobd/jobd.sock" if runtime else state_dir + "/run/jobd.sock"
     return Paths(USER, socket, state_dir, config_dir)
@@ -59,9 +62,9 @@ def socket_paths(socket: str, state_dir: str, config_dir: str) -> Paths:
 
 
 def home_dir(environ: Mapping[str, str], uid: int) -> str:
-    """$HOME if it is absolute, else the passwd entry's, else /."""
+    """$HOME if it is absolute, else the passwd entry's, else /. Root's is not another user's, as sudo may leave it."""
     home = environ.get("HOME", "")
-    if not home.startswith("/"):
+    if not home.startswith("/") or _is_anothers(home, uid):
         import pwd  # not needed by most callers
 
         try:
@@ -92,18 +95,36 @@ def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
 
 def machine_id() -> str:
     """This machine's id, which keeps the states of two machines that share a home apart; else its host name."""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+    for path in MACHINE_ID_FILES:
         try:
             with open(path, "rb", buffering=0) as file:
                 text = file.read(64).decode("ascii", "replace").strip()
         except OSError:
             continue
-        if len(text) == 32 and text.isalnum():
+        # Before the first boot of an image it is empty, or says "uninitialized".
+        if len(text) == MACHINE_ID_LENGTH and not text.strip("0123456789abcdef") and text.strip("0"):
             return text
     return os.uname().nodename.replace("/", "-").lstrip(".") or "local"
 
 
-def _xdg(environ: Mapping[str, str], name: str, default: str) -> str:
+def _xdg(environ: Mapping[str, str], name: str, default: str, uid: int) -> str:
     """A directory of the XDG base directory specification, which says to ignore relative ones."""
     value = environ.get(name, "")
-    return value.rstrip("/") if value.startswith("/") else default
+    return value.rstrip("/") if value.startswith("/") and not _is_anothers(value, uid) else default
+
+
+def _is_anothers(path: str, uid: int) -> bool:
+    """Whether root was left another user's directory, by sudo or su, in which he must not make files.
+
+    Who is not root fails there with the reason, or was given it on purpose.
+    """
+    if uid != 0:
+        return False
+    while True:
+        try:
+            return os.stat(path).st_uid != 0
+        except OSError:  # not there yet: whoever owns the place where it would be
+            parent = os.path.dirname(path.rstrip("/"))
+            if parent in (path, ""):
+                return False
+            path = parent

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _CLONE3, _CLOSE_RANGE = 435, 436  # the same numbers on all architectures since Linux 5.3 and 5.9
 _CLONE_PIDFD, _CLONE_INTO_CGROUP = 0x1000, 0x2_0000_0000  # linux/sched.h
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}
+_IOPRIO_WHO_PROCESS = 1  # linux/ioprio.h
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _SFD_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK  # SFD_CLOEXEC | SFD_NONBLOCK have their values
 SIGINFO_SIZE = 128  # struct signalfd_siginfo, which begins with the number of the signal
@@ -82,6 +84,13 @@ def execve(path: bytes, argv: ctypes.Array[ctypes.c_char_p], env: ctypes.Array[c
     """Execute; returns only on failure, with the errno. Takes any environment, which os.execve would rearrange."""
     _libc.execve(path, argv, env)
     return ctypes.get_errno()
+
+
+def reset_io_priority() -> None:
+    """Be of the usual class and priority for disks again. A refusal changes nothing."""
+    number = _IOPRIO_SET.get(os.uname().machine)
+    if number is not None:
+        _syscall(number, ctypes.c_int(_IOPRIO_WHO_PROCESS), ctypes.c_int(0), ctypes.c_int(0))
 
 
 def become_subreaper() -> None:

@@ -6,6 +6,7 @@ import os
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from jobd import config as configuration
+from jobd.core import mounts
 from jobd.keeper import handover, sockets, state
 from jobd.keeper.loop import Keeper, prepare, raise_limits, take_signals
 from jobd.keeper.spawn import Base
@@ -37,6 +38,8 @@ def run(config: Config, log_file: str = "") -> int:
 def start(config: Config, log_file: str = "") -> Keeper:
     """The keeper of `config`, ready to run. Raises StartError, Held."""
     sockets.make_directories(config.state_dir, shared=False)
+    if why := mounts.refusal(config.state_dir):
+        raise sockets.StartError(f"cannot start: {why}")
     lock = sockets.open_lock(config.state_dir)
     base = Base()
     raise_limits()
@@ -62,6 +65,8 @@ def start(config: Config, log_file: str = "") -> Keeper:
         keeper.cgroups.find_leftovers()
     keeper.shutdown.restore()
     prepare(keeper)
+    if config.inherited:
+        keeper.log(f"jobd and all jobs stay under what it was started with: {', '.join(config.inherited)}", "warning")
     keeper.log(f"listening on {config.socket}, state in {config.state_dir}")
     return keeper
 
@@ -93,8 +98,6 @@ def _fill_stdio() -> None:
 
 
 def _redirect(path: str) -> None:
-    os.chdir("/")
-    os.umask(0o022)
     null = os.open(os.devnull, os.O_RDONLY)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     for source, target in ((null, 0), (log, 1), (log, 2)):

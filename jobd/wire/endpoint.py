@@ -1,4 +1,4 @@
-"""Which daemon a client speaks to, the connection to it, and starting the user's own daemon when there is none.
+"""Which daemon a client speaks to, and the connection to it; jobd.wire.starting starts the user's own if there is none.
 
 The rules: an option beats $JOBD_SOCKET; a socket that was named is never started for; nothing is sent before the
 kernel has said that the other end belongs to root or to us. jobctl's hot path imports this module: no `socket` (it
@@ -8,16 +8,12 @@ costs half of that path; `_socket` is the part of it that talks to the kernel), 
 from __future__ import annotations
 
 import os
-import sys
 from _socket import AF_UNIX, SO_PEERCRED, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
 from struct import unpack
 
 from jobd.core import paths
 
 UNAVAILABLE, DENIED = "unavailable", "denied"  # of jobd.wire.errors, whose import would cost every client
-START_ERROR_BYTES = 4096  # how much of a failed start's stderr is looked at for its last line
-# A cgroup of its own below the user manager, where jobs can have theirs; with linger it outlives the session.
-SCOPE = ("systemd-run", "--user", "--scope", "--quiet", "--collect", "--property=Delegate=yes", "--")
 
 
 class EndpointError(Exception):
@@ -62,30 +58,24 @@ class Endpoint:
         return self._start()
 
     def _start(self) -> socket:
-        """Start the daemon and connect. One starter at a time: the others wait for its lock, and find it up."""
-        from fcntl import LOCK_EX, flock
+        """Start the daemon and connect."""
+        from jobd.wire import starting
 
-        try:
-            os.makedirs(self.state_dir, 0o700, exist_ok=True)
-            lock = os.open(self.state_dir + "/start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as e:
-            raise EndpointError(UNAVAILABLE, f"cannot start your daemon: {_words(e)}", e.errno or 0) from e
-        try:
-            flock(lock, LOCK_EX)
+        found: list[socket] = []
+
+        def is_up() -> bool:
             try:
-                return _connect(self.path, self.trusted)
+                found.append(_connect(self.path, self.trusted))
             except EndpointError as e:
                 if not _is_away(e):
                     raise
-            for prefix in (SCOPE, ()) if _has_user_manager() else ((),):
-                why = _run_daemon(prefix)
-                try:
-                    return _connect(self.path, self.trusted)
-                except EndpointError as e:
-                    last = e
-            raise EndpointError(UNAVAILABLE, why or f"cannot use your daemon: {last.message}") from last
-        finally:
-            os.close(lock)
+            return bool(found)
+
+        try:
+            starting.start(self.path, self.state_dir, is_up)
+        except starting.StartError as e:
+            raise EndpointError(UNAVAILABLE, str(e)) from e
+        return found[0]
 
 
 def candidates(path: str | None = None, mode: str = "") -> tuple[Endpoint, ...]:
@@ -168,43 +158,3 @@ def _is_away(error: EndpointError) -> bool:
     from errno import ECONNREFUSED, ENOENT
 
     return error.errno in (ENOENT, ECONNREFUSED)
-
-
-def _has_user_manager() -> bool:
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    return bool(runtime) and os.path.exists(f"{runtime}/systemd/private")
-
-
-def _run_daemon(prefix: tuple[str, ...]) -> str:
-    """Run `jobd --user --daemonize` until it says by its exit that the daemon is up; "" or why it is not."""
-    if not sys.executable:
-        return "cannot start your daemon: this Python does not know its own path"
-    output = os.memfd_create("jobd-start")
-    try:
-        argv = [*prefix, sys.executable, "-I", "-m", "jobd", "--user", "--daemonize"]
-        null = os.devnull
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, null, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_DUP2, output, 2),
-        ]
-        try:
-            # In a session of its own: a Ctrl-C for the client is not meant for the daemon.
-            pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsid=True)
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        except ChildProcessError:  # our SIGCHLD is ignored, so that the kernel kept no status: the socket will tell
-            status = 0
-        except OSError as e:
-            return f"cannot start your daemon: {_words(e)}"
-        if not status:
-            return ""
-        size = os.fstat(output).st_size
-        said = os.pread(output, START_ERROR_BYTES, max(0, size - START_ERROR_BYTES)).decode("utf-8", "replace").strip()
-        ended = f"exit status {status}" if status > 0 else f"signal {-status}"
-        return f"cannot start your daemon: {said.splitlines()[-1] if said else 'it said nothing'} ({ended})"
-    finally:
-        os.close(output)
-
-
-def _words(error: OSError) -> str:
-    return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else f"{error.strerror}"

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from jobd.core import paths
 
 if TYPE_CHECKING:
@@ -57,3 +59,37 @@ def test_machine_id_is_one_path_component() -> None:
     assert name
     assert "/" not in name
     assert not name.startswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "used"),
+    [
+        ("0123456789abcdef0123456789abcdef\n", True),
+        ("0123456789abcdef0123456789abcdef", True),
+        ("", False),
+        ("uninitialized\n", False),
+        ("0" * 32 + "\n", False),
+        ("0123456789ABCDEF0123456789abcdef\n", False),
+        ("../../../../../../../../../../..", False),
+        ("0123456789abcdef\n", False),
+    ],
+)
+def test_machine_id_that_is_none_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, used: bool
+) -> None:
+    (tmp_path / "id").write_text(text)
+    monkeypatch.setattr(paths, "MACHINE_ID_FILES", (str(tmp_path / "gone"), str(tmp_path / "id")))
+    assert paths.machine_id() == (text.strip() if used else os.uname().nodename)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make another user's directory")
+def test_root_makes_no_files_in_another_users_directories(tmp_path: Path) -> None:
+    os.chown(tmp_path, 61001, 61001)
+    theirs = {"HOME": str(tmp_path), "XDG_STATE_HOME": f"{tmp_path}/not/yet", "XDG_CONFIG_HOME": str(tmp_path)}
+    found = paths.user_paths(theirs, 0)
+    assert (found.state_dir, found.config_dir) == (
+        f"/root/.local/state/jobd/{paths.machine_id()}",
+        "/root/.config/jobd",
+    )
+    assert paths.user_paths(theirs, 61001).state_dir.startswith(f"{tmp_path}/not/yet/jobd/")
+    assert paths.user_paths({"HOME": "/nowhere/at/all"}, 0).config_dir == "/nowhere/at/all/.config/jobd"

@@ -85,6 +85,7 @@ def test_only_one_daemon_can_be_named() -> None:
 
 
 STARTER = """#!/bin/sh
+. "$0.settings"
 echo "$@" >> "$LOG"
 [ -z "$FAIL" ] || { echo "$FAIL" >&2; exit 1; }
 mv "$AWAY" "$SOCKET"
@@ -103,8 +104,8 @@ def starter(daemon: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
     monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(tmp_path / "none"))
     place = paths.Paths(paths.USER, fake.path, str(tmp_path), str(tmp_path))
     monkeypatch.setattr(paths, "user_paths", lambda: place)
-    for name, value in {"LOG": tmp_path / "log", "AWAY": fake.path + ".away", "SOCKET": fake.path, "FAIL": ""}.items():
-        monkeypatch.setenv(name, str(value))
+    settings = {"LOG": tmp_path / "log", "AWAY": fake.path + ".away", "SOCKET": fake.path, "FAIL": ""}
+    (tmp_path / "python.settings").write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
     for name in ("JOBD_SOCKET", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "log"
@@ -123,8 +124,9 @@ def test_it_is_not_started_where_another_is_meant(starter: Path) -> None:
     assert not starter.exists()
 
 
-def test_why_it_could_not_be_started_is_said(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAIL", "cannot write /state: Read-only file system")
+def test_why_it_could_not_be_started_is_said(starter: Path) -> None:
+    with (starter.parent / "python.settings").open("a") as settings:
+        settings.write("FAIL='jobd: cannot start: cannot write /state: Read-only file system'\n")
     with pytest.raises(NoDaemonError, match="cannot start your daemon: cannot write /state: Read-only file system"):
         open_target(Target(), start=True)
     assert starter.exists()
@@ -134,7 +136,7 @@ def test_a_user_manager_gives_it_a_scope(starter: Path, monkeypatch: pytest.Monk
     (tmp_path / "systemd").mkdir()
     (tmp_path / "systemd" / "private").touch()
     (tmp_path / "systemd-run").write_text(
-        '#!/bin/sh\necho scope >> "$LOG"\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+        f'#!/bin/sh\necho scope >> "{starter}"\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
     )
     (tmp_path / "systemd-run").chmod(0o755)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
