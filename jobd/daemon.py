@@ -35,6 +35,7 @@ from jobd.runtime.pump_relay import Relay
 from jobd.runtime.recovery import recover
 from jobd.runtime.registry import Registry
 from jobd.runtime.upkeep import Upkeep
+from jobd.store.batch import StoreError
 from jobd.store.db import Store
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Daemon:
         self._leave = trio.Event()  # something ends this incarnation
         self._stop_runs = False  # … and the runs with it
         self._lost = trio.Event()
+        self.failed = False  # it could not serve
 
     # --- the keeper's messages ------------------------------------------------------------------------------------
     def _sink(self, run_id: bytes) -> Run | None:
@@ -107,14 +109,26 @@ class Daemon:
             await self._welcomed.wait()
             welcome = self.keeper.welcome
             assert welcome is not None
-            store = Store.open(Path(welcome.state_dir))
-            journal = Journal(store)
-            journal.start()
             try:
-                await self._with_store(journal, Path(welcome.state_dir))
-            finally:
-                store.close()
+                store = Store.open(Path(welcome.state_dir))
+            except StoreError as error:
+                await self._give_up(str(error))
+            else:
+                journal = Journal(store)
+                journal.start()
+                try:
+                    await self._with_store(journal, Path(welcome.state_dir))
+                finally:
+                    store.close()
             link_nursery.cancel_scope.cancel()
+
+    async def _give_up(self, why: str) -> None:
+        """This daemon cannot be. The keeper tries again; whoever waits for the start is told."""
+        log.error("%s", why)
+        self.failed = True
+        self.keeper.send("start-failed", why=why)
+        with trio.move_on_after(1):
+            await self.keeper.flushed()
 
     async def _with_store(self, journal: Journal, state_dir: Path) -> None:
         token = trio.lowlevel.current_trio_token()
@@ -254,6 +268,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to the group; the keeper decides
     daemon = Daemon(int(sys.argv[1]))
     trio.run(daemon.run)
+    if daemon.failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class DaemonProcess:
         self.kill_at: float | None = None  # when to stop waiting for it
         self.born = 0.0
         self.replacing = False
+        self.why = ""  # what it said of its end, if it could not serve
         self._killed = False  # by us, so its death is no proof of anybody else's hand
 
     def fork(self, now: float) -> Link:
@@ -62,6 +63,7 @@ class DaemonProcess:
         self.incarnation += 1
         self.next_at = self.kill_at = None
         self.ready = self.replacing = self._killed = False
+        self.why = ""
         self.born = now
         return self.link
 

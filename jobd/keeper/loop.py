@@ -250,7 +250,8 @@ class Keeper:
         self.daemon.reaped(status, time.monotonic())
         self.log(f"the daemon died ({_words(status)})", "info" if self.shutdown.begun else "warning")
         if self.config.ready_fd >= 0 and self.daemon.failures >= GIVE_UP_STARTS and not self.table:
-            self.tell_starter(f"cannot start the daemon: it died {GIVE_UP_STARTS} times ({_words(status)})")
+            died = f"the daemon died {GIVE_UP_STARTS} times ({_words(status)})"
+            self.tell_starter(f"cannot start: {self.daemon.why or died}")
             self.shutdown.finish(1)
         self.shutdown.daemon_left()
 

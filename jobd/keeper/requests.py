@@ -45,7 +45,7 @@ class Requests:
             "close": self._close, "ack": self._ack, "freeze": self._freeze, "shutdown-begun": self._shutdown_begun,
             "bye": self._bye,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
-            "rebind": self._rebind,
+            "rebind": self._rebind, "start-failed": self._start_failed,
         }  # fmt: skip
 
     def handle(self, message: Message, fds: Fds) -> None:
@@ -74,6 +74,9 @@ class Requests:
 
     def _ready(self, _: Message, __: Fds) -> None:
         self._keeper.daemon_ready()
+
+    def _start_failed(self, message: Message, _: Fds) -> None:
+        self._keeper.daemon.why = str(message["why"])
 
     def _pong(self, _: Message, __: Fds) -> None:
         self._keeper.daemon.answered()

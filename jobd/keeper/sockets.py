@@ -60,18 +60,21 @@ def write_pid(lock: int) -> None:
 
 def bind_clients(path: str, shared: bool) -> socket:
     """Listen for clients: mode 0666 where all users are served, else 0600. Raises StartError."""
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-        raise StartError(f"cannot listen on {path}: longer than {MAX_SOCKET_PATH_BYTES} bytes")
-    make_directories(os.path.dirname(path), shared)
-    _clear(path)
+    directory, name = os.path.split(path)
+    make_directories(directory, shared)
     sock = socket(AF_UNIX, SOCK_STREAM)
     try:
-        _bind(sock, path)
+        with _Directory(directory, name) as place:
+            _clear(path, f"{place}/{name}")
+            _bind(sock, f"{place}/{name}")
         os.chmod(path, 0o666 if shared else 0o600)
         sock.listen(BACKLOG)
+    except StartError:
+        sock.close()
+        raise
     except OSError as e:
         sock.close()
-        raise StartError(f"cannot listen on {path}: {e.strerror}") from e
+        raise StartError(f"cannot listen on {path}: {e.strerror or e}") from e
     sock.setblocking(False)
     return sock
 
@@ -87,7 +90,7 @@ def bind_handover(state_dir: str) -> socket:
     """Listen in the state directory; only for who holds the lock. Raises OSError."""
     sock = socket(AF_UNIX, SOCK_SEQPACKET)
     try:
-        with _Directory(state_dir) as place:
+        with _Directory(state_dir, HANDOVER) as place:
             with suppress(FileNotFoundError):
                 os.unlink(f"{place}/{HANDOVER}")
             _bind(sock, f"{place}/{HANDOVER}")
@@ -103,7 +106,7 @@ def connect_handover(state_dir: str) -> socket:
     """A connection to who holds the state. Raises OSError when nobody answers there."""
     sock = socket(AF_UNIX, SOCK_SEQPACKET)
     try:
-        with _Directory(state_dir) as place:
+        with _Directory(state_dir, HANDOVER) as place:
             sock.connect(f"{place}/{HANDOVER}")
         if peer(sock)[1] not in (0, os.geteuid()):
             raise PermissionError(1, f"{HANDOVER} belongs to another user")
@@ -141,19 +144,24 @@ def identity(path: str) -> tuple[int, int] | None:
     return info.st_dev, info.st_ino
 
 
-def _clear(path: str) -> None:
-    """Unlink what a dead jobd left; a living listener is not ours to take away. Raises StartError."""
+def _clear(path: str, short: str) -> None:
+    """Unlink what a dead jobd left; a living listener is not ours to take away. Raises StartError.
+
+    Args:
+        path: the socket's.
+        short: the same, in as many bytes as a socket address takes.
+    """
     probe = socket(AF_UNIX, SOCK_STREAM)
     try:
         probe.setblocking(False)
-        probe.connect(path)
+        probe.connect(short)
     except FileNotFoundError:
         return
     except ConnectionRefusedError:
         os.unlink(path)
         return
     except OSError as e:
-        raise StartError(f"cannot listen on {path}: something else is there ({e.strerror})") from e
+        raise StartError(f"cannot listen on {path}: something else is there ({e.strerror or e})") from e
     finally:
         probe.close()
     raise StartError(f"cannot listen on {path}: another program listens there")
@@ -168,13 +176,17 @@ def _bind(sock: socket, path: str) -> None:
 
 
 class _Directory:
-    """A short name for a directory whose own may be longer than a socket address allows."""
+    """A name for the directory of a socket: a short one, where its own is longer than a socket address allows."""
 
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, path: str, name: str) -> None:
+        self._path = path
+        self._fd = -1
+        if len(os.fsencode(f"{path}/{name}")) > MAX_SOCKET_PATH_BYTES:
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> str:
-        return f"/proc/self/fd/{self._fd}"
+        return self._path if self._fd < 0 else f"/proc/self/fd/{self._fd}"
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)

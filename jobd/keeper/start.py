@@ -26,11 +26,12 @@ def run(config: Config, log_file: str = "") -> int:
     _fill_stdio()
     try:
         keeper = start(config, log_file)
-    except (sockets.StartError, handover.Held) as e:
+    except (sockets.StartError, handover.Held, OSError) as e:
+        why = f"cannot start: {config.state_dir}: {e.strerror}" if isinstance(e, OSError) else str(e)
         if config.ready_fd >= 0:
-            os.write(config.ready_fd, str(e).encode("utf-8", "backslashreplace"))
+            os.write(config.ready_fd, why.encode("utf-8", "backslashreplace"))
         else:
-            configuration.fail(str(e))
+            configuration.fail(why)
         return 1
     return keeper.run()
 

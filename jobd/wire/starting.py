@@ -135,9 +135,11 @@ def _run_daemon(prefix: tuple[str, ...], state_dir: str, env: dict[str, str]) ->
             return "", True
         size = os.fstat(output).st_size
         said = os.pread(output, START_ERROR_BYTES, max(0, size - START_ERROR_BYTES)).decode("utf-8", "replace").strip()
-        last = said.splitlines()[-1].removeprefix("jobd: ") if said else "it said nothing"
+        last = said.splitlines()[-1] if said else "it said nothing"
+        if last.startswith("jobd: "):
+            return f"cannot start your daemon: {last[6:].removeprefix('cannot start: ')}", True
         ended = f"exit status {status}" if status > 0 else f"signal {-status}"
-        return f"cannot start your daemon: {last.removeprefix('cannot start: ')} ({ended})", "jobd: " in said
+        return f"cannot start your daemon: {last} ({ended})", False
     finally:
         os.close(output)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.wire.endpoint import Endpoint
 from tests.keeper.harness import DAEMON, DEADLINE_SEC, KeeperProcess, alive
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_daemonize_says_why_the_daemon_does_not_come_up(tmp_path: Path) -> None:
     starter = background(keeper, "import sys; sys.exit(3)")
     out, err = starter.communicate(timeout=DEADLINE_SEC)
     assert (out, starter.returncode) == (b"", 1)
-    assert err == b"jobd: cannot start the daemon: it died 3 times (exit status 3)\n"
+    assert err == b"jobd: cannot start: the daemon died 3 times (exit status 3)\n"
     assert not keeper.socket.exists()
     keeper.__exit__(None, None, None)
 
@@ -104,7 +105,18 @@ def test_modes_of_what_it_makes(plain_keeper: KeeperProcess) -> None:
     assert stat.S_IMODE((plain_keeper.state_dir / "lock").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize(("socket_path", "text"), [("x" * 120, "longer than 107"), ("file/jobd.sock", "cannot make")])
+def test_socket_whose_path_is_longer_than_an_address(tmp_path: Path) -> None:
+    keeper = KeeperProcess(tmp_path)
+    keeper.socket = tmp_path / ("x" * 60) / ("y" * 60) / "jobd.sock"
+    with keeper:
+        keeper.ready_daemon()
+        assert keeper.socket.is_socket()
+        Endpoint(str(keeper.socket), named=True).connect().close()
+        keeper.socket.unlink()
+        keeper.processes[0].kill()
+
+
+@pytest.mark.parametrize(("socket_path", "text"), [("x" * 120, "path too long"), ("file/jobd.sock", "cannot make")])
 def test_paths_that_do_not_do(tmp_path: Path, socket_path: str, text: str) -> None:
     (tmp_path / "file").touch()
     keeper = KeeperProcess(tmp_path)

@@ -6,17 +6,20 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobd.core import paths
-from tests.system.program import Program, is_alive, until
+from tests.system.program import Program, is_alive, marked_processes, until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 STRANGER = 61001  # a uid that no account has
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Own(Program):
@@ -32,19 +35,22 @@ class Own(Program):
         for name in ("JOBD_SOCKET", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
             self.env.pop(name, None)
         self.uid = uid
+        self.command_line = [str(word) for word in super().jobctl_command()]
         for path in places.values():
             path.mkdir(mode=0o700)
         self.state_dir = self.home / ".local/state/jobd" / paths.machine_id()
         self.socket = self.runtime / "jobd/jobd.sock"
         self.log = self.state_dir / "jobd.log"
         if uid is not None:
+            python = public_python(root)
+            assert python is not None
+            self.command_line = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", python, "-I", "-m"]
+            self.command_line.append("jobctl")
             for path in (root, *places.values()):
                 os.chown(path, uid, uid)
 
     def jobctl_command(self, *args: str | bytes) -> list[str | bytes]:
-        become = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"] if self.uid else []
-        command = super().jobctl_command(*args)
-        return [*become, command[0], "--user", *command[1:]]
+        return [*self.command_line, "--user", *args]
 
     def starts(self) -> int:
         """How many daemons (keepers, with theirs) were started so far."""
@@ -52,19 +58,64 @@ class Own(Program):
 
     def ended(self) -> bool:
         """Whether nobody holds the state: the next jobctl starts jobd anew."""
-        pid = int((self.state_dir / "lock").read_text() or 0)
+        pid = self.keeper_of_the_lock()
         return not self.socket.exists() and not is_alive(pid)
 
+    def keeper_of_the_lock(self) -> int:
+        """The keeper's pid, with or without a socket to ask for it; 0 if there is none."""
+        lock = self.state_dir / "lock"
+        return int(lock.read_text() or 0) if lock.exists() else 0
+
     def _stop_politely(self) -> None:
-        if self.socket.exists():
-            with contextlib.suppress(OSError):  # it has left this moment
-                pid = self.keeper_pid
-                os.kill(pid, signal.SIGTERM)
-                until(lambda: not is_alive(pid), "the keeper ends")
+        pid = self.keeper_of_the_lock()
+        if pid in marked_processes(self.mark):
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: not is_alive(pid), "the keeper ends")
+
+
+def public_python(root: Path) -> str | None:
+    """A Python below `root` that any user may run, with jobd and what it needs; None if there is none to make it of.
+
+    Ours may be in root's home.
+    """
+    for base in (Path(sys.executable).resolve(), Path(f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}")):
+        if not base.exists() or not all(os.stat(path).st_mode & 1 for path in (base, *base.parents)):
+            continue
+        venv = root / "python"
+        packages = venv / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+        packages.mkdir(parents=True)
+        (venv / "bin").mkdir()
+        (venv / "bin/python").symlink_to(base)
+        (venv / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
+        ours = [str(CHECKOUT), *(path for path in sys.path if path.endswith("site-packages"))]
+        (packages / "ours.pth").write_text("".join(f"{path}\n" for path in ours))
+        return str(venv / "bin/python")
+    return None
+
+
+def can_be_another_user() -> bool:
+    """Whether we may become one, and he can run Python with jobd."""
+    if os.geteuid() != 0:
+        return False
+    with tempfile.TemporaryDirectory(prefix="jobd-own-") as root:
+        os.chmod(root, 0o755)
+        python = public_python(Path(root))
+        if python is None:
+            return False
+        # Executed twice: the first time it is root's privilege that finds the file.
+        command = [
+            "setpriv",
+            f"--reuid={STRANGER}",
+            "--clear-groups",
+            "sh",
+            "-c",
+            'exec "$0" -I -c "import jobd.daemon"',
+        ]
+        return not subprocess.run([*command, python], cwd="/", capture_output=True, check=False).returncode
 
 
 @contextlib.contextmanager
-def another_users(env: Mapping[str, str] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def another_users(env: Mapping[str, str] | None = None) -> Iterator[Own]:
     """As Own, of a user without account, in a directory that he can reach."""
     root = Path(tempfile.mkdtemp(prefix="jobd-own-"))
     program = Own(root, uid=STRANGER, env=env)

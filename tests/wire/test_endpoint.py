@@ -220,7 +220,11 @@ def test_twenty_clients_at_once_start_one(home: Path, python: Python) -> None:
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        ("import sys; sys.exit('jobd: warning\\njobd: cannot open state.db: full')", r"full \(exit status 1\)"),
+        (
+            "import sys; sys.exit('jobd: warning\\njobd: cannot open state.db: full')",
+            "daemon: cannot open state.db: full$",
+        ),
+        ("import sys; sys.exit('Segmentation fault')", r"daemon: Segmentation fault \(exit status 1\)"),
         ("import os; os.kill(os.getpid(), 9)", r"it said nothing \(signal 9\)"),
         ("", "cannot use your daemon: nobody listens on /.*"),
     ],
