@@ -183,6 +183,8 @@ def _environment(env: str, setenv: tuple[str, ...]) -> list[bytes]:
             made[key] = value
         elif key in mine:
             made[key] = mine[key]
+        else:
+            terminal.warn(f"{word} is not set here, and so not for the job")
     return [key + b"=" + value for key, value in made.items()]
 
 

@@ -69,6 +69,13 @@ def test_the_name_and_nothing_else_is_printed(daemon: Make) -> None:
         assert (result.returncode, result.stdout, result.stderr) == (0, b"cmd-1\n", b"")
 
 
+def test_a_variable_that_is_not_set_is_mentioned(daemon: Make) -> None:
+    fake = daemon(table(run=accept))
+    result = jobctl(fake.path, "run", "-E", "NOT_\x1bTHERE", "-E", "A=b", "true", env={"PATH": os.environ["PATH"]})
+    assert (result.returncode, result.stdout) == (0, b"cmd-1\n")
+    assert result.stderr == b"jobctl: NOT_\\x1bTHERE is not set here, and so not for the job\n"
+
+
 def test_json_has_job_and_run(daemon: Make) -> None:
     fake = daemon(table(run=accept))
     row = json.loads(jobctl(fake.path, "run", "-o", "json", "-u", "x", "true").stdout)

@@ -11,6 +11,7 @@ import pytest
 from jobd.wire import messages as m
 from tests.jobctl.fakes import DEADLINE_SEC, RUN_ID, jobctl, jobctl_command, table
 from tests.jobctl.logfakes import writes
+from tests.jobctl.test_hostile import LINES, hostile
 from tests.jobctl.test_verbs import LOOKS
 
 if TYPE_CHECKING:
@@ -28,6 +29,28 @@ def test_stdout_that_cannot_be_written_is_an_error(daemon: Make) -> None:
         result = jobctl(daemon(LOOKS).path, "list", capture_output=False, stdout=full, stderr=-1)
     assert result.returncode == 1
     assert result.stderr == b"jobctl: cannot write to standard output: No space left on device\n"
+
+
+WRITING = [
+    *LINES, ["logs", "-f", "web"], ["logs", "-o", "json", "web"], ["run", "-o", "json", "true"], ["run", "-f", "true"],
+    ["wait", "-o", "json", "web"], ["completion", "bash"], ["help"], ["help", "run"], ["--help"], ["run", "--help"],
+    ["--version"], ["list", "--state=help"], ["list", "-t", "help"], ["is-active", "-o", "json", "web"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WRITING, ids=" ".join)
+def test_every_verb_says_so_when_it_cannot_write(daemon: Make, line: list[str]) -> None:
+    path = daemon(hostile).path
+    usual = jobctl(path, *line)
+    with open("/dev/full", "wb") as device:
+        full = jobctl(path, *line, capture_output=False, stdout=device, stderr=-1)
+    for result, why in ((full, b"No space left on device"), (closed_stdout(path, *line), b"Bad file descriptor")):
+        assert b"Traceback" not in result.stderr
+        if usual.stdout:
+            assert result.returncode in (1, 125)
+            assert b"jobctl: cannot write to standard output: " + why in result.stderr
+        else:
+            assert (result.returncode, result.stderr) == (usual.returncode, usual.stderr)
 
 
 @pytest.mark.parametrize("line", ["list", "status -n0 web", "show web", "history", "daemon-status"])
