@@ -18,6 +18,8 @@ VERBS = {  # verb: module and function
     "kill": ("jobctl.verb_act", "kill"),
     "freeze": ("jobctl.verb_act", "freeze"),
     "thaw": ("jobctl.verb_act", "thaw"),
+    "reset-failed": ("jobctl.verb_act", "reset_failed"),
+    "rm": ("jobctl.verb_rm", "remove"),
     "list": ("jobctl.verb_list", "list_jobs"),
     "status": ("jobctl.verb_status", "status"),
     "show": ("jobctl.verb_show", "show"),
@@ -63,6 +65,7 @@ NEIGHBOURS = {
     "down": "stop", "terminate": "stop", "cancel": "stop", "scancel": "stop",
     "reload": "restart", "bounce": "restart",
     "pause": "freeze", "suspend": "freeze", "resume": "thaw", "unfreeze": "thaw", "unpause": "thaw",
+    "remove": "rm", "delete": "rm", "del": "rm", "purge": "rm", "clean": "rm", "clear": "reset-failed",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
     "again": "rerun", "redo": "rerun", "retry": "rerun",
     "sacct": "history", "monitor": "events", "info": "status", "join": "wait",
@@ -72,7 +75,7 @@ NEIGHBOURS = {
 
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
-    "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert", "daemon-reload", "reset-failed",
+    "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert", "daemon-reload",
     "try-restart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
     "list-timers", "is-system-running",
 )  # fmt: skip
@@ -102,12 +105,14 @@ OPTIONS = {
     "name": ("-u", "--name", "--unit"),
     "no_block": ("--no-block",),
     "no_legend": ("--no-legend",),
+    "now": ("--now",),
     "output": ("-o", "--output"),
     "pager_end": ("-e", "--pager-end"),
     "pipe": ("-P", "--pipe"),
     "plain": ("--plain",),
     "properties": ("-p", "--property"),
     "pty": ("-t", "--pty"),
+    "purge": ("--purge",),
     "quiet": ("-q", "--quiet"),
     "raw": ("--raw",),
     "reverse": ("-r", "--reverse"),

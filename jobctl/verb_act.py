@@ -1,4 +1,4 @@
-"""start, stop, restart, kill, freeze, thaw: actions on jobs. They end when they are done and say what they wait for."""
+"""start, stop, kill, freeze and their like: acts on jobs. They end when it is done, and say what they wait for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobd.wire import errors
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.client import Client
-    from jobctl.options import Jobs, KillWhom, NoBlock, Signal
+    from jobctl.options import Jobs, KillWhom, NoBlock, OptionalJobs, Signal
 
 
 DOING = {  # until jobd says more
@@ -25,7 +25,7 @@ def start(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
     Returns when each job runs, or has failed to. A job that runs already is left as it is.
     """
     found = names.expand(client, jobs)
-    return _act(client, {"type": "start", "names": found, "runs": _ids(found), "no_block": no_block}, "the job goes on")
+    return act(client, {"type": "start", "names": found, "runs": _ids(found), "no_block": no_block}, "the job goes on")
 
 
 def stop(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
@@ -34,13 +34,13 @@ def stop(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
     Returns when no process of theirs is left. A job that is queued is canceled.
     """
     found = names.expand(client, jobs)
-    return _act(client, {"type": "stop", "names": found, "no_block": no_block}, "the stop goes on")
+    return act(client, {"type": "stop", "names": found, "no_block": no_block}, "the stop goes on")
 
 
 def restart(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
     """Stop jobs, and start them again."""
     found = names.expand(client, jobs)
-    return _act(
+    return act(
         client, {"type": "restart", "names": found, "runs": _ids(found), "no_block": no_block}, "the restart goes on"
     )
 
@@ -69,12 +69,23 @@ def freeze(client: Client, jobs: Jobs) -> int:
 
     Returns when all of their processes are held. Time limits go on.
     """
-    return _act(client, {"type": "freeze", "names": names.expand(client, jobs)}, "the freeze goes on")
+    return act(client, {"type": "freeze", "names": names.expand(client, jobs)}, "the freeze goes on")
 
 
 def thaw(client: Client, jobs: Jobs) -> int:
     """Let frozen jobs go on."""
-    return _act(client, {"type": "thaw", "names": names.expand(client, jobs)}, "the thaw goes on")
+    return act(client, {"type": "thaw", "names": names.expand(client, jobs)}, "the thaw goes on")
+
+
+def reset_failed(client: Client, jobs: OptionalJobs = ()) -> int:
+    """Make failed jobs inactive.
+
+    Without a job: all of the caller's that have failed. A job that has not is left as it is.
+    """
+    found = names.expand(client, jobs)
+    if jobs and not found:
+        return 0
+    return _ask(client, {"type": "reset-failed", "names": found}, "the reset goes on")
 
 
 def _ids(found: list[str]) -> list[bytes]:
@@ -82,9 +93,12 @@ def _ids(found: list[str]) -> list[bytes]:
     return [new_run_id() for _ in found]
 
 
-def _act(client: Client, request: dict[str, object], goes_on: str) -> int:
-    if not request["names"]:
-        return 0
+def act(client: Client, request: dict[str, object], goes_on: str) -> int:
+    """Ask for an act on jobs, over as many connections as it takes; the status. Without a name nothing is asked."""
+    return _ask(client, request, goes_on) if request["names"] else 0
+
+
+def _ask(client: Client, request: dict[str, object], goes_on: str) -> int:
     try:
         while True:
             try:

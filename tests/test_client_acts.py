@@ -64,3 +64,59 @@ async def test_freeze_and_thaw(path: Path) -> None:
             with pytest.raises(Conflict, match="cannot freeze it"):
                 await jobs.freeze("ended")
     assert seen[:2] == [m.Freeze(id=1, names=["a", "b"]), m.Thaw(id=2, names=["a"])]
+
+
+async def test_reset_failed(path: Path) -> None:
+    seen: list[m.Request] = []
+
+    def script(peer: Peer) -> None:
+        while True:
+            seen.append(request := peer.receive())
+            peer.send(m.Item(id=request.id, body=m.Done(job="web")), m.End(id=request.id))
+
+    with FakeDaemon(path, script) as daemon:
+        async with jobd.client.connect(daemon.path) as jobs:
+            assert await jobs.reset_failed()
+            assert await jobs.reset_failed("web", "w*")
+    assert seen == [m.ResetFailed(id=1), m.ResetFailed(id=2, names=["web", "w*"])]
+
+
+async def test_a_removal_that_is_asked_for_again_means_the_same_job(path: Path) -> None:
+    seen: list[m.Request] = []
+
+    def script(peer: Peer) -> None:
+        while True:
+            seen.append(request := peer.receive())
+            if isinstance(request, m.Get):
+                peer.send(m.Reply(id=request.id, body=m.Jobs(jobs=views)))
+            elif peer.number == 0:
+                return  # the answer is lost
+            else:
+                assert isinstance(request, m.Remove)
+                for name in request.names:
+                    peer.send(m.Item(id=request.id, body=m.Progress(job=name, text="waiting")))
+                    code = errors.EXISTS if name == "runs" else ""
+                    peer.send(m.Item(id=request.id, body=m.Done(job=name, code=code, text="cannot remove it")))
+                peer.send(m.End(id=request.id))
+
+    views = [m.JobView(job="web", owner=7, run=RUN), m.JobView(job="wet", owner=0, load="not-found")]
+    told: list[str] = []
+    with FakeDaemon(path, script) as daemon:
+        async with jobd.client.connect(daemon.path) as jobs:
+            done = await jobs.remove("web", "wet", purge=True, progress=lambda p: told.append(p.text))
+            assert [d.job for d in done] == ["web", "wet"]
+            views[:] = [m.JobView(job="web", owner=7, run=RUN)]
+            assert [d.job for d in await jobs.remove("w*", stop=True)] == ["web"]
+            views[:] = []
+            assert await jobs.remove("w*") == []
+            views[:] = [m.JobView(job="runs", owner=7)]
+            with pytest.raises(Conflict):
+                await jobs.remove("runs")
+    removes = [request for request in seen if isinstance(request, m.Remove)]
+    assert [(r.names, r.runs, r.stop, r.purge) for r in removes] == [
+        (["web", "wet"], [RUN, bytes(16)], False, True),
+        (["web", "wet"], [RUN, bytes(16)], False, True),
+        (["7/web"], [RUN], True, False),
+        (["runs"], [bytes(16)], False, False),
+    ]
+    assert told == ["waiting", "waiting"]

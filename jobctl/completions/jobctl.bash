@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed whoami wait daemon-status daemon-reexec shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-status daemon-reexec shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -42,6 +42,10 @@ __jobctl_verb() {
         ;;
     thaw)
         operands='jobs.frozen'
+        options=''
+        ;;
+    reset-failed)
+        operands='jobs.failed'
         options=''
         ;;
     list)
@@ -91,6 +95,10 @@ __jobctl_verb() {
     wait)
         operands='jobs.live'
         options='--any --timeout:text -o:JsonOutput --output:JsonOutput'
+        ;;
+    rm)
+        operands='jobs.any'
+        options='--now --purge'
         ;;
     daemon-status)
         operands=''

@@ -165,6 +165,7 @@ complete -c jobctl -n __jobctl_no_verb -a restart -d 'Stop jobs, and start them 
 complete -c jobctl -n __jobctl_no_verb -a kill -d 'Send a signal to the processes of jobs.'
 complete -c jobctl -n __jobctl_no_verb -a freeze -d 'Hold running jobs where they are.'
 complete -c jobctl -n __jobctl_no_verb -a thaw -d 'Let frozen jobs go on.'
+complete -c jobctl -n __jobctl_no_verb -a reset-failed -d 'Make failed jobs inactive.'
 complete -c jobctl -n __jobctl_no_verb -a list -d 'List jobs that are active, queued or failed.'
 complete -c jobctl -n __jobctl_no_verb -a status -d 'Show the state of jobs, their processes and the last lines of their output.'
 complete -c jobctl -n __jobctl_no_verb -a show -d 'Show properties of jobs, one NAME=VALUE a line.'
@@ -177,6 +178,7 @@ complete -c jobctl -n __jobctl_no_verb -a is-active -d 'Say whether jobs are act
 complete -c jobctl -n __jobctl_no_verb -a is-failed -d 'Say whether jobs have failed: 0 if at least one has, 1 if none has, 4 if none exists.'
 complete -c jobctl -n __jobctl_no_verb -a whoami -d 'Show the job that each process belongs to, one a line.'
 complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of jobs have ended, and exit as the first that failed did.'
+complete -c jobctl -n __jobctl_no_verb -a rm -d 'Remove jobs: their names are free again.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
 complete -c jobctl -n __jobctl_no_verb -a shutdown -d 'Stop all jobs in order, keep what is queued, and end jobd.'
@@ -227,6 +229,8 @@ complete -c jobctl -n '__jobctl_verb kill' -a '(__jobctl_jobs live)'
 complete -c jobctl -n '__jobctl_verb freeze' -a '(__jobctl_jobs live)'
 
 complete -c jobctl -n '__jobctl_verb thaw' -a '(__jobctl_jobs frozen)'
+
+complete -c jobctl -n '__jobctl_verb reset-failed' -a '(__jobctl_jobs failed)'
 
 complete -c jobctl -n '__jobctl_verb list' -s a -l all -d 'Inactive jobs too.'
 complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active inactive failed activating deactivating dead queued start running stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
@@ -313,6 +317,10 @@ complete -c jobctl -n '__jobctl_verb wait' -l timeout -x -d 'Give up after this 
 complete -c jobctl -n '__jobctl_verb wait' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb wait' -a '(__jobctl_jobs live)'
 
+complete -c jobctl -n '__jobctl_verb rm' -l now -d 'Stop what runs first; cancel what is queued.'
+complete -c jobctl -n '__jobctl_verb rm' -l purge -d 'Their runs and logs too.'
+complete -c jobctl -n '__jobctl_verb rm' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb daemon-status' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in place.'
@@ -322,7 +330,7 @@ complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb auth' -a 'whoami'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw list status show cat logs result history events is-active is-failed whoami wait daemon-status daemon-reexec shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-status daemon-reexec shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
 # --- end of the words ---

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import trio
 
 from jobd._client import requests
+from jobd._client.acting import Acting
 from jobd._client.asking import Asking
 from jobd._client.call import Call, Chunks, Connector
 from jobd._client.faults import StartFailed
@@ -45,7 +46,7 @@ async def connect(socket: str | None = None, *, mode: str = "") -> AsyncIterator
             raise failure
 
 
-class Jobs(Asking):
+class Jobs(Acting, Asking):
     """The jobs of one daemon. Any number of tasks may use it at once. Made by `connect`.
 
     Cancelling a call ends its request in the daemon too; what it had begun there (a stop, a start) goes on.
@@ -128,34 +129,6 @@ class Jobs(Asking):
         if started.step:
             raise StartFailed(started)
         return Run(self, started)
-
-    async def start(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
-        """Run jobs again as last submitted; returns when they are executing. `progress` is told of delays."""
-        return await self._one(requests.start(names, no_block=no_block, progress=progress))
-
-    async def restart(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
-        """Stop, then start."""
-        return await self._one(requests.start(names, no_block=no_block, progress=progress, again=True))
-
-    async def stop(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
-        """Stop jobs; returns when no process of them is left."""
-        return await self._one(requests.stop(names, no_block=no_block, progress=progress))
-
-    async def kill(self, *names: str, signal: int = 15, whom: str = "all") -> Sequence[m.Done]:
-        """Send a signal to the jobs' processes: `whom` is "all", or "main" for the main process of each."""
-        return await self._one(requests.kill(names, signal=signal, whom=whom))
-
-    async def freeze(self, *names: str) -> Sequence[m.Done]:
-        """Hold running jobs where they are; returns when all of their processes are held. Time limits go on.
-
-        Raises:
-            Conflict: a job is not running.
-        """
-        return await self._one(requests.freeze(names))
-
-    async def thaw(self, *names: str) -> Sequence[m.Done]:
-        """Let frozen jobs go on. Raises Conflict when a job is not running."""
-        return await self._one(requests.freeze(names, thaw=True))
 
     # --- looking ---
     async def get(self, *names: str, tree: bool = False) -> JobViews:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from jobd._client import requests
+from jobd._client.blocking_acting import BlockingActing
 from jobd._client.blocking_asking import BlockingAsking
 from jobd._client.blocking_feeder import BlockingFeeder
 from jobd._client.exchanges import Exchange, State
@@ -92,7 +93,7 @@ class _Channel:
         return bool(watch.poll(0))
 
 
-class BlockingJobs(BlockingAsking):
+class BlockingJobs(BlockingActing, BlockingAsking):
     """The jobs of one daemon, for threads and plain scripts. Made by `connect_blocking`; a context manager.
 
     Threads may share it: each request has a connection of a small pool to itself, so that a long `wait` is in nobody's
@@ -174,30 +175,6 @@ class BlockingJobs(BlockingAsking):
         if started.step:
             raise StartFailed(started)
         return BlockingRun(self, started)
-
-    def start(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
-        """Run jobs again as last submitted; see Jobs.start."""
-        return self._one(requests.start(names, no_block=no_block, progress=progress))
-
-    def restart(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
-        """Stop, then start."""
-        return self._one(requests.start(names, no_block=no_block, progress=progress, again=True))
-
-    def stop(self, *names: str, no_block: bool = False, progress: Progress = None) -> Sequence[m.Done]:
-        """Stop jobs; returns when no process of them is left."""
-        return self._one(requests.stop(names, no_block=no_block, progress=progress))
-
-    def kill(self, *names: str, signal: int = 15, whom: str = "all") -> Sequence[m.Done]:
-        """Send a signal to the jobs' processes; see Jobs.kill."""
-        return self._one(requests.kill(names, signal=signal, whom=whom))
-
-    def freeze(self, *names: str) -> Sequence[m.Done]:
-        """Hold running jobs where they are; see Jobs.freeze."""
-        return self._one(requests.freeze(names))
-
-    def thaw(self, *names: str) -> Sequence[m.Done]:
-        """Let frozen jobs go on."""
-        return self._one(requests.freeze(names, thaw=True))
 
     # --- looking ---
     def get(self, *names: str, tree: bool = False) -> JobViews:

@@ -178,6 +178,38 @@ class Action(Exchange[list[m.Done]]):
         return (self._done,)
 
 
+class Removing(Action):
+    """A Remove. What there is under the names is asked first and said along, so that asking again means the same."""
+
+    def __init__(self, request: m.Remove, progress: Callable[[m.Progress], None] | None) -> None:
+        super().__init__(request, progress)
+        self._names = list(dict.fromkeys(request.names))
+        self._known = False
+        self._shown: dict[str, str] = {}  # names of our own making, and what they stand for
+
+    def request(self, id: int) -> m.Request:  # noqa: A002
+        return super().request(id) if self._known else m.Get(id=id, names=self._names)
+
+    def reply(self, body: m.AnyBody) -> Sequence[list[m.Done]]:
+        views = _expect(body, m.Jobs).jobs
+        names = self._names
+        if any(set("*?[") & set(name) for name in names):
+            self._shown = {f"{v.owner}/{v.job}": v.job for v in views if v.load != "not-found"}
+            names = [v.job if v.load == "not-found" else f"{v.owner}/{v.job}" for v in views]
+        if not names:
+            self.state = State.DONE
+            return ([],)
+        runs = [v.run or bytes(16) for v in views]
+        self._request = msgspec.structs.replace(self._request, names=names, runs=runs)
+        self._known, self.state = True, State.SEND
+        return ()
+
+    def item(self, body: m.AnyBody) -> Sequence[list[m.Done]]:
+        if isinstance(body, m.Done):
+            body = msgspec.structs.replace(body, job=self._shown.get(body.job, body.job))
+        return super().item(body)
+
+
 class Waiting(Exchange[RunResult]):
     """Wait for runs; gives each as it ends. Names are made run ids first, so that asking again means the same runs."""
 

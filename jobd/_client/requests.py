@@ -6,7 +6,7 @@ import os
 import resource
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from jobd._client.exchanges import Action, JobPages, One, RunPages, Waiting
+from jobd._client.exchanges import Action, JobPages, One, Removing, RunPages, Waiting
 from jobd._client.faults import Invalid, NotFound
 from jobd._client.reading import Reading
 from jobd._client.watching import Watching
@@ -123,6 +123,14 @@ def kill(names: Sequence[str], runs: Sequence[bytes] = (), *, signal: int, whom:
 def freeze(names: Sequence[str], *, thaw: bool = False) -> Action:
     kind = m.Thaw if thaw else m.Freeze
     return Action(kind(id=0, names=list(names)), None)
+
+
+def reset_failed(names: Sequence[str]) -> Action:
+    return Action(m.ResetFailed(id=0, names=list(names)), None)
+
+
+def remove(names: Sequence[str], *, stop: bool, purge: bool, progress: Progress) -> Removing:
+    return Removing(m.Remove(id=0, names=list(names), stop=stop, purge=purge), progress)
 
 
 def get(names: Sequence[str], *, tree: bool) -> One[m.Jobs]:

@@ -88,6 +88,7 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
 # --- events to rows ---------------------------------------------------------------------------------------------
 JOB_PREFIX: Final = "job."
+REMOVED: Final = "removed"  # the kind of the event that takes the job's row away; its runs stay
 _KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow has no `run`)
 _RUN_FIELDS: Final = tuple(f for f in RunRow.__struct_fields__ if f not in _KEY)
 _JOB_FIELDS: Final = tuple(f for f in JobRow.__struct_fields__ if f not in _KEY)
@@ -172,5 +173,7 @@ class Replay:
             key = (event.owner, event.run)
             self.runs[key] = apply_run(self.runs.get(key), event)
         name = (event.owner, event.job)
-        if name in self.jobs or creates_job(event):
+        if event.kind == REMOVED:
+            self.jobs.pop(name, None)
+        elif name in self.jobs or creates_job(event):
             self.jobs[name] = apply_job(self.jobs.get(name), event)

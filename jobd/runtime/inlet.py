@@ -133,7 +133,8 @@ class Inlet:
             self._punched = edge
 
     def close(self) -> None:
-        """Close both descriptors; others may hold them, and the next daemon may feed the run on."""
+        """Close both descriptors; others may hold them."""
+        self.closed = True
         self.waiting.clear()
         for fd in (self.target, self.file):
             os.close(fd)

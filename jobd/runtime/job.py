@@ -33,13 +33,20 @@ class Caller(Struct, frozen=True):
 
 
 class Job:
-    """One (owner, name) with a live run. Owned by the registry; its state by `fire` alone."""
+    """One (owner, name) with a live run, or in the middle of an act. Owned by the registry; its state by `fire` alone.
 
-    __slots__ = ("_clock", "_journal", "row", "run")
+    One that is made for an act on a job at rest is `fleeting` until it gets a run: its changes are written only if
+    retention has not taken the job's row meanwhile.
+    """
 
-    def __init__(self, row: JobRow, journal: Journal, clock: Callable[[], int] = time.time_ns) -> None:
+    __slots__ = ("_clock", "_fleeting", "_journal", "row", "run")
+
+    def __init__(
+        self, row: JobRow, journal: Journal, clock: Callable[[], int] = time.time_ns, *, fleeting: bool = False
+    ) -> None:
         self.row = row
         self.run: Run | None = None
+        self._fleeting = fleeting
         self._journal = journal
         self._clock = clock
 
@@ -93,12 +100,14 @@ class Job:
     def accept(self, event: Event, run: Run, blobs: tuple[tuple[bytes, bytes], ...]) -> Commit:
         """Take on a new live run, whose `accepted` event this is. Fails, instead of retrying, on a full disk."""
         self.run = run
+        self._fleeting = False
         return self._write(event, run.row, blobs, may_fail=True)
 
     def _write(
         self, event: Event, run_row: RunRow | None, blobs: tuple[tuple[bytes, bytes], ...], may_fail: bool
     ) -> Commit:
         job_row = apply_job(self.row, event)
-        commit = self._journal.record(event, run_row, job_row if job_row is not self.row else None, blobs, may_fail)
+        changed = job_row if job_row is not self.row else None
+        commit = self._journal.record(event, run_row, changed, blobs, may_fail, if_there=self._fleeting)
         self.row = job_row
         return commit

@@ -16,6 +16,7 @@ from jobd.store.db import Batch, Store
 
 if TYPE_CHECKING:
     from jobd.core.records import Event, JobRow, RunRow
+    from jobd.store.db import Removal
 
 
 class NotDurable(Exception):  # noqa: N818  # what is the case, not an error of ours
@@ -80,7 +81,7 @@ class Journal:
             commit = batch.tag
             assert isinstance(commit, Commit)
             commit.settle(batch.error)
-            self.changed.set()
+        self.changed.set()  # also after work in the background
 
     def record(
         self,
@@ -89,6 +90,8 @@ class Journal:
         job: JobRow | None,
         blobs: tuple[tuple[bytes, bytes], ...] = (),
         may_fail: bool = False,
+        removes: Removal | None = None,
+        if_there: bool = False,
     ) -> Commit:
         """Hand over one event and the rows it made. Returns at once; wait on the Commit for durability.
 
@@ -98,6 +101,8 @@ class Journal:
             job: the job's row after it, if it changed.
             blobs: (hash, bytes) that the rows name and the store may not have yet.
             may_fail: give up at once when the disk is full or broken, instead of trying until it works.
+            removes: the event takes the job's row away.
+            if_there: nothing is written if the job's row has gone meanwhile: it has no live run that would keep it.
         """
         commit = self._last = Commit()
         if not may_fail:
@@ -108,6 +113,8 @@ class Journal:
                 runs=() if run is None else (run,),
                 jobs=() if job is None else (job,),
                 blobs=blobs,
+                removes=removes,
+                if_there=if_there,
                 tag=commit,
                 may_fail=may_fail,
             )

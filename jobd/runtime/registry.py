@@ -138,13 +138,13 @@ class Registry:
             await self.handing_over.wait()
 
     def free_name(self, owner: int, spec: JobSpec) -> str:
-        """A name `COMMAND-N` that no job of this owner has."""
+        """A name `COMMAND-N` that no job of this owner has, or had before somebody removed it."""
         base = "sh" if spec.shell else transient_base(spec.argv[0].decode(errors="replace"))
         number = self._counters.get((owner, base))
         if number is None:
             number = self.store.highest_suffix(owner, base)
         number += 1
-        while (owner, f"{base}-{number}") in self.jobs or self.store.job(owner, f"{base}-{number}") is not None:
+        while (owner, f"{base}-{number}") in self.jobs or self.store.is_used(owner, f"{base}-{number}"):
             number += 1
         self._counters[owner, base] = number
         return f"{base}-{number}"
@@ -198,7 +198,8 @@ class Registry:
         first = states.SUBMIT if self.keeper.alive else states.ENQUEUE
         now = time.time_ns()
         sub = states.after(states.DEAD if old is None else old.sub, first)
-        row = _job_row(owner, name, run_id, keys, old, sub, now)
+        number = 1 + (self.store.highest_number(owner, name) if old is None else old.runs)  # there may be old runs
+        row = _job_row(owner, name, run_id, number, keys, old, sub, now)
         data: Data = {
             "seq": self.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env, "by_uid": by.uid,
             "queued_at": now, "state": states.RUN_STATE[row.sub], **job_data(row),
@@ -356,7 +357,9 @@ class Registry:
         self._idle.set()
 
 
-def _job_row(owner: int, name: str, run_id: bytes, keys: Keys, old: JobRow | None, sub: str, now: int) -> JobRow:
+def _job_row(
+    owner: int, name: str, run_id: bytes, number: int, keys: Keys, old: JobRow | None, sub: str, now: int
+) -> JobRow:
     """The job's row with its new run."""
     return JobRow(
         owner=owner,
@@ -365,7 +368,7 @@ def _job_row(owner: int, name: str, run_id: bytes, keys: Keys, old: JobRow | Non
         env=keys.env,
         created_at=now if old is None else old.created_at,
         latest=run_id,
-        runs=1 if old is None else old.runs + 1,
+        runs=number,
         active=states.ACTIVE_STATE[sub],
         sub=sub,
         changed_at=now,

@@ -22,6 +22,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._registry.store.purge()  # what a daemon before us has not come to the end of
         await trio.sleep(FIRST_SEC)
         rounds, retired = IDLE_ROUNDS, -1
         while True:

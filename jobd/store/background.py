@@ -15,7 +15,7 @@ from . import schema
 from .batch import StoreError
 from .damage import Check
 from .reader import Reader
-from .retention import Policy, Retention
+from .retention import Policy, Purge, Retention
 from .trouble import ERRORS
 
 if TYPE_CHECKING:
@@ -50,7 +50,11 @@ class Background:
 
     def retain(self, policy: Policy, now: int) -> None:
         """Do one pass of retention. A pass that is wanted already is not wanted twice."""
-        self._want("retain", lambda: self._run_retention(policy, now))
+        self._want("retain", lambda: self._run_steps(Retention, policy, now))
+
+    def purge(self, now: int) -> None:
+        """Take away what is left of jobs that were removed for good. `wake` is called when that is done."""
+        self._want("purge", lambda: self._run_steps(Purge, Policy(), now))
 
     def busy(self) -> bool:
         """Whether it has something to do."""
@@ -112,9 +116,9 @@ class Background:
         else:
             self._writer.call(lambda conn: schema.set_meta(conn, "boot_id", self._boot_id))
 
-    def _run_retention(self, policy: Policy, now: int) -> None:
+    def _run_steps(self, what: type[Retention], policy: Policy, now: int) -> None:
         reader = Reader(self._path, lambda: self._writer.generation, self._writer.report_damage)
-        pass_ = Retention(reader.fetch, self._writer.call, self._path.parent, policy, now)
+        pass_ = what(reader.fetch, self._writer.call, self._path.parent, policy, now)
         try:
             while not self._stopping.is_set() and pass_.step():
                 if pass_.removed:
@@ -124,3 +128,4 @@ class Background:
                 time.sleep(PAUSE_SEC)
         finally:
             reader.close_reader()
+            self._wake()  # somebody may wait for what is gone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from jobd.core.records import Event, JobRow, RunRow
@@ -25,6 +25,12 @@ class StoreTooNew(StoreError):  # noqa: N818  # reads better where it is caught
     """The database was made by a newer jobd. It is left as it is."""
 
 
+class Removal(NamedTuple):
+    """What goes of a job besides its row. `purge_upto`: its runs with numbers up to this one too, in small steps."""
+
+    purge_upto: int | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """One change, whole or not at all: rows, and the events that explain them.
@@ -33,6 +39,9 @@ class Batch:
     - a batch that makes a run carries the blobs that its rows name, known or not: retention may just have taken them;
     - its event carries the whole job row (`records.job_data(row)`), for the same reason;
     - rows are complete rows, later ones replace earlier ones.
+    - `removes` takes the row of the job of its events away; it has no live run, and none of its runs is in the batch.
+    `if_there`: it is void, and nothing of it is written, unless the job of its first event has a row: retention may
+    have taken it a moment ago. `void` tells.
     `may_fail`: fail at once, with `error` set to a StoreFull, when the disk takes no writes. Others wait until it does.
     `error` is set, at the latest when the batch comes back from `Store.completions`; None then means: it is durable.
     """
@@ -41,6 +50,9 @@ class Batch:
     runs: tuple[RunRow, ...] = ()
     jobs: tuple[JobRow, ...] = ()
     blobs: tuple[tuple[bytes, bytes], ...] = ()  # (hash, bytes)
+    removes: Removal | None = None
+    if_there: bool = False
+    void: bool = False
     tag: object = None
     may_fail: bool = False
     error: Exception | None = None

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Final
 from . import removed, schema
 from .background import Background
 from .ballast import Ballast
-from .batch import Batch, StoreError, StoreFenced, StoreFull, StoreTooNew
+from .batch import Batch, Removal, StoreError, StoreFenced, StoreFull, StoreTooNew
 from .damage import exchange, finish_move, fresh_path
 from .reader import Counts, Reader
+from .removal import PURGES, highest_purged
 from .retention import Policy
 from .salvage import salvage
 from .trouble import ERRORS, kind
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "Batch", "Counts", "Policy", "Store", "StoreError", "StoreFenced", "StoreFull", "StoreTooNew", "read_boot_id",
+    "Batch", "Counts", "Policy", "Removal", "Store", "StoreError", "StoreFenced", "StoreFull", "StoreTooNew",
+    "read_boot_id",
 ]  # fmt: skip
 
 FILE: Final = "state.db"
@@ -152,6 +154,14 @@ class Store(Reader):
         assert self._background is not None
         self._background.retain(policy or Policy(), time.time_ns() if now is None else now)
 
+    def purge(self, now: int | None = None) -> None:
+        """Go on with taking away what is left of jobs that were removed for good, in the background. Returns at once.
+
+        `is_purging` tells, after a wake, what is still there.
+        """
+        if self._background is not None and self.fetch(f"{PURGES} LIMIT 1"):
+            self._background.purge(time.time_ns() if now is None else now)
+
     def removed_jobs(self) -> list[tuple[int, str]]:
         """Keys of transient jobs that retention took since the last call."""
         if self._background is None:
@@ -170,7 +180,7 @@ class Store(Reader):
             self._epoch = max(self._epoch, schema.get_number(conn, "epoch")) + 1
             self.last_boot_id = schema.get_meta(conn, "boot_id")
             events, runs = conn.execute("SELECT (SELECT max(seq) FROM events), (SELECT max(seq) FROM runs)").fetchone()
-            self._count_from(max(events or 0, removed.highest(conn)), runs or 0)
+            self._count_from(max(events or 0, removed.highest(conn)), max(runs or 0, highest_purged(conn)))
             try:
                 schema.set_meta(conn, "epoch", str(self._epoch))
             except ERRORS as error:

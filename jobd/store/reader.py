@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from jobd.core.records import REMOVED
+
 from . import changes, pages, removed
 from .batch import StoreError
+from .removal import purge_key
 from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, event_of, job_row, run_row, tail_of
 from .schema import LISTED, LIVE, connect
 from .trouble import ERRORS, kind
@@ -83,6 +86,28 @@ class Reader:
         """The job, if there is one of that name."""
         found = self.fetch(f"SELECT {JOB_COLUMNS} FROM jobs WHERE owner = ? AND job = ?", (owner, name))
         return job_row(found[0]) if found else None
+
+    def is_purging(self, owner: int, name: str) -> bool:
+        """Whether runs of a job of this name, which was removed for good, are still to be taken away."""
+        return bool(self.fetch("SELECT 1 FROM meta WHERE key = ?", (purge_key(owner, name),)))
+
+    def last_removal(self, owner: int, name: str) -> int:
+        """The number of the last event by which a job of this name was removed; 0: none is known."""
+        where = "INDEXED BY events_by_run WHERE owner = ? AND job = ? AND run IS NULL AND kind = ?"
+        return int(self.fetch(f"SELECT max(seq) FROM events {where}", (owner, name, REMOVED))[0][0] or 0)
+
+    def highest_number(self, owner: int, name: str) -> int:
+        """The highest number that a run of a job of this name has, of one that was removed too; 0: there is none."""
+        where = "INDEXED BY runs_by_number WHERE owner = ? AND job = ?"
+        return int(self.fetch(f"SELECT max(number) FROM runs {where}", (owner, name))[0][0] or 0)
+
+    def is_used(self, owner: int, name: str) -> bool:
+        """Whether there is a job of this name, or runs of one that was removed."""
+        where = "WHERE owner = ? AND job = ?"
+        sql = (
+            f"SELECT EXISTS (SELECT 1 FROM jobs {where}) OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_by_job {where})"
+        )
+        return bool(self.fetch(sql, (owner, name, owner, name))[0][0])
 
     def owners(self) -> list[int]:
         """All who have jobs, in order."""

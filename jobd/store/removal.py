@@ -20,13 +20,18 @@ from jobd.core.records import Event, job_data
 from . import removed
 from .logs import run_dir
 from .rows import JOB_COLUMNS, Value, Values, event_values, insert_events, job_row
+from .schema import set_meta
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from .batch import Removal
+
 RETIRED: Final = "retired"
+PURGE: Final = "purge"
+PURGES: Final = f"SELECT key, value FROM meta WHERE key > '{PURGE} ' AND key < '{PURGE}!'"  # "!" follows the blank
 
 _UNUSED: Final = " AND ".join(
     f"NOT EXISTS (SELECT 1 FROM {place} = ?1)"
@@ -59,30 +64,93 @@ def remove_runs(conn: sqlite3.Connection, victims: Sequence[Victim], now: int) -
         _delete_events(conn, owner, "owner = ? AND job = ? AND run = ?", (owner, job, run))
         conn.execute("INSERT OR IGNORE INTO trash VALUES (?, ?)", (owner, run))
     gone = [key for key in touched if _settle_job(conn, *key, blobs, now)]
-    _drop_blobs(conn, blobs)
+    drop_blobs(conn, blobs)
     return gone
 
 
+def remove_jobs(conn: sqlite3.Connection, removals: Mapping[tuple[int, str], Removal]) -> set[bytes]:
+    """Take jobs' rows away, inside the open transaction. Returns blobs that may have lost their last use.
+
+    Their runs stay, with their events, until retention takes them; or a Purge, if the removal says so, which is noted
+    here and so survives the daemon.
+    """
+    unused: set[bytes] = set()
+    for key, removal in removals.items():
+        unused.update(*conn.execute("SELECT spec, env FROM jobs WHERE owner = ? AND job = ?", key).fetchall())
+        conn.execute("DELETE FROM jobs WHERE owner = ? AND job = ?", key)
+        if removal.purge_upto is not None:
+            set_meta(conn, purge_key(*key), str(removal.purge_upto))
+        elif not _has_runs(conn, key):
+            _delete_events(conn, key[0], "owner = ? AND job = ?", key)
+    return unused
+
+
+def purge_key(owner: int, job: str) -> str:
+    """Where in the meta table it stands up to which number the runs of a removed job are to go."""
+    return f"{PURGE} {owner} {job}"
+
+
+def purges(rows: Iterable[Values]) -> list[tuple[int, str, int]]:
+    """Owner, job and highest number of each such row (key, value)."""
+    found = []
+    for key, value in rows:
+        _, owner, job = str(key).split(" ", 2)
+        found.append((int(owner), job, int(value or 0)))
+    return found
+
+
+def highest_purged(conn: sqlite3.Connection) -> int:
+    """The highest number up to which runs are still to go: none that comes may have such a one."""
+    return max((upto for _, _, upto in purges(conn.execute(PURGES).fetchall())), default=0)
+
+
+def end_purge(conn: sqlite3.Connection, owner: int, job: str, upto: int) -> list[tuple[int, str]]:
+    """All of a purge's runs are gone, or were not there: forget it. Returns as `remove_runs`: no job goes with it."""
+    key = (owner, job)
+    conn.execute("DELETE FROM meta WHERE key = ? AND value = ?", (purge_key(*key), str(upto)))
+    if not _has_runs(conn, key) and not conn.execute("SELECT 1 FROM jobs WHERE owner = ? AND job = ?", key).fetchone():
+        _delete_events(conn, owner, "owner = ? AND job = ?", key)
+    return []
+
+
+def _has_runs(conn: sqlite3.Connection, key: tuple[int, str]) -> bool:
+    return conn.execute("SELECT 1 FROM runs WHERE owner = ? AND job = ? LIMIT 1", key).fetchone() is not None
+
+
 def _settle_job(conn: sqlite3.Connection, owner: int, job: str, blobs: set[bytes], now: int) -> bool:
-    """After the loss of runs: remove the job if it was the last of a transient one, else sum it up."""
+    """After the loss of runs: remove the job if it was the last of a transient one, else sum it up.
+
+    Of a job that somebody has removed only runs and events were left, and with the last run the events go.
+    """
     key = (owner, job)
     found: Values | None = conn.execute(
         f"SELECT {JOB_COLUMNS}, event FROM jobs WHERE owner = ? AND job = ?", key
     ).fetchone()
-    left = conn.execute("SELECT 1 FROM runs WHERE owner = ? AND job = ? LIMIT 1", key).fetchone()
-    if found is None:
-        return False
-    row = job_row(found[:-1])
-    if left is None and row.transient:
+    left = _has_runs(conn, key)
+    row = None if found is None else job_row(found[:-1])
+    if not left and (row is None or row.transient):
         conn.execute("DELETE FROM jobs WHERE owner = ? AND job = ?", key)
         _delete_events(conn, owner, "owner = ? AND job = ?", key)
-        blobs.update((row.spec, row.env))
-        return True
-    seq = int(found[-1] or 0) | 1
-    conn.execute("DELETE FROM events WHERE owner = ? AND job = ? AND run IS NULL AND seq % 2 = 1", key)
-    summary = Event(seq=seq, at=now, kind=RETIRED, owner=owner, job=job, data=job_data(row))
-    insert_events(conn, [event_values(summary)])
+        blobs.update(() if row is None else (row.spec, row.env))
+        return row is not None
+    _delete_old_events(conn, key)
+    if found is not None and row is not None:
+        seq = int(found[-1] or 0) | 1
+        conn.execute("DELETE FROM events WHERE owner = ? AND job = ? AND run IS NULL AND seq % 2 = 1", key)
+        summary = Event(seq=seq, at=now, kind=RETIRED, owner=owner, job=job, data=job_data(row))
+        insert_events(conn, [event_values(summary)])
     return False
+
+
+def _delete_old_events(conn: sqlite3.Connection, key: tuple[int, str]) -> None:
+    """Events of the job itself go when those of all runs before them have gone: what follows says the whole row."""
+    oldest = "SELECT run FROM runs INDEXED BY runs_by_job WHERE owner = ? AND job = ? ORDER BY seq LIMIT 1"
+    first = conn.execute(
+        f"SELECT min(seq) FROM events INDEXED BY events_by_run WHERE owner = ? AND job = ? AND run = ({oldest})",
+        (*key, *key),
+    ).fetchone()[0]
+    if first is not None:
+        _delete_events(conn, key[0], "owner = ? AND job = ? AND run IS NULL AND seq < ?", (*key, first))
 
 
 def _delete_events(conn: sqlite3.Connection, owner: int, where: str, args: tuple[Value, ...]) -> None:
@@ -93,7 +161,8 @@ def _delete_events(conn: sqlite3.Connection, owner: int, where: str, args: tuple
         removed.note(conn, owner, last)
 
 
-def _drop_blobs(conn: sqlite3.Connection, blobs: Iterable[bytes]) -> None:
+def drop_blobs(conn: sqlite3.Connection, blobs: Iterable[bytes]) -> None:
+    """Remove those of these blobs that no row names any more, inside the open transaction."""
     for digest in blobs:
         conn.execute(f"DELETE FROM blobs WHERE hash = ?1 AND {_UNUSED}", (digest,))
 

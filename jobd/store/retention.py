@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from .removal import Victim, delete_logs, forget_trash, remove_runs
+from .removal import PURGES, Victim, delete_logs, end_purge, forget_trash, purges, remove_runs
 from .rows import Value, Values, tail_of
 
 if TYPE_CHECKING:
@@ -171,6 +171,31 @@ class Retention:
         if self._fetch(f"SELECT 1 FROM {of_id}", (owner, tail_of(run), run)):
             return True  # the same id was used again: these are the new run's
         return delete_logs(self._state_dir, owner, run)
+
+
+class Purge(Retention):
+    """Takes the runs and logs of jobs that were removed for good, up to the numbers noted at their removal."""
+
+    def _pass(self) -> Iterator[bool]:
+        for owner, job, upto in purges(self._fetch(PURGES, ())):
+            while victims := self._doomed(owner, job, upto):
+                yield from self._remove(victims)
+            yield from self._empty_trash()
+            self._call(partial(_end_purge, (owner, job, upto)))
+            yield True
+
+    def _doomed(self, owner: int, job: str, upto: int) -> list[Victim]:
+        return _victims(
+            self._fetch(
+                "SELECT seq, owner, job, run FROM runs INDEXED BY runs_by_job WHERE owner = ? AND job = ? AND seq <= ?"
+                f" AND state = 'finished' AND closed = 1 ORDER BY seq LIMIT {STEP_RUNS}",
+                (owner, job, upto),
+            )
+        )
+
+
+def _end_purge(key: tuple[int, str, int], conn: sqlite3.Connection) -> list[tuple[int, str]]:
+    return end_purge(conn, *key)
 
 
 def _forget(gone: list[tuple[int, bytes]], conn: sqlite3.Connection) -> list[tuple[int, str]]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
 
-    from .batch import Batch
-
 Value: TypeAlias = str | int | bytes | None
 Values: TypeAlias = tuple[Value, ...]
 
@@ -118,34 +116,3 @@ def event_of(values: Values) -> Event:
     fields = dict(zip(_EVENT_FIELDS, values, strict=True))
     data = _decode_data(fields.pop("data"))  # type: ignore[arg-type]  # a blob column
     return Event(**fields, data=data)  # type: ignore[arg-type]  # the columns' types are the fields'
-
-
-def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
-    """Write batches, in order, inside the open transaction. Of a row that comes twice, the last counts.
-
-    Raises ValueError if a row comes without an event of its own.
-    """
-    events: list[Values] = []
-    runs: dict[int, RunRow] = {}
-    jobs: dict[tuple[int, str], Values] = {}
-    blobs: dict[bytes, bytes] = {}
-    for batch in batches:
-        last = {(e.owner, e.job): e.seq for e in batch.events}
-        events += [event_values(e) for e in batch.events]
-        for run in batch.runs:
-            _explained(last, run)
-            runs[run.seq] = run
-        for job in batch.jobs:
-            jobs[job.owner, job.job] = job_values(job, _explained(last, job))
-        blobs.update(batch.blobs)
-    insert_blobs(conn, tuple(blobs.items()))
-    insert_events(conn, events)
-    upsert_runs(conn, [run_values(row) for row in runs.values()])
-    upsert_jobs(conn, tuple(jobs.values()))
-
-
-def _explained(last: dict[tuple[int, str], int], row: RunRow | JobRow) -> int:
-    try:
-        return last[row.owner, row.job]
-    except KeyError:
-        raise ValueError(f"cannot record a row of {row.job} without an event of it") from None

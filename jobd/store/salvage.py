@@ -19,7 +19,8 @@ from jobd.core.spec import digest as digest_of
 
 from . import removed
 from .batch import Batch
-from .rows import JOB_COLUMNS, RUN_COLUMNS, Value, Values, job_row, run_row, write
+from .change import write
+from .rows import JOB_COLUMNS, RUN_COLUMNS, Value, Values, job_row, run_row
 from .schema import LIVE, connect
 from .trouble import ERRORS
 

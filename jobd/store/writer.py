@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from . import schema, wal
 from .batch import Batch, StoreError, StoreFenced, StoreFull
-from .rows import write
+from .change import write
 from .trouble import ERRORS, is_full, is_uncertain, kind
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class Writer:
         if is_uncertain(error):
             self._on_error()
             if self._committing:
-                last = max((e.seq for b in self._pending for e in b.events), default=0)
+                last = max((e.seq for b in self._pending if not b.void for e in b.events), default=0)
                 self._doubtful = (len(self._pending), last)
         self._committing = False
         self._set_trouble(str(error))

@@ -167,13 +167,16 @@ class ResetFailed(Message, frozen=True, kw_only=True, tag="reset-failed"):
 class Remove(Message, frozen=True, kw_only=True, tag="remove"):
     """Take jobs out of the lists. Items: Progress, Done per job (EXISTS: it runs, and `stop` is not set); End.
 
-    Their runs and logs stay, and are found by the runs' ids, unless `purge` takes them too.
+    Their runs and logs stay, and are found by the runs' ids, unless `purge` takes them too. `runs[i]`, when given, is
+    the newest run of `names[i]` that the client knows of: a job that was removed since it ran is done, and one that has
+    its name by now is left alone. So asking again after a lost answer is safe. All zero: the client knows of none.
     """
 
     id: Id
     names: Names
     stop: bool = False  # stop what runs first
     purge: bool = False
+    runs: RunIds = []
 
 
 class Get(Message, frozen=True, kw_only=True, tag="get"):

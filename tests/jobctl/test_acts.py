@@ -8,7 +8,7 @@ import pytest
 
 from jobd.wire import errors
 from jobd.wire import messages as m
-from tests.jobctl.fakes import FakeDaemon, HangupError, jobctl, table, view
+from tests.jobctl.fakes import RUN_ID, FakeDaemon, HangupError, jobctl, missing, table, view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 def done(request: m.Request) -> list[m.Done]:
     """All goes well, but for jobs whose name is an error code."""
-    assert isinstance(request, m.Freeze | m.Thaw)
+    assert isinstance(request, m.Freeze | m.Thaw | m.ResetFailed | m.Remove)
     return [
         m.Done(job=name, code=name if name in errors.CODES else "", text=f"cannot do it to {name}")
         for name in request.names
@@ -57,3 +57,43 @@ def test_a_lost_answer_is_asked_for_again(daemon: Make) -> None:
     fake = daemon(script)
     assert jobctl(fake.path, "freeze", "web").returncode == 0
     assert len(fake.requests) == 3
+
+
+def test_reset_failed_of_all_or_of_some(daemon: Make) -> None:
+    views = [view("web")]
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=views), reset_failed=done))
+    for line in (["reset-failed"], ["reset-failed", "w*", "x"]):
+        result = jobctl(fake.path, *line)
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    views.clear()
+    assert jobctl(fake.path, "reset-failed", "w*").returncode == 0
+    asked = fake.of(m.ResetFailed)
+    assert [request.names for request in asked if isinstance(request, m.ResetFailed)] == [[], ["web", "x"]]
+    assert jobctl(fake.path, "reset-failed", errors.NOT_FOUND).returncode == 5
+
+
+def test_rm_says_which_runs_it_knows_and_asks_again(daemon: Make) -> None:
+    def script(request: m.Request) -> Answer:
+        if isinstance(request, m.Remove) and len(fake.of(m.Remove)) < 3:
+            raise HangupError
+        yield from table(get=lambda _: m.Jobs(jobs=[view("web"), missing("x")]), remove=done)(request)
+
+    fake = daemon(script)
+    result = jobctl(fake.path, "rm", "--now", "--purge", "web", "x")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    asked = [request for request in fake.of(m.Remove) if isinstance(request, m.Remove)]
+    assert len(asked) == 3
+    assert {(r.stop, r.purge, *r.names, *r.runs) for r in asked} == {(True, True, "web", "x", RUN_ID, bytes(16))}
+    plain = jobctl(fake.path, "rm", "web", "x")
+    assert plain.returncode == 0
+    last = fake.requests[-1]
+    assert isinstance(last, m.Remove)
+    assert (last.stop, last.purge) == (False, False)
+    assert jobctl(fake.path, "rm").returncode == 2
+
+
+@pytest.mark.parametrize(("code", "status"), [(errors.EXISTS, 1), (errors.NOT_FOUND, 5), (errors.DENIED, 4)])
+def test_rm_of_what_cannot_be_removed(daemon: Make, code: str, status: int) -> None:
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=[view("web"), view(code)]), remove=done))
+    result = jobctl(fake.path, "rm", "web", code)
+    assert (result.returncode, result.stderr) == (status, f"jobctl: cannot do it to {code}\n".encode())

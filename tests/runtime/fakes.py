@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from jobd.core.records import Event
     from jobd.runtime.run import Run
+    from jobd.store.db import Removal
 
 ROOT = Caller(0, 0, 1)
 WELCOME = Welcome("keeper-1", 10, "0.1.0", "boot-1", 1, "socket", "/s", "/state", "/config", "process", 0)
@@ -84,6 +85,9 @@ class FakeKeeper:
         if self.freeze_says == "":
             self.say(run, "frozen", frozen=frozen)
         return self.freeze_says
+
+    async def flushed(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def until(self, op: str, within: float) -> None:
         """Return when `op` (as `ops` writes it) was asked for; fail if that takes more than `within` seconds."""
@@ -148,6 +152,7 @@ class FakeStore:
         self.jobs: dict[tuple[int, str], JobRow] = {}
         self.runs: dict[bytes, RunRow] = {}
         self.blobs: dict[bytes, bytes] = {}
+        self.purging: dict[tuple[int, str], int] = {}  # removed for good, and up to which run
         self.full = False
         self._event_seq = 0
         self._run_seq = 0
@@ -177,8 +182,45 @@ class FakeStore:
     def live_runs(self) -> list[RunRow]:
         return [row for row in self.runs.values() if row.state != "finished" or not row.closed]
 
+    def jobs_page(
+        self,
+        *,
+        owner: int,
+        every: bool = False,
+        prefix: str = "",
+        after: tuple[int, str] | None = None,
+        limit: int = 1000,
+    ) -> list[JobRow]:
+        keys = sorted(key for key in self.jobs if key[0] == owner and key > (after or (-1, "")))
+        rows = [self.jobs[key] for key in keys if key[1].startswith(prefix)]
+        return [row for row in rows if every or row.active != "inactive" or row.result != "success"][:limit]
+
     def highest_suffix(self, _owner: int, _base: str) -> int:
         return 0
+
+    def last_removal(self, owner: int, name: str) -> int:
+        found = [e.seq for e in self.events if (e.kind, e.owner, e.job) == ("removed", owner, name)]
+        return max(found, default=0)
+
+    def highest_number(self, owner: int, name: str) -> int:
+        return max((row.number for row in self.runs.values() if (row.owner, row.job) == (owner, name)), default=0)
+
+    def is_used(self, owner: int, name: str) -> bool:
+        return (owner, name) in self.jobs or self.highest_number(owner, name) > 0
+
+    def is_purging(self, owner: int, name: str) -> bool:
+        return (owner, name) in self.purging
+
+    def purge(self) -> None:
+        """Begins; `purged` ends it."""
+
+    def purged(self) -> None:
+        """What a purge does in the background, at once."""
+        for (owner, name), upto in self.purging.items():
+            self.runs = {
+                run: row for run, row in self.runs.items() if (row.owner, row.job) != (owner, name) or row.seq > upto
+            }
+        self.purging.clear()
 
 
 class FakeJournal:
@@ -186,6 +228,7 @@ class FakeJournal:
 
     def __init__(self, store: FakeStore) -> None:
         self.store = store
+        self.changed = Changed()
         self.held: list[Commit] | None = None
 
     def record(
@@ -195,8 +238,13 @@ class FakeJournal:
         job: JobRow | None,
         blobs: tuple[tuple[bytes, bytes], ...] = (),
         may_fail: bool = False,
+        removes: Removal | None = None,
+        if_there: bool = False,
     ) -> Commit:
         commit = Commit()
+        if if_there and (event.owner, event.job) not in self.store.jobs:
+            commit.settle(None)
+            return commit
         if self.store.full and may_fail:
             commit.settle(StoreFull("no room"))
             return commit
@@ -205,6 +253,10 @@ class FakeJournal:
             self.store.runs[run.run] = run
         if job is not None:
             self.store.jobs[job.owner, job.job] = job
+        if removes is not None:
+            del self.store.jobs[event.owner, event.job]
+            if removes.purge_upto is not None:
+                self.store.purging[event.owner, event.job] = removes.purge_upto
         self.store.blobs.update(blobs)
         if self.held is None:
             commit.settle(None)

@@ -37,7 +37,7 @@ CLIENT: Final[dict[str, m.FromClient]] = {
     "freeze": m.Freeze(id=18, names=["web"]),
     "thaw": m.Thaw(id=19, names=["web"]),
     "reset-failed": m.ResetFailed(id=20, names=["web"]),
-    "remove": m.Remove(id=21, names=["web"], stop=True, purge=True),
+    "remove": m.Remove(id=21, names=["web"], stop=True, purge=True, runs=[RUN]),
     "get": m.Get(id=7, names=["web*"], tree=True),
     "list": m.List(id=8, patterns=["w*"], all=True, states=["failed"], after="0/web"),
     "history": m.History(id=9, jobs=["web"], states=["failed"], since=-T, until=T, limit=1000, offset=10, before=77),

@@ -1,0 +1,106 @@
+"""`reset-failed` and `rm`: acts on what is at rest, or is brought to rest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.core import states
+from jobd.rpc.context import Context, Refused
+from jobd.rpc.handlers.each import each
+from jobd.rpc.handlers.lifecycle import until_gone
+from jobd.runtime import resting
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.runtime.run import Run
+
+PAGE: Final = 1000  # failed jobs looked at together
+FIRST_PROGRESS_SEC: Final = 0.5  # as of a stop
+
+
+# --- reset-failed -------------------------------------------------------------------------------------------------
+async def reset_failed(context: Context, request: m.ResetFailed) -> None:
+    """Make failed jobs inactive; without names all that the caller has."""
+    words = context.expand(request.names, at_rest=True) if request.names else _all_failed(context)
+
+    async def act(word: str, _: int) -> m.Done:
+        row = context.job(word)
+        await resting.reset_failed(context.world.registry, (row.owner, row.job), context.caller)
+        return m.Done(job=word)
+
+    await each(context, request.id, words, act)
+
+
+def _all_failed(context: Context) -> list[str]:
+    store, registry = context.world.registry.store, context.world.registry
+    live = [name for (owner, name), job in registry.jobs.items() if owner == context.owner]
+    found = {name for name in live if registry.jobs[context.owner, name].row.sub == states.FAILED}
+    after: tuple[int, str] | None = None
+    while page := store.jobs_page(owner=context.owner, after=after, limit=PAGE):
+        found.update(row.job for row in page if row.sub == states.FAILED)
+        after = (page[-1].owner, page[-1].job)
+    return sorted(found)
+
+
+# --- rm -----------------------------------------------------------------------------------------------------------
+async def remove(context: Context, request: m.Remove) -> None:
+    """Take jobs out of the lists, once they are at rest; with `purge` their runs and logs too."""
+    if request.runs and len(request.runs) != len(request.names):
+        raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
+    words = request.names if request.runs else context.expand(request.names, at_rest=True)
+
+    async def act(word: str, index: int) -> m.Done:
+        if request.runs and any(request.runs[index]) and await _is_done(context, word, request.runs[index]):
+            return m.Done(job=word)
+        return await _remove(context, request, word)
+
+    await each(context, request.id, words, act)
+
+
+async def _is_done(context: Context, word: str, newest: bytes) -> bool:
+    """Whether the job whose newest run was this one has been removed, perhaps by a daemon that was killed over it."""
+    registry = context.world.registry
+    key = context.key(word)
+    if key is None or not resting.was_removed(registry, key, newest):
+        return False
+    registry.store.purge()
+    await resting.purged(registry, key)
+    return True
+
+
+async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
+    registry = context.world.registry
+    row = context.job(word)
+    key = (row.owner, row.job)
+    while runs := resting.live_runs(registry, key):
+        await _bring_to_rest(context, request, word, runs[-1])
+    if request.purge:
+        await context.world.keeper.flushed()  # it must not present us a run of which nothing is known any more
+        if resting.live_runs(registry, key):
+            return await _remove(context, request, word)  # somebody has just started it
+    await resting.remove(registry, key, request.purge, context.caller)
+    return m.Done(job=word)
+
+
+async def _bring_to_rest(context: Context, request: m.Remove, word: str, run: Run) -> None:
+    """Stop a run if that is wanted, and wait until its output is at its end, too."""
+    if run.job.run is run and run.job.row.sub not in states.AT_REST:
+        if not request.stop:
+            what = "queued" if run.job.row.sub == states.QUEUED else "running"
+            text = f"cannot remove {word}: it is {what}; stop it first, or use --now"
+            raise Refused(errors.EXISTS, text, job=word)
+        commit = run.ask_stop(context.caller)
+        if commit is not None:
+            await commit.wait()
+        await until_gone(context, request.id, word, run)
+    said = False
+    while run.id in context.world.registry.runs:
+        with trio.move_on_after(FIRST_PROGRESS_SEC) as scope:
+            await run.output_changed.wait()
+        if scope.cancelled_caught and not said:
+            said = True
+            text = f"removing {run.row.job}: waiting for the end of its output"
+            await context.connection.item(request.id, m.Progress(job=word, text=text))

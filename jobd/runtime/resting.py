@@ -1,0 +1,84 @@
+"""Acts on jobs at rest, which nobody walks: `reset-failed`, and `rm`.
+
+What is at rest is in the store alone. For an act a Job is made for the moment, and is in the registry until the change
+is durable: who looks sees the change, and who starts the job builds on it, so that a job still has one owner. Retention
+may take the job's row meanwhile; then there is nothing to change any more, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from jobd.core import states
+from jobd.core.records import REMOVED, Event
+from jobd.runtime.job import Job
+from jobd.store.db import Removal
+
+if TYPE_CHECKING:
+    from jobd.runtime.job import Caller
+    from jobd.runtime.registry import Registry
+    from jobd.runtime.run import Run
+
+RESET: Final = "reset-failed"  # the kind of the event
+Key = tuple[int, str]
+
+
+async def reset_failed(registry: Registry, key: Key, by: Caller) -> None:
+    """Make a failed job inactive; any other is left alone. Returns when that is durable."""
+    job = registry.jobs.get(key)
+    if job is not None:
+        if job.row.sub == states.FAILED:
+            await job.fire(states.RESET, RESET, by, **{"job.result": "success"}).wait()
+        return
+    row = registry.store.job(*key)
+    if row is None or row.sub != states.FAILED:
+        return
+    job = registry.jobs[key] = Job(row, registry.journal, fleeting=True)
+    try:
+        await job.fire(states.RESET, RESET, by, **{"job.result": "success"}).wait()
+    finally:
+        if registry.jobs.get(key) is job and job.run is None:
+            del registry.jobs[key]
+
+
+def live_runs(registry: Registry, key: Key) -> list[Run]:
+    """The runs of a job that somebody walks, oldest first; also those whose output alone is not at its end yet."""
+    return sorted(
+        (run for run in registry.runs.values() if (run.row.owner, run.row.job) == key), key=lambda run: run.row.seq
+    )
+
+
+async def remove(registry: Registry, key: Key, purge: bool, by: Caller) -> None:
+    """Take a job's row away, with `purge` its runs and logs too. Returns when that is so.
+
+    The caller has seen to it that no run of it is live, without an await since. Whoever starts the job before this is
+    durable makes it again, behind us: its new run is none of those that go.
+    """
+    assert not live_runs(registry, key)
+    registry.jobs.pop(key, None)  # one that a reset has there for the moment
+    store = registry.store
+    upto = store.next_run_seq() if purge else None  # lower than those of all runs to come
+    event = Event(
+        seq=store.next_event_seq(), at=time.time_ns(), kind=REMOVED, owner=key[0], job=key[1], by_uid=by.uid,
+        by_pid=by.pid,
+    )  # fmt: skip
+    await registry.journal.record(event, None, None, removes=Removal(upto), if_there=True).wait()
+    if purge:
+        store.purge()
+        await purged(registry, key)
+
+
+def was_removed(registry: Registry, key: Key, run_id: bytes) -> bool:
+    """Whether the job was removed since it had this run, which was its newest."""
+    store = registry.store
+    if registry.runs.get(run_id) is None and store.run(key[0], run_id) is None:
+        return True  # purged
+    events = store.last_events_of_run(*key, run_id, 1)
+    return bool(events) and events[0].seq < store.last_removal(*key)
+
+
+async def purged(registry: Registry, key: Key) -> None:
+    """Return when nothing is left of a job that was removed for good."""
+    while registry.store.is_purging(*key):
+        await registry.journal.changed.wait()
