@@ -49,6 +49,8 @@ class Line:
         self.clear()
 
     def _put(self, text: str) -> None:
+        if not os.isatty(terminal.STDERR):  # a pager has taken its place: it has no room for this
+            return
         try:
             os.write(terminal.STDERR, text.encode("utf-8", "backslashreplace"))
         except OSError:

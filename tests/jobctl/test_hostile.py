@@ -121,6 +121,13 @@ def test_on_a_terminal(daemon: Make, line: list[str], script: Script) -> None:
         assert not re.search(rb"^FAKE", shown, re.MULTILINE)
 
 
+@pytest.mark.parametrize("columns", [1, 500])
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_on_the_narrowest_and_on_a_wide_terminal(daemon: Make, line: list[str], columns: int) -> None:
+    shown = on_terminal(daemon(hostile).path, *line, columns=columns)
+    assert b"Traceback" not in shown
+
+
 @pytest.mark.parametrize("line", [line for line in LINES if line[0] not in RAW_IN_A_PIPE], ids=" ".join)
 def test_in_a_pipe_nobody_forges_a_line(daemon: Make, line: list[str]) -> None:
     result = jobctl(daemon(hostile).path, *line)
