@@ -17,7 +17,7 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from jobd.core.records import Event
 
-MAX_GLOBS: Final = 256  # each is a comparison for every event
+MAX_WORDS: Final = 256  # names and globs of one request, as in logs: each is a comparison for every event
 REACHED_EVERY: Final = 2000  # numbers that pass a follower, for events of others, before he is told how far he is
 
 
@@ -71,6 +71,8 @@ def _changes(context: Context, found: list[Event]) -> list[m.Change]:
 
 def _wanted(context: Context, request: m.Events) -> Wanted:
     """What the request asks for. A name that means nothing is refused, unless its job may have gone since."""
+    if len(request.jobs) > MAX_WORDS:
+        raise Refused(errors.LIMIT, f"cannot look for {len(request.jobs)} jobs at once; at most {MAX_WORDS}")
     jobs: dict[tuple[int, str], None] = {}
     globs: dict[tuple[int, str], None] = {}
     for word in request.jobs:
@@ -82,8 +84,6 @@ def _wanted(context: Context, request: m.Events) -> Wanted:
         if key is None or not (known or context.world.registry.store.has_events(*key)):
             raise context.not_found(word)
         jobs[key] = None
-    if len(globs) > MAX_GLOBS:
-        raise Refused(errors.LIMIT, f"cannot look for {len(globs)} patterns at once; at most {MAX_GLOBS}")
     if not request.jobs:
         globs[context.owner, "*"] = None
     return Wanted(jobs=tuple(jobs), globs=tuple(globs), since=request.since, until=request.until)
