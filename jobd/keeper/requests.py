@@ -137,6 +137,8 @@ class Requests:
                 data = entry.ctl.recv(128)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                continue  # it left without reading its `go`; the kernel says so once, and before what it had to say
             except OSError:
                 data = b""
             if data:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -165,17 +166,26 @@ async def _let_go(run: Run) -> None:
     control, run.ctl = socket.socket(fileno=run.ctl), None
     with control:
         control.setblocking(False)
-        try:
+        with suppress(OSError):  # it has gone, and perhaps said why
             control.send(GO)
-            await trio.lowlevel.wait_readable(control)
-            said = control.recv(128).decode("ascii", "replace")
-        except OSError:  # closed before it read the byte: as good as end of file
-            said = ""
-    step, _, number = said.partition(":")
+        await trio.lowlevel.wait_readable(control)
+        step, _, number = _last_word(control).partition(":")
     if number.isdigit():
         run.failure = (step, int(number))
     else:
         run.execd = True
+
+
+def _last_word(control: socket.socket) -> str:
+    """What the child said of a step that failed; "" at the end of file."""
+    for _ in range(2):
+        try:
+            return control.recv(128).decode("ascii", "replace")
+        except ConnectionResetError:
+            continue  # of a byte that it left unread: told once, and before what it had to say
+        except OSError:
+            break
+    return ""
 
 
 async def _start_failed(run: Run, world: Registry) -> None:

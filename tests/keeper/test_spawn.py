@@ -344,6 +344,22 @@ def test_the_daemon_is_told_of_a_child_before_it_is_let_go() -> None:
         assert child.recv(8) == GO
 
 
+def test_a_step_that_failed_just_as_it_was_let_go_is_no_execution() -> None:
+    """The byte that nobody read resets the connection, and the kernel says that before it gives what was written."""
+    entry = Entry(RUN)
+    entry.ctl, child = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    entry.ctl.setblocking(False)
+    said: list[Message] = []
+    keeper = SimpleNamespace(table={RUN: entry}, late=[], told=lambda: True, send=said.append, unwatch=lambda _: None)
+    requests = Requests(keeper)  # type: ignore[arg-type]  # a double
+    child.send(b"chdir:2")
+    requests.handle({"op": "go", "run": RUN}, {})
+    child.close()
+    requests.on_ctl(entry)
+    assert said == [{"op": "exec-failed", "run": RUN, "step": "chdir", "errno": 2}]
+    assert not entry.execd
+
+
 def test_a_go_that_comes_with_its_spawn_is_answered_after_it(keeper: KeeperProcess) -> None:
     daemon = keeper.ready_daemon()
     spawn = {"argv": [b"true"], "env": [daemon.mark], "cwd": b"/", "merge": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from jobd.keeper import handover
-from jobd.runtime import orphaned
+from jobd.runtime import lifecycle, orphaned
 from jobd.runtime.orphaned import Orphanage
 from tests.runtime.fakes import WELCOME, Bed
 
@@ -78,3 +79,20 @@ async def test_a_socket_for_the_next_keeper_that_cannot_be_made_is_tried_again(
             while len(tried) < 3:
                 await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("said", "read_its_byte", "word"), [(b"chdir:2", False, "chdir:2"), (b"exec:2", True, "exec:2"), (b"", False, "")]
+)
+def test_the_last_word_of_a_child_is_read_though_it_left_bytes_unread(
+    said: bytes, read_its_byte: bool, word: str
+) -> None:
+    ours, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.send(lifecycle.GO)
+        if read_its_byte:
+            child.recv(1)
+        if said:
+            child.send(said)
+        child.close()
+        assert lifecycle._last_word(ours) == word
