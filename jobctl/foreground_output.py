@@ -10,6 +10,7 @@ from __future__ import annotations
 from select import POLLIN, POLLOUT
 
 from jobctl.exits import Fault
+from jobctl.foreground_sink import SAFE_BYTES
 from jobctl.logs_raw import AHEAD_BYTES, output_head
 from jobctl.logs_source import NOT_FOUND, OUT, Query, dropped_text
 
@@ -143,7 +144,13 @@ class Stream:
         return True
 
     def _take(self, link: Link) -> int:
-        """Take some bytes of the Output under way, to the sink or to the tail; how many."""
+        """Take some bytes of the Output under way, to the sink or to the tail; how many.
+
+        A few are written in one go, as the job wrote them: lines of several jobctls into one pipe do not mix then.
+        """
+        while len(link.held) < self._left <= SAFE_BYTES:
+            if not link.receive(self._left - len(link.held)):
+                return 0
         if link.held:
             data = memoryview(link.take(min(self._left, len(link.held))))
         elif self.sink.splices and not self._again:

@@ -1,0 +1,33 @@
+"""`run --pipe` between pipes that others write to as well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.program import DEADLINE_SEC
+
+if TYPE_CHECKING:
+    from tests.system.program import Program
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("size", [1, 67, 500, 4096])
+def test_what_a_job_writes_in_one_go_comes_in_one_piece(shared: Program, name: str, size: int) -> None:
+    """As far as pipe(7) promises it: so lines of `xargs -P`, all with one stdout, do not mix."""
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)  # whatever is written in one piece is read in one
+    with os.fdopen(reader, "rb", 0) as pipe:
+        client = subprocess.Popen(
+            shared.jobctl_command("run", "-P", "--name", name, "--", "printf", f"%{size}s", "x"),
+            env=shared.env,
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writer)
+        assert [len(piece) for piece in iter(lambda: pipe.read(1 << 16), b"")] == [size]
+    assert client.wait(DEADLINE_SEC) == 0
