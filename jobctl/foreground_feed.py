@@ -130,7 +130,7 @@ class Feed:
             return
         if self.state == WAITING and self._follow:
             self.received = self.end = received
-        elif received < self.received:
+        elif is_open and received < self.received:  # of what takes no more, nothing is kept to be counted
             raise InputLostError(f"cannot go on with stdin: jobd had {self.received} bytes of it, and has {received}")
         self.sent = min(received, self.end)
         self._end_sent = False

@@ -116,6 +116,7 @@ def _submit(client: Client, request: dict[str, object], wait: bool, follow: bool
     try:
         body = client.call(request)
         told = _tell(client, body, output, follow)
+        _tell_of_logout(client)
         failure = start_status(body)
         if failure == NOT_THE_JOBS and not (wait or follow):
             return FAILED
@@ -125,6 +126,20 @@ def _submit(client: Client, request: dict[str, object], wait: bool, follow: bool
     except KeyboardInterrupt:
         terminal.warn("interrupted; the job goes on, if it was accepted")
         return INTERRUPTED
+
+
+def _tell_of_logout(client: Client) -> None:
+    """Show the hint that jobd has left, if a logout would end the jobs: once, and where somebody reads it."""
+    found = client.target.found
+    if found is None or not found.state_dir or not os.isatty(terminal.STDERR):
+        return
+    hint = f"{found.state_dir}/logout-hint"
+    try:
+        os.rename(hint, f"{hint}.told")  # of several jobctls one does
+        with open(f"{hint}.told") as file:
+            terminal.warn(file.read().rstrip("\n"))
+    except OSError:
+        return
 
 
 def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: tuple[str, ...]) -> dict[str, object]:

@@ -15,16 +15,19 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from jobd.core import records
+from jobd.core.paths import USER
 from jobd.keeper.link import Link
 from jobd.rpc.access import Access
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
+from jobd.runtime import logout
 from jobd.runtime.feeder import Feeder
 from jobd.runtime.idle import FIRST_CLIENT_SEC, IdleExit
 from jobd.runtime.journal import Journal
@@ -172,6 +175,10 @@ class Daemon:
             jobs.start_soon(Upkeep(registry).run)
             orphanage = Orphanage(registry, self._lost, self._parts, self._leave)
             jobs.start_soon(orphanage.run)
+            if self.keeper.welcome is not None and self.keeper.welcome.mode == USER:
+                jobs.start_soon(
+                    partial(trio.to_thread.run_sync, logout.leave_hint, registry.state_dir, abandon_on_cancel=True)
+                )
             await self._with_clients(registry)
             jobs.cancel_scope.cancel()
 

@@ -95,6 +95,19 @@ def test_a_run_that_takes_no_more_is_a_conflict() -> None:
         feeding.check()
 
 
+def test_a_run_that_had_it_all_and_ended_while_the_daemon_was_away_is_no_conflict() -> None:
+    feeding = Feeding(RUN)
+    feeding.item(Daemon(100).attached())
+    feeding.add(b"all")
+    feeding.finish()
+    feeding.item(m.Fed(received=3, limit=103, open=True))
+    feeding.sent()
+    feeding.again("lost")
+    feeding.item(m.Attached(job="x", owner=0, run=RUN, number=1, stdin="pipe", received=0, limit=0, open=False))
+    feeding.check()
+    assert feeding.settled
+
+
 def test_an_answer_that_does_not_fit() -> None:
     with pytest.raises(JobdError, match="cannot understand"):
         Feeding(RUN).item(m.Ok())

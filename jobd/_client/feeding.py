@@ -42,7 +42,8 @@ class Feeding(Exchange[None]):
             self._begin(body)
         elif not isinstance(body, m.Fed):
             raise JobdError(errors.MALFORMED, "cannot understand the daemon: it does not say what the run was fed")
-        self.received, self.limit, self.is_open = body.received, body.limit, body.open
+        self.received = max(self.received, body.received)  # of a run that has ended meanwhile it is 0
+        self.limit, self.is_open = body.limit, body.open
         while self._kept and self._base + len(self._kept[0]) <= self.received:
             self._base += len(self._kept.popleft())
         return (None,)

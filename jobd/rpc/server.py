@@ -215,6 +215,10 @@ class Server:
         connection = context.connection
         turn = 0
         while (body := await connection.read_body()) is not None:
+            turn += 1
+            if turn >= TURN:  # also those that have no answer
+                turn = 0
+                await trio.lowlevel.checkpoint()
             try:
                 request = codec.decode_client(body)
             except codec.ProtocolError as error:
@@ -232,10 +236,6 @@ class Server:
                     await connection.send(rest)
             else:
                 _start(context, row, request, nursery)
-            turn += 1
-            if turn >= TURN:
-                turn = 0
-                await trio.lowlevel.checkpoint()
 
 
 def _is_silent(context: Context, request: m.FromClient) -> bool:

@@ -133,8 +133,7 @@ class Inlet:
             self._punched = edge
 
     def close(self) -> None:
-        """Close both descriptors; others may hold them."""
-        self.closed = True
+        """Close both descriptors; others may hold them, and the next daemon may feed the run on."""
         self.waiting.clear()
         for fd in (self.target, self.file):
             os.close(fd)

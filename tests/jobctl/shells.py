@@ -163,6 +163,11 @@ class Fish:
         self.cwd.mkdir(exist_ok=True)
         config = {f"XDG_{name}_HOME": str(root / name.lower()) for name in ("CONFIG", "DATA", "CACHE")}
         self.env = {**env, **config, "HOME": str(root)}
+        self._first = ""
+
+    def prepare(self, script: str) -> None:
+        """Have this run before each line."""
+        self._first = script
 
     def __enter__(self) -> Fish:
         return self
@@ -176,7 +181,9 @@ class Fish:
 
     def each_offers(self, lines: Sequence[str]) -> dict[str, list[str]]:
         """The same for many lines."""
-        script = f"source {completions.path('fish')}; for line in $argv; complete -C $line; echo --end--; end"
+        script = (
+            f"{self._first}; source {completions.path('fish')}; for line in $argv; complete -C $line; echo --end--; end"
+        )
         done = subprocess.run(
             ["fish", "-c", script, *lines],
             env=self.env,

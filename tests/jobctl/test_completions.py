@@ -248,6 +248,22 @@ def test_the_file_is_printed_as_it_is(shell: str) -> None:
     assert printed == Path(completions.path(shell)).read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["bash", "bash+bash-completion", "fish"])
+def test_what_run_runs_is_completed_by_its_own_completion(
+    which: str, daemon: Callable[[Script], FakeDaemon], tmp_path: Path
+) -> None:
+    with make_shell(which, tmp_path, daemon(of()).path) as typed:
+        if isinstance(typed, shells.Typed):
+            typed.run(
+                "_foo() { COMPREPLY=($(compgen -W 'bar=1 bar=2' -- \"${COMP_WORDS[*]:1}\")); }; complete -F _foo foo"
+            )
+        else:
+            typed.prepare("function foo; end; complete -c foo -f -a 'bar=1 bar=2 other'")
+        for line in ("jobctl run foo bar", "jobctl run -u x --wait -- foo bar", "jobctl --user run -fu x foo bar"):
+            assert typed.offers(line) == ["bar=1", "bar=2"], line
+
+
 def test_there_is_a_line_on_each_shell_in_the_help() -> None:
     text = load("completion").__doc__ or ""
     assert all(f"jobctl completion {shell}" in text for shell in SHELLS)

@@ -152,6 +152,15 @@ def test_a_daemon_that_has_less_than_it_said_is_an_error() -> None:
         feed.attached(2, 100, is_open=True)
 
 
+def test_a_run_that_ended_while_nobody_was_connected_has_nothing_to_count() -> None:
+    feed = opened()
+    read(feed, b"abc")
+    pieces(feed)
+    feed.fed(3, 100, is_open=True, taken=False)
+    feed.attached(0, 0, is_open=False)
+    assert (feed.state, feed.room(), pieces(feed)) == (SHUT, 0, [])
+
+
 def test_it_follows_what_the_run_has_had() -> None:
     feed = opened(limit=1000, received=700, follow=True)
     read(feed, b"abc")

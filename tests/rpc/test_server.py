@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from jobd.rpc.access import Access
-from jobd.rpc.connection import BODY_SEC, HELLO_SEC, Connection
+from jobd.rpc.connection import BODY_SEC, HELLO_SEC, TURN, Connection
 from jobd.rpc.server import Server
 from jobd.wire import codec
 from jobd.wire import messages as m
@@ -113,6 +113,23 @@ def connect(path: Path) -> socket.socket:
         client.close()
         raise
     return client
+
+
+async def test_a_flood_of_what_has_no_answer_does_not_starve_others(tmp_path: Path) -> None:
+    flood = codec.encode(m.Hello(version=m.PROTOCOL_VERSION, software="test 0"))
+    flood += codec.encode(m.Cancel(id=1, request=2)) * ENDLESS
+    async with listening(tmp_path / "s") as server:
+        with connect(tmp_path / "s") as client:
+            client.settimeout(20)
+            client.sendall(flood)
+            client.shutdown(socket.SHUT_WR)
+            turns = 0
+            while not server.connections:
+                await trio.lowlevel.checkpoint()
+            while server.connections:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+        assert turns >= ENDLESS / TURN
 
 
 async def test_the_door_shuts_for_good_when_nobody_is_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -242,3 +243,30 @@ def test_home_on_a_network_file_system(own: Own, tmp_path: Path) -> None:
     assert done.returncode == 125
     assert "is on NFS (nfs4), where locks and the database are not safe; set XDG_STATE_HOME" in done.stderr
     assert own.starts() == 0
+
+
+# --- where a logout would end it ----------------------------------------------------------------------------------
+def test_hint_about_logging_out_is_shown_once_and_to_a_person(own: Own) -> None:
+    own.jobctl("list", check=True)
+    hint = own.state_dir / "logout-hint"
+    hint.write_text("when you log out, your jobs are ended; do something\n")
+    assert own.jobctl("run", "--", "true", check=True).stderr == ""  # nobody reads it
+    assert hint.exists()
+    said = [run_at_a_terminal(own) for _ in range(3)]
+    assert said == [b"jobctl: when you log out, your jobs are ended; do something\r\n", b"", b""]
+    assert not hint.exists()
+
+
+def run_at_a_terminal(own: Own) -> bytes:
+    """What `run` says on a stderr that is a terminal."""
+    master, slave = os.openpty()
+    try:
+        command = own.jobctl_command("run", "--", "true")
+        subprocess.run(command, env=own.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave, check=True)
+        os.set_blocking(master, False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(master, 4096)
+        return b""
+    finally:
+        os.close(master)
+        os.close(slave)
