@@ -114,7 +114,7 @@ def _status(call: Call) -> int:
     except Fault as e:
         from jobctl.mistakes import next_step
 
-        warn(next_step(e.code, e.message))
+        warn(next_step(e.code, e.message, client.target.software))
         return _fault_status(e.code, call)
     except ConnectionLostError:
         warn("the connection to jobd was lost")

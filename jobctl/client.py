@@ -322,7 +322,7 @@ class Client:
         return self._sock.fileno()
 
     def _greet(self, hello: Message) -> None:
-        check_version(hello)
+        check_version(hello, self.target)
         self.uid = hello.get("uid", self.uid)
 
 
@@ -332,9 +332,10 @@ def _fault(message: Message) -> Fault:
     return Fault(message["code"], message["message"], message.get("details"))
 
 
-def check_version(hello: Message) -> None:
-    """Raises Fault if the daemon that said this hello speaks another protocol than ours."""
+def check_version(hello: Message, target: Target) -> None:
+    """Note which daemon said this hello. Raises Fault if it speaks another protocol than ours."""
+    target.software = hello.get("software", "jobd")
     if hello["version"] != PROTOCOL_VERSION:
-        theirs = hello.get("software", "jobd")
-        text = f"cannot talk to {theirs}: its protocol is version {hello['version']}, ours {PROTOCOL_VERSION}"
-        raise Fault(VERSION, text)
+        from jobctl.versions import other_protocol
+
+        raise Fault(VERSION, other_protocol(target.software, hello["version"], PROTOCOL_VERSION))

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 class Target:
     """Which daemon the command line names, and which one that was: once found, we reconnect to no other."""
 
-    __slots__ = ("found", "mode", "socket")
+    __slots__ = ("found", "mode", "socket", "software")
 
     def __init__(self, mode: str = "", socket: str = "") -> None:
         self.mode = mode  # "user", "system", or "" for the default order
         self.socket = socket
         self.found: Endpoint | None = None
+        self.software = ""  # name and version of the daemon, once it has said so
 
 
 def open_target(target: Target, start: bool) -> tuple[socket, str]:

@@ -35,6 +35,7 @@ class Link:
         Raises:
             NoDaemonError: there is none.
         """
+        self._target = target
         self._sock, self.path = open_target(target, start)
         self._sock.setblocking(False)
         self._sock.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -151,7 +152,7 @@ class Link:
             message: Message = unpackb(self.take(size)[frames.HEADER :])  # type: ignore[assignment]  # our daemon's
             kind = message["type"]
             if kind == "hello":
-                check_version(message)
+                check_version(message, self._target)
                 self.uid = message.get("uid", self.uid)
                 self.greeted = True
             elif kind == "fault" and message.get("id") is None:

@@ -30,8 +30,16 @@ def _one_of(known: Sequence[str]) -> str:
     return f"it is one of {', '.join(known)}"
 
 
-def next_step(code: str, message: str) -> str:
-    """What jobd refused, or that there is none, with what to do about it where the message does not say."""
+def next_step(code: str, message: str, software: str = "") -> str:
+    """What jobd refused, or that there is none, with what to do about it where the message does not say.
+
+    Args:
+        software: the daemon's name and version, if it is known.
+    """
+    if code == "malformed":
+        from jobctl.versions import other_software
+
+        return f"{message}{other_software(software)}"
     if code == "not-found" and message.startswith("cannot find job ") and "did you mean" not in message:
         return f"{message}; jobctl list -a lists all there are"
     if code == "unavailable" and message.startswith("cannot connect to jobd at "):

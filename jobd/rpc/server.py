@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import socket
 import time
 from typing import TYPE_CHECKING, Final
@@ -202,8 +203,7 @@ class Server:
         if not isinstance(hello, m.Hello):
             raise codec.ProtocolError(errors.MALFORMED, "the first message must be a hello")
         if hello.version != m.PROTOCOL_VERSION:
-            text = f"{SOFTWARE} speaks protocol {m.PROTOCOL_VERSION}, {hello.software!r} speaks {hello.version}"
-            raise codec.ProtocolError(errors.VERSION, text)
+            raise codec.ProtocolError(errors.VERSION, _other_protocol(hello))
         ours = m.Hello(version=m.PROTOCOL_VERSION, software=SOFTWARE, uid=peer.uid, gid=peer.gid, pid=peer.pid)
         await connection.send(codec.encode(ours))
         context = Context(self._world, connection, peer, self._access.owner_of(peer), self._access)
@@ -304,6 +304,15 @@ async def _serve(context: Context, row: Row, request: m.Request) -> None:
             await connection.fault(errors.CANCELED, "canceled", request.id)
     finally:
         del connection.tasks[request.id]
+
+
+def _other_protocol(hello: m.Hello) -> str:
+    """What a client of another version is told; it may be of a time in which nobody knew this text."""
+    speaks = f"it speaks version {hello.version} of the protocol, {SOFTWARE} version {m.PROTOCOL_VERSION}"
+    todo = "use the client that was installed with jobd"
+    if hello.version > m.PROTOCOL_VERSION:
+        todo = f"if a newer jobd is installed, `kill -HUP {os.getppid()}` starts it, and jobs run on"
+    return codec.clean(f"cannot talk to {hello.software}: {speaks}; {todo}")
 
 
 def _first(group: BaseExceptionGroup[codec.ProtocolError]) -> codec.ProtocolError:

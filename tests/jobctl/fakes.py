@@ -49,6 +49,7 @@ class FakeDaemon:
         self.path = str(directory / "jobd.sock")
         self.script = script
         self.requests: list[m.Request] = []
+        self.hello = m.Hello(version=m.PROTOCOL_VERSION, software="fake", uid=os.geteuid())  # what it says first
         self.hellos: list[m.Hello] = []
         self.errors: list[BaseException] = []
         self._listener = socket.socket(socket.AF_UNIX)
@@ -93,7 +94,7 @@ class FakeDaemon:
     def _serve(self, connection: socket.socket) -> None:
         buffer = frames.FrameBuffer()
         try:
-            connection.sendall(frame(m.Hello(version=m.PROTOCOL_VERSION, software="fake", uid=os.geteuid())))
+            connection.sendall(frame(self.hello))
             while data := connection.recv(1 << 16):
                 buffer.feed(data)
                 while (body := buffer.next()) is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd import __version__
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
@@ -214,6 +215,39 @@ def test_another_version_is_told(daemon: Make) -> None:
     fake = daemon(lambda r: [m.Fault(code=errors.VERSION, message="cannot talk to jobctl: too old")] if r else [])
     result = jobctl(fake.path, "list")
     assert (result.returncode, result.stderr) == (1, b"jobctl: cannot talk to jobctl: too old\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("list", 1), ("run --wait true", 125), ("run -P true", 125), ("wait x", 125)]
+)
+@pytest.mark.parametrize(
+    ("version", "todo"),
+    [(2, "use the jobctl that was installed with it"), (0, "SIGHUP has jobd start the daemon that is")],
+)
+def test_a_daemon_of_another_protocol(daemon: Make, line: str, status: int, version: int, todo: str) -> None:
+    fake = daemon(lambda _: [])
+    fake.hello = m.Hello(version=version, software="jobd 9.9")
+    result = jobctl(fake.path, *line.split())
+    assert result.returncode == status
+    text = (
+        f"jobctl: cannot talk to jobd 9.9: it speaks version {version} of the protocol, this jobctl version 1; {todo}"
+    )
+    assert result.stderr.decode().startswith(text)
+    assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(("line", "status"), [("list", 1), ("run --wait true", 125), ("run -P true", 125)])
+def test_a_daemon_of_another_version_that_does_not_understand_us(daemon: Make, line: str, status: int) -> None:
+    fake = daemon(lambda r: [m.Fault(code=errors.MALFORMED, message="cannot read the message: what?", id=r.id)])
+    ours = jobctl(fake.path, "list").stderr
+    assert b"what?; fake is not of this jobctl" in ours
+    fake.hello = m.Hello(version=1, software=f"jobd {__version__}")
+    assert jobctl(fake.path, "list").stderr == b"jobctl: cannot read the message: what?\n"
+    fake.hello = m.Hello(version=1, software="jobd 0.0.1")
+    result = jobctl(fake.path, *line.split())
+    assert result.returncode == status
+    said = f"what?; jobd 0.0.1 is not of this jobctl's version {__version__}: jobctl daemon-reexec starts what is"
+    assert said in result.stderr.decode()
 
 
 def test_a_socket_at_a_path_longer_than_an_address_holds(tmp_path: Path) -> None:

@@ -142,7 +142,19 @@ def test_another_protocol_version_is_told_so(shared: Program) -> None:
     with Raw(shared.socket, hello=False) as raw:
         raw.send(m.Hello(version=99, software="future 9"))
         answers = raw.drain()
-    assert [answer.code for answer in answers if isinstance(answer, m.Fault)] == [errors.VERSION]
+    (fault,) = [answer for answer in answers if isinstance(answer, m.Fault)]
+    assert fault.code == errors.VERSION
+    keeper = shared.keeper_pid
+    assert fault.message.startswith("cannot talk to future 9: it speaks version 99 of the protocol, jobd ")
+    assert fault.message.endswith(f"if a newer jobd is installed, `kill -HUP {keeper}` starts it, and jobs run on")
+
+
+def test_older_client_is_told_to_use_the_installed_one(shared: Program) -> None:
+    with Raw(shared.socket, hello=False) as raw:
+        raw.send(m.Hello(version=0, software="past\x1b[31m 0"))
+        (fault,) = [answer for answer in raw.drain() if isinstance(answer, m.Fault)]
+    assert fault.message.startswith("cannot talk to past\\x1b[31m 0: it speaks version 0")
+    assert fault.message.endswith("use the client that was installed with jobd")
 
 
 def test_descriptors_sent_to_the_socket_are_not_kept(shared: Program) -> None:
