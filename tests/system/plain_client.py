@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 
-import msgpack  # type: ignore[import-untyped]  # it has no type hints
+import msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
