@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobctl import names, terminal
-from jobctl.exits import INTERRUPTED, ConnectionLostError, Fault
+from jobctl.exits import INTERRUPTED, ConnectionLostError
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
 
@@ -55,13 +55,9 @@ def kill(client: Client, jobs: Jobs, *, signal: Signal = "SIGTERM", kill_whom: K
         raise unknown_word("part of a job", kill_whom, ("all", "main"))
     number = signal_number(signal)
     found = names.expand(client, jobs)
-    if not found:
-        return 0
-    # Without an id of its own a signal cannot be asked for twice: what a lost answer said is not known.
-    try:
-        return _done(client, {"type": "kill", "names": found, "signal": number, "whom": kill_whom})
-    except ConnectionLostError:
-        raise Fault(errors.UNAVAILABLE, "cannot tell whether the signal was sent: the connection was lost") from None
+    once = new_run_id().hex()  # asked again under it, because an answer was lost, nobody is signaled twice
+    request = {"type": "kill", "names": found, "signal": number, "whom": kill_whom, "once": once}
+    return act(client, request, "the signal may have been sent")
 
 
 def freeze(client: Client, jobs: Jobs) -> int:

@@ -17,8 +17,8 @@ What happens is told as it comes: `async for change in jobs.events(follow=True)`
 every daemon. A run with `stdin="pipe"` is fed: `async with run.feed() as stdin: await stdin.send(b"...")`.
 
 Rules that hold for both: a daemon that is replaced or killed is reconnected to, and what was asked goes on where it
-was, nothing lost or repeated; only `kill`, `daemon_reexec` and `shutdown` raise Unavailable when their reply is lost,
-as asking again could do them twice. Runs belong to the daemon: leaving the block ends none of them. Times are
+was, nothing lost or repeated; only `daemon_reexec` and `shutdown` raise Unavailable when their reply is lost, as asking
+again could do them twice. Runs belong to the daemon: leaving the block ends none of them. Times are
 wall-clock nanoseconds since the epoch. Everything raised is a JobdError (or TimeoutError, of a blocking `wait`).
 """
 

@@ -188,8 +188,11 @@ async def test_handle_acts_on_its_own_run(path: Path) -> None:
             await run.kill(9, whom="main")
             await run.stop()
     assert run.job == "61001/true-1"
+    kill = seen[1]
+    assert isinstance(kill, m.Kill)
+    assert kill.once
     assert seen[1:] == [
-        m.Kill(id=2, names=[run.job], runs=[RUN], signal=9, whom="main"),
+        m.Kill(id=2, names=[run.job], runs=[RUN], signal=9, whom="main", once=kill.once),
         m.Stop(id=3, names=[run.job], runs=[RUN]),
     ]
 

@@ -210,13 +210,13 @@ def test_wait_goes_on_with_those_that_have_not_ended(path: Path) -> None:
         assert [result.id for result in jobs.wait(runs=[RUN, NEXT])] == [RUN.hex(), NEXT.hex()]
 
 
-def test_kill_looks_whether_its_connection_is_still_there(path: Path) -> None:
+def test_re_exec_looks_whether_its_connection_is_still_there(path: Path) -> None:
     """A daemon replaced between two requests costs nothing, as nothing was sent to it."""
     gone = threading.Event()
 
     def script(peer: Peer) -> None:
         if peer.number:
-            answer(peer)
+            peer.send(m.Reply(id=peer.receive().id, body=m.Ok()))
         else:
             answer(peer, times=1)
             peer.sock.shutdown(2)
@@ -225,10 +225,11 @@ def test_kill_looks_whether_its_connection_is_still_there(path: Path) -> None:
     with FakeDaemon(path, script) as daemon, connect_blocking(daemon.path) as jobs:
         assert jobs.get("web")
         assert gone.wait(DEADLINE_SEC)
-        assert jobs.kill("web")
+        jobs.daemon_reexec()
+        assert daemon.connections == 2
 
 
-def test_lost_kill_is_not_sent_twice(path: Path) -> None:
+def test_lost_re_exec_is_not_asked_for_twice(path: Path) -> None:
     def script(peer: Peer) -> None:
         if peer.number:
             answer(peer)
@@ -237,7 +238,7 @@ def test_lost_kill_is_not_sent_twice(path: Path) -> None:
 
     with FakeDaemon(path, script) as daemon, connect_blocking(daemon.path) as jobs:
         with pytest.raises(Unavailable, match="cannot tell whether it was done"):
-            jobs.kill("web")
+            jobs.daemon_reexec()
         assert jobs.get("web")
 
 

@@ -243,21 +243,42 @@ async def test_wait_goes_on_with_those_that_have_not_ended(path: Path) -> None:
     assert asked == [m.Wait(id=1, runs=[RUN, NEXT]), m.Wait(id=1, runs=[NEXT])]
 
 
-async def test_lost_kill_is_not_sent_twice(path: Path) -> None:
-    kills: list[m.Request] = []
+async def test_lost_re_exec_is_not_asked_for_twice(path: Path) -> None:
+    asked: list[m.Request] = []
 
     def script(peer: Peer) -> None:
         if peer.number == 0:
-            kills.append(peer.receive())
+            asked.append(peer.receive())
         else:
             answer(peer)
 
     with FakeDaemon(path, script) as daemon:
         async with jobd.client.connect(daemon.path) as jobs:
             with pytest.raises(Unavailable, match="cannot tell whether it was done"):
-                await jobs.kill("web")
+                await jobs.daemon_reexec()
             assert await jobs.get("web")
-    assert len(kills) == 1
+    assert len(asked) == 1
+
+
+async def test_lost_kill_is_asked_for_under_the_same_name(path: Path) -> None:
+    kills: list[m.Kill] = []
+
+    def script(peer: Peer) -> None:
+        while True:
+            request = peer.receive()
+            assert isinstance(request, m.Kill)
+            kills.append(request)
+            if peer.number == 0:
+                return
+            peer.send(m.Item(id=request.id, body=m.Done(job="web")), m.End(id=request.id))
+
+    with FakeDaemon(path, script) as daemon:
+        async with jobd.client.connect(daemon.path) as jobs:
+            await jobs.kill("web", signal=10)
+            await jobs.kill("web", signal=10)
+    names = [kill.once for kill in kills]
+    assert names[0] == names[1] != names[2]
+    assert all(names)
 
 
 async def test_all_requests_of_a_lost_connection_go_on(path: Path) -> None:

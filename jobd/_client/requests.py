@@ -116,8 +116,8 @@ def stop(names: Sequence[str], runs: Sequence[bytes] = (), *, no_block: bool, pr
 
 
 def kill(names: Sequence[str], runs: Sequence[bytes] = (), *, signal: int, whom: str) -> Action:
-    request = m.Kill(id=0, names=list(names), signal=int(signal), whom=whom, runs=list(runs))
-    return Action(request, None, repeatable=False)  # a lost reply may mean that the signal was sent
+    once = new_run_id().hex()  # asked again under it, nobody is signaled twice
+    return Action(m.Kill(id=0, names=list(names), signal=int(signal), whom=whom, runs=list(runs), once=once), None)
 
 
 def freeze(names: Sequence[str], *, thaw: bool = False) -> Action:

@@ -8,6 +8,9 @@ import time
 RUN_ID_BYTES = 16
 # Begins the id of an operation that is a person's own signal: each is meant anew, and the keeper remembers none.
 USER_OPERATION = "user-"
+# Begins that of a signal that has a name of its client's making, under which it is sent once: the last few are known.
+ONCE_OPERATION = "once-"
+ONCE_REMEMBERED = 16  # of each run; a client asks again within seconds
 RANDOM_BYTES = 8
 
 

@@ -73,7 +73,10 @@ class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
 
 class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """One change. `data` holds the fields of RunRow (and of the job: keys with a `job.` prefix) that it sets."""
+    """One change. `data` holds the fields of RunRow (and of the job: keys with a `job.` prefix) that it sets.
+
+    Keys with an `act.` prefix are about the act itself, and set nothing.
+    """
 
     seq: int
     at: int
@@ -88,6 +91,8 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
 # --- events to rows ---------------------------------------------------------------------------------------------
 JOB_PREFIX: Final = "job."
+ACT_PREFIX: Final = "act."
+ONCE: Final = "act.once"  # the name under which the client asked, if he may have asked before
 REMOVED: Final = "removed"  # the kind of the event that takes the job's row away; its runs stay
 _KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow has no `run`)
 _RUN_FIELDS: Final = tuple(f for f in RunRow.__struct_fields__ if f not in _KEY)
@@ -131,7 +136,7 @@ def apply_run(row: RunRow | None, event: Event) -> RunRow:
 
     Raises ValueError if there is no row and the event does not make one, or if it names a field that is not there.
     """
-    changes = {k: v for k, v in event.data.items() if not k.startswith(JOB_PREFIX)}
+    changes = {k: v for k, v in event.data.items() if not k.startswith((JOB_PREFIX, ACT_PREFIX))}
     if not changes and row is not None:
         return row
     _check(event, changes, _RUN_SETTABLE, "run")

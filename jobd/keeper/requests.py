@@ -12,7 +12,6 @@ import resource
 import signal
 import time
 
-from jobd.core.ids import USER_OPERATION
 from jobd.host import pidfd
 from jobd.keeper import tree
 from jobd.keeper.freezer import STOPS
@@ -208,11 +207,9 @@ class Requests:
         run, op, sig = message["run"], str(message["o"]), message["sig"]
         assert isinstance(sig, int)
         entry = self._table.get(run)  # type: ignore[call-overload]
-        repeated = entry is not None and op in entry.ops
+        repeated = entry is not None and entry.done(op)
         count = 0
         if entry is not None and not repeated:
-            if not op.startswith(USER_OPERATION):
-                entry.ops.append(op)
             stops = op.startswith(STOPS)
             count = self._send(entry, sig, message["whom"] == "all", stops)
             if stops:
@@ -256,8 +253,7 @@ class Requests:
     def _kill_tree(self, message: Message, _: Fds) -> None:
         entry = self._table.get(message["run"])  # type: ignore[call-overload]
         if entry is not None:
-            if str(message["o"]) not in entry.ops:
-                entry.ops.append(str(message["o"]))
+            entry.done(str(message["o"]))
             self._keeper.ends.kill(entry)
             self._keeper.freezer.thaw(entry)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 PLAIN = (
     "run", "pid", "start", "went", "execd", "step", "errno", "exit", "empty", "tracking", "cgroup", "merge", "ops",
-    "label", "frozen",
+    "label", "frozen", "once",
 )  # fmt: skip
 # The descriptors of a run: its process; the ends from which its output is read; what its stdin is fed through, and the
 # file that feeds it, whose position says how far that has come; of a terminal the master, and the pipe into `out`.
@@ -38,6 +40,7 @@ class Entry:
         self.cgroup = ""
         self.merge = False
         self.ops: list[str] = []  # operations done, which are never repeated
+        self.once: list[str] = []  # the last of those operations that have a client's own name, nor are these
         self.frozen = False  # all of the tree is held where it is
         self.label: object = None  # the daemon's own words about the run
         self.pidfd: int | None = None
@@ -51,6 +54,16 @@ class Entry:
         self.child = True  # ours to reap; False after a handover
         self.watched = False  # the daemon wants to hear when the tree is empty
         self.killing = 0  # rounds of SIGKILL so far, while they go on
+
+    def done(self, op: str) -> bool:
+        """Note that an operation is done. Returns whether it was before."""
+        if op in self.ops or op in self.once:
+            return True
+        if op.startswith(ONCE_OPERATION):
+            self.once = [*self.once, op][-ONCE_REMEMBERED:]
+        elif not op.startswith(USER_OPERATION):
+            self.ops.append(op)
+        return False
 
     def plain(self) -> Message:
         """The ENTRY of the protocol."""

@@ -86,6 +86,10 @@ def _adopt(world: Registry, run: Run, entry: Entry) -> None:
     run.execd = bool(message["execd"])
     run.empty = bool(message["empty"])
     run.frozen = bool(message.get("frozen"))  # a keeper of before the freezer has frozen nothing
+    for name in ("ops", "once"):
+        found = message.get(name)
+        for opid in found if isinstance(found, list) else ():
+            run.note_operation(opid)
     if message["errno"]:
         run.failure = (str(message["step"]), int(str(message["errno"])))
     ending = message["exit"]

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jobd.core import exits, states
-from jobd.core.ids import USER_OPERATION
+from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
 from jobd.core.spec import NULL
 from jobd.runtime.feeder import Feed
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
@@ -46,8 +46,8 @@ class Run:
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
         "execd", "failure", "feed", "frozen", "gone", "held", "job", "keeper_lost", "launched", "log_error",
-        "on_end", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row", "signaled",
-        "spec", "tracking", "wake", "went", "window",
+        "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row",
+        "signaled", "spec", "tracking", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -79,6 +79,7 @@ class Run:
         self.ending: Ending | None = None
         self.empty = False
         self.operations: tuple[str, ...] = ()  # what the keeper said it has done: never to be done twice
+        self.once: tuple[str, ...] = ()  # of those with a client's own name, the last few
         self.signaled = 0  # answers to user signals so far
         self.keeper_lost = False
         # what it is fed
@@ -128,15 +129,20 @@ class Run:
                 self.frozen = bool(message["frozen"])
             case "signaled":
                 self.signaled += 1
-                opid = str(message["o"])
-                if not opid.startswith(USER_OPERATION):
-                    self.operations = (*self.operations, opid)
+                self.note_operation(str(message["o"]))
                 self.changed.set()
                 return
             case _:
                 close_all(fds)
                 raise AssertionError(f"the keeper said {op!r} of a run")
         self.wake.set()
+
+    def note_operation(self, opid: str) -> None:
+        """The keeper has done it: the next one is to know."""
+        if opid.startswith(ONCE_OPERATION) and opid not in self.once:
+            self.once = (*self.once, opid)[-ONCE_REMEMBERED:]
+        elif not opid.startswith((ONCE_OPERATION, USER_OPERATION)) and opid not in self.operations:
+            self.operations = (*self.operations, opid)
 
     def take_process(self, message: Fields, fds: dict[str, int]) -> None:
         """Note the process and own its descriptors; a second telling (after a re-exec) is dropped."""

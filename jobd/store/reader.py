@@ -174,6 +174,11 @@ class Reader:
             found = self.fetch(f"SELECT {RUN_COLUMNS} FROM runs {where}", (owner, job, -n))
         return run_row(found[0]) if found else None
 
+    def last_runs(self, owner: int, job: str, count: int) -> list[bytes]:
+        """The ids of a job's newest runs, the newest first."""
+        where = "INDEXED BY runs_by_job WHERE owner = ? AND job = ? ORDER BY seq DESC LIMIT ?"
+        return [run for (run,) in self.fetch(f"SELECT run FROM runs {where}", (owner, job, count))]  # type: ignore[misc]  # a blob column
+
     def runs_by_suffix(self, owner: int | None, suffix: str, job: str | None = None, limit: int = 2) -> list[RunRow]:
         """Up to `limit` runs whose id ends so (hex digits, dashes do not count); two are enough to say *ambiguous*."""
         digits = suffix.replace("-", "").lower()

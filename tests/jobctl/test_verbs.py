@@ -169,17 +169,22 @@ def test_a_lost_answer_to_start_is_asked_for_under_the_same_run(daemon: Make) ->
     assert (len(fake.requests), len(runs)) == (3, 1)
 
 
-def test_a_lost_answer_to_kill_is_not_asked_for_again(daemon: Make) -> None:
-    def script(_: m.Request) -> Answer:
-        raise HangupError
+def test_a_lost_answer_to_kill_is_asked_for_under_the_same_name(daemon: Make) -> None:
+    def script(request: m.Request) -> Answer:
+        if len(fake.requests) < 3:
+            raise HangupError
+        yield m.Item(id=request.id, body=m.Done(job="web"))
+        yield m.End(id=request.id)
 
     fake = daemon(script)
-    result = jobctl(fake.path, "kill", "-s", "HUP", "web")
-    assert result.returncode == 1
-    assert b"cannot tell whether the signal was sent" in result.stderr
-    (asked,) = fake.requests
-    assert isinstance(asked, m.Kill)
-    assert asked.signal == 1
+    for count in (3, 4):
+        assert jobctl(fake.path, "kill", "-s", "HUP", "web").returncode == 0
+        assert len(fake.requests) == count
+    asked = [request for request in fake.requests if isinstance(request, m.Kill)]
+    assert [request.signal for request in asked] == [1] * 4
+    names = [request.once for request in asked]
+    assert names[0] == names[1] == names[2] != names[3]
+    assert all(names)
 
 
 @pytest.mark.parametrize(("text", "number"), [("TERM", 15), ("SIGKILL", 9), ("usr1", 10), ("2", 2), ("RTMIN+1", 35)])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobd.core.ids import USER_OPERATION
+from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
 from tests.keeper.harness import DEADLINE_SEC, Daemon, alive, close_all
 
 if TYPE_CHECKING:
@@ -136,6 +136,35 @@ def test_an_operation_is_never_repeated_not_even_by_the_next_daemon(keeper: Keep
     (tmp_path / "count.end").touch()
     successor.expect("exited", run=RUN)
     assert (tmp_path / "count").read_text() == "\n"
+
+
+def test_a_signal_with_a_name_of_its_own_is_sent_once(keeper: KeeperProcess, tmp_path: Path) -> None:
+    daemon = keeper.ready_daemon()
+    script = b"""trap 'echo >> "$0"' USR1; echo 1 > "$0.up"; while [ ! -e "$0.end" ]; do sleep 0.02; done"""
+    start(daemon, RUN, b"sh", b"-c", script, os.fsencode(tmp_path / "count"))
+    wait_pid(tmp_path / "count.up")
+    name = f"{ONCE_OPERATION}a"
+    send = {"run": RUN, "sig": signal.SIGUSR1, "whom": "main"}
+    daemon.send("signal", o=name, **send)
+    assert daemon.expect("signaled", o=name)[0]["repeated"] is False
+    daemon.kill()
+    successor = keeper.ready_daemon()
+    successor.send("signal", o=name, **send)
+    assert successor.expect("signaled", o=name)[0]["repeated"] is True
+    successor.send("ask-reexec", keeper=True)
+    close_all(successor.expect("welcome")[1])
+    successor.send("signal", o=name, **send)
+    assert successor.expect("signaled", o=name)[0]["repeated"] is True
+    assert (tmp_path / "count").read_text() == "\n"
+    for i in range(ONCE_REMEMBERED):  # the last few are known
+        successor.send("signal", o=f"{ONCE_OPERATION}{i}", run=RUN, sig=signal.SIGCONT, whom="main")
+        assert successor.expect("signaled")[0]["repeated"] is False
+    entry, fds = successor.list()[RUN]
+    close_all(fds)
+    assert entry["once"] == [f"{ONCE_OPERATION}{i}" for i in range(ONCE_REMEMBERED)]
+    assert entry["ops"] == []
+    (tmp_path / "count.end").touch()
+    successor.expect("exited", run=RUN)
 
 
 def test_trees_of_two_runs_are_kept_apart(keeper: KeeperProcess, tmp_path: Path) -> None:

@@ -172,6 +172,10 @@ class FakeStore:
         row = self.runs.get(run)
         return row if row is not None and row.owner == owner else None
 
+    def last_runs(self, owner: int, job: str, count: int) -> list[bytes]:
+        rows = sorted((row.seq, run) for run, row in self.runs.items() if (row.owner, row.job) == (owner, job))
+        return [run for _, run in rows[::-1][:count]]
+
     def last_events_of_run(self, owner: int, job: str, run: bytes, limit: int = 64) -> list[Event]:
         found = [e for e in self.events if (e.owner, e.job, e.run) == (owner, job, run)]
         return found[::-1][:limit]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits
-from jobd.core.ids import USER_OPERATION
+from jobd.core.ids import ONCE_OPERATION, USER_OPERATION
+from jobd.core.records import ONCE
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead, live
 from jobd.rpc.handlers.run import accepted, failure_text, is_at_rest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 FIRST_PROGRESS_SEC: Final = 0.5  # most stops are over by then and need no words
 PROGRESS_SEC: Final = 1.0
 SHOWN_PROCESSES: Final = 5
+ASKED_RUNS: Final = 3  # of a job: so many may have come and gone while a client connects again
 
 
 # --- start --------------------------------------------------------------------------------------------------------
@@ -173,21 +175,48 @@ async def kill(context: Context, request: m.Kill) -> None:
         raise Refused(errors.INVALID, f"cannot signal {request.whom!r}: neither main nor all")
 
     async def act(word: str, index: int) -> m.Done:
-        run = live(context, context.job(word))
-        if run is None or run.gone or run.pid is None or not run.went or _only(request, index) not in (None, run.id):
-            raise Refused(errors.NOT_APPLICABLE, f"cannot signal {word}: it is not running", job=word)
-        if not context.world.keeper.alive:
-            raise keeper_is_dead("signal", word)
-        kind = f"kill {exits.signal_name(request.signal)} {request.whom}"
-        commit = run.job.note(run, kind, context.caller)
-        await commit.wait()
-        answers = run.signaled
-        opid = f"{USER_OPERATION}{context.world.registry.store.next_event_seq()}-{index}"
-        context.world.keeper.send("signal", run=run.id, o=opid, sig=request.signal, whom=request.whom)
-        while run.signaled == answers and not run.gone:
-            if run.keeper_lost:
-                raise keeper_is_dead("signal", word)
-            await run.changed.wait()
-        return m.Done(job=word, run=run.id, number=run.row.number)
+        return await _signal(context, request, word, index)
 
     await each(context, request.id, _words(context, request), act)
+
+
+async def _signal(context: Context, request: m.Kill, word: str, index: int) -> m.Done:
+    row = context.job(word)
+    run, only = live(context, row), _only(request, index)
+    asked = _asked_of(context, row, only, request.once) if request.once else None
+    if run is None or run.gone or run.pid is None or not run.went or only not in (None, run.id):
+        if asked is not None:  # it has had its signal, and has ended
+            return m.Done(job=word, run=asked)
+        raise Refused(errors.NOT_APPLICABLE, f"cannot signal {word}: it is not running", job=word)
+    if asked not in (None, run.id):  # and so has the one before this
+        return m.Done(job=word, run=asked)
+    keeper = context.world.keeper
+    if not keeper.alive:
+        raise keeper_is_dead("signal", word)
+    if asked is None:
+        kind = f"kill {exits.signal_name(request.signal)} {request.whom}"
+        once = {ONCE: request.once} if request.once else {}
+        await run.job.note(run, kind, context.caller, None, **once).wait()
+    answers = run.signaled
+    opid = f"{USER_OPERATION}{context.world.registry.store.next_event_seq()}-{index}"
+    if request.once:
+        opid = ONCE_OPERATION + request.once
+    keeper.send("signal", run=run.id, o=opid, sig=request.signal, whom=request.whom)
+    while run.signaled == answers and not run.gone:
+        if run.keeper_lost:
+            raise keeper_is_dead("signal", word)
+        await run.changed.wait()
+    return m.Done(job=word, run=run.id, number=run.row.number)
+
+
+def _asked_of(context: Context, row: JobRow, only: bytes | None, once: str) -> bytes | None:
+    """The run that was to get this very signal before: of a daemon that was killed over it, or whose answer is lost.
+
+    It is recorded ahead of the signal. Whether that was sent the keeper knows, as long as the run lives.
+    """
+    store = context.world.registry.store
+    for run_id in store.last_runs(row.owner, row.job, ASKED_RUNS) if only is None else [only]:
+        events = store.last_events_of_run(row.owner, row.job, run_id)
+        if any(event.data.get(ONCE) == once for event in events):
+            return run_id
+    return None
