@@ -31,7 +31,7 @@ TAP_BYTES: Final = 64 << 10  # of a terminal at a time; the kernel's own buffer 
 _FLAGS: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 _EVENTS: Final = 64
 
-Kind = Literal["fed", "blocked", "hung-up"]
+Kind = Literal["fed", "hung-up"]
 
 
 class Fed(NamedTuple):
@@ -123,27 +123,31 @@ class FeederThread:
     def feed(self, run: bytes, data: bytes) -> None:
         inlet = self._inlets.get(run)
         if inlet is not None:
-            inlet.waiting.append(data)
+            inlet.take(data)
             self._serve(inlet)
 
     def _serve(self, inlet: Inlet) -> None:
         """Bring on what can be, and listen for what is waited for."""
+        received, trouble, moved = inlet.received, inlet.trouble, False
         try:
-            received = inlet.received
-            if inlet not in self._waiting:
-                inlet.write()
-            moved = inlet.deliver()
+            try:
+                if inlet not in self._waiting:
+                    inlet.write()
+            finally:
+                moved = inlet.deliver()  # what is in the file is the run's, also while no more goes there
         except OSError as error:
+            inlet.trouble = f"cannot take its input: {error.strerror}"
             if not self._waiting:
                 self._retry_at = time.monotonic() + RETRY_SEC
             self._waiting.add(inlet)
-            self._tell(Fed(inlet.run, "blocked", text=f"cannot take its input: {error.strerror}"))
-            return
+        else:
+            if inlet not in self._waiting:
+                inlet.trouble = ""
         if inlet.closed:
             self._tell(self._drop_inlet(inlet))
             return
         self._epoll.modify(inlet.target, select.EPOLLOUT if inlet.full else 0)
-        if moved or inlet.received != received or inlet.ended:
+        if moved or inlet.received != received or inlet.ended or inlet.trouble != trouble:
             self._tell(inlet)
 
     def _drop_inlet(self, inlet: Inlet) -> Fed:
@@ -232,7 +236,7 @@ class FeederThread:
 
 def fed(inlet: Inlet) -> Fed:
     """How a stdin stands at this moment."""
-    return Fed(inlet.run, "fed", inlet.received, inlet.delivered, inlet.closed, inlet.ended)
+    return Fed(inlet.run, "fed", inlet.received, inlet.delivered, inlet.closed, inlet.ended, inlet.trouble)
 
 
 def _has_input(fd: int) -> bool:

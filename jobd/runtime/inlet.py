@@ -20,6 +20,7 @@ from typing import Final
 
 NAME: Final = "in"
 END: Final = "in.end"
+SMALL_BYTES: Final = 4096  # what a client sends in less is put together, where it has to wait
 TURN_BYTES: Final = 1 << 20  # one splice: no pipe of an ordinary user holds more
 # The largest folio of the page cache: MAX_PAGECACHE_ORDER is at most 11 (linux/pagemap.h).
 PUNCH_BYTES: Final = os.sysconf("SC_PAGE_SIZE") << 11
@@ -52,8 +53,8 @@ class Inlet:
     """One run's stdin. `target` is the pipe, or the terminal's master; it and `file` belong to the inlet."""
 
     __slots__ = (
-        "_blocked", "_directory", "_punched", "closed", "delivered", "ended", "file", "full", "received", "run",
-        "target", "tty", "waiting",
+        "_directory", "_punched", "closed", "delivered", "ended", "file", "full", "received", "run",
+        "target", "trouble", "tty", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: bytes, directory: str, target: int, file: int, tty: bool) -> None:
@@ -68,11 +69,19 @@ class Inlet:
         self._punched = self.delivered // PUNCH_BYTES * PUNCH_BYTES
         self.ended = os.path.exists(f"{directory}/{END}")  # nothing follows `received`
         self.closed = False  # nothing more can be fed
-        self.waiting: deque[bytes] = deque()  # taken, and not in the file yet; b"" is the end
+        self.waiting: deque[bytes | bytearray] = deque()  # taken, and not in the file yet; b"" is the end
         self.full = False  # the target takes nothing now
-        self._blocked = False
+        self.trouble = ""  # why nothing goes on
 
     # --- into the file ----------------------------------------------------------------------------------------------
+    def take(self, data: bytes) -> None:
+        """More from the client; b"" is the end. A byte that waits costs a byte, in however small pieces it comes."""
+        last = self.waiting[-1] if self.waiting else None
+        if data and isinstance(last, bytearray):
+            last += data
+        else:
+            self.waiting.append(bytearray(data) if 0 < len(data) < SMALL_BYTES else data)
+
     def write(self) -> None:
         """Bring what waits into the file. Raises OSError, with the rest still waiting: try again later."""
         while self.waiting and not self.closed:

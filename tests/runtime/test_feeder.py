@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections import deque
 from typing import TYPE_CHECKING
 
 from jobd.runtime.feeder import Feeder
-from jobd.runtime.inlet import create
+from jobd.runtime.feeder_thread import Fed, FeederThread, fed
+from jobd.runtime.inlet import Inlet, create
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 RUN = b"r" * 16
 
@@ -27,3 +32,25 @@ def test_a_daemon_that_leaves_does_not_end_what_is_fed(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"hello"
     for fd in (reader, writer, file):
         os.close(fd)
+
+
+def test_on_a_full_disk_the_run_has_what_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pwrite
+
+    def nearly_full(fd: int, data: bytes, at: int) -> int:
+        if at >= 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data[:5], at)
+
+    news: list[Fed] = []
+    worker = FeederThread(deque(), lambda item: news.append(fed(item) if isinstance(item, Inlet) else item))
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    worker.add_inlet(Inlet(RUN, str(tmp_path / "run"), writer, create(str(tmp_path / "run")), False))
+    with monkeypatch.context() as m:
+        m.setattr(os, "pwrite", nearly_full)
+        worker.feed(RUN, b"hello world")
+    assert os.read(reader, 100) == b"hello"
+    assert (news[-1].received, news[-1].delivered) == (5, 5)
+    assert "No space" in news[-1].text
+    worker.stop()
+    os.close(reader)

@@ -150,6 +150,19 @@ def test_a_full_disk_loses_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) ->
     assert rig.read() == b"hello"
 
 
+def test_small_pieces_that_wait_are_kept_as_one(rig: Rig) -> None:
+    """Or a client that sends byte by byte, on a full disk, would cost fifty times what it may send ahead."""
+    data = random.Random(2).randbytes(30_000)
+    pieces = [data[at : at + 3] for at in range(0, 15_000, 3)] + [data[15_000:25_000], data[25_000:]]
+    for piece in (*pieces, b""):
+        rig.inlet.take(piece)
+    assert len(rig.inlet.waiting) == 2
+    rig.inlet.write()
+    rig.inlet.deliver()
+    assert rig.read() == data
+    assert rig.inlet.closed
+
+
 def test_a_short_write_goes_on_where_it_stopped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, data[:3], at))
