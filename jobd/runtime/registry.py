@@ -178,6 +178,7 @@ class Registry:
         """
         if self.stopping:
             raise Stopping
+        self._at_rest(row.owner, row.job)  # first: the definition of a run that is being accepted is not written yet
         spec = self.spec(row.spec)
         # The blobs go along: retention may take them with the job's last run before this one is written.
         env_blob = self.store.blob(row.env)
@@ -192,9 +193,7 @@ class Registry:
 
     def _accept(self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller) -> Run:
         job = self.jobs.get((owner, name))
-        old = job.row if job is not None else self.store.job(owner, name)
-        if old is not None and old.sub not in states.AT_REST:
-            raise NameTaken(name)
+        old = self._at_rest(owner, name)
         first = states.SUBMIT if self.keeper.alive else states.ENQUEUE
         now = time.time_ns()
         sub = states.after(states.DEAD if old is None else old.sub, first)
@@ -216,6 +215,12 @@ class Registry:
         run.accepted = job.accept(event, run, keys.blobs)
         self.start_task(run)
         return run
+
+    def _at_rest(self, owner: int, name: str) -> JobRow | None:
+        old = self.store.job(owner, name) if (job := self.jobs.get((owner, name))) is None else job.row
+        if old is not None and old.sub not in states.AT_REST:
+            raise NameTaken(name)
+        return old
 
     def keeper_fields(self) -> dict[str, str]:
         """What makes *never ran* decidable later: which boot, which keeper."""

@@ -64,6 +64,14 @@ async def test_a_job_with_a_live_run_has_no_second_one() -> None:
             bed.registry.rerun(run.row, b"n" * 16, ROOT)
 
 
+async def test_a_rerun_of_a_run_that_is_not_written_yet_is_refused_for_that() -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit()
+        bed.store.blobs.pop(run.row.env)
+        with pytest.raises(NameTaken):
+            bed.registry.rerun(run.row, b"n" * 16, ROOT)
+
+
 async def test_a_rerun_whose_definition_is_gone() -> None:
     async with serving(Bed()) as bed:
         run = await ended(bed, bed.submit())
