@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from jobctl import names, terminal, times
 from jobctl.escape import escape_line
-from jobctl.logs_source import dropped_text
 from jobctl.names import full_id, owner_name, short_id
 
 TYPE_CHECKING = False
@@ -94,6 +93,8 @@ class Splitter:
             yield from self._new_run(body)
         elif kind == "dropped":
             yield from self.flush()
+            from jobctl.logs_source import dropped_text
+
             yield self._marker(DROPPED, dropped_text(body))
         elif kind == "progress":
             self._progress.show(body["text"])

@@ -5,38 +5,41 @@ from __future__ import annotations
 from jobctl import terminal
 from jobctl.exits import Fault
 from jobctl.logs_lines import Splitter, Writer, shown_name
-from jobctl.logs_source import NOT_FOUND, Query, Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from jobctl.client import Client
-    from jobctl.logs_lines import Line
     from jobctl.shapes import Body
     from jobctl.status_text import Screen
 
 
 def show(client: Client, run: bytes, lines: int, output: str, screen: Screen, known: list[Body] | Fault | None) -> None:
     """Write the last lines of a run below an empty one. `known`: what a request by the job's name has found."""
-    bodies: Iterable[Body]
     if isinstance(known, list) and all(body["run"] == run for body in known if body["type"] == "log-run"):
-        bodies = known
-    else:  # asked for by a glob, say, or the job has begun another run in between
-        query = Query("", run.hex())
-        query.lines = lines
-        query.split = True
-        bodies = Source(client, query).bodies()
-    found: list[Line] = []
-    try:
-        found.extend(Splitter(shown_name(client), terminal.Progress()).lines(bodies))
-    except Fault as fault:
-        if fault.code != NOT_FOUND:
-            raise
+        bodies: Iterable[Body] = known
+    else:
+        bodies = _ask(client, run, lines)
+    found = list(Splitter(shown_name(client), terminal.Progress()).lines(bodies))
     writer = Writer(output or "short", terminal.is_terminal(), False)
     for number, line in enumerate(found):
         text = fit(writer.text(line), screen)
         terminal.write(text if number else b"\n" + text)
+
+
+def _ask(client: Client, run: bytes, lines: int) -> Iterator[Body]:
+    """Of a run by its id: the job was meant by a glob, say, or has begun another run in between."""
+    from jobctl.logs_source import NOT_FOUND, Query, Source
+
+    query = Query("", run.hex())
+    query.lines = lines
+    query.split = True
+    try:
+        yield from Source(client, query).bodies()
+    except Fault as fault:
+        if fault.code != NOT_FOUND:
+            raise
 
 
 def fit(text: bytes, screen: Screen) -> bytes:
