@@ -55,7 +55,6 @@ def submit(client: Client, request: dict[str, object], pipe: bool, pty: bool) ->
         Fault: the daemon refused, or there is none.
     """
     kind = PTY if pty and (not pipe or (os.isatty(foreground_stdin.STDIN) and terminal.is_terminal())) else PIPE
-    foreground_stdin.check()
     run = request["run"] if request["type"] == "run" else request["new"]
     assert isinstance(run, bytes)
     control = Control(run, make_feed(kind, follow=False), takes_input=True)

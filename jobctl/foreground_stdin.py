@@ -20,16 +20,10 @@ if TYPE_CHECKING:
     from jobctl.pty_terminal import DetachKey
 
 STDIN = 0
-S_IFDIR, S_IFREG = 0o040000, 0o100000  # stat(2)
+S_IFREG = 0o100000  # stat(2)
 INVALID = "invalid"  # of jobd.wire.errors
 EOF_KEY = b"\x04"  # ^D, which a new terminal takes for the end (VEOF)
 KEY_BYTES = 4096  # read and thrown away when nobody takes keys any more
-
-
-def check() -> None:
-    """Refuse a stdin that cannot be read, before there is a job to wait for it. Raises Fault."""
-    if os.fstat(STDIN).st_mode & S_IFMT == S_IFDIR:
-        raise Fault(INVALID, "cannot read standard input: it is a directory")
 
 
 def is_file() -> bool:

@@ -41,8 +41,6 @@ def attach(client: Client, job: OneRun, *, input_mode: InputMode = AUTO, lines: 
     kind = seen.get("stdin", NULL)
     feeds = kind != NULL and input_mode != NONE
     again = input_mode == SAME or (input_mode == AUTO and foreground_stdin.is_file())
-    if feeds:
-        foreground_stdin.check()
     control = Control(seen["run"], make_feed(kind, follow=True), feeds)
     control.name_job(seen["job"], seen["owner"])
     session = make_session(client.target, control, kind, start, again)
