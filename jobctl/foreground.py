@@ -323,17 +323,20 @@ class Session:
                 self._screen.enter()
                 if self._stdin is not None:
                     self._stdin.begin()
+                self._follow()
         if feed.state == TAKEN and was != TAKEN:
             at = feed.received
             self._screen.warn(f"another jobctl feeds {self.shown} now; what it had from here ends at byte {at}")
 
     def _follow(self) -> None:
-        """Ask for the output, on connections that have not asked yet, once there is a run."""
+        """Ask for the output, on connections that have not asked yet: once there is a run, and a terminal is raw."""
         control = self.control
         if control.request is not None and control.started is None:
             return
+        if self._screen.raw is not None and control.attached is None:
+            return
         for stream in self._streams:
-            if stream.link is not None:
+            if stream.link is not None and not stream.is_asking:
                 stream.ask(stream.link, control.run)
 
     def _lost(self) -> None:

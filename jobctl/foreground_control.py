@@ -155,7 +155,9 @@ class Control:
         elif asked == -1:
             return
         if code in OVER and asked in (KILL, CLOSE, ATTACH) and self._attach:
-            return  # the run has ended in between, and Wait tells how
+            # The run has ended in between, and Wait tells how.
+            self.attached = self.attached or {"type": "attached", "run": self.run}
+            return
         raise Fault(code, message["message"], message.get("details"))
 
     def _said(self, body: Body) -> None:

@@ -53,6 +53,11 @@ class Stream:
         """Whether there is more to come."""
         return not (self.done or self._ended)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether this connection was asked for it."""
+        return bool(self._asked)
+
     def ask(self, link: Link, run: bytes) -> None:
         """Go on with this connection."""
         self.link = link

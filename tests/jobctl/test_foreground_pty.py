@@ -274,7 +274,7 @@ def test_with_both_a_terminal_is_taken_where_there_is_one(daemon: Daemon, termin
 
 
 def test_without_any_terminal_it_runs_too(daemon: Daemon) -> None:
-    run = PtyRun()
+    run = PtyRun(cat=False)
     fake = daemon(run)
     run.write(b"out")
     run.end(exit_code=4)
