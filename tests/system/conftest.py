@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.system.clients import Clients
 from tests.system.program import Program
 
 if TYPE_CHECKING:
@@ -40,3 +41,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def name(request: pytest.FixtureRequest) -> str:
     """A job name of this test's own."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name)[-64:].strip("-.")
+
+
+@pytest.fixture
+def clients(shared: Program) -> Iterator[Clients]:
+    """Starts jobctl on pipes, for the shared jobd."""
+    made = Clients(shared)
+    yield made
+    made.close()
