@@ -41,6 +41,7 @@ class Control:
         self._is_attached = False  # on this connection
         self._kills: dict[str, int] = {}  # not answered yet: by its own name, the signal
         self._closes_output = False
+        self._told_window: tuple[int, int] | None = None
         self._name = ""
 
     # --- connections ----------------------------------------------------------------------------------------------
@@ -64,6 +65,7 @@ class Control:
         attach: dict[str, object] = {"type": "attach", "run": self.run, "input": self.takes_input}
         if self.window is not None:
             attach["window"] = self.window
+        self._told_window = self.window
         self._attach = self._ask(ATTACH, attach)
         self._ask(WAIT, {"type": "wait", "runs": [self.run]})
         if self._closes_output:
@@ -105,8 +107,12 @@ class Control:
     def resize(self, window: tuple[int, int]) -> None:
         """The terminal has another size."""
         self.window = window
-        if self.link is not None and self._is_attached:
-            self.link.send({"type": "resize", "request": self._attach, "window": window})
+        self._tell_window()
+
+    def _tell_window(self) -> None:
+        if self.link is not None and self._is_attached and self.window != self._told_window:
+            self.link.send({"type": "resize", "request": self._attach, "window": self.window})
+            self._told_window = self.window
 
     def send_input(self) -> None:
         """Send what the feed has, as far as the connection takes it at once."""
@@ -170,6 +176,7 @@ class Control:
         elif kind == "attached":
             self.attached = body
             self._is_attached = True
+            self._tell_window()  # it may have changed since we asked
             self.name_job(body["job"], body["owner"])
             if self.takes_input:
                 self.feed.attached(body.get("received", 0), body.get("limit", 0), body.get("open", False))

@@ -60,7 +60,7 @@ def run(
     """
     _check_output(output, pipe or pty)
     request = _request(command, name, shell, settings)
-    request["env"] = _environment(env, setenv)
+    request["env"] = _environment(env, setenv, at_terminal=pty)
     _check_sizes(command, request)
     request["cwd"] = _directory(working_directory)
     if pipe or pty:
@@ -178,8 +178,8 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _environment(env: str, setenv: tuple[str, ...]) -> list[bytes]:
-    """The job's environment, from --env and -E."""
+def _environment(env: str, setenv: tuple[str, ...], at_terminal: bool) -> list[bytes]:
+    """The job's environment, from --env and -E; at a terminal it knows which kind that is."""
     mine = dict(os.environb)
     if _coerced(mine.get(b"LC_CTYPE")):
         del mine[b"LC_CTYPE"]
@@ -187,7 +187,8 @@ def _environment(env: str, setenv: tuple[str, ...]) -> list[bytes]:
         made = dict(mine)
     else:
         made = _least()
-        for key in [] if env == "none" else os.fsencode(env).split(b","):
+        wanted = [] if env == "none" else os.fsencode(env).split(b",")
+        for key in [b"TERM", *wanted] if at_terminal else wanted:
             if key in mine:
                 made[key] = mine[key]
     for word in setenv:
