@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jobd.wire import messages as m
-from tests.jobctl.fakes import DEADLINE_SEC, FakeDaemon, HangupError, frame, output_frame, run_view
+from tests.jobctl.fakes import DEADLINE_SEC, FakeDaemon, HangupError, frame, jobctl_command, output_frame, run_view
 
 if TYPE_CHECKING:
     import socket
@@ -198,3 +200,28 @@ class RunDaemon(FakeDaemon):
     def close(self) -> None:
         self.run.give_up()
         super().close()
+
+
+class Client:
+    """A jobctl that is under way, on pipes."""
+
+    def __init__(self, path: str, *args: str, ignoring: int = 0) -> None:
+        prepare = (lambda: signal.signal(ignoring, signal.SIG_IGN)) if ignoring else None
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            jobctl_command(path, *args), stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, preexec_fn=prepare
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.stdin, self.stdout, self.stderr = self.process.stdin, self.process.stdout, self.process.stderr
+        self.signal = self.process.send_signal
+
+    def status(self) -> int:
+        return self.process.wait(DEADLINE_SEC)
+
+    def close(self) -> None:
+        self.process.kill()
+        for file in (self.stdin, self.stdout, self.stderr):
+            file.close()
+        self.process.wait()

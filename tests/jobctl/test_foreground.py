@@ -14,7 +14,7 @@ import pytest
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import DEADLINE_SEC, HangupError, frame, jobctl, jobctl_command
-from tests.jobctl.foreground_fakes import ERR, JOB, FakeRun, RunDaemon
+from tests.jobctl.foreground_fakes import ERR, JOB, Client, FakeRun, RunDaemon
 from tests.system.program import until
 
 if TYPE_CHECKING:
@@ -30,31 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 NAME = f"{JOB}\n".encode()
-
-
-class Client:
-    """A jobctl that is under way, on pipes."""
-
-    def __init__(self, path: str, *args: str, ignoring: int = 0) -> None:
-        prepare = (lambda: signal.signal(ignoring, signal.SIG_IGN)) if ignoring else None
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            jobctl_command(path, *args), stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, preexec_fn=prepare
-        )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.stdin, self.stdout, self.stderr = self.process.stdin, self.process.stdout, self.process.stderr
-        self.signal = self.process.send_signal
-
-    def status(self) -> int:
-        return self.process.wait(DEADLINE_SEC)
-
-    def close(self) -> None:
-        self.process.kill()
-        for file in (self.stdin, self.stdout, self.stderr):
-            file.close()
-        self.process.wait()
 
 
 @pytest.fixture
@@ -389,7 +364,7 @@ def test_a_second_interrupt_ends_the_wait_for_a_daemon_that_is_away(daemon: Daem
     ("line", "said"),
     [
         (["run", "-P", "-o", "json", "true"], b"with -P and -t, stdout is the job's"),
-        (["run", "-P"], b"Missing argument"),
+        (["run", "-P"], b"run needs COMMAND"),
         (["attach", "--input", "less", "web"], b"same, more or none"),
         (["attach", "a", "b"], b"more than one job"),
     ],
