@@ -28,7 +28,7 @@ log = logging.getLogger("jobd.rpc")
 MAX_CONNECTIONS: Final = 2048  # security.md A.6; 7 KiB each
 MAX_PER_UID: Final = 512  # a shell loop of many waiting clients fits, a job in the foreground has three
 LOG_EVERY_SEC: Final = 1.0  # lines about broken clients: one a second, and how many were left out
-# accept(2) says that descriptors or memory are short: wait, or the loop would spin.
+# Descriptors or memory are short: who accepts waits, or the loop would spin; who asks may ask again.
 _SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SOFTWARE: Final = f"jobd {jobd.__version__}"
 
@@ -265,8 +265,19 @@ def _answer(context: Context, row: Row, request: m.Request) -> bytes:
     except codec.ProtocolError as error:
         return codec.encode(m.Fault(code=error.code, message=error.message, id=request.id))
     except Exception as error:
-        log.exception("request %s failed", type(request).__name__)
-        return codec.encode(m.Fault(code=errors.INTERNAL, message=f"internal error: {error!r:.200}", id=request.id))
+        code, text = _failure(request, error)
+        return codec.encode(m.Fault(code=code, message=text, id=request.id))
+
+
+def _failure(request: m.Request, error: Exception) -> tuple[str, str]:
+    """Code and words for a request that failed: a bug of ours, unless the machine is short of something."""
+    cause: BaseException = error
+    while isinstance(cause, ExceptionGroup):
+        cause = cause.exceptions[0]
+    if isinstance(cause, OSError) and cause.errno in _SHORT:
+        return errors.LIMIT, f"cannot do this now: jobd is short of resources ({cause.strerror}); try again"
+    log.error("request %s failed", type(request).__name__, exc_info=error)
+    return errors.INTERNAL, f"internal error: {error!r:.200}"
 
 
 def _start(context: Context, row: Row, request: m.Request, nursery: trio.Nursery) -> None:
@@ -298,8 +309,7 @@ async def _serve(context: Context, row: Row, request: m.Request) -> None:
             except Exception as error:
                 if isinstance(error, ExceptionGroup) and error.split(Gone)[1] is None:
                     raise Gone from error  # found out by a task of the request
-                log.exception("request %s failed", type(request).__name__)
-                await connection.fault(errors.INTERNAL, f"internal error: {error!r:.200}", request.id)
+                await connection.fault(*_failure(request, error), request.id)
         if scope.cancelled_caught:
             await connection.fault(errors.CANCELED, "canceled", request.id)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from contextlib import asynccontextmanager
@@ -13,8 +14,8 @@ import trio.testing
 
 from jobd.rpc.access import Access
 from jobd.rpc.connection import BODY_SEC, HELLO_SEC, TURN, Connection
-from jobd.rpc.server import Server
-from jobd.wire import codec
+from jobd.rpc.server import Server, _failure
+from jobd.wire import codec, errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
@@ -175,3 +176,16 @@ async def test_clients_are_told_of_a_shutdown(tmp_path: Path) -> None:
             client.settimeout(20)
             answer = codec.decode_daemon(client.recv(1000)[4:])
     assert answer == m.Fault(code="unavailable", message="jobd has been shut down")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), errors.LIMIT),
+        (ExceptionGroup("from tasks", [OSError(errno.ENFILE, "Too many open files in system")]), errors.LIMIT),
+        (ValueError("x"), errors.INTERNAL),
+        (OSError(errno.EIO, "Input/output error"), errors.INTERNAL),
+    ],
+)
+def test_a_shortage_is_no_bug_of_ours(error: Exception, code: str) -> None:
+    assert _failure(m.DaemonStatus(id=1), error)[0] == code
