@@ -158,7 +158,7 @@ class Daemon:
         try:
             registry = self.registry = Registry(state_dir, journal, pump, feeder, self.keeper)
             registry.rss_floor_bytes = self._keeper_size()
-            registry.on_pump_death = self._leave.set  # the next daemon takes up every pipe where this one stopped
+            registry.on_thread_death = self._leave.set  # the next daemon takes up every pipe where this one stopped
             await self._with_runs(registry)
             await journal.flush()
         finally:

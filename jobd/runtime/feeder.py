@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -99,8 +100,9 @@ class Feeder:
             if "input" in held and (tty or "stdin" in held):
                 if tty:
                     os.set_blocking(held["pty"], False)
-                target = os.dup(held["pty"]) if tty else held["stdin"]
-                made = inlet.Inlet(run, directory, target, held["input"], tty)
+                if tty:
+                    held = {**held, "stdin": os.dup(held["pty"])}
+                made = inlet.Inlet(run, directory, held["stdin"], held["input"], tty)
                 told = feeder_thread.fed(made)
                 self._command(self._worker.add_inlet, made)
                 held = {name: fd for name, fd in held.items() if name not in ("input", "stdin")}
@@ -131,7 +133,8 @@ class Feeder:
             done = threading.Event()
             self._command(self._worker.release_all, found)
             self._command(done.set)
-            done.wait()
+            while not done.wait(1) and self._thread.is_alive():  # the thread may have ended before it came to it
+                pass
         return found
 
     def take(self) -> list[Fed]:
@@ -154,7 +157,7 @@ class Feeder:
     # --- the queues -------------------------------------------------------------------------------------------------
     def _command(self, function: Callable[..., None], *arguments: object) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._worker.run, name="feeder", daemon=True)
+            self._thread = threading.Thread(target=self._main, name="feeder", daemon=True)
             self._thread.start()
         self._commands.append((function, arguments))
         self._worker.poke()
@@ -167,3 +170,10 @@ class Feeder:
             self._told.add(item)
         self._news.append(item)
         self._wake()
+
+    def _main(self) -> None:
+        try:
+            self._worker.run()
+        except BaseException:
+            self._tell(feeder_thread.Fed(b"", "died", text=f"the feeder ended: {traceback.format_exc()}"))
+            raise

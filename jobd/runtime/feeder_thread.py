@@ -31,11 +31,14 @@ TAP_BYTES: Final = 64 << 10  # of a terminal at a time; the kernel's own buffer 
 _FLAGS: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 _EVENTS: Final = 64
 
-Kind = Literal["fed", "hung-up"]
+Kind = Literal["fed", "hung-up", "died"]
 
 
 class Fed(NamedTuple):
-    """What the loop is told of a run: how its stdin stands now, or (`hung-up`) that its terminal has ended."""
+    """What the loop is told of a run: how its stdin stands now, or (`hung-up`) that its terminal has ended.
+
+    `died` is of no run: the thread has ended by an error of ours.
+    """
 
     run: bytes
     kind: Kind

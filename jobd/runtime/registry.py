@@ -83,7 +83,7 @@ class Registry:
         self.stopping = False
         self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
         self.rss_floor_bytes = 0
-        self.on_pump_death: Callable[[], None] = lambda: None
+        self.on_thread_death: Callable[[], None] = lambda: None
         self.retired = 0  # runs that ended under this daemon
         self.left_at = trio.current_time()  # when the last run did
         self._nursery: trio.Nursery | None = None
@@ -316,7 +316,7 @@ class Registry:
         for notice in self.pump.take():
             if not notice.run:
                 log.critical("%s", notice.text)
-                self.on_pump_death()
+                self.on_thread_death()
             run = self.runs.get(notice.run)
             if run is not None:
                 _note(run, notice)
@@ -324,6 +324,9 @@ class Registry:
     def on_fed(self) -> None:
         """Give the feeder's news to the runs they are of. What it has closed, the keeper closes too."""
         for told in self.feeder.take():
+            if told.kind == "died":
+                log.critical("%s", told.text)
+                self.on_thread_death()
             run = self.runs.get(told.run)
             if run is None or run.feed is None:
                 continue

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections import deque
 from typing import TYPE_CHECKING
+
+import pytest
 
 from jobd.runtime.feeder import Feeder
 from jobd.runtime.feeder_thread import Fed, FeederThread, fed
@@ -13,8 +16,6 @@ from jobd.runtime.inlet import Inlet, create
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 RUN = b"r" * 16
 
@@ -54,3 +55,32 @@ def test_on_a_full_disk_the_run_has_what_is_in_the_file(tmp_path: Path, monkeypa
     assert "No space" in news[-1].text
     worker.stop()
     os.close(reader)
+
+
+def test_what_cannot_be_fed_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    feeder = Feeder(lambda: None)
+    master, slave = os.openpty()
+    reader, writer = os.pipe()  # a pipe has no position
+    held = {"pty": os.dup(master), "input": reader}
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="Illegal seek"):
+        feeder.add(RUN, str(tmp_path / "run"), dict(held))
+    assert len(os.listdir("/proc/self/fd")) == before - len(held)
+    for fd in (master, slave, writer):
+        os.close(fd)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_died_is_told_of_and_waited_for_by_nobody(tmp_path: Path) -> None:
+    woken = threading.Event()
+    feeder = Feeder(woken.set)
+    held = {"stdin": os.open(tmp_path, os.O_RDONLY), "input": create(str(tmp_path / "run"))}  # epoll takes no directory
+    feeder.add(RUN, str(tmp_path / "run"), held)
+    assert woken.wait(30)
+    (told,) = feeder.take()
+    assert (told.run, told.kind) == (b"", "died")
+    assert "PermissionError" in told.text
+    assert feeder.release_all() == {}
+    feeder.stop()
+    for fd in held.values():
+        os.close(fd)
