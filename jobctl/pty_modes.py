@@ -195,7 +195,7 @@ class Modes:
         if prefix == b"=":
             self._keys_set = body.partition(b";")[0] not in (b"", b"0")
             return
-        screen = self._on_other_screen
+        screen = self.on_other_screen
         change = 1 if prefix == b">" else -(_numbers(body) or [1])[0]
         self._keys[screen] = max(0, self._keys[screen] + change)
 
@@ -206,7 +206,8 @@ class Modes:
         self._colours.clear()
 
     @property
-    def _on_other_screen(self) -> bool:
+    def on_other_screen(self) -> bool:
+        """Whether what is seen is not the screen that the shell is on."""
         return any(number in self._private for number in OTHER_SCREENS)
 
     # --- undoing and doing again ----------------------------------------------------------------------------------
@@ -217,7 +218,7 @@ class Modes:
             out += b"\x1b\\"
         elif self._state != GROUND:
             out.append(CAN)
-        if self._on_other_screen:
+        if self.on_other_screen:
             out += self._pop_keys(True)
         if self._margins:
             out += b"\x1b7\x1b[r\x1b8"

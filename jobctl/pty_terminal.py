@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import termios
 from select import POLLOUT, poll
@@ -54,18 +56,15 @@ class RawTerminal:
         """Make it raw; also once more, when a shell has had it in between."""
         if self._before is None:
             self._before = termios.tcgetattr(STDIN)
-        termios.tcsetattr(STDIN, termios.TCSANOW, _raw(self._before))
+        _set(_raw(self._before))
 
     def leave(self) -> None:
-        """Give it back. One that has gone needs nothing."""
+        """Give it back. One that has gone needs nothing, nor does one that a shell has taken back from us."""
         before, self._before = self._before, None
-        if before is None:
+        if before is None or not self.is_ours():
             return
-        try:
-            # Not drained first: a terminal that takes no output would hold us here for ever.
-            termios.tcsetattr(STDIN, termios.TCSANOW, before)
-        except termios.error:
-            return
+        with contextlib.suppress(termios.error):
+            _set(before)
 
     def is_ours(self) -> bool:
         """Whether we are in the foreground; to set modes from the background would stop us."""
@@ -73,6 +72,16 @@ class RawTerminal:
             return os.tcgetpgrp(STDIN) == os.getpgrp()
         except OSError:
             return False
+
+
+def _set(attributes: Attributes) -> None:
+    """Set them now: a terminal that takes no output would never be drained. In the background this stops us first."""
+    while True:
+        try:
+            return termios.tcsetattr(STDIN, termios.TCSANOW, attributes)
+        except termios.error as e:
+            if e.args[0] != errno.EINTR:
+                raise
 
 
 def _raw(before: Attributes) -> Attributes:
@@ -196,7 +205,8 @@ class TerminalSink(Sink):
         """
         if not self._is_shown:
             return
-        left = memoryview(self.modes.undo() + (b"\r\n" if new_line and self.in_line else b""))
+        in_line = self.in_line and not self.modes.on_other_screen  # on the first, the line had ended, most likely
+        left = memoryview(self.modes.undo() + (b"\r\n" if new_line and in_line else b""))
         poller = poll()
         poller.register(self.fd, POLLOUT)
         try:

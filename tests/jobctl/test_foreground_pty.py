@@ -163,7 +163,7 @@ def test_whatever_way_out_the_terminal_is_as_before(daemon: Daemon, terminal: Te
     assert UNDONE in shown
     assert shown.endswith(SAID) == (how in ("key", "encoded key", "hangup"))
     if how == "key":
-        assert shown.endswith(UNDONE + b"\r\njobctl: detached; " + SAID)
+        assert shown.endswith(UNDONE + b"jobctl: detached; " + SAID)
 
 
 class Dying(PtyRun):
@@ -282,6 +282,41 @@ def test_without_any_terminal_it_runs_too(daemon: Daemon) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (4, b"out", f"{JOB}\n".encode())
 
 
+def test_a_line_that_was_begun_is_ended_before_ours(daemon: Daemon, terminal: Terminal) -> None:
+    run = PtyRun()
+    process = begin(terminal, daemon(run))
+    run.write(b"$ ")
+    terminal.read(b"$ ")
+    terminal.type(DETACH)
+    assert process.wait(DEADLINE_SEC) == 125
+    assert terminal.read_rest().endswith(b"$ \r\njobctl: detached; " + SAID)
+
+
+SHELL = """
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = os.fork()
+if not child:
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.setpgid(0, 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.waitpid(child, os.WUNTRACED)
+os.tcsetpgrp(0, child)
+os.kill(child, signal.SIGCONT)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_begun_in_the_background_it_waits_for_the_terminal(daemon: Daemon, terminal: Terminal) -> None:
+    fake = daemon(PtyRun())
+    command = jobctl_command(fake.path, "run", "-t", "cat")
+    process = terminal.start([sys.executable, "-c", SHELL, *command])
+    until(lambda: terminal.is_raw, "it has the terminal")
+    terminal.type(b"q")
+    assert process.wait(DEADLINE_SEC) == 0
+    assert not terminal.is_raw
+
+
 def test_stopped_and_continued_it_is_raw_again(daemon: Daemon, terminal: Terminal) -> None:
     run = PtyRun()
     process = begin(terminal, daemon(run))
@@ -333,7 +368,7 @@ def test_attach_brings_the_screen_back(daemon: Daemon, terminal: Terminal) -> No
     assert run.lines == [0, 31]
     terminal.type(DETACH)
     assert process.wait(DEADLINE_SEC) == 125
-    assert terminal.read_rest().endswith(b"\x1b[?25h\x1b[?1049l\x1b[0m\r\njobctl: detached; " + SAID)
+    assert terminal.read_rest().endswith(b"\x1b[?25h\x1b[?1049l\x1b[0mjobctl: detached; " + SAID)
     looks = [(request.input, request.window) for request in fake.of(m.Attach) if isinstance(request, m.Attach)]
     assert looks == [(False, None), (True, (31, 99))]
 

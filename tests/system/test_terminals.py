@@ -111,6 +111,24 @@ def test_a_lost_terminal_loses_nothing(shared: Program, terminal: Terminal, name
         assert client.wait(DEADLINE_SEC) == 0
 
 
+def test_a_window_that_is_closed_is_no_end_of_a_pipe(shared: Program, terminal: Terminal, name: str) -> None:
+    client = terminal.start(shared.jobctl_command("run", "-P", "-u", name, "cat"), env=shared.env)
+    terminal.read(f"{name}\r\n".encode())
+    terminal.type(b"one\n")
+    terminal.read(b"one\r\none\r\n")
+    terminal.hang_up()
+    assert client.wait(DEADLINE_SEC) == 129
+    assert shared.show(name, "ActiveState") == "active"
+    with Terminal() as other:
+        client = other.start(shared.jobctl_command("attach", name), env=shared.env)
+        other.read(b"jobctl: stdin goes on at byte 4\r\n")
+        other.type(b"two\n")
+        other.read(b"two\r\ntwo\r\n")
+        other.type(b"\x04")
+        assert client.wait(DEADLINE_SEC) == 0
+    assert shared.output(name) == b"one\ntwo\n"
+
+
 def test_keys_and_output_survive_the_daemon(jobd: Program, terminal: Terminal, name: str) -> None:
     client = begin(jobd, terminal, "run", "-t", "-u", name, *EDIT)
     terminal.read(b"24x80\r\n")
