@@ -20,13 +20,15 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "jobd": (),
     "jobd.core": ("jobd.core",),
     "jobd.wire": ("jobd.wire", "jobd.core"),
-    # host.pidfd: both halves read exits from the kernel, by the same standard-library code.
+    # host.pidfd, host.procs: both halves read exits from the kernel and processes from /proc, by the same code, which
+    # needs the standard library alone.
     "jobd.keeper": (
         "jobd.keeper",
         "jobd.wire.frames",
         "jobd.wire.plainpack",
         "jobd.core",
         "jobd.host.pidfd",
+        "jobd.host.procs",
         "jobd.config",
     ),
     "jobd.host": ("jobd.host", "jobd.core"),

@@ -1,56 +1,61 @@
 """What /proc says of a process: its relations, its control group, the run that its environment names.
 
-Everything is None or empty for a process that is not there, or not ours to look at.
+Everything is None or empty for a process that is not there, or not ours to look at. Both halves look at processes by
+this code: standard library only, and without `typing`, which the keeper does not load.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Final, NamedTuple
 
-_ENVIRON: Final = b"JOBD_RUN="  # as the keeper looks for it (keeper.tree)
-_ENVIRON_BYTES: Final = 1 << 21  # as there; execve(2) takes no more by default
+ENVIRON = b"JOBD_RUN="  # set for every run; what it starts inherits it
+_ENVIRON_BYTES = 1 << 21  # execve(2) takes no more by default
+_CGROUP_BYTES = 1 << 16  # a line for each hierarchy; a path has at most 4096
+_STAT_BYTES = 1024
 
 
-class Process(NamedTuple):
-    """Of /proc/PID/stat. A pid is the same process as long as its start time (clock ticks since boot) is the same."""
+class Process:
+    """A line of /proc/PID/stat. A pid is the same process as long as `start` (clock ticks after boot) is the same."""
 
-    pid: int
-    parent: int
-    group: int
-    session: int
-    start: int
+    __slots__ = ("group", "parent", "pid", "session", "start", "state", "zombie")
+
+    def __init__(self, pid: int, text: bytes) -> None:
+        fields = text[text.rindex(b")") + 2 :].split(None, 20)  # the name may hold blanks and parentheses
+        self.pid = pid
+        self.state = fields[0]
+        self.zombie = self.state in (b"Z", b"X")
+        self.parent, self.group, self.session = int(fields[1]), int(fields[2]), int(fields[3])
+        self.start = int(fields[19])
 
 
 def process(pid: int) -> Process | None:
-    """One process."""
-    text = _read(pid, "stat", 1024)
-    fields = text[text.rfind(b")") + 2 :].split(None, 20)  # the name may hold blanks and parentheses
-    if len(fields) < 20:
-        return None
-    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+    """One process, None if there is none."""
+    text = read(pid, "stat", _STAT_BYTES)
+    return Process(pid, text) if text else None
 
 
 def control_group(pid: int) -> str:
     """Its path in the v2 hierarchy, from the root that we see."""
-    for line in _read(pid, "cgroup", 1 << 16).splitlines():
+    for line in read(pid, "cgroup", _CGROUP_BYTES).splitlines():
         if line.startswith(b"0::"):
             return os.fsdecode(line[3:])
     return ""
 
 
-def named_run(pid: int) -> bytes | None:
-    """The id of the run that the environment names, with which the process was executed."""
-    for entry in _read(pid, "environ", _ENVIRON_BYTES).split(b"\0"):
-        if entry.startswith(_ENVIRON):
+def run_of(pid: int) -> bytes | None:
+    """The run that a process's environment names; b"" if it names none, None if there is no environment to be seen."""
+    environ = read(pid, "environ", _ENVIRON_BYTES)
+    for item in environ.split(b"\0"):
+        if item.startswith(ENVIRON):
             try:
-                return bytes.fromhex(entry[len(_ENVIRON) :].decode("ascii"))
+                return bytes.fromhex(item[len(ENVIRON) :].decode("ascii"))
             except ValueError:
-                return None
-    return None
+                return b""
+    return b"" if environ else None
 
 
-def _read(pid: int, name: str, size: int) -> bytes:
+def read(pid: int, name: str, size: int) -> bytes:
+    """The beginning of a file of the process's; b"" where there is nothing to be read."""
     try:
         fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -13,7 +13,7 @@ import select
 import signal
 import time
 
-from jobd.host import pidfd
+from jobd.host import pidfd, procs
 from jobd.keeper import cgroup, tree
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ class Ends:
         self._late: dict[bytes, int] = {}  # runs whose tree outlives the main process; its cgroup.events, or -1
         self._lagging: dict[bytes, float] = {}  # foreign runs that have ended, and until when to ask for the status
         self._looked_at = 0.0
-        self._looked: tuple[set[int], dict[int, tree.Process]] = set(), {}
+        self._looked: tuple[set[int], dict[int, procs.Process]] = set(), {}
         self._blank: dict[int, float] = {}  # strangers without any environment, and since when
         self._round_at: float | None = None
 
@@ -145,10 +145,10 @@ class Ends:
         mains = {entry.pid: entry.run for entry in table.values()} if strangers else {}
         found: set[bytes] = set()
         for pid in strangers:
-            process = tree.process(pid)
+            process = procs.process(pid)
             if process is None or process.zombie:
                 continue
-            run = mains.get(process.session) or mains.get(process.group) or tree.run_of(pid)
+            run = mains.get(process.session) or mains.get(process.group) or procs.run_of(pid)
             if run:
                 found.add(run)
             elif run is None and now - self._blank.setdefault(pid, now) < BLANK_SEC:

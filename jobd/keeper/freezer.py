@@ -17,6 +17,7 @@ import select
 import signal
 import time
 
+from jobd.host import procs
 from jobd.keeper import cgroup, tree
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ class Freezing:
         self.signaled: dict[int, int] = {}  # processes that have their SIGSTOP, and when they were started
         self.blank: dict[int, float] = {}  # strangers without any environment, and since when
 
-    def holds(self, process: tree.Process) -> bool:
+    def holds(self, process: procs.Process) -> bool:
         """Whether it runs no further than to see its SIGSTOP."""
         return process.state in HELD or (process.state == DISK and self.signaled.get(process.pid) == process.start)
 
@@ -186,11 +187,11 @@ class Freezer:
         # One in the middle of an execve shows no environment, and so not whose it is.
         now = time.monotonic()
         freezing.blank = {
-            pid: freezing.blank.get(pid, now) for pid in strangers - found.keys() if tree.run_of(pid) is None
+            pid: freezing.blank.get(pid, now) for pid in strangers - found.keys() if procs.run_of(pid) is None
         }
         return [pid for pid, since in freezing.blank.items() if now - since < BLANK_SEC and not _is_zombie(pid)]
 
-    def _look(self, freezing: Freezing) -> tuple[dict[int, tree.Process], bool]:
+    def _look(self, freezing: Freezing) -> tuple[dict[int, procs.Process], bool]:
         """All processes, and whether an orphan is among them that is new and has ended already.
 
         The newest first, and the run's stopped on the spot: who leaves a child and goes is met only while he is new.
@@ -208,9 +209,9 @@ class Freezer:
         freezing.seen = listed
         return table, left
 
-    def _is_newly_ours(self, process: tree.Process, freezing: Freezing) -> bool:
+    def _is_newly_ours(self, process: procs.Process, freezing: Freezing) -> bool:
         if process.parent == os.getpid():
-            return tree.run_of(process.pid) == freezing.entry.run
+            return procs.run_of(process.pid) == freezing.entry.run
         return process.parent in freezing.signaled
 
     def _end(self, entry: Entry, why: str) -> bool:
@@ -236,5 +237,5 @@ class Freezer:
 
 def _is_zombie(pid: int) -> bool:
     """Whether it shows no environment because it has ended."""
-    process = tree.process(pid)
+    process = procs.process(pid)
     return process is None or process.zombie

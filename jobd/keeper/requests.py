@@ -12,7 +12,7 @@ import resource
 import signal
 import time
 
-from jobd.host import pidfd
+from jobd.host import pidfd, procs
 from jobd.keeper import tree
 from jobd.keeper.freezer import STOPS
 from jobd.keeper.link import LinkError, chunks
@@ -125,7 +125,7 @@ class Requests:
             return
         assert entry.ctl is not None
         keeper.watch(entry.ctl.fileno(), lambda: self.on_ctl(entry))
-        process = tree.process(entry.pid)  # ours and not reaped, so it is this one
+        process = procs.process(entry.pid)  # ours and not reaped, so it is this one
         entry.start = process.start if process else 0
         self._tell_spawned(entry)
 
@@ -233,7 +233,7 @@ class Requests:
             return 0
         try:
             count = int(pidfd.send_signal(entry.pidfd, sig))
-            main = tree.process(entry.pid)
+            main = procs.process(entry.pid)
             if wake and main is not None and main.state == tree.STOPPED:
                 pidfd.send_signal(entry.pidfd, signal.SIGCONT)
         except PermissionError:  # a setuid program

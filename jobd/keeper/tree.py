@@ -10,38 +10,19 @@ from __future__ import annotations
 import os
 import signal
 
+from jobd.host.procs import process, read, run_of
 from jobd.keeper import cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from jobd.host.procs import Process
     from jobd.keeper.table import Entry
 
-ENVIRON = b"JOBD_RUN="
 _CMDLINE_BYTES = 4096  # of a command line that is shown
 _O_ACCMODE = 3
 STOPPED = b"T"  # the state of a process in /proc/PID/stat
-
-
-class Process:
-    """A line of /proc/PID/stat."""
-
-    __slots__ = ("group", "parent", "pid", "session", "start", "state", "zombie")
-
-    def __init__(self, pid: int, text: bytes) -> None:
-        fields = text[text.rindex(b")") + 2 :].split(None, 20)  # the name may hold blanks and parentheses
-        self.pid = pid
-        self.state = fields[0]
-        self.zombie = self.state in (b"Z", b"X")
-        self.parent, self.group, self.session = int(fields[1]), int(fields[2]), int(fields[3])
-        self.start = int(fields[19])
-
-
-def process(pid: int) -> Process | None:
-    """One process, None if there is none."""
-    text = _read(pid, "stat", 1024)
-    return Process(pid, text) if text else None
 
 
 def all_processes() -> dict[int, Process]:
@@ -67,18 +48,6 @@ def children() -> set[int]:
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
         me = os.getpid()
         return {p.pid for p in all_processes().values() if p.parent == me}
-
-
-def run_of(pid: int) -> bytes | None:
-    """The run that a process's environment names; b"" if it names none, None if there is no environment to be seen."""
-    environ = _read(pid, "environ", 1 << 21)
-    for item in environ.split(b"\0"):
-        if item.startswith(ENVIRON):
-            try:
-                return bytes.fromhex(item[len(ENVIRON) :].decode("ascii"))
-            except ValueError:
-                return b""
-    return b"" if environ else None
 
 
 def group_exists(pid: int) -> bool:
@@ -165,7 +134,7 @@ def _holds(pid: int, wanted: set[str]) -> bool:
     try:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             if os.readlink(f"/proc/{pid}/fd/{fd}") in wanted:
-                flags = _read(pid, f"fdinfo/{fd}", 256).split(b"flags:", 1)
+                flags = read(pid, f"fdinfo/{fd}", 256).split(b"flags:", 1)
                 if len(flags) == 2 and int(flags[1].split()[0], 8) & _O_ACCMODE != os.O_RDONLY:
                     return True
     except OSError:
@@ -175,18 +144,5 @@ def _holds(pid: int, wanted: set[str]) -> bool:
 
 def command_line(pid: int) -> bytes:
     """The arguments with blanks between them, or the name in brackets."""
-    words = _read(pid, "cmdline", _CMDLINE_BYTES).rstrip(b"\0").replace(b"\0", b" ")
-    return words or b"[%s]" % _read(pid, "comm", 64).rstrip(b"\n")
-
-
-def _read(pid: int, name: str, size: int) -> bytes:
-    try:
-        fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, size)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+    words = read(pid, "cmdline", _CMDLINE_BYTES).rstrip(b"\0").replace(b"\0", b" ")
+    return words or b"[%s]" % read(pid, "comm", 64).rstrip(b"\n")

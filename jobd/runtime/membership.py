@@ -53,7 +53,7 @@ class Membership:
             chain.append(process.pid)
             process = procs.process(process.parent) if process.parent != self._keeper_pid() else None
         for ancestor in reversed(chain):
-            run = self._registry.runs.get(procs.named_run(ancestor) or b"")
+            run = self._registry.runs.get(procs.run_of(ancestor) or b"")
             if run is not None and not run.cgroup:
                 return run
         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core.ids import USER_OPERATION
+from jobd.host import procs
 from jobd.keeper import cgroup, tree
 from jobd.keeper.table import Entry
 from tests.keeper import harness
@@ -67,7 +68,7 @@ def is_held(message: Message, pids: list[int]) -> bool:
     """Whether the kernel lets none of them run."""
     if message["cgroup"]:
         return cgroup.frozen(str(message["cgroup"]))
-    found = [tree.process(pid) for pid in pids]
+    found = [procs.process(pid) for pid in pids]
     # D: the parent of a vfork whose child is stopped; it cannot be interrupted, and has its SIGSTOP waiting.
     return all(process is not None and process.state in (tree.STOPPED, b"D") for process in found)
 
@@ -154,7 +155,7 @@ def test_a_stop_wakes_who_has_stopped_itself(keeper: KeeperProcess) -> None:
     message, fds = daemon.start(RUN, b"sh", b"-c", script)
     close_all(fds)
     pid = int(str(message["pid"]))
-    wait_for(lambda: (p := tree.process(pid)) is not None and p.state == tree.STOPPED, "it has stopped itself")
+    wait_for(lambda: (p := procs.process(pid)) is not None and p.state == tree.STOPPED, "it has stopped itself")
     daemon.send("signal", run=RUN, o="term-1", sig=signal.SIGTERM, whom="all")
     assert os.waitstatus_to_exitcode(daemon.expect("exited", run=RUN)[0]["status"]) == 7  # type: ignore[arg-type]
 

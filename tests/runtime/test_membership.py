@@ -24,10 +24,13 @@ class Proc:
         self.named: dict[int, bytes] = {}
         monkeypatch.setattr(procs, "process", self.table.get)
         monkeypatch.setattr(procs, "control_group", lambda pid: self.groups.get(pid, "/"))
-        monkeypatch.setattr(procs, "named_run", self.named.get)
+        monkeypatch.setattr(procs, "run_of", self.named.get)
 
     def add(self, pid: int, parent: int, group: int = 0, session: int = 0, start: int = 5) -> None:
-        self.table[pid] = Process(pid, parent, group or pid, session or pid, start)
+        fields = [0] * 22
+        fields[:6] = [0, 0, 0, parent, group or pid, session or pid]
+        fields[21] = start
+        self.table[pid] = Process(pid, b"%d (a) b) S %s" % (pid, b" ".join(b"%d" % field for field in fields[3:])))
 
 
 @pytest.fixture
@@ -135,4 +138,4 @@ def test_the_real_proc() -> None:
     assert (me.parent, me.group, me.session) == (os.getppid(), os.getpgrp(), os.getsid(0))
     assert procs.process(2**31 - 1) is None
     assert procs.control_group(2**31 - 1) == ""
-    assert procs.named_run(2**31 - 1) is None
+    assert procs.run_of(2**31 - 1) is None
