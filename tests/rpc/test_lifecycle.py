@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -13,7 +14,7 @@ from jobd.rpc.context import Context
 from jobd.rpc.handlers import lifecycle
 from jobd.wire import errors
 from jobd.wire import messages as m
-from tests.runtime.fakes import ROOT, Bed
+from tests.runtime.fakes import ROOT, Bed, serving
 
 
 class Answers:
@@ -75,3 +76,21 @@ async def test_kill_without_a_keeper_is_refused_and_does_not_wait(autojump_clock
         await lifecycle.kill(context_of(bed, answers), request)
         assert [body.code for body in answers.bodies if isinstance(body, m.Done)] == [errors.UNAVAILABLE] * 2
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_start_does_not_take_the_id_of_another_jobs_run(autojump_clock: MockClock, ended: bool) -> None:
+    async with serving(Bed()) as bed:
+        taken, other = bed.submit(), bed.submit()
+        await wait_all_tasks_blocked()
+        for run in (taken, other) if ended else (other,):
+            bed.keeper.exited(run.id, 0)
+            await wait_all_tasks_blocked()
+            bed.pump.end(run.id)
+            await wait_all_tasks_blocked()
+        answers = Answers()
+        await lifecycle.start(context_of(bed, answers), m.Start(id=1, names=["job-2"], runs=[taken.id]))
+        (done,) = answers.bodies
+        assert isinstance(done, m.Done)
+        assert (done.code, done.run) == (errors.MALFORMED, None)
+        assert (bed.row(taken).job, bed.store.jobs[0, "job-2"].runs) == ("job-1", 1)

@@ -48,7 +48,10 @@ async def _start(context: Context, request: int, word: str, run_id: bytes, no_bl
     await registry.may_submit()
     row = context.job(word)
     run = registry.runs.get(run_id)
-    if run is None and (known := context.world.registry.store.run(context.owner, run_id)) is not None:
+    known = registry.store.run(row.owner, run_id) if run is None else run.row
+    if known is not None and (known.owner, known.job) != (row.owner, row.job):
+        raise Refused(errors.MALFORMED, "cannot take this run id", job=word)
+    if run is None and known is not None:
         return _started(context, word, known.step, known.run, known.number)  # a retry after a lost reply
     if run is None:
         old = live(context, row)
