@@ -43,7 +43,7 @@ class Connection:
         self._lock = trio.Lock()
         self.tasks: dict[int, trio.CancelScope] = {}
         self.feeds: dict[int, Feeding] = {}  # by the Attach that they belong to
-        self.readers = 0  # requests for logs under way: each has files open
+        self.readers = 0  # of logs and events, under way (Context.reading)
 
     # --- reading --------------------------------------------------------------------------------------------------
     async def read_body(self, first_within: float = float("inf")) -> Body | None:

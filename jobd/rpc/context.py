@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import pwd
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
@@ -13,6 +14,8 @@ from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jobd.core.records import JobRow, RunRow
     from jobd.host.peer import Peer
     from jobd.rpc.access import Access
@@ -23,6 +26,9 @@ SHOWN_ID: Final = 8  # characters of a run id that are shown, and enough to be t
 SHOWN_CANDIDATES: Final = 5  # of an ambiguous end
 MAX_NEIGHBOURS: Final = 1000  # names looked at for a did-you-mean
 MAX_MATCHES: Final = 10_000  # jobs that one glob may mean; reading them takes 50 ms
+# Readers of logs and events on one connection: those of all connections that a uid may have (server.MAX_PER_UID) are
+# 32,768. One that waits has no file open.
+MAX_READERS: Final = 64
 
 
 class Refused(Exception):  # noqa: N818  # the answer of a request, not a failure of ours
@@ -58,6 +64,17 @@ class Context:
         """Raises Refused (DENIED) unless the caller may do what the rule covers."""
         if not self._access.allows(self._peer, rule):
             raise Refused(errors.DENIED, f"cannot do this for uid {self._peer.uid}: not allowed")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While one reader of logs or events is served. Raises Refused (LIMIT) if there are too many of them."""
+        if self.connection.readers >= MAX_READERS:
+            raise Refused(errors.LIMIT, f"cannot serve more than {MAX_READERS} readers on one connection at once")
+        self.connection.readers += 1
+        try:
+            yield
+        finally:
+            self.connection.readers -= 1
 
     # --- jobs -----------------------------------------------------------------------------------------------------
     def key(self, word: str) -> tuple[int, str] | None:

@@ -12,8 +12,8 @@ import trio
 
 from jobd.host.peer import Peer
 from jobd.rpc.access import Access
-from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers import events, logs
+from jobd.rpc.context import MAX_READERS, Context, Refused
+from jobd.rpc.handlers import events
 from jobd.runtime import eventsource
 from jobd.runtime.journal import Journal
 from jobd.store.db import Policy
@@ -309,7 +309,7 @@ async def test_a_cursor_of_another_database_gets_all_there_is(desk: Desk) -> Non
 
 async def test_readers_are_limited_on_one_connection(desk: Desk) -> None:
     answers = Answers()
-    answers.readers = logs.MAX_READERS
+    answers.readers = MAX_READERS
     with pytest.raises(Refused, match="at once"):
         await events.events(desk.context(answers), m.Events(id=1))
 

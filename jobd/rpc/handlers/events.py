@@ -9,7 +9,6 @@ import trio
 from jobd.core import names
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers.logs import MAX_READERS
 from jobd.runtime.eventsource import EventSource, Gap, Wanted
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -23,14 +22,8 @@ REACHED_EVERY: Final = 2000  # numbers that pass a follower, for events of other
 
 async def events(context: Context, request: m.Events) -> None:
     """Serve one `events` request."""
-    connection = context.connection
-    if connection.readers >= MAX_READERS:
-        raise Refused(errors.LIMIT, f"cannot serve more than {MAX_READERS} readers on one connection at once")
-    connection.readers += 1
-    try:
+    with context.reading():
         await _serve(context, request, EventSource(context.world.registry, _wanted(context, request)))
-    finally:
-        connection.readers -= 1
 
 
 async def _serve(context: Context, request: m.Events, source: EventSource) -> None:

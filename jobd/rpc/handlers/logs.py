@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 MAX_JOBS: Final = 256  # jobs of one request; each is a task and up to three open files
 
-MAX_READERS: Final = 64  # requests for logs on one connection: 256 connections of a user stay within 20,000 descriptors
-
 
 class Reader:
     """Sends what sources give, as answers to one request."""
@@ -141,14 +139,8 @@ class Reader:
 
 async def logs(context: Context, request: m.Logs) -> None:
     """Serve one `logs` request."""
-    connection = context.connection
-    if connection.readers >= MAX_READERS:
-        raise Refused(errors.LIMIT, f"cannot serve more than {MAX_READERS} requests for logs on one connection at once")
-    connection.readers += 1
-    try:
+    with context.reading():
         await _serve(context, request)
-    finally:
-        connection.readers -= 1
 
 
 async def _serve(context: Context, request: m.Logs) -> None:
