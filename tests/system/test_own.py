@@ -158,6 +158,21 @@ def test_hangup_of_the_session_that_started_it(own: Own) -> None:
     assert own.jobctl("is-active", "job").returncode == 0
 
 
+def test_shutdown_is_told_to_who_waits_and_nobody_starts_it_again(own: Own) -> None:
+    own.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
+    watcher = own.start_jobctl("events", "-f")
+    assert watcher.stdout is not None
+    watcher.stdout.read(1)  # what has been, so it is being followed
+    own.jobctl("shutdown", check=True)
+    said = watcher.communicate(timeout=DEADLINE_SEC)[1]
+    assert said == b"jobctl: jobd has been shut down\n"
+    assert watcher.returncode != 0
+    until(own.ended, "jobd has ended")
+    assert own.starts() == 1
+    assert own.history("job")[0]["result"] == "stopped"  # and this starts the next
+    assert own.starts() == 2
+
+
 # --- what can be in the way -------------------------------------------------------------------------------------
 def refused(own: Own, *args: str) -> str:
     """What a refused jobctl says: one line."""
