@@ -167,6 +167,4 @@ def _resolve(client: Client, jobs: tuple[str, ...]) -> list[bytes]:
             found += [run for view in views if (run := view.get("run")) is not None]
             continue
         found.append(names.resolve(client, word)["run"])
-    if not found:
-        raise Fault(errors.NOT_FOUND, f"cannot wait: no job matches {' '.join(jobs)}")
     return found

@@ -120,3 +120,38 @@ async def test_a_removal_that_is_asked_for_again_means_the_same_job(path: Path) 
         (["runs"], [bytes(16)], False, False),
     ]
     assert told == ["waiting", "waiting"]
+
+
+async def test_the_blocking_client_asks_the_same(path: Path) -> None:
+    seen: list[m.Request] = []
+
+    def script(peer: Peer) -> None:
+        while True:
+            seen.append(request := peer.receive())
+            match request:
+                case m.Rerun():
+                    failed = {"step": "exec", "errno": 2} if request.job == "gone" else {}
+                    peer.send(started(request.id, request.new, **failed))
+                case m.Get():
+                    peer.send(m.Reply(id=request.id, body=m.Jobs(jobs=[m.JobView(job="web", owner=7, run=RUN)])))
+                case _:
+                    peer.send(m.Item(id=request.id, body=m.Done(job="web")), m.End(id=request.id))
+
+    with FakeDaemon(path, script) as daemon, jobd.client.connect_blocking(daemon.path) as jobs:
+        assert jobs.rerun("web", "2", run_id=NEXT).id == NEXT.hex()
+        with pytest.raises(StartFailed):
+            jobs.rerun("gone", run_id=NEXT)
+        for act in (jobs.freeze, jobs.thaw, jobs.reset_failed, jobs.remove):
+            assert [done.job for done in act("web")] == ["web"]
+        assert jobs.remove("web", stop=True, purge=True)
+    assert seen == [
+        m.Rerun(id=1, new=NEXT, job="web", run="2"),
+        m.Rerun(id=2, new=NEXT, job="gone"),
+        m.Freeze(id=3, names=["web"]),
+        m.Thaw(id=4, names=["web"]),
+        m.ResetFailed(id=5, names=["web"]),
+        m.Get(id=6, names=["web"]),
+        m.Remove(id=7, names=["web"], runs=[RUN]),
+        m.Get(id=8, names=["web"]),
+        m.Remove(id=9, names=["web"], stop=True, purge=True, runs=[RUN]),
+    ]

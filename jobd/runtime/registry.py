@@ -164,17 +164,10 @@ class Registry:
         return self._accept(owner, name, run_id, spec, keys, by)
 
     def rerun(self, row: JobRow | RunRow, run_id: bytes, by: Caller, stdin: str | None = None) -> Run:
-        """Make the submission of a job at rest, or that of a run of it, the job's next run.
+        """Make what `row` has submitted, a job at rest or a run of one, the job's next run.
 
-        Args:
-            row: whose command, environment and directory to take.
-            run_id: of the new run.
-            by: who asks.
-            stdin: of the new run. Without it a pipe becomes /dev/null, since nobody is there to feed it.
-
-        Raises:
-            NameTaken, Stopping: as `submit`.
-            KeyError: its spec is gone from the store.
+        Without `stdin` a pipe becomes /dev/null, since nobody is there to feed it. Raises NameTaken and Stopping as
+        `submit` does, and KeyError: the definition is gone from the store.
         """
         if self.stopping:
             raise Stopping

@@ -97,3 +97,9 @@ def test_rm_of_what_cannot_be_removed(daemon: Make, code: str, status: int) -> N
     fake = daemon(table(get=lambda _: m.Jobs(jobs=[view("web"), view(code)]), remove=done))
     result = jobctl(fake.path, "rm", "web", code)
     assert (result.returncode, result.stderr) == (status, f"jobctl: cannot do it to {code}\n".encode())
+
+
+def test_a_glob_that_matches_nothing_is_nothing_to_wait_for(daemon: Make) -> None:
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=[])))
+    result = jobctl(fake.path, "wait", "-o", "json", "w*")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"[]\n", b"")
