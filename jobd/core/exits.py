@@ -1,4 +1,4 @@
-"""What an end means: wait statuses, signals, and systemd's numbers for steps that failed between fork and exec."""
+"""What an end means: wait statuses, signals, and what a step is called that failed between fork and exec."""
 
 from __future__ import annotations
 
@@ -6,39 +6,26 @@ import os
 import signal
 from typing import Final
 
-# systemd.exec(5), "Process Exit Codes": the step that failed before the program ran.
-STEP_STATUS: Final = {
-    "chdir": (200, "CHDIR"),
-    "nice": (201, "NICE"),
-    "fds": (202, "FDS"),
-    "exec": (203, "EXEC"),
-    "limits": (205, "LIMITS"),
-    "oom-adjust": (206, "OOM_ADJUST"),
-    "signals": (207, "SIGNAL_MASK"),
-    "stdin": (208, "STDIN"),
-    "stdout": (209, "STDOUT"),
-    "group": (216, "GROUP"),
-    "user": (217, "USER"),
-    "cgroup": (219, "CGROUP"),
-    "setsid": (220, "SETSID"),
-    "stderr": (222, "STDERR"),
-}
-# What a step is called in a sentence; a missing one is called by its name.
+# What a step between fork and exec is called in a sentence; the steps are those of jobd.keeper.spawn and the daemon.
 STEP_WORDS: Final = {
     "chdir": "changing directory to",
     "exec": "executing",
     "nice": "setting the nice value for",
     "limits": "setting resource limits for",
-    "fds": "arranging descriptors for",
+    "descriptors": "finding free descriptors for",
+    "stdio": "arranging the streams of",
+    "signals": "resetting signals for",
+    "oom": "resetting the OOM score of",
+    "argv": "passing arguments and environment to",
+    "spawn": "making a process for",
     "fork": "forking",
     "pipe": "making pipes for",
-    "pidfd": "opening a pidfd for",
     "cgroup": "making a cgroup for",
-    "setsid": "making a session for",
+    "session": "making a session for",
     "stdin": "making the stdin of",
     "pty": "making a terminal for",
     "user": "changing user for",
-    "group": "changing groups for",
+    "groups": "changing groups for",
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,11 @@ def test_a_failed_start_is_told_in_words() -> None:
     assert text == "cannot start foo: changing directory to /srv/foo: No such file or directory"
     text = exits.describe_start_failure("foo", "exec", errno.EACCES, "./x", "/")
     assert text == "cannot start foo: executing ./x: Permission denied"
+
+
+def test_every_step_that_can_fail_has_words() -> None:
+    keeper = Path(__file__).resolve().parents[2] / "jobd" / "keeper"
+    text = (keeper / "spawn.py").read_text() + (keeper / "requests.py").read_text()
+    found = set(re.findall(r'(?:step = b?|SpawnFailed\(|"step": |[\[(]\(?b)"([a-z]+)"', text))
+    assert {"chdir", "exec", "descriptors", "oom", "pty", "cgroup"} <= found
+    assert found <= exits.STEP_WORDS.keys()
