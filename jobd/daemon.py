@@ -152,13 +152,15 @@ class Daemon:
 
             return wake
 
-        pump = Pump(soon(Registry.on_notices), relay=self._relay(state_dir))
+        pump = Pump(soon(lambda registry: registry.streams.on_notices()), relay=self._relay(state_dir))
         pump.start()
-        feeder = Feeder(soon(Registry.on_fed))
+        feeder = Feeder(soon(lambda registry: registry.streams.on_fed()))
         try:
             registry = self.registry = Registry(state_dir, journal, pump, feeder, self.keeper)
             registry.rss_floor_bytes = self._keeper_size()
-            registry.on_thread_death = self._leave.set  # the next daemon takes up every pipe where this one stopped
+            registry.streams.on_thread_death = (
+                self._leave.set
+            )  # the next daemon takes up every pipe where this one stopped
             await self._with_runs(registry)
             await journal.flush()
         finally:
@@ -169,7 +171,7 @@ class Daemon:
         async with trio.open_nursery() as jobs:
             await jobs.start(registry.serve)
             await recover(registry)
-            world = World(registry, self.keeper, registry.pump, time.time_ns())
+            world = World(registry, self.keeper, registry.streams.pump, time.time_ns())
             self.server = Server(world, Access())
             world.connections = lambda: 0 if self.server is None else self.server.connections
             jobs.start_soon(Upkeep(registry).run)

@@ -88,7 +88,7 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> En
             if not placed:
                 plan.writes.insert(0, (b"cgroup", entry.cgroup + "/cgroup.procs", b"0"))
             _child(plan, theirs[0])
-    except SpawnFailed:
+    except (SpawnFailed, TypeError, ValueError):  # the last two: not as agreed, which ends the link
         entry.close()
         raise
     except OSError as e:

@@ -109,7 +109,7 @@ async def _launch(run: Run, world: Registry) -> None:
         # The keeper died before it told us of the child, so it had not let it go.
         run.job.fire(states.REQUEUE, "requeued", reason="")
     else:
-        world.capture(run)
+        world.streams.capture(run)
         run.went = True
 
 
@@ -118,7 +118,7 @@ async def _spawn(run: Run, world: Registry) -> None:
     fds: dict[str, int] = {}
     if run.feed is not None:
         try:
-            fds["input"] = await world.feeder.create(str(world.directory(run)))
+            fds["input"] = await world.streams.feeding_file(run)
         except OSError as error:
             run.failure = ("stdin", error.errno or 0)
             return
@@ -192,7 +192,7 @@ async def _start_failed(run: Run, world: Registry) -> None:
     assert run.failure is not None
     step, errno = run.failure
     fields: dict[str, Value] = {"step": step, "errno": errno, "out_bytes": 0, "err_bytes": 0, "closed": True}
-    world.stop_capture(run)
+    world.streams.stop(run)
     await _end(run, "start-failed", "start-failed", fields)
     world.retire(run)
 
@@ -325,7 +325,7 @@ async def _close(run: Run, world: Registry) -> None:
         if not run.eof:
             tree = await world.keeper.tree(run.id, holders=True)
             note = _describe_holders(tree.holders)
-            world.pump.close(run.id)
+            world.streams.pump.close(run.id)
             await _drained(run)
         sizes = {"out_bytes": run.out_bytes, "err_bytes": run.err_bytes}
         await run.job.note(run, "closed", None, None, closed=True, note=note, **sizes).wait()

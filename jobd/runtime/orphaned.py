@@ -132,11 +132,11 @@ class Orphanage:
             run.out, run.err = fds.get("out"), fds.get("err")
             run.held = {name: fd for name, fd in fds.items() if name not in ("out", "err", "pidfd")}
             if not run.eof or run.held:
-                self._registry.capture(run)
+                self._registry.streams.capture(run)
 
     def _entries(self) -> list[tuple[Message, Fds]]:
-        pipes = self._registry.pump.release_all()
-        fed = self._registry.feeder.release_all()
+        pipes = self._registry.streams.pump.release_all()
+        fed = self._registry.streams.feeder.release_all()
         entries: list[tuple[Message, Fds]] = []
         for run in self._registry.runs.values():
             if not run.went or run.pid is None:

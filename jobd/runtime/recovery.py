@@ -96,7 +96,7 @@ def _adopt(world: Registry, run: Run, entry: Entry) -> None:
     if isinstance(ending, dict):
         run.ending = Ending(ending["status"], ending["rusage"], ending["at"])
     if run.went:
-        world.capture(run)
+        world.streams.capture(run)
 
 
 def _take_up(world: Registry, run: Run, held: bool) -> None:
@@ -124,7 +124,7 @@ def _take_up(world: Registry, run: Run, held: bool) -> None:
 
 def _end(world: Registry, run: Run, kind: str, result: str, reason: str) -> None:
     good = result == "canceled"
-    world.sizes_from_files(run)
+    world.streams.sizes_from_files(run)
     run.job.fire(
         states.GOOD if good else states.BAD,
         kind,
@@ -142,7 +142,7 @@ def _end(world: Registry, run: Run, kind: str, result: str, reason: str) -> None
 
 
 def _settle_output(world: Registry, run: Run) -> None:
-    world.sizes_from_files(run)
+    world.streams.sizes_from_files(run)
     run.job.note(run, "closed", out_bytes=run.out_bytes, err_bytes=run.err_bytes, closed=True)
     world.retire(run)
 

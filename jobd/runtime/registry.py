@@ -7,8 +7,6 @@ jobs nursery. Submitting is synchronous up to the commit it returns, so two call
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -23,10 +21,9 @@ from jobd.core.records import Data, Event, JobRow, apply_run, job_data
 from jobd.runtime import lifecycle
 from jobd.runtime.job import Caller, Job
 from jobd.runtime.run import Run
-from jobd.store.logs import RunLog, run_dir
+from jobd.runtime.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from jobd.core.records import RunRow
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
     from jobd.runtime.feeder import Feeder
     from jobd.runtime.journal import Journal
     from jobd.runtime.keeperlink import KeeperLink
-    from jobd.runtime.pump import Notice, Pump
+    from jobd.runtime.pump import Pump
     from jobd.store.db import Store
 
 log = logging.getLogger("jobd.runtime")
@@ -72,18 +69,16 @@ class Registry:
 
     def __init__(self, state_dir: Path, journal: Journal, pump: Pump, feeder: Feeder, keeper: KeeperLink) -> None:
         self.state_dir = state_dir
-        self.feeder = feeder
         self.journal = journal
         self.store: Store = journal.store
-        self.pump = pump
         self.keeper = keeper
         self.jobs: dict[tuple[int, str], Job] = {}
         self.runs: dict[bytes, Run] = {}
+        self.streams = Streams(state_dir, pump, feeder, keeper, self.runs)
         self.launching = trio.Semaphore(MAX_LAUNCHING)
         self.stopping = False
         self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
         self.rss_floor_bytes = 0
-        self.on_thread_death: Callable[[], None] = lambda: None
         self.retired = 0  # runs that ended under this daemon
         self.left_at = trio.current_time()  # when the last run did
         self._nursery: trio.Nursery | None = None
@@ -253,86 +248,11 @@ class Registry:
         self._check_idle()
 
     def _forget(self, run: Run) -> None:
-        run.close_fds()
-        if run.feed is not None:
-            self.feeder.drop(run.id, str(self.directory(run)))
+        self.streams.forget(run)
         self.runs.pop(run.id, None)
         job = run.job
         if job.run is run:
             self.jobs.pop((job.row.owner, job.row.job), None)
-
-    # --- output ---------------------------------------------------------------------------------------------------
-    def directory(self, run: Run) -> Path:
-        """Where a run's logs are, and what it is fed."""
-        return run_dir(self.state_dir, run.row.owner, run.id)
-
-    def capture(self, run: Run) -> None:
-        """Hand the run's pipes to the pump, and its stdin and terminal to the feeder."""
-        if run.feed is not None:
-            held, run.held = run.held, {}
-            try:
-                told = self.feeder.add(run.id, str(self.directory(run)), held)
-            except OSError as error:
-                told, run.feed.blocked = None, f"cannot take its input: {error.strerror}"
-            run.feed.closed = told is None
-            if told is not None:
-                run.feed.note(told)
-        if run.out is None and run.err is None:
-            self.sizes_from_files(run)
-            return
-        out, err = run.out, run.err
-        if err is None and not run.spec.one_stream:
-            err = _ended_pipe()
-        self.pump.add(
-            run.id,
-            self.directory(run),
-            _ended_pipe() if out is None else out,
-            err,
-            owner=run.row.owner,
-            max_size=run.spec.log_max_size,
-            on_full=run.spec.on_full,
-        )
-        run.out = run.err = None
-
-    def sizes_from_files(self, run: Run) -> None:
-        """A run whose pipes are gone (its keeper and daemon died): what was captured is all there is."""
-        run.out_bytes, run.err_bytes = RunLog(self.directory(run)).sizes()
-        run.eof = True
-
-    def stop_capture(self, run: Run) -> None:
-        """Exec failed: nothing can come through the pipes."""
-        if run.went:
-            self.pump.close(run.id)
-
-    def on_notices(self) -> None:
-        """Give the pump's notices to the runs they are for."""
-        for notice in self.pump.take():
-            if not notice.run:
-                log.critical("%s", notice.text)
-                self.on_thread_death()
-            run = self.runs.get(notice.run)
-            if run is not None:
-                _note(run, notice)
-
-    def on_fed(self) -> None:
-        """Give the feeder's news to the runs they are of. What it has closed, the keeper closes too."""
-        for told in self.feeder.take():
-            if told.kind == "died":
-                log.critical("%s", told.text)
-                self.on_thread_death()
-            run = self.runs.get(told.run)
-            if run is None or run.feed is None:
-                continue
-            run.feed.note(told)
-            if told.kind == "hung-up" or told.closed:
-                self.keeper.send("close", run=run.id, what="pty" if told.kind == "hung-up" else "stdin")
-
-    def close_output(self, run: Run) -> None:
-        """Nobody wants a run's stdout any more: who writes there gets EPIPE, and all of the run SIGPIPE."""
-        if not run.spec.one_stream:
-            self.pump.close_out(run.id)
-            self.keeper.send("close", run=run.id, what="stdout")
-        self.keeper.send("signal", run=run.id, o="pipe-1", sig=signal.SIGPIPE, whom="all")
 
     # --- the end --------------------------------------------------------------------------------------------------
     def lose_keeper(self) -> None:
@@ -374,23 +294,3 @@ def _job_row(
         sub=sub,
         changed_at=now,
     )
-
-
-def _ended_pipe() -> int:
-    """What stands for a stream that was at its end before a handover, and is not passed on: a pipe at its end."""
-    reader, writer = os.pipe()
-    os.close(writer)
-    return reader
-
-
-def _note(run: Run, notice: Notice) -> None:
-    match notice.kind:
-        case "eof":
-            run.eof = True
-            run.out_bytes, run.err_bytes = notice.out_bytes, notice.err_bytes
-            run.wake.set()
-        case "blocked" | "error":
-            run.log_error = notice.text
-        case "unblocked":
-            run.log_error = ""
-    run.output_changed.set()

@@ -117,7 +117,7 @@ class FakePump:
         """Both streams are at their end."""
         self.notices.append(Notice(run, "eof", out_bytes, err_bytes, ""))
         assert self.registry is not None
-        self.registry.on_notices()
+        self.registry.streams.on_notices()
 
     def close(self, run: bytes) -> None:
         self.closed.append(run)

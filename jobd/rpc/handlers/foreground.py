@@ -100,30 +100,30 @@ async def _fit(context: Context, run: Run, window: tuple[int, int], redraw: bool
         return
     rows, columns = window
     if redraw:
-        context.world.registry.feeder.resize(run.id, rows, columns - 1 if columns > 1 else columns + 1)
+        context.world.registry.streams.feeder.resize(run.id, rows, columns - 1 if columns > 1 else columns + 1)
         await trio.sleep(NUDGE_SEC)
-    context.world.registry.feeder.resize(run.id, rows, columns)
+    context.world.registry.streams.feeder.resize(run.id, rows, columns)
 
 
 def feed(context: Context, request: m.Input) -> None:
     """Bytes for a run; of an Attach that is over they are dropped."""
     feeding = context.connection.feeds.get(request.request)
     if feeding is not None:
-        feeding.feed(context.world.registry.feeder, request)
+        feeding.feed(context.world.registry.streams.feeder, request)
 
 
 def resize(context: Context, request: m.Resize) -> None:
     """Another size for a terminal."""
     feeding = context.connection.feeds.get(request.request)
     if feeding is not None and feeding.run.spec.stdin == PTY:
-        context.world.registry.feeder.resize(feeding.run.id, *request.window)
+        context.world.registry.streams.feeder.resize(feeding.run.id, *request.window)
 
 
 def close_output(context: Context, request: m.CloseOutput) -> m.Ok:
     """Break a run's stdout. Of one that has ended nothing is left to break."""
     run = context.world.registry.runs.get(request.run)
     if run is not None and run.row.owner == context.owner:
-        context.world.registry.close_output(run)
+        context.world.registry.streams.close_output(run)
     elif context.run_row(context.owner, request.run) is None:
         raise Refused(errors.NOT_FOUND, f"cannot find run {request.run.hex()}", run=request.run.hex())
     return m.Ok()
