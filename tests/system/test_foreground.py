@@ -161,7 +161,8 @@ def test_a_job_that_closes_its_stdin_ends_who_writes_there(shared: Program, name
 
 def test_a_pipeline_of_jobs(shared: Program, name: str) -> None:
     line = f"seq 100000 | jobctl run -P -u {name}.1 -- sort -rn | jobctl run -P -u {name}.2 -- head -2"
-    assert shell(shared, line).stdout == b"100000\n99999\n0 0 0\n"
+    # As in a pipeline of programs, sort may have written all before head leaves, or not.
+    assert shell(shared, line).stdout in (b"100000\n99999\n0 0 0\n", b"100000\n99999\n0 141 0\n")
 
 
 @pytest.mark.parametrize(
