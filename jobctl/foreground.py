@@ -129,6 +129,13 @@ class Session:
                 detached = e
             except InputLostError as e:
                 raise Fault(errors.INTERNAL, str(e)) from e
+            except NoDaemonError as e:
+                if not self.shown:
+                    raise
+                raise Fault(
+                    errors.UNAVAILABLE,
+                    f"cannot go on with {self.shown}: {e.message}; when it is back: jobctl attach {self.shown}",
+                ) from e
             finally:
                 self._close()
                 self._screen.leave(new_line=self.control.ended is None)

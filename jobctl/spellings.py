@@ -67,7 +67,7 @@ NEIGHBOURS = {
     "pause": "freeze", "suspend": "freeze", "resume": "thaw", "unfreeze": "thaw", "unpause": "thaw",
     "remove": "rm", "delete": "rm", "del": "rm", "purge": "rm", "clean": "rm", "clear": "reset-failed",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
-    "again": "rerun", "redo": "rerun", "retry": "rerun",
+    "fg": "attach", "reattach": "attach", "connect": "attach", "again": "rerun", "redo": "rerun", "retry": "rerun",
     "sacct": "history", "monitor": "events", "info": "status", "join": "wait",
     "inspect": "show", "describe": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.jobctl.fakes import FakeDaemon, Script
+from tests.jobctl.foreground_fakes import FakeRun, RunDaemon
+from tests.terminals import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,3 +29,24 @@ def daemon(tmp_path: Path) -> Iterator[Callable[[Script], FakeDaemon]]:
     yield make
     for fake in made:
         fake.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[FakeRun], RunDaemon]]:
+    """Makes daemons of one run each; they are closed, and their own failures raised, when the test is over."""
+    made: list[RunDaemon] = []
+
+    def make(run: FakeRun) -> RunDaemon:
+        made.append(RunDaemon(tmp_path, run))
+        return made[-1]
+
+    yield make
+    for fake in made:
+        fake.close()
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A terminal; whatever is left at it when the test is over is killed."""
+    with Terminal(rows=31, columns=99) as made:
+        yield made

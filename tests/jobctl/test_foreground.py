@@ -15,6 +15,7 @@ from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import DEADLINE_SEC, HangupError, frame, jobctl, jobctl_command
 from tests.jobctl.foreground_fakes import ERR, JOB, Client, FakeRun, RunDaemon
+from tests.jobctl.test_imports import HEAVY, PROBE
 from tests.system.program import until
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.jobctl.fakes import Answer
 
-    Daemon = Callable[[FakeRun], RunDaemon]
+    Serve = Callable[[FakeRun], RunDaemon]
     Start = Callable[..., "Client"]
 
 pytestmark = pytest.mark.slow
@@ -33,22 +34,9 @@ NAME = f"{JOB}\n".encode()
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    made: list[RunDaemon] = []
-
-    def make(run: FakeRun) -> RunDaemon:
-        made.append(RunDaemon(tmp_path, run))
-        return made[-1]
-
-    yield make
-    for fake in made:
-        fake.close()
-
-
-@pytest.fixture
-def start(daemon: Daemon) -> Iterator[Start]:
+def start(serve: Serve) -> Iterator[Start]:
     """Starts jobctl; what is left is killed before its daemon goes."""
-    del daemon
+    del serve
     made: list[Client] = []
 
     def begin(path: str, *args: str, ignoring: int = 0) -> Client:
@@ -60,11 +48,11 @@ def start(daemon: Daemon) -> Iterator[Start]:
         client.close()
 
 
-def test_stdin_and_both_streams_are_exact(daemon: Daemon) -> None:
+def test_stdin_and_both_streams_are_exact(serve: Serve) -> None:
     run = FakeRun()
     run.write(b"\x00\xff\x1b[31m no newline", ERR)
     data = random.Random(1).randbytes(3_000_000)
-    result = jobctl(daemon(run).path, "run", "-P", "cat", input=data)
+    result = jobctl(serve(run).path, "run", "-P", "cat", input=data)
     assert (result.returncode, result.stdout) == (0, data)
     assert result.stderr == NAME + b"\x00\xff\x1b[31m no newline"
     assert bytes(run.received) == data
@@ -72,10 +60,10 @@ def test_stdin_and_both_streams_are_exact(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 262_144, 1_000_000])
 @pytest.mark.parametrize("kind", ["file", "pipe"])
-def test_any_stdin_is_taken_to_its_end(daemon: Daemon, tmp_path: Path, size: int, kind: str) -> None:
+def test_any_stdin_is_taken_to_its_end(serve: Serve, tmp_path: Path, size: int, kind: str) -> None:
     data = random.Random(size).randbytes(size)
     (tmp_path / "in").write_bytes(data)
-    fake = daemon(FakeRun(credit=100_000)).path
+    fake = serve(FakeRun(credit=100_000)).path
     with open(tmp_path / "in", "rb") as file, open(tmp_path / "out", "wb") as out:
         options: dict[str, object] = {"stdin": file} if kind == "file" else {"input": data}
         result = jobctl(fake, "run", "-P", "cat", capture_output=False, stdout=out, stderr=subprocess.PIPE, **options)
@@ -84,12 +72,12 @@ def test_any_stdin_is_taken_to_its_end(daemon: Daemon, tmp_path: Path, size: int
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_nothing_is_lost_or_doubled_over_lost_connections(daemon: Daemon, seed: int) -> None:
+def test_nothing_is_lost_or_doubled_over_lost_connections(serve: Serve, seed: int) -> None:
     rng = random.Random(seed)
     run = FakeRun(credit=rng.choice((10_000, 300_000)))
     run.cut_in, run.cut_out = rng.randint(1, 400_000), rng.randint(1, 400_000)
     data = rng.randbytes(2_000_000)
-    fake = daemon(run)
+    fake = serve(run)
     result = jobctl(fake.path, "run", "-P", "cat", input=data)
     assert (result.returncode, result.stderr) == (0, NAME)
     assert result.stdout == data
@@ -98,14 +86,14 @@ def test_nothing_is_lost_or_doubled_over_lost_connections(daemon: Daemon, seed: 
     assert len(fake.of(m.Attach)) > 3
 
 
-def test_a_connection_lost_before_the_reply_asks_again_for_the_same_run(daemon: Daemon) -> None:
+def test_a_connection_lost_before_the_reply_asks_again_for_the_same_run(serve: Serve) -> None:
     times = iter(range(100))
 
     def hook(request: m.Request) -> None:
         if isinstance(request, m.Run) and next(times) < 3:
             raise HangupError
 
-    fake = daemon(FakeRun(hook=hook))
+    fake = serve(FakeRun(hook=hook))
     assert jobctl(fake.path, "run", "-P", "cat", input=b"x").stdout == b"x"
     runs = fake.of(m.Run)
     assert len(runs) == 4
@@ -113,22 +101,22 @@ def test_a_connection_lost_before_the_reply_asks_again_for_the_same_run(daemon: 
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 255])
-def test_the_status_is_the_jobs(daemon: Daemon, status: int) -> None:
+def test_the_status_is_the_jobs(serve: Serve, status: int) -> None:
     run = FakeRun(cat=False)
     run.end(exit_code=status)
-    assert jobctl(daemon(run).path, "run", "-P", "x", stdin=subprocess.DEVNULL).returncode == status
+    assert jobctl(serve(run).path, "run", "-P", "x", stdin=subprocess.DEVNULL).returncode == status
 
 
-def test_what_cannot_be_executed_has_a_shells_status(daemon: Daemon) -> None:
+def test_what_cannot_be_executed_has_a_shells_status(serve: Serve) -> None:
     run = FakeRun()
     run.step = "exec"
-    result = jobctl(daemon(run).path, "run", "-P", "nope", stdin=subprocess.DEVNULL)
+    result = jobctl(serve(run).path, "run", "-P", "nope", stdin=subprocess.DEVNULL)
     assert (result.returncode, result.stdout) == (127, b"")
     assert b"No such file" in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
-def test_signals_go_on_to_the_job_once(daemon: Daemon, start: Start, number: signal.Signals) -> None:
+def test_signals_go_on_to_the_job_once(serve: Serve, start: Start, number: signal.Signals) -> None:
     """The daemon is killed over the first Kill: it is asked again under the same name."""
     kills: list[m.Kill] = []
 
@@ -139,7 +127,7 @@ def test_signals_go_on_to_the_job_once(daemon: Daemon, start: Start, number: sig
                 raise HangupError
 
     run = FakeRun(cat=False, hook=hook)
-    client = start(daemon(run).path, "run", "-P", "cat")
+    client = start(serve(run).path, "run", "-P", "cat")
     run.write(b"ready")
     assert client.stdout.read(5) == b"ready"
     client.signal(number)
@@ -151,9 +139,9 @@ def test_signals_go_on_to_the_job_once(daemon: Daemon, start: Start, number: sig
     assert kills[0].once == kills[1].once
 
 
-def test_a_signal_that_was_ignored_stays_ignored(daemon: Daemon, start: Start) -> None:
+def test_a_signal_that_was_ignored_stays_ignored(serve: Serve, start: Start) -> None:
     run = FakeRun(cat=False)
-    fake = daemon(run)
+    fake = serve(run)
     client = start(fake.path, "run", "-P", "cat", ignoring=signal.SIGINT)
     run.write(b"ready")
     assert client.stdout.read(5) == b"ready"
@@ -163,9 +151,9 @@ def test_a_signal_that_was_ignored_stays_ignored(daemon: Daemon, start: Start) -
     assert len(fake.of(m.Kill)) == 1
 
 
-def test_a_hangup_leaves_the_job_and_its_input_open(daemon: Daemon, start: Start) -> None:
+def test_a_hangup_leaves_the_job_and_its_input_open(serve: Serve, start: Start) -> None:
     run = FakeRun(cat=False)
-    fake = daemon(run)
+    fake = serve(run)
     client = start(fake.path, "run", "-P", "cat")
     run.write(b"ready")
     assert client.stdout.read(5) == b"ready"
@@ -180,9 +168,9 @@ def test_a_hangup_leaves_the_job_and_its_input_open(daemon: Daemon, start: Start
     assert not fake.of(m.Kill)
 
 
-def test_a_reader_who_goes_breaks_the_jobs_pipe(daemon: Daemon, start: Start) -> None:
+def test_a_reader_who_goes_breaks_the_jobs_pipe(serve: Serve, start: Start) -> None:
     run = FakeRun(cat=False)
-    fake = daemon(run)
+    fake = serve(run)
     client = start(fake.path, "run", "-P", "yes")
     run.write(b"ready")
     assert client.stdout.read(5) == b"ready"
@@ -191,9 +179,9 @@ def test_a_reader_who_goes_breaks_the_jobs_pipe(daemon: Daemon, start: Start) ->
     assert [request.run for request in fake.of(m.CloseOutput) if isinstance(request, m.CloseOutput)] == [run.run]
 
 
-def test_a_reader_of_stderr_who_goes_is_nobodys_trouble(daemon: Daemon, start: Start) -> None:
+def test_a_reader_of_stderr_who_goes_is_nobodys_trouble(serve: Serve, start: Start) -> None:
     run = FakeRun(cat=False)
-    fake = daemon(run)
+    fake = serve(run)
     client = start(fake.path, "run", "-P", "x")
     assert client.stderr.read(6) == NAME
     client.stderr.close()
@@ -207,9 +195,9 @@ def test_a_reader_of_stderr_who_goes_is_nobodys_trouble(daemon: Daemon, start: S
     assert not fake.of(m.CloseOutput)
 
 
-def test_a_stream_that_nobody_reads_holds_up_no_other(daemon: Daemon, start: Start) -> None:
+def test_a_stream_that_nobody_reads_holds_up_no_other(serve: Serve, start: Start) -> None:
     run = FakeRun(cat=False)
-    client = start(daemon(run).path, "run", "-P", "x")
+    client = start(serve(run).path, "run", "-P", "x")
     assert client.stderr.read(6) == NAME
     run.write(bytes(5_000_000))  # more than a pipe and two sockets hold
     for n in range(20):
@@ -220,10 +208,10 @@ def test_a_stream_that_nobody_reads_holds_up_no_other(daemon: Daemon, start: Sta
     assert client.status() == 0
 
 
-def test_a_run_that_reads_no_more_lets_the_writer_go(daemon: Daemon, start: Start) -> None:
+def test_a_run_that_reads_no_more_lets_the_writer_go(serve: Serve, start: Start) -> None:
     run = FakeRun(cat=False)
     run.is_open = False
-    client = start(daemon(run).path, "run", "-P", "true")
+    client = start(serve(run).path, "run", "-P", "true")
     with pytest.raises(BrokenPipeError):
         client.stdin.writelines(bytes(65_536) for _ in range(1_000))
     run.end()
@@ -246,10 +234,10 @@ class Taken(FakeRun):
         raise HangupError
 
 
-def test_another_who_feeds_takes_over_for_good(daemon: Daemon, start: Start) -> None:
+def test_another_who_feeds_takes_over_for_good(serve: Serve, start: Start) -> None:
     """Told so, it feeds no more, says so once, and does not take the run back after a loss."""
     run = Taken()
-    fake = daemon(run)
+    fake = serve(run)
     client = start(fake.path, "run", "-P", "cat")
     client.stdin.write(b"mine")
     text = b"jobctl: another jobctl feeds cat-1 now; what it had from here ends at byte 0\n"
@@ -263,10 +251,10 @@ def test_another_who_feeds_takes_over_for_good(daemon: Daemon, start: Start) -> 
     assert attaches == [True, False]
 
 
-def test_a_full_disk_detaches(daemon: Daemon) -> None:
+def test_a_full_disk_detaches(serve: Serve) -> None:
     run = FakeRun(cat=False)
     run.write(b"x" * 100)
-    fake = daemon(run)
+    fake = serve(run)
     with open("/dev/full", "wb") as full:
         result = jobctl(
             fake.path, "run", "-P", "x", stdin=subprocess.DEVNULL, capture_output=False, stdout=full,
@@ -279,9 +267,9 @@ def test_a_full_disk_detaches(daemon: Daemon) -> None:
     assert not fake.of(m.CloseOutput)
 
 
-def test_a_closed_stdin_is_an_empty_one(daemon: Daemon) -> None:
+def test_a_closed_stdin_is_an_empty_one(serve: Serve) -> None:
     run = FakeRun()
-    command = jobctl_command(daemon(run).path, "run", "-P", "cat")
+    command = jobctl_command(serve(run).path, "run", "-P", "cat")
     closed = subprocess.run(
         ["sh", "-c", '"$@" <&-', "sh", *command], capture_output=True, timeout=DEADLINE_SEC, check=False
     )
@@ -338,19 +326,20 @@ main()
 """
 
 
-def test_a_daemon_that_stays_away_is_given_up(daemon: Daemon) -> None:
+def test_a_daemon_that_stays_away_is_given_up(serve: Serve) -> None:
     """With the patience of a test."""
     run = Gone()
-    run.path = daemon(run).path
+    run.path = serve(run).path
     command = [sys.executable, "-I", "-c", PATIENT, "--socket", run.path, "run", "-P", "cat"]
     result = subprocess.run(command, input=b"", capture_output=True, timeout=DEADLINE_SEC, check=False)
     assert result.returncode == 125
     assert b"cannot connect to jobd" in result.stderr
+    assert result.stderr.endswith(b"; when it is back: jobctl attach cat-1\n")
 
 
-def test_a_second_interrupt_ends_the_wait_for_a_daemon_that_is_away(daemon: Daemon, start: Start) -> None:
+def test_a_second_interrupt_ends_the_wait_for_a_daemon_that_is_away(serve: Serve, start: Start) -> None:
     run = Gone()
-    run.path = daemon(run).path
+    run.path = serve(run).path
     client = start(run.path, "run", "-P", "cat")
     assert client.stderr.read(6) == NAME
     client.signal(signal.SIGINT)
@@ -369,21 +358,29 @@ def test_a_second_interrupt_ends_the_wait_for_a_daemon_that_is_away(daemon: Daem
         (["attach", "a", "b"], b"more than one job"),
     ],
 )
-def test_usage_is_not_the_jobs_status(daemon: Daemon, line: list[str], said: bytes) -> None:
-    fake = daemon(FakeRun())
+def test_usage_is_not_the_jobs_status(serve: Serve, line: list[str], said: bytes) -> None:
+    fake = serve(FakeRun())
     result = jobctl(fake.path, *line)
     assert result.returncode == 125
     assert said in result.stderr
     assert not fake.requests
 
 
-def test_follow_and_wait_are_implied(daemon: Daemon) -> None:
-    result = jobctl(daemon(FakeRun()).path, "run", "-P", "-f", "--wait", "cat", input=b"x")
+def test_follow_and_wait_are_implied(serve: Serve) -> None:
+    result = jobctl(serve(FakeRun()).path, "run", "-P", "-f", "--wait", "cat", input=b"x")
     assert (result.returncode, result.stdout, result.stderr) == (0, b"x", NAME)
 
 
-def test_without_terminals_both_kinds_are_a_pipe(daemon: Daemon) -> None:
-    fake = daemon(FakeRun())
+def test_it_loads_nothing_heavy(serve: Serve) -> None:
+    command = [sys.executable, "-I", "-c", PROBE, "--socket", serve(FakeRun()).path, "run", "-P", "cat"]
+    result = subprocess.run(command, input=b"", capture_output=True, timeout=DEADLINE_SEC, check=False)
+    loaded = result.stderr.decode().split()
+    assert "jobctl.foreground" in loaded
+    assert [name for name in loaded if name in (*HEAVY, "json") or name.startswith("jobctl.pty")] == []
+
+
+def test_without_terminals_both_kinds_are_a_pipe(serve: Serve) -> None:
+    fake = serve(FakeRun())
     assert jobctl(fake.path, "run", "-Pt", "cat", input=b"x").stdout == b"x"
     (request,) = fake.of(m.Run)
     assert isinstance(request, m.Run)

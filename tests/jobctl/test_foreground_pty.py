@@ -12,72 +12,27 @@ import pytest
 
 from jobd.wire import errors
 from jobd.wire import messages as m
-from tests.jobctl.fakes import DEADLINE_SEC, HangupError, jobctl, jobctl_command, run_view
-from tests.jobctl.foreground_fakes import JOB, OUT, FakeRun, RunDaemon
+from tests.jobctl.fakes import DEADLINE_SEC, HangupError, jobctl, jobctl_command
+from tests.jobctl.foreground_fakes import JOB, FakeRun, RunDaemon
+from tests.jobctl.pty_fakes import DETACH, SAID, PtyRun, begin
 from tests.system.program import until
 from tests.terminals import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.jobctl.fakes import Answer
 
-    Daemon = Callable[[FakeRun], RunDaemon]
+    Serve = Callable[[FakeRun], RunDaemon]
 
 pytestmark = pytest.mark.slow
 
-DETACH = b"\x1d\x1d\x1d"
-SAID = b"cat-1 goes on: jobctl attach cat-1\r\n"
 
-
-class PtyRun(FakeRun):
-    """A run at a terminal; keys come back as they are, and `q` ends it."""
-
-    def __init__(self, **options: object) -> None:
-        super().__init__(stdin="pty", **options)  # type: ignore[arg-type]  # those of FakeRun
-        self.sizes: list[tuple[int, int]] = []
-
-    def __call__(self, request: m.Request) -> Answer:
-        if isinstance(request, m.Resize):
-            with self.changed:
-                self.sizes.append(request.window)
-                self.changed.notify_all()
-        yield from super().__call__(request)
-        if isinstance(request, m.Input) and b"q" in request.data:
-            self.end()
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    made: list[RunDaemon] = []
-
-    def make(run: FakeRun) -> RunDaemon:
-        made.append(RunDaemon(tmp_path, run))
-        return made[-1]
-
-    yield make
-    for fake in made:
-        fake.close()
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    with Terminal(rows=31, columns=99) as made:
-        yield made
-
-
-def begin(terminal: Terminal, fake: RunDaemon, *line: str) -> subprocess.Popen[bytes]:
-    """Start jobctl, and wait until the terminal is the job's."""
-    process = terminal.start(jobctl_command(fake.path, *(line or ("run", "-t", "cat"))))
-    until(lambda: terminal.is_raw, "the terminal is raw")
-    return process
-
-
-def test_keys_go_to_the_job_and_the_terminal_comes_back(daemon: Daemon, terminal: Terminal) -> None:
+def test_keys_go_to_the_job_and_the_terminal_comes_back(serve: Serve, terminal: Terminal) -> None:
     run = PtyRun()
     before = terminal.modes()
-    process = begin(terminal, daemon(run))
+    process = begin(terminal, serve(run))
     keys = b"a\x03\x04\x1a\x1c\r\n\x11\x13\x1b[A\xc3\xa9\x00"
     terminal.type(keys)
     terminal.read(keys)
@@ -88,9 +43,9 @@ def test_keys_go_to_the_job_and_the_terminal_comes_back(daemon: Daemon, terminal
     assert terminal.read_rest() == f"{JOB}\r\n".encode() + keys + b"q"
 
 
-def test_the_run_gets_the_size_and_every_change_of_it(daemon: Daemon, terminal: Terminal) -> None:
+def test_the_run_gets_the_size_and_every_change_of_it(serve: Serve, terminal: Terminal) -> None:
     run = PtyRun()
-    fake = daemon(run)
+    fake = serve(run)
     begin(terminal, fake)
     (request,) = fake.of(m.Run)
     assert isinstance(request, m.Run)
@@ -105,9 +60,9 @@ def test_the_run_gets_the_size_and_every_change_of_it(daemon: Daemon, terminal: 
     terminal.type(b"q")
 
 
-def test_a_terminal_without_a_size_is_none(daemon: Daemon) -> None:
+def test_a_terminal_without_a_size_is_none(serve: Serve) -> None:
     with Terminal(rows=0, columns=0) as terminal:
-        fake = daemon(PtyRun())
+        fake = serve(PtyRun())
         begin(terminal, fake)
         (request,) = fake.of(m.Run)
         assert isinstance(request, m.Run)
@@ -150,10 +105,10 @@ WAYS = ["key", "encoded key", "hangup", "terminated", "interrupted", "quit", "en
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_whatever_way_out_the_terminal_is_as_before(daemon: Daemon, terminal: Terminal, how: str) -> None:
+def test_whatever_way_out_the_terminal_is_as_before(serve: Serve, terminal: Terminal, how: str) -> None:
     run = PtyRun()
     before = terminal.modes()
-    process = begin(terminal, daemon(run))
+    process = begin(terminal, serve(run))
     run.write(MODES)
     terminal.read(MODES)
     status = leave(terminal, process, run, how)
@@ -185,9 +140,9 @@ class Dying(PtyRun):
 
 
 @pytest.mark.parametrize("how", ["fault", "malformed", "gone"])
-def test_whatever_becomes_of_the_daemon_the_terminal_is_as_before(daemon: Daemon, terminal: Terminal, how: str) -> None:
+def test_whatever_becomes_of_the_daemon_the_terminal_is_as_before(serve: Serve, terminal: Terminal, how: str) -> None:
     run = Dying(how)
-    fake = daemon(run)
+    fake = serve(run)
     run.path = fake.path
     patient = "from jobctl import foreground\nforeground.PATIENCE_SEC = 0.2\n"
     code = f"{patient}from jobctl.__main__ import main\nmain()"
@@ -200,9 +155,9 @@ def test_whatever_becomes_of_the_daemon_the_terminal_is_as_before(daemon: Daemon
     assert b"\r\njobctl: cannot " in terminal.read_rest()
 
 
-def test_a_window_that_is_closed_leaves_the_job(daemon: Daemon, terminal: Terminal) -> None:
+def test_a_window_that_is_closed_leaves_the_job(serve: Serve, terminal: Terminal) -> None:
     run = PtyRun()
-    fake = daemon(run)
+    fake = serve(run)
     process = begin(terminal, fake)
     terminal.type(b"x")
     terminal.read(b"x")
@@ -212,10 +167,10 @@ def test_a_window_that_is_closed_leaves_the_job(daemon: Daemon, terminal: Termin
     assert not fake.of(m.Kill)
 
 
-def test_keys_typed_while_the_daemon_is_away_are_not_lost(daemon: Daemon, terminal: Terminal) -> None:
+def test_keys_typed_while_the_daemon_is_away_are_not_lost(serve: Serve, terminal: Terminal) -> None:
     run = PtyRun()
     run.cut_in = 3
-    fake = daemon(run)
+    fake = serve(run)
     process = begin(terminal, fake)
     for key in b"abcdefghijklmn":
         terminal.type(bytes([key]))
@@ -226,9 +181,9 @@ def test_keys_typed_while_the_daemon_is_away_are_not_lost(daemon: Daemon, termin
     assert len(fake.of(m.Attach)) > 2
 
 
-def test_the_detach_key_works_while_the_daemon_is_away(daemon: Daemon, terminal: Terminal) -> None:
+def test_the_detach_key_works_while_the_daemon_is_away(serve: Serve, terminal: Terminal) -> None:
     run = Dying("gone")
-    fake = daemon(run)
+    fake = serve(run)
     run.path = fake.path
     process = begin(terminal, fake)
     terminal.type(b"x")
@@ -240,13 +195,13 @@ def test_the_detach_key_works_while_the_daemon_is_away(daemon: Daemon, terminal:
 
 @pytest.mark.parametrize(("text", "keys"), [(b"", b"\x04"), (b"line\n", b"line\n\x04"), (b"half", b"half\x04\x04")])
 def test_the_end_of_a_stdin_that_is_no_terminal_is_a_key(
-    daemon: Daemon, terminal: Terminal, text: bytes, keys: bytes
+    serve: Serve, terminal: Terminal, text: bytes, keys: bytes
 ) -> None:
     run = PtyRun()
     read, write = os.pipe()
     os.write(write, text)
     os.close(write)
-    process = terminal.start(jobctl_command(daemon(run).path, "run", "-t", "cat"), stdin=read)
+    process = terminal.start(jobctl_command(serve(run).path, "run", "-t", "cat"), stdin=read)
     os.close(read)
     with run.changed:
         assert run.changed.wait_for(lambda: run.received == keys, DEADLINE_SEC)
@@ -254,9 +209,9 @@ def test_the_end_of_a_stdin_that_is_no_terminal_is_a_key(
     assert process.wait(DEADLINE_SEC) == 0
 
 
-def test_output_that_goes_elsewhere_is_exact(daemon: Daemon, terminal: Terminal, tmp_path: Path) -> None:
+def test_output_that_goes_elsewhere_is_exact(serve: Serve, terminal: Terminal, tmp_path: Path) -> None:
     run = PtyRun()
-    fake = daemon(run)
+    fake = serve(run)
     with open(tmp_path / "out", "wb") as out:
         process = terminal.start(jobctl_command(fake.path, "run", "-t", "cat"), stdout=out.fileno())
         until(lambda: terminal.is_raw, "the terminal is raw")
@@ -267,24 +222,24 @@ def test_output_that_goes_elsewhere_is_exact(daemon: Daemon, terminal: Terminal,
     assert not terminal.is_raw
 
 
-def test_with_both_a_terminal_is_taken_where_there_is_one(daemon: Daemon, terminal: Terminal) -> None:
-    fake = daemon(PtyRun())
+def test_with_both_a_terminal_is_taken_where_there_is_one(serve: Serve, terminal: Terminal) -> None:
+    fake = serve(PtyRun())
     begin(terminal, fake, "run", "-Pt", "cat")
     terminal.type(b"q")
 
 
-def test_without_any_terminal_it_runs_too(daemon: Daemon) -> None:
+def test_without_any_terminal_it_runs_too(serve: Serve) -> None:
     run = PtyRun(cat=False)
-    fake = daemon(run)
+    fake = serve(run)
     run.write(b"out")
     run.end(exit_code=4)
     result = jobctl(fake.path, "run", "-t", "cat", stdin=subprocess.DEVNULL)
     assert (result.returncode, result.stdout, result.stderr) == (4, b"out", f"{JOB}\n".encode())
 
 
-def test_a_line_that_was_begun_is_ended_before_ours(daemon: Daemon, terminal: Terminal) -> None:
+def test_a_line_that_was_begun_is_ended_before_ours(serve: Serve, terminal: Terminal) -> None:
     run = PtyRun()
-    process = begin(terminal, daemon(run))
+    process = begin(terminal, serve(run))
     run.write(b"$ ")
     terminal.read(b"$ ")
     terminal.type(DETACH)
@@ -307,8 +262,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_begun_in_the_background_it_waits_for_the_terminal(daemon: Daemon, terminal: Terminal) -> None:
-    fake = daemon(PtyRun())
+def test_begun_in_the_background_it_waits_for_the_terminal(serve: Serve, terminal: Terminal) -> None:
+    fake = serve(PtyRun())
     command = jobctl_command(fake.path, "run", "-t", "cat")
     process = terminal.start([sys.executable, "-c", SHELL, *command])
     until(lambda: terminal.is_raw, "it has the terminal")
@@ -317,9 +272,9 @@ def test_begun_in_the_background_it_waits_for_the_terminal(daemon: Daemon, termi
     assert not terminal.is_raw
 
 
-def test_stopped_and_continued_it_is_raw_again(daemon: Daemon, terminal: Terminal) -> None:
+def test_stopped_and_continued_it_is_raw_again(serve: Serve, terminal: Terminal) -> None:
     run = PtyRun()
-    process = begin(terminal, daemon(run))
+    process = begin(terminal, serve(run))
     before = terminal.modes()
     process.send_signal(signal.SIGSTOP)
     subprocess.run(["stty", "sane"], stdin=terminal.slave, check=True)  # as a shell does
@@ -329,87 +284,3 @@ def test_stopped_and_continued_it_is_raw_again(daemon: Daemon, terminal: Termina
     assert terminal.modes() == before
     terminal.type(b"q")
     assert process.wait(DEADLINE_SEC) == 0
-
-
-# --- attach ---------------------------------------------------------------------------------------------------------
-class Running(PtyRun):
-    """One that runs already, and has drawn this."""
-
-    def __init__(self, drawn: bytes, shown_from: int) -> None:
-        super().__init__()
-        self.run = bytes(range(16))
-        self.output[OUT] += drawn
-        self.shown_from = shown_from
-        self.lines: list[int | None] = []
-
-    def __call__(self, request: m.Request) -> Answer:
-        if isinstance(request, m.Resolve):
-            view = run_view(JOB, run=self.run, state="running", result=None, exit_code=None)
-            yield m.Reply(id=request.id, body=m.Runs(runs=[view]))
-        elif isinstance(request, m.Logs) and request.lines is not None:
-            self.lines.append(request.lines)
-            at = len(self.output[OUT]) if request.lines == 0 else self.shown_from
-            yield m.Item(id=request.id, body=m.LogRun(job=JOB, owner=os.geteuid(), run=self.run, number=1, out_from=at))
-        else:
-            yield from super().__call__(request)
-
-
-def test_attach_brings_the_screen_back(daemon: Daemon, terminal: Terminal) -> None:
-    """Modes that are on are set, then the last screenful is shown, without what a terminal would answer."""
-    early, late = b"\x1b[?1049h\x1b[?25lgone\n\x1b[6n\x1b[1mbold", b"\x1b[5;5Hseen\x1b[c\x1b]11;?\x07\n"
-    run = Running(early + late, len(early))
-    fake = daemon(run)
-    process = begin(terminal, fake, "attach", JOB)
-    terminal.read(b"seen\n")
-    run.write(b"live \x1b[6n")
-    terminal.read(b"live \x1b[6n")
-    shown = terminal.read_rest()
-    assert shown == b"\x1b[?1049h\x1b[?25l\x1b[1m\x1b[5;5Hseen\nlive \x1b[6n"
-    assert run.lines == [0, 31]
-    terminal.type(DETACH)
-    assert process.wait(DEADLINE_SEC) == 125
-    assert terminal.read_rest().endswith(b"\x1b[?25h\x1b[?1049l\x1b[0mjobctl: detached; " + SAID)
-    looks = [(request.input, request.window) for request in fake.of(m.Attach) if isinstance(request, m.Attach)]
-    assert looks == [(False, None), (True, (31, 99))]
-
-
-def test_attach_can_show_more_and_all(daemon: Daemon, terminal: Terminal) -> None:
-    run = Running(b"one\ntwo\n", 4)
-    fake = daemon(run)
-    process = begin(terminal, fake, "attach", "-n", "1", JOB)
-    terminal.read(b"two\n")
-    assert b"one" not in terminal.read_rest()
-    terminal.type(DETACH)
-    assert process.wait(DEADLINE_SEC) == 125
-    begin(terminal, fake, "attach", "-n", "all", JOB)
-    terminal.read(b"one\ntwo\n")
-
-
-def test_who_only_looks_on_has_his_terminal(daemon: Daemon, terminal: Terminal) -> None:
-    run = Running(b"", 0)
-    fake = daemon(run)
-    process = terminal.start(jobctl_command(fake.path, "attach", "--input", "none", JOB))
-    run.write(b"seen")
-    terminal.read(b"seen")
-    assert not terminal.is_raw
-    assert all(not request.input for request in fake.of(m.Attach) if isinstance(request, m.Attach))
-    terminal.type(b"\x03")
-    assert process.wait(DEADLINE_SEC) == 130
-    terminal.read(b"jobctl: interrupted; cat-1 goes on: jobctl attach cat-1")
-    assert not fake.of(m.Kill)
-
-
-def test_who_is_taken_over_from_sees_on_and_can_leave(daemon: Daemon, terminal: Terminal) -> None:
-    class Taken(PtyRun):
-        def _input(self, request: m.Input) -> Answer:
-            yield m.Item(id=request.request, body=m.Fed(received=0, limit=10, open=False, taken=True))
-
-    run = Taken()
-    process = begin(terminal, daemon(run))
-    terminal.type(b"x")
-    terminal.read(b"another jobctl feeds cat-1 now")
-    run.write(b"theirs")
-    terminal.read(b"theirs")
-    terminal.type(b"lost" + DETACH)
-    assert process.wait(DEADLINE_SEC) == 125
-    assert not terminal.is_raw
