@@ -1,4 +1,4 @@
-"""attach on a real terminal, against a daemon that is a script: the screen comes back; one may look on, or take over."""
+"""attach on a real terminal, against a daemon that is a script: the screen comes back; one may look on or take over."""
 
 from __future__ import annotations
 
