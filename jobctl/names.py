@@ -6,12 +6,16 @@ from jobctl.exits import Fault, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobctl.client import Client
     from jobctl.shapes import JobView, RunView
 
 SHORT_ID = 8  # characters of a run id that are shown; DESIGN.md, section 9
 ID_BYTES = 16
 MAX_DIGITS = 12  # of a count of lines; messages.Logs allows 2**40
+AT_ONCE = 1000  # names in a request; the daemon takes 4096, and a frame holds the answers about more than these
+TOO_LARGE = "too-large"  # of jobd.wire.errors
 ACTIVE_STATES = ("active", "reloading")
 
 
@@ -24,10 +28,41 @@ def expand(client: Client, words: tuple[str, ...]) -> list[str]:
         if not is_glob(word):
             found[word] = None
             continue
-        for view in client.call({"type": "get", "names": [word]})["jobs"]:
+        for view in views(client, [word]):
             if view.get("load", "loaded") != "not-found":
                 found[shown_name(view["job"], view["owner"], client.uid)] = None
     return list(found)
+
+
+def views(client: Client, words: Sequence[str], tree: bool = False) -> list[JobView]:
+    """The jobs that names and globs mean as they are now, `tree`: with their processes.
+
+    In one request when the answer fits a frame; thousands of jobs take more.
+    """
+    found: list[JobView] = []
+    for at in range(0, len(words), AT_ONCE):
+        found += _views(client, list(words[at : at + AT_ONCE]), tree)
+    return found
+
+
+def _views(client: Client, words: list[str], tree: bool) -> list[JobView]:
+    from jobd.core.names import is_glob
+
+    try:
+        return client.call({"type": "get", "names": words, "tree": tree})["jobs"]
+    except Fault as fault:
+        if fault.code != TOO_LARGE or (len(words) == 1 and not is_glob(words[0])):
+            raise
+    if len(words) > 1:
+        half = len(words) // 2
+        return _views(client, words[:half], tree) + _views(client, words[half:], tree)
+    found: list[JobView] = []
+    after: str | None = ""
+    while after is not None:
+        body = client.call({"type": "list", "patterns": words, "all": True, "after": after})
+        found += body["jobs"]
+        after = body.get("more") or None
+    return views(client, [f"{view['owner']}/{view['job']}" for view in found], tree) if tree else found
 
 
 def check_count(text: str, option: str) -> int | None:

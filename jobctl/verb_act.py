@@ -79,9 +79,8 @@ def reset_failed(client: Client, jobs: OptionalJobs = ()) -> int:
     Without a job: all of the caller's that have failed. A job that has not is left as it is.
     """
     found = names.expand(client, jobs)
-    if jobs and not found:
-        return 0
-    return _ask(client, {"type": "reset-failed", "names": found}, "the reset goes on")
+    request: dict[str, object] = {"type": "reset-failed", "names": found}
+    return (act if jobs else _ask)(client, request, "the reset goes on")
 
 
 def _ids(found: list[str]) -> list[bytes]:
@@ -91,7 +90,17 @@ def _ids(found: list[str]) -> list[bytes]:
 
 def act(client: Client, request: dict[str, object], goes_on: str) -> int:
     """Ask for an act on jobs, over as many connections as it takes; the status. Without a name nothing is asked."""
-    return _ask(client, request, goes_on) if request["names"] else 0
+    found, runs = request["names"], request.get("runs", [])
+    assert isinstance(found, list)
+    assert isinstance(runs, list)
+    status = 0
+    for at in range(0, len(found), names.AT_ONCE):
+        part = {"names": found[at : at + names.AT_ONCE], **({"runs": runs[at : at + names.AT_ONCE]} if runs else {})}
+        this = _ask(client, {**request, **part}, goes_on)
+        status = status or this
+        if this == INTERRUPTED:
+            break
+    return status
 
 
 def _ask(client: Client, request: dict[str, object], goes_on: str) -> int:

@@ -220,7 +220,9 @@ def _any_is(
     client: Client, jobs: tuple[str, ...], states: tuple[str, ...], none: int, quiet: bool, output: str | None
 ) -> int:
     as_json = _is_json(output)
-    views = client.call({"type": "get", "names": list(jobs)})["jobs"]
+    from jobctl import names
+
+    views = names.views(client, jobs)
     if as_json and not quiet:
         from jobctl import rows
 

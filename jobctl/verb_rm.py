@@ -21,7 +21,7 @@ def remove(client: Client, jobs: Jobs, *, now: Now = False, purge: Purge = False
     found = names.expand(client, jobs)
     if not found:
         return 0
-    views = client.call({"type": "get", "names": found})["jobs"]
+    views = names.views(client, found)
     # Said along: asked again because the answer was lost, it is not taken for a job that has the name by then.
     runs = [view.get("run") or NO_RUN for view in views]
     request: dict[str, object] = {"type": "remove", "names": found, "stop": now, "purge": purge, "runs": runs}

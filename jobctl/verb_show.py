@@ -37,7 +37,7 @@ def show(
     """
     wanted = [name for group in (*properties, *value_of) for name in group.split(",") if name]
     if jobs:
-        views = client.call({"type": "get", "names": list(jobs), "tree": True})["jobs"]
+        views = names.views(client, jobs, tree=True)
         found = [job_properties(view, client) for view in views]
     else:
         found = [_daemon_properties(client.call({"type": "daemon-status"}))]

@@ -79,10 +79,10 @@ def _load() -> None:
 
 def _views(client: Client, jobs: tuple[str, ...]) -> list[JobView]:
     if not any(job.isdecimal() for job in jobs):
-        return client.call({"type": "get", "names": list(jobs), "tree": True})["jobs"]
+        return names.views(client, jobs, tree=True)
     views: list[JobView] = []
     for job in jobs:
-        found = client.call({"type": "get", "names": [job], "tree": True})["jobs"]
+        found = names.views(client, [job], tree=True)
         if job.isdecimal() and found and found[0].get("load", "loaded") == "not-found":
             found = [_owner_of(client, int(job))]
         views += found

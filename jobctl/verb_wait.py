@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jobctl.progress_runs import Waiting
     from jobctl.shapes import RunView
 
+AT_ONCE = 4096  # runs in a request; `--any` of more looks at the first
 USEC_PER_SEC = 1_000_000
 
 
@@ -93,14 +94,16 @@ def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float
     try:
         while left:
             try:
-                for run in client.ended({"type": "wait", "runs": list(left), "any": any_one}):
+                asked = list(left)[:AT_ONCE]
+                for run in client.ended({"type": "wait", "runs": asked, "any": any_one}):
                     if run["run"] in left:
                         del left[run["run"]]
                         ended.append(run)
                         waiting.ended(run["run"])
-                if left and not any_one:
+                if any_one:
+                    break
+                if not left.keys().isdisjoint(asked):
                     raise Fault(errors.INTERNAL, "cannot wait any longer: jobd said that all is over, and it is not")
-                break
             except ConnectionLostError:
                 if any_one and ended:
                     break
@@ -163,8 +166,7 @@ def _resolve(client: Client, jobs: tuple[str, ...]) -> list[bytes]:
     found: list[bytes] = []
     for word in jobs:
         if is_glob(word):
-            views = client.call({"type": "get", "names": [word]})["jobs"]
-            found += [run for view in views if (run := view.get("run")) is not None]
+            found += [run for view in names.views(client, [word]) if (run := view.get("run")) is not None]
             continue
         found.append(names.resolve(client, word)["run"])
     return found

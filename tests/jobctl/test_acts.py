@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,3 +104,52 @@ def test_a_glob_that_matches_nothing_is_nothing_to_wait_for(daemon: Make) -> Non
     fake = daemon(table(get=lambda _: m.Jobs(jobs=[])))
     result = jobctl(fake.path, "wait", "-o", "json", "w*")
     assert (result.returncode, result.stdout, result.stderr) == (0, b"[]\n", b"")
+
+
+# --- more than one request takes --------------------------------------------------------------------------------------
+def many(count: int) -> Callable[[m.Request], Answer]:
+    """A daemon with so many jobs that no frame holds the answer about more than a hundred."""
+    names = [f"job-{n:04}" for n in range(count)]
+
+    def script(request: m.Request) -> Answer:
+        if isinstance(request, m.Get):
+            asked = [n for word in request.names for n in (names if "*" in word else [word.rpartition("/")[2]])]
+            if len(asked) > 100:
+                yield m.Fault(id=request.id, code=errors.TOO_LARGE, message="cannot send a frame of so many bytes")
+            else:
+                yield m.Reply(id=request.id, body=m.Jobs(jobs=[view(n) for n in asked]))
+        elif isinstance(request, m.List):
+            page = [n for n in names if n > request.after][:70]
+            more = page[-1] if page and page[-1] != names[-1] else ""
+            yield m.Reply(id=request.id, body=m.Jobs(jobs=[view(n) for n in page], more=more))
+        else:
+            assert isinstance(request, m.Freeze | m.Remove)
+            for name in request.names:
+                code = errors.NOT_APPLICABLE if name == "job-0001" else ""
+                yield m.Item(id=request.id, body=m.Done(job=name, code=code, text=f"cannot freeze {name}"))
+            yield m.End(id=request.id)
+
+    return script
+
+
+def test_a_glob_that_means_thousands_of_jobs(daemon: Make) -> None:
+    fake = daemon(many(2500))
+    result = jobctl(fake.path, "freeze", "job-*")
+    assert (result.returncode, result.stderr) == (3, b"jobctl: cannot freeze job-0001\n")
+    asked = [request.names for request in fake.of(m.Freeze) if isinstance(request, m.Freeze)]
+    assert [len(names) for names in asked] == [1000, 1000, 500]
+    assert [name for names in asked for name in names] == [f"job-{n:04}" for n in range(2500)]
+    assert jobctl(fake.path, "rm", "job-*").returncode == 3
+    removes = [request for request in fake.of(m.Remove) if isinstance(request, m.Remove)]
+    assert [(len(r.names), len(r.runs)) for r in removes] == [(1000, 1000), (1000, 1000), (500, 500)]
+
+
+@pytest.mark.parametrize("line", ["show -P Id", "is-active", "status -n 0 -o json"])
+def test_looking_at_thousands_of_jobs(daemon: Make, line: str) -> None:
+    fake = daemon(many(250))
+    result = jobctl(fake.path, *line.split(), "job-*", "another")
+    assert (result.returncode, result.stderr) == (0, b"")
+    if "json" in line:
+        assert [row["job"] for row in json.loads(result.stdout)] == [f"job-{n:04}" for n in range(250)] + ["another"]
+    else:
+        assert len(result.stdout.split()) == 251

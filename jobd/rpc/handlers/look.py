@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from jobd.core import names
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobd.core.records import JobRow
 
 LIST_PAGE = 1000  # messages.List
+PAGE_BYTES: Final = 512 << 10  # of command lines and the rest of a page; a frame is twice as large
+VIEW_BYTES: Final = 800  # of a view: names and numbers of all its fields
+WORD_BYTES: Final = 5  # ahead of each word in msgpack
 LOADED = "loaded"
 FAILED_SHOWN_NS = 24 * 3600 * 10**9  # DESIGN.md, section 9
 
@@ -58,8 +62,11 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
         if owner == context.owner and name > request.after and (not more or name <= more):
             rows[name] = job.row
     now = time.time_ns()
-    wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, every, now)]
-    return m.Jobs(jobs=[views.job_view(registry, row) for row in wanted], more=more)
+    keys = [context.key(pattern) for pattern in request.patterns]
+    wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, keys, every, now)]
+    found = [views.job_view(registry, row) for row in wanted]
+    jobs = found[: _fitting(found)]
+    return m.Jobs(jobs=jobs, more=jobs[-1].job if len(jobs) < len(found) else more)
 
 
 def _page(context: Context, every: bool, after: str) -> list[JobRow]:
@@ -68,8 +75,19 @@ def _page(context: Context, every: bool, after: str) -> list[JobRow]:
     )
 
 
-def _matches(row: JobRow, request: m.List, every: bool, now: int) -> bool:
-    if request.patterns and not any(_names(row.job, pattern) for pattern in request.patterns):
+def _fitting(found: Sequence[m.JobView | m.RunView]) -> int:
+    """How many of these, at least one, a frame surely holds: command lines may be long."""
+    size = 0
+    for count, view in enumerate(found):
+        words = (*view.argv, view.cwd, view.note.encode(), getattr(view, "description", "").encode())
+        size += VIEW_BYTES + sum(map(len, words)) + WORD_BYTES * len(words)
+        if size > PAGE_BYTES and count:
+            return count
+    return len(found)
+
+
+def _matches(row: JobRow, request: m.List, keys: list[tuple[int, str] | None], every: bool, now: int) -> bool:
+    if request.patterns and not any(key is not None and _fits(row, *key) for key in keys):
         return False
     if request.states:
         return not {LOADED, row.active, row.sub}.isdisjoint(request.states)
@@ -81,8 +99,8 @@ def _is_old_failure(row: JobRow, now: int) -> bool:
     return row.active == "failed" and row.transient and now - row.changed_at > FAILED_SHOWN_NS
 
 
-def _names(job: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(job, names.split_owner(pattern)[1])
+def _fits(row: JobRow, owner: int, pattern: str) -> bool:
+    return row.owner == owner and fnmatch.fnmatchcase(row.job, pattern)
 
 
 # --- history ------------------------------------------------------------------------------------------------------
@@ -106,7 +124,9 @@ def history(context: Context, request: m.History) -> m.Runs:
     )
     registry = context.world.registry
     rows = (live.row if (live := registry.runs.get(row.run)) is not None else row for row in page.rows)
-    return m.Runs(runs=[views.run_view(registry, row) for row in rows], more=page.more)
+    found = [views.run_view(registry, row) for row in rows]
+    runs = found[: _fitting(found)]
+    return m.Runs(runs=runs, more=runs[-1].seq if len(runs) < len(found) else page.more)
 
 
 def resolve(context: Context, request: m.Resolve) -> m.Runs:
