@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from jobctl.pty_terminal import DetachKey
 
 STDIN = 0
-S_IFREG = 0o100000  # stat(2)
+S_IFREG, S_IFCHR = 0o100000, 0o020000  # stat(2)
+NULL_DEVICE = os.makedev(1, 3)  # Linux, Documentation/admin-guide/devices.txt
 INVALID = "invalid"  # of jobd.wire.errors
 EOF_KEY = b"\x04"  # ^D, which a new terminal takes for the end (VEOF)
 KEY_BYTES = 4096  # read and thrown away when nobody takes keys any more
@@ -29,6 +30,12 @@ KEY_BYTES = 4096  # read and thrown away when nobody takes keys any more
 def is_file() -> bool:
     """Whether stdin is a regular file: it has a place, and can be read again."""
     return os.fstat(STDIN).st_mode & S_IFMT == S_IFREG
+
+
+def is_null() -> bool:
+    """Whether stdin is /dev/null, as in cron, or where it was closed: nobody means to say anything by it."""
+    status = os.fstat(STDIN)
+    return status.st_mode & S_IFMT == S_IFCHR and status.st_rdev == NULL_DEVICE
 
 
 class Stdin:

@@ -39,7 +39,8 @@ def attach(client: Client, job: OneRun, *, input_mode: InputMode = AUTO, lines: 
         return INTERRUPTED
     client.close()
     kind = seen.get("stdin", NULL)
-    feeds = kind != NULL and input_mode != NONE
+    # The end of a stdin that was never meant would end the job's for good.
+    feeds = kind != NULL and input_mode != NONE and not (input_mode == AUTO and foreground_stdin.is_null())
     again = input_mode == SAME or (input_mode == AUTO and foreground_stdin.is_file())
     control = Control(seen["run"], make_feed(kind, follow=True), feeds)
     control.name_job(seen["job"], seen["owner"])

@@ -45,14 +45,14 @@ def run(
     name: Name = None,
     wait: WaitForEnd = False,
     follow: Follow = False,
+    pipe: Pipe = False,
+    pty: Pty = False,
     setenv: Setenv = (),
     env: Env = "all",
     working_directory: WorkingDirectory = None,
     shell: Shell = False,
     settings: Settings = (),
     output: JsonOutput = None,
-    pipe: Pipe = False,
-    pty: Pty = False,
 ) -> int:
     """Run a command as a job, and print the job's name.
 
@@ -76,9 +76,9 @@ def rerun(
     *,
     wait: WaitForEnd = False,
     follow: Follow = False,
-    output: JsonOutput = None,
     pipe: Pipe = False,
     pty: Pty = False,
+    output: JsonOutput = None,
 ) -> int:
     """Run again what a job, or one run of it, was: the same command, environment and directory.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from tests.system.clients import Clients, read, shell
 from tests.system.program import DEADLINE_SEC, Gate, until
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from tests.system.program import Program
@@ -125,6 +125,16 @@ def is_attached(client: Popen) -> bool:
         polls = "poll" in file.read()
     sockets = [os.readlink(f"/proc/{client.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{client.pid}/fd")]
     return polls and sum(each.startswith("socket:") for each in sockets) == 3
+
+
+def test_a_null_stdin_is_no_end_of_the_jobs(shared: Program, clients: Clients, name: str) -> None:
+    """cron's, or `ssh -n`'s: who has nothing to say looks on, unless he says that this is all."""
+    fed(clients, name, b"0123456789")
+    client = clients.start("attach", name, stdin=subprocess.DEVNULL)
+    until(lambda: is_attached(client), "it is attached")
+    assert shared.show(name, "ActiveState") == "active"
+    last = clients.start("attach", "--input", "more", name, stdin=subprocess.DEVNULL)
+    assert (last.wait(DEADLINE_SEC), client.wait(DEADLINE_SEC)) == (0, 0)
 
 
 def test_interrupting_who_looks_on_leaves_the_job(shared: Program, clients: Clients, name: str) -> None:
