@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.clients import Clients, read, shell
-from tests.system.program import DEADLINE_SEC, Gate, until
+from tests.system.program import DEADLINE_SEC, Gate, open_fds, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,8 +122,7 @@ def is_attached(client: Popen) -> bool:
     """Whether a jobctl waits in its loop: it has all connections, and polls."""
     with open(f"/proc/{client.pid}/wchan") as file:
         polls = "poll" in file.read()
-    sockets = [os.readlink(f"/proc/{client.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{client.pid}/fd")]
-    return polls and sum(each.startswith("socket:") for each in sockets) == 3
+    return polls and sum(each.startswith("socket:") for each in open_fds(client.pid).values()) == 3
 
 
 def test_a_null_stdin_is_no_end_of_the_jobs(shared: Program, clients: Clients, name: str) -> None:
