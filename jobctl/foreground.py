@@ -95,6 +95,7 @@ class Session:
     ) -> None:
         self.control = control
         self.shown = ""  # the job's name for people, once it is known
+        self.quiet = False  # nobody wants to read that
         self._target = target
         self._streams = streams
         self._stdin = stdin
@@ -321,7 +322,8 @@ class Session:
             started = control.started
             assert control.link is not None
             self.shown = names.shown_name(started["job"], started["owner"], control.link.uid)
-            terminal.note(self.shown)
+            if not self.quiet:
+                terminal.note(self.shown)
             if not started.get("step"):
                 self._follow()
         if control.attached is not had[1]:

@@ -43,13 +43,14 @@ class Start:
         self.known_from = known_from
 
 
-def submit(client: Client, request: dict[str, object], pipe: bool, pty: bool) -> int:
+def submit(client: Client, request: dict[str, object], pipe: bool, pty: bool, quiet: bool = False) -> int:
     """Send a Run or a Rerun, and stay with the job until its end; the exit status.
 
     Args:
         client: names the daemon; its connection is not used.
         request: complete but for `stdin`.
         pipe, pty: what was asked for; with both it is a terminal where we have one, as with systemd-run.
+        quiet: do not say the job's name.
 
     Raises:
         Fault: the daemon refused, or there is none.
@@ -60,6 +61,7 @@ def submit(client: Client, request: dict[str, object], pipe: bool, pty: bool) ->
     control = Control(run, make_feed(kind, follow=False), takes_input=True)
     control.request = {**request, "stdin": kind}
     session = make_session(client.target, control, kind, Start())
+    session.quiet = quiet
     if control.window is not None:
         control.request["window"] = control.window
     return session.run()

@@ -41,6 +41,7 @@ Catalog = Annotated[bool, _option("catalog", "For hands used to journalctl: ther
 Failed = Annotated[bool, _option("failed", "The same as --state=failed.")]
 FollowChanges = Annotated[bool, _option("follow", "Go on with changes as they come.")]
 Follow = Annotated[bool, _option("follow", "Go on with new output until the job is at rest.")]
+FollowRun = Annotated[bool, _option("follow", "Write what the job writes; exit with its status.")]
 FullLines = Annotated[bool, _option("full", "Do not cut lines to the width of the terminal.")]
 FullOutput = Annotated[bool, _option("full", "All of the output, however much it is.")]
 Keeper = Annotated[bool, _option("keeper", "The keeper, in place.")]
@@ -55,12 +56,13 @@ Plain = Annotated[bool, _option("plain", "No column for the bullet.")]
 Pty = Annotated[bool, _option("pty", "The job has a terminal, which this one becomes; exit with its status.")]
 Purge = Annotated[bool, _option("purge", "Their runs and logs too.")]
 Quiet = Annotated[bool, _option("quiet", "Print no results, or no hints.")]
+QuietRun = Annotated[bool, _option("quiet", "Do not print the job's name.")]
 Raw = Annotated[bool, _option("raw", "Exact bytes on a terminal, too.")]
 Reverse = Annotated[bool, _option("reverse", "The newest line first.")]
 ShowCursor = Annotated[bool, _option("show_cursor", "At the end, the cursor of the last one.")]
 Shell = Annotated[bool, _option("shell", "COMMAND is a script for /bin/sh -c.")]
 Value = Annotated[bool, _option("value", "Only the values.")]
-WaitForEnd = Annotated[bool, _option("wait", "Wait for the end, and exit with the job's status.")]
+WaitForEnd = Annotated[bool, _option("wait", "Wait for the end; exit with the job's status.")]
 
 # --- options with a value -------------------------------------------------------------------------------------------
 AfterCursor = Annotated[str | None, _option("after_cursor", "Only changes behind this one.", "CURSOR")]
@@ -69,7 +71,7 @@ ChangeOutput = Annotated[
     str | None, _option("output", "short, short-iso, cat, json, json-pretty or json-seq.", "FORMAT")
 ]
 CursorFile = Annotated[str | None, _option("cursor_file", "Go on from where FILE says; note the end there.", "FILE")]
-Env = Annotated[str, _option("env", "Environment to take along: all, none, or names.", "all|none|NAME,...")]
+Env = Annotated[str, _option("env", "Environment to take along: all (default), none, or names.", "all|none|NAME,...")]
 Grep = Annotated[str | None, _option("grep", "Only lines that match; all in lower case, capitals too.", "REGEX")]
 HistoryLines = Annotated[str, _option("lines", "So many runs, or all. Default: 100.", "N")]
 InputMode = Annotated[
@@ -93,7 +95,9 @@ Properties = Annotated[tuple[str, ...], _option("properties", "Only these proper
 RunStates = Annotated[tuple[str, ...], _option("states", "Only runs with these states or results.", "STATE,...")]
 Selector = Annotated[str | None, _option("selector", "Which run: 0 the newest, -1, N, an id; all.", "RUN")]
 Setenv = Annotated[tuple[str, ...], _option("setenv", "Set a variable, or take it along.", "NAME[=VALUE]")]
-Settings = Annotated[tuple[str, ...], _option("settings", "Set a key of a job file.", "KEY=VALUE")]
+Settings = Annotated[
+    tuple[str, ...], _option("settings", "Set a key, such as limits.runtime, stop.signal or description.", "KEY=VALUE")
+]
 Signal = Annotated[str, _option("signal", "The signal. Default: SIGTERM.", "SIGNAL")]
 Since = Annotated[str | None, _option("since", "Not before this time.", "TIME")]
 States = Annotated[

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from jobctl.options import (
         Command,
         Env,
-        Follow,
+        FollowRun,
         JsonOutput,
         Name,
         OneRun,
         Pipe,
         Pty,
+        QuietRun,
         Setenv,
         Settings,
         Shell,
@@ -44,9 +45,10 @@ def run(
     *,
     name: Name = None,
     wait: WaitForEnd = False,
-    follow: Follow = False,
+    follow: FollowRun = False,
     pipe: Pipe = False,
     pty: Pty = False,
+    quiet: QuietRun = False,
     setenv: Setenv = (),
     env: Env = "all",
     working_directory: WorkingDirectory = None,
@@ -66,8 +68,8 @@ def run(
     if pipe or pty:
         from jobctl import foreground_begin
 
-        return foreground_begin.submit(client, request, pipe, pty)
-    return _submit(client, request, wait, follow, output)
+        return foreground_begin.submit(client, request, pipe, pty, quiet)
+    return _submit(client, request, wait, follow, output, quiet)
 
 
 def rerun(
@@ -75,9 +77,10 @@ def rerun(
     job: OneRun,
     *,
     wait: WaitForEnd = False,
-    follow: Follow = False,
+    follow: FollowRun = False,
     pipe: Pipe = False,
     pty: Pty = False,
+    quiet: QuietRun = False,
     output: JsonOutput = None,
 ) -> int:
     """Run again what a job, or one run of it, was: the same command, environment and directory.
@@ -97,8 +100,8 @@ def rerun(
         from jobctl import foreground_begin
 
         client.close()
-        return foreground_begin.submit(client, request, pipe, pty)
-    return _submit(client, request, wait, follow, output)
+        return foreground_begin.submit(client, request, pipe, pty, quiet)
+    return _submit(client, request, wait, follow, output, quiet)
 
 
 def _check_output(output: str | None, in_foreground: bool) -> None:
@@ -111,12 +114,15 @@ def _check_output(output: str | None, in_foreground: bool) -> None:
     is_json(output)
 
 
-def _submit(client: Client, request: dict[str, object], wait: bool, follow: bool, output: str | None) -> int:
+def _submit(
+    client: Client, request: dict[str, object], wait: bool, follow: bool, output: str | None, quiet: bool
+) -> int:
     """Ask for a run, say the job's name, and stay with it as long as was asked."""
     try:
         body = client.call(request)
-        told = _tell(client, body, output, follow)
-        _tell_of_logout(client)
+        told = _tell(client, body, output, follow, quiet)
+        if not quiet:
+            _tell_of_logout(client)
         failure = start_status(body)
         if failure == NOT_THE_JOBS and not (wait or follow):
             return FAILED
@@ -278,11 +284,12 @@ def _rlimits() -> dict[str, object]:
     return found
 
 
-def _tell(client: Client, body: Body, output: str | None, follow: bool) -> str:
+def _tell(client: Client, body: Body, output: str | None, follow: bool, quiet: bool) -> str:
     """Say the job's name: on stdout, unless that is the job's own."""
     shown = names.shown_name(body["job"], body["owner"], client.uid)
     try:
-        _print_name(body, shown, output, follow)
+        if output is not None or not quiet:
+            _print_name(body, shown, output, follow)
     except terminal.OutputError as e:
         raise terminal.OutputError(f"{e}; {shown} was accepted all the same") from e
     return shown

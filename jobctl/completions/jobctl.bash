@@ -10,11 +10,11 @@ __jobctl_verb() {
     case $1 in
     run)
         operands='command'
-        options='-u:text --name:text --unit:text --wait -f --follow -P --pipe -t --pty -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings -o:JsonOutput --output:JsonOutput'
+        options='-u:text --name:text --unit:text --wait -f --follow -P --pipe -t --pty -q --quiet -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings -o:JsonOutput --output:JsonOutput'
         ;;
     rerun)
         operands='jobs.runs'
-        options='--wait -f --follow -P --pipe -t --pty -o:JsonOutput --output:JsonOutput'
+        options='--wait -f --follow -P --pipe -t --pty -q --quiet -o:JsonOutput --output:JsonOutput'
         ;;
     attach)
         operands='jobs.live'

@@ -69,6 +69,14 @@ def test_the_name_and_nothing_else_is_printed(daemon: Make) -> None:
         assert (result.returncode, result.stdout, result.stderr) == (0, b"cmd-1\n", b"")
 
 
+def test_quiet_prints_no_name_and_still_the_json_that_was_asked_for(daemon: Make) -> None:
+    fake = daemon(table(run=accept, wait=ends()))
+    for line in ("run -q true", "run -q --wait true"):
+        result = jobctl(fake.path, *line.split())
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    assert json.loads(jobctl(fake.path, "run", "-q", "-o", "json", "true").stdout)["job"] == "cmd-1"
+
+
 def test_a_variable_that_is_not_set_is_mentioned(daemon: Make) -> None:
     fake = daemon(table(run=accept))
     result = jobctl(fake.path, "run", "-E", "NOT_\x1bTHERE", "-E", "A=b", "true", env={"PATH": os.environ["PATH"]})
@@ -241,6 +249,8 @@ def test_follow_writes_the_jobs_bytes_and_the_name_elsewhere(daemon: Make) -> No
 
     result = jobctl(daemon(script).path, "run", "-f", "true")
     assert (result.returncode, result.stdout, result.stderr) == (3, b"out\xff\nerr", b"cmd-1\n")
+    result = jobctl(daemon(script).path, "run", "-qf", "true")
+    assert (result.returncode, result.stdout, result.stderr) == (3, b"out\xff\nerr", b"")
 
 
 # --- wait ---------------------------------------------------------------------------------------------------------

@@ -31,3 +31,12 @@ def test_what_a_job_writes_in_one_go_comes_in_one_piece(shared: Program, name: s
         os.close(writer)
         assert [len(piece) for piece in iter(lambda: pipe.read(1 << 16), b"")] == [size]
     assert client.wait(DEADLINE_SEC) == 0
+
+
+@pytest.mark.parametrize(("options", "said"), [("-P", "{}\n"), ("-qP", "")])
+def test_the_name_is_on_stderr_unless_nobody_wants_it(shared: Program, name: str, options: str, said: str) -> None:
+    done = subprocess.run(
+        shared.jobctl_command("run", options, "--name", name, "--", "cat"),
+        env=shared.env, input=b"a line\n", capture_output=True, timeout=DEADLINE_SEC, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (0, b"a line\n", said.format(name))
