@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
 PAGED = ("list", "status", "show", "cat", "logs", "result", "history", "events", "daemon-status")
+NO_JOBS = ("run", "whoami", "auth", "completion")  # their operands name something else
 LOOKS = (
     "status", "logs", "events", "result", "history", "show", "cat", "list", "is-active", "is-failed", "whoami", "auth",
     "daemon-status",
@@ -107,6 +108,8 @@ def _status(call: Call) -> int:
     try:
         client = Client(target_of(call.target))
         operands = () if call.operands is None else (call.operands,)
+        if call.operands and "" in call.operands and call.verb not in NO_JOBS:  # "$j" of a j that was never set
+            raise UsageError(f"{call.verb} needs the name of a job, and '' is none")
         return load(call.verb)(client, *operands, **call.options)
     except UsageError as e:
         warn(str(e))

@@ -17,7 +17,7 @@ from jobctl import help as help_pages
 from jobctl import options, terminal
 from jobctl.argv import Call, load
 from jobctl.exits import NOT_THE_JOBS, USAGE, UsageError
-from jobctl.mistakes import explain, unknown_verb
+from jobctl.mistakes import explain, meant_line, unknown_verb
 from jobctl.spellings import (
     ALIASES,
     DEFAULT_VERB,
@@ -231,6 +231,9 @@ def main(args: list[str]) -> int:
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
     except Exception as e:
+        again = meant_line(e, args)
+        if again is not None:
+            return main(again)
         text = str(e) if isinstance(e, UsageError) else explain(e, args)
         if text is None:
             raise

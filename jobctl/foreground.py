@@ -152,7 +152,7 @@ class Session:
         if self.control.started is not None:
             from jobctl.verb_run import start_status
 
-            failure = start_status(self.control.started)
+            failure = start_status(self.control.started, self.control.request)
             if failure is not None:
                 return failure
         from jobctl.verb_wait import Outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobctl.argv import before_verb, load
 from jobctl.exits import UsageError
+from jobctl.habits import hint, reworded
 from jobctl.spellings import ALIASES, GLOBALS, HELP, NEIGHBOURS, ONLY_SYSTEMCTLS, OPTIONS, VERBS
 from jobd.core.names import closest
 
@@ -16,6 +17,11 @@ def unknown_verb(word: str) -> str:
     """About a verb that is none."""
     if word in ONLY_SYSTEMCTLS:
         return f"unknown verb {word!r}: systemctl has it, jobctl does not; jobctl help lists those it has"
+    if word == "detach":
+        return "unknown verb 'detach': ^] three times leaves a job that is attached"
+    begun = [verb for verb in (*VERBS, HELP) if word and verb.startswith(word)]
+    if len(begun) > 1 and word not in NEIGHBOURS:
+        return f"unknown verb {word!r}; did you mean {', '.join(begun[:-1])} or {begun[-1]}?"
     meant = NEIGHBOURS.get(word) or closest(word, (*VERBS, HELP))
     return f"unknown verb {word!r}; " + (f"did you mean {meant!r}?" if meant else "jobctl help lists them")
 
@@ -57,6 +63,8 @@ def unknown_option(verb: str, option: str) -> str:
     """About an option that the verb ("" for none) does not have."""
     known = spellings_of(verb)
     whose = f"{verb} has no option {option}" if verb else f"unknown option {option}"
+    if habit := hint(verb, option):
+        return f"{whose}; {habit}"
     meant = closest(option, known) if len(option) > 2 else ""  # no letter is like another
     if meant:
         return f"{whose}; did you mean {meant}?"
@@ -69,6 +77,14 @@ def unknown_option(verb: str, option: str) -> str:
 def say_more(verb: str) -> str:
     """Where to read on."""
     return f"jobctl help{verb and ' '}{verb} says more"
+
+
+def meant_line(error: Exception, args: list[str]) -> list[str] | None:
+    """The line that was meant where there is no doubt, as by `kill -9`; None where it is a mistake."""
+    if type(error).__name__ != "NoSuchOption":
+        return None
+    _, words = before_verb(args) or ({}, [])
+    return reworded(words[0], getattr(error, "option_name", ""), args) if words else None
 
 
 def explain(error: Exception, args: list[str]) -> str | None:

@@ -57,9 +57,12 @@ OPERANDS = {
     "ShellName": "bash|zsh|fish",
 }
 
-# Words of neighbours (pueue, docker, supervisorctl, Slurm, at, systemd-run), and what they are here.
+# Words of neighbours (pueue, docker, supervisorctl, Slurm, at, systemd-run, tmux, shells), and what they are here.
 NEIGHBOURS = {
     "add": "run", "submit": "run", "sbatch": "run", "srun": "run", "exec": "run", "enqueue": "run", "spawn": "run",
+    "new": "run", "new-session": "run", "nohup": "run", "launch": "run",
+    "a": "attach", "attach-session": "attach", "bg": "thaw",
+    "list-sessions": "list", "has-session": "is-active", "is-running": "is-active", "kill-session": "stop",
     "ps": "list", "ls": "list", "queue": "list", "squeue": "list", "jobs": "list", "list-jobs": "list", "top": "list",
     "up": "start", "begin": "start",
     "down": "stop", "terminate": "stop", "cancel": "stop", "scancel": "stop",
@@ -68,7 +71,7 @@ NEIGHBOURS = {
     "remove": "rm", "delete": "rm", "del": "rm", "purge": "rm", "clean": "rm", "clear": "reset-failed",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
     "fg": "attach", "reattach": "attach", "connect": "attach", "again": "rerun", "redo": "rerun", "retry": "rerun",
-    "sacct": "history", "monitor": "events", "info": "status", "join": "wait",
+    "sacct": "history", "runs": "history", "monitor": "events", "info": "status", "join": "wait",
     "inspect": "show", "describe": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
 }  # fmt: skip
@@ -76,7 +79,7 @@ NEIGHBOURS = {
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
     "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert", "daemon-reload",
-    "try-restart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
+    "try-restart", "condrestart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
     "list-timers", "is-system-running",
 )  # fmt: skip
 

@@ -63,7 +63,7 @@ def logs(
         lines = END_LINES
     count = None if lines is None else names.check_count(lines, "-n")
     if not words:
-        raise UsageError("cannot show logs: no job is named")
+        raise UsageError("logs needs a JOB; jobctl list -a lists all there are, and '*' means all of them")
     if follow and reverse:
         raise UsageError("cannot follow in reverse order: use -f or -r")
     query = Query("", names.plain_selector(selector or NEWEST))

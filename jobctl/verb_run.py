@@ -36,6 +36,11 @@ MAX_ARG_BYTES = (128 << 10) - 1
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 ROOT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INFINITY = -1
+# Keys of systemd-run -p, and of job files, that are options of run.
+NO_KEYS = {
+    "WorkingDirectory": "-C", "working_directory": "-C", "Environment": "-E", "environment": "-E",
+    "ExecStart": "the command itself", "command": "the command itself",
+}  # fmt: skip
 FAILED = 1  # of a plain `run`, an action: 125 is for those that end with the job's own status
 
 
@@ -123,7 +128,7 @@ def _submit(
         told = _tell(client, body, output, follow, quiet)
         if not quiet:
             _tell_of_logout(client)
-        failure = start_status(body)
+        failure = start_status(body, request)
         if failure == NOT_THE_JOBS and not (wait or follow):
             return FAILED
         if failure is not None:
@@ -177,6 +182,8 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise UsageError(f"cannot set {word!r}: write KEY=VALUE")
+        if key in NO_KEYS:
+            raise UsageError(f"unknown key {key!r}; did you mean {NO_KEYS[key]}?")
         try:
             found[key] = os.fsencode(value).decode()  # the bytes that were typed, in whichever locale
         except UnicodeDecodeError:
@@ -308,13 +315,21 @@ def _print_name(body: Body, shown: str, output: str | None, follow: bool) -> Non
         terminal.say(f"{shown}\n")
 
 
-def start_status(body: Body) -> int | None:
+def start_status(body: Body, request: dict[str, object] | None) -> int | None:
     """The status when the command could not be executed; says why."""
     step = body.get("step", "")
     if not step:
         return None
-    terminal.warn(body.get("text") or f"cannot start {body['job']}: {step}: {os.strerror(body.get('errno', 0))}")
+    text = body.get("text") or f"cannot start {body['job']}: {step}: {os.strerror(body.get('errno', 0))}"
+    terminal.warn(text + _script_hint(step, request or {}))
     return start_failure(step, body.get("errno", 0))
+
+
+def _script_hint(step: str, request: dict[str, object]) -> str:
+    """What to do when a whole line was given as the name of the program."""
+    argv = request.get("argv")
+    is_line = step == "exec" and isinstance(argv, list) and len(argv) == 1 and b" " in argv[0].strip()
+    return "; a line for the shell takes --shell" if is_line and not request["shell"] else ""
 
 
 def _stay(client: Client, shown: str, body: Body, follow: bool) -> int:

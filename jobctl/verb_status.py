@@ -143,4 +143,7 @@ def _show(client: Client, answers: list[Answer], lines: int, full: bool, output:
 def _say_missing(client: Client, job: str, log: list[Body] | Fault | None) -> None:
     """That a job is not there, and what was probably meant: a request for its log has said so already."""
     meant = log.details.get("meant", "") if isinstance(log, Fault) else names.meant(client, job)
-    terminal.note(f"Job {job} could not be found." + (f" Did you mean {meant}?" if meant else ""))
+    hint = f" Did you mean {meant}?" if meant else ""
+    if "#" in job:
+        hint = f" A run is shown by jobctl result '{job}'."
+    terminal.note(f"Job {job} could not be found.{hint}")

@@ -183,7 +183,8 @@ def parse_settings(settings: dict[str, str]) -> dict[str, object]:
     for key, text in settings.items():
         row = KEYS.get(key)
         if row is None:
-            meant = SYSTEMD_KEYS.get(key) or names.closest(key, KEYS)
+            in_table = next((known for known in KEYS if known.partition(".")[2] == key), None)
+            meant = SYSTEMD_KEYS.get(key) or in_table or names.closest(key, KEYS)
             hint = f"did you mean {meant!r}?" if meant else f"the keys are {', '.join(KEYS)}"
             raise SpecError(f"unknown key {key!r}; {hint}")
         try:

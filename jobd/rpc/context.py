@@ -109,11 +109,14 @@ class Context:
     def not_found(self, word: str) -> Refused:
         """The refusal for a job that is not there."""
         key = self.key(word)
-        meant = None if key is None else names.closest(key[1], self._neighbours(key[0]))
+        stem = word.partition("#")[0].removesuffix(".service")
+        if stem != word and self.find(stem) is not None:
+            meant: str | None = stem
+        else:
+            meant = None if key is None else names.closest(key[1], self._neighbours(key[0]))
+        text = f"cannot find job {word!r}" + (", which would be a run" if "#" in word else "")
         hint = f"; did you mean {meant!r}?" if meant else ""
-        return Refused(
-            errors.NOT_FOUND, f"cannot find job {word!r}{hint}", job=word, **({"meant": meant} if meant else {})
-        )
+        return Refused(errors.NOT_FOUND, text + hint, job=word, **({"meant": meant} if meant else {}))
 
     def _neighbours(self, owner: int) -> list[str]:
         live = [name for uid, name in self.world.registry.jobs if uid == owner]

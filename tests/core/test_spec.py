@@ -43,6 +43,8 @@ def test_an_unknown_key_names_the_one_meant() -> None:
         spec.parse_settings({"RuntimeMaxSec": "1h"})
     with pytest.raises(spec.SpecError, match=r"unknown key 'colour'; the keys are description, success_exit_status, "):
         spec.parse_settings({"colour": "red"})
+    with pytest.raises(spec.SpecError, match=r"unknown key 'runtime'; did you mean 'limits.runtime'\?"):
+        spec.parse_settings({"runtime": "1h"})
     with pytest.raises(spec.SpecError, match=r"unknown key 'stop.timeuot'; did you mean 'stop.timeout'\?"):
         spec.parse_settings({"stop.timeuot": "1s"})
 

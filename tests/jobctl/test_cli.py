@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl import cli
+from jobctl import __main__ as entry
+from jobctl import cli, habits
+from jobctl.mistakes import spellings_of
 from jobctl.spellings import ALIASES, NEIGHBOURS, ONLY_SYSTEMCTLS, VERBS
 
 if TYPE_CHECKING:
@@ -83,17 +86,82 @@ def test_help_on_an_unknown_verb_gets_a_suggestion(line: Run) -> None:
         ("list --state=fialed", "unknown state 'fialed'; did you mean 'failed'?"),
         ("kill -s TREM web", "unknown signal 'TREM'; did you mean SIGTERM?"),
         ("kill --kill-whom mian web", "unknown part of a job 'mian'; did you mean 'main'?"),
+        ("st web", "unknown verb 'st'; did you mean start, stop or status?"),
+        ("detach web", "unknown verb 'detach': ^] three times leaves a job that is attached"),
+        ("run -d true", "run has no option -d; leave it out, that is so without"),
+        ("run --description=x true", "run has no option --description; did you mean -p description=TEXT?"),
+        ("run --uid=1 true", "run has no option --uid; systemd-run has it, jobctl does not"),
+        ("run -p WorkingDirectory=/ true", "unknown key 'WorkingDirectory'; did you mean -C?"),
+        ("logs -q web", "logs has no option -q; leave it out, that is so without"),
+        ("logs -b web", "logs has no option -b; journalctl has it, jobctl does not"),
+        ("logs --tail 3 web", "logs has no option --tail; did you mean -n?"),
+        ("logs", "logs needs a JOB; jobctl list -a lists all there are, and '*' means all of them"),
+        ("list --json", "list has no option --json; did you mean -o json?"),
+        ("rm -f web", "rm has no option -f; did you mean --now?"),
+        ("status web ''", "status needs the name of a job, and '' is none"),
+        ("stop ''", "stop needs the name of a job, and '' is none"),
         ("completion bsh", "cannot complete in 'bsh'; did you mean bash?"),
         ("completion tcsh", "cannot complete in 'tcsh'; there are bash, zsh, fish"),
         ("completion bash zsh", "cannot print more than one script at a time"),
     ],
 )
 def test_a_mistake_is_named_and_what_to_do_next(line: Run, typed: str, said: str) -> None:
-    assert line(*typed.split()) == (2, "", f"jobctl: {said}\n")
+    assert line(*shlex.split(typed)) == (2, "", f"jobctl: {said}\n")
 
 
 def test_an_option_of_other_verbs_is_called_so(line: Run) -> None:
     assert "status has no option --cursor-file: it is one of logs, events;" in line("status", "--cursor-file", "f")[2]
+
+
+def test_habits_are_of_options_that_the_verb_does_not_have() -> None:
+    tables = {**habits.HABITS, **{verb: dict.fromkeys(words, "") for verb, (_, words) in habits.ONLY_THEIRS.items()}}
+    for verb, table in tables.items():
+        assert not {*table, *habits.EVERYWHERE} & {*spellings_of(verb)}
+    for verb, (_, words) in habits.ONLY_THEIRS.items():
+        assert not {*words} & {*habits.HABITS[verb]}
+
+
+def test_an_option_that_a_habit_is_told_to_use_exists() -> None:
+    for verb, table in habits.HABITS.items():
+        for text in table.values():
+            meant = text.removesuffix("?").removeprefix("did you mean ").split()[0].partition("=")[0]
+            assert not meant.startswith("-") or meant in spellings_of(verb), (verb, text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "means"),
+    [
+        ("kill -9 web", "kill -s 9 web"),
+        ("kill web -HUP", "kill web -s HUP"),
+        ("--user kill -SIGINT web", "--user kill -s SIGINT web"),
+        ("kill -RTMIN+3 web", "kill -s RTMIN+3 web"),
+        ("logs -20 web", "logs -n 20 web"),
+        ("logs -f web -5", "logs -f web -n 5"),
+        ("history -3", "history -n 3"),
+    ],
+)
+def test_kills_signal_and_tails_count_are_taken(typed: str, means: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(entry, "invoke", lambda call: calls.append(call.key()) or 0)
+    assert cli.main(typed.split()) == cli.main(means.split()) == 0
+    assert len(calls) == 2
+    assert calls[0] == calls[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "option"),
+    [
+        ("kill -FOO web", "-F"),
+        ("kill -99 web", "-9"),
+        ("list -3", "-3"),
+        ("logs -3x web", "-3"),
+        ("kill -Z -9 w", "-Z"),
+    ],
+)
+def test_what_is_neither_is_a_mistake(line: Run, typed: str, option: str) -> None:
+    status, _, err = line(*typed.split())
+    assert status == 2
+    assert f"has no option {option};" in err
 
 
 def test_what_a_mistake_quotes_is_escaped(line: Run) -> None:

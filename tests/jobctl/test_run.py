@@ -236,6 +236,18 @@ def test_a_directory_that_is_gone_is_left_to_the_start(daemon: Make, tmp_path: P
     assert request.cwd == os.fsencode(gone)
 
 
+def test_a_line_for_the_shell_is_told_how_to_get_there(daemon: Make) -> None:
+    def missing(request: m.Request) -> m.Started:
+        assert isinstance(request, m.Run)
+        return m.Started(job="j", owner=os.geteuid(), run=request.run, number=1, step="exec", errno=2, text="no such")
+
+    fake = daemon(table(run=missing))
+    for words, hint in ((["a; b"], b"; a line for the shell takes --shell"), (["a", "b"], b""), ([" a"], b"")):
+        result = jobctl(fake.path, "run", *words)
+        assert (result.returncode, result.stderr) == (127, b"jobctl: no such" + hint + b"\n")
+    assert jobctl(fake.path, "run", "--shell", "a; b").stderr == b"jobctl: no such\n"
+
+
 def test_follow_writes_the_jobs_bytes_and_the_name_elsewhere(daemon: Make) -> None:
     def script(request: m.Request) -> Answer:
         if isinstance(request, m.Logs):

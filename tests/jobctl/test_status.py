@@ -75,6 +75,14 @@ def test_a_job_that_is_not_there_says_what_was_probably_meant(daemon: Make, line
     assert (result.returncode, result.stderr) == (4, b"Job wbe could not be found. Did you mean web?\n")
 
 
+@slow
+def test_a_run_is_no_job_and_is_shown_by_result(daemon: Make) -> None:
+    script = table(get=lambda _: m.Jobs(jobs=[missing("web#2")]), logs=lambda _: m.Fault(code="not-found", message=""))
+    result = jobctl(daemon(script).path, "status", "web#2")
+    said = b"Job web#2 could not be found. A run is shown by jobctl result 'web#2'.\n"
+    assert (result.returncode, result.stderr) == (4, said)
+
+
 # --- one round trip -------------------------------------------------------------------------------------------------
 @slow
 def test_state_and_log_are_asked_for_together(daemon: Make) -> None:

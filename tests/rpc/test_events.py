@@ -183,6 +183,12 @@ async def test_a_name_that_means_nothing_is_refused_with_what_was_meant(desk: De
     live(desk.book, 1, "web")
     with pytest.raises(Refused, match="cannot find job 'wbe'; did you mean 'web'"):
         await desk.read(jobs=["wbe"])
+    with pytest.raises(Refused, match="cannot find job 'web#1', which would be a run; did you mean 'web'"):
+        await desk.read(jobs=["web#1"])
+    with pytest.raises(Refused, match=r"cannot find job 'no#1', which would be a run$"):
+        await desk.read(jobs=["no#1"])
+    with pytest.raises(Refused, match=r"cannot find job 'web\.service'; did you mean 'web'"):
+        await desk.read(jobs=["web.service"])
     with pytest.raises(Refused, match="cannot find job 'no-such-user/web'"):
         await desk.read(jobs=["no-such-user/web"])
     with pytest.raises(Refused, match="at most 256"):
