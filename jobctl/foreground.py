@@ -334,8 +334,17 @@ class Session:
                     self._stdin.begin()
                 self._follow()
         if feed.state == TAKEN and was != TAKEN:
-            at = feed.received
-            self._screen.warn(f"another jobctl feeds {self.shown} now; what it had from here ends at byte {at}")
+            self._tell_of_the_other()
+
+    def _tell_of_the_other(self) -> None:
+        """Say that somebody else feeds the job now."""
+        rest = f"what it had from here ends at byte {self.control.feed.received}"
+        if self._screen.raw is not None:
+            rest = "keys are lost here, ^] three times leaves it"
+        text = f"another jobctl feeds {self.shown} now; {rest}"
+        self._screen.warn(text)
+        if self._stdin is not None:
+            self._stdin.why_lost = text
 
     def _follow(self) -> None:
         """Ask for the output, on connections that have not asked yet: once there is a run, and a terminal is raw."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobctl.foreground_feed import Feed
     from jobctl.pty_terminal import DetachKey
 
-STDIN = 0
+STDIN, STDERR = 0, 2
 S_IFREG, S_IFCHR = 0o100000, 0o020000  # stat(2)
 NULL_DEVICE = os.makedev(1, 3)  # Linux, Documentation/admin-guide/devices.txt
 INVALID = "invalid"  # of jobd.wire.errors
@@ -42,6 +42,7 @@ class Stdin:
     """Reads descriptor 0 into a Feed."""
 
     detached = False  # the user wants to leave the job
+    why_lost = ""  # what to say once when a key goes nowhere
 
     def __init__(self, feed: Feed, warn: Callable[[str], None], again: bool = False) -> None:
         """`again`: it is all of the run's input once more, so that what the run has had is left out."""
@@ -133,6 +134,15 @@ def _too_short(missing: int) -> Fault:
     return Fault(INVALID, f"cannot go on with stdin: {text}")
 
 
+def _ring() -> None:
+    """The terminal's bell, where it disturbs no picture."""
+    try:
+        if os.isatty(STDERR):
+            os.write(STDERR, b"\a")
+    except OSError:
+        return
+
+
 class Keys(Stdin):
     """As Stdin, for a job at a terminal of its own: every key is read, as it may be the detach key."""
 
@@ -151,6 +161,8 @@ class Keys(Stdin):
         if not self.feed.room():
             data = os.read(STDIN, KEY_BYTES)
             self.detached = self._detach.is_in(data, time.monotonic())
+            if not self.detached:
+                self._lose(data)
             return self._typed(len(data))
         buffer = self.feed.buffer()
         count = self._typed(os.readv(STDIN, [buffer]))
@@ -161,6 +173,16 @@ class Keys(Stdin):
             return count
         self.feed.add(count)
         return count
+
+    def _lose(self, data: bytes) -> None:
+        """Tell who types that it goes nowhere: in words once, as the job has drawn over what was said, then by bell."""
+        if not data or self.feed.state != TAKEN or self._detach.is_begun:
+            return
+        if self.why_lost:
+            self.warn(self.why_lost)
+            self.why_lost = ""
+        else:
+            _ring()
 
     def _typed(self, count: int) -> int:
         if not count and self.is_terminal:  # raw, it has no end but this

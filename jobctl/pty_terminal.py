@@ -108,6 +108,11 @@ class DetachKey:
     def __init__(self) -> None:
         self._times: list[float] = []
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether the last that was typed is the key, and more of it may follow."""
+        return bool(self._times)
+
     def is_in(self, data: bytes, now: float) -> bool:
         """Whether the key has now been typed often enough, and nothing else in between.
 

@@ -98,9 +98,14 @@ def test_who_is_taken_over_from_sees_on_and_can_leave(serve: Serve, terminal: Te
     run = Taken()
     process = begin(terminal, serve(run))
     terminal.type(b"x")
-    terminal.read(b"another jobctl feeds cat-1 now")
+    said = b"another jobctl feeds cat-1 now; keys are lost here, ^] three times leaves it"
+    terminal.read(said)
     run.write(b"theirs")
-    terminal.read(b"theirs")
+    at = terminal.read(b"theirs")
+    terminal.type(b"lost")
+    at = terminal.read(said, at)  # once more, as the job may have drawn over it
+    terminal.type(b"lost")
+    terminal.read(b"\a", at)
     terminal.type(b"lost" + DETACH)
     assert process.wait(DEADLINE_SEC) == 125
     assert not terminal.is_raw

@@ -17,6 +17,8 @@ from jobctl.spellings import ALIASES, NEIGHBOURS, ONLY_SYSTEMCTLS, VERBS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.argv import Call
+
     Run = Callable[..., tuple[int, str, str]]
 
 
@@ -142,7 +144,12 @@ def test_an_option_that_a_habit_is_told_to_use_exists() -> None:
 )
 def test_kills_signal_and_tails_count_are_taken(typed: str, means: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(entry, "invoke", lambda call: calls.append(call.key()) or 0)
+
+    def remember(call: Call) -> int:
+        calls.append(call.key())
+        return 0
+
+    monkeypatch.setattr(entry, "invoke", remember)
     assert cli.main(typed.split()) == cli.main(means.split()) == 0
     assert len(calls) == 2
     assert calls[0] == calls[1]
