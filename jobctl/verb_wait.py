@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4096  # runs in a request; `--any` of more looks at the first
 USEC_PER_SEC = 1_000_000
+# Results behind a status that looks as if somebody had sent the signal.
+WORDS_FOR_RESULTS = {
+    "timeout": "its time was over (limits.runtime)",
+    "oom-kill": "the kernel had no memory left for it",
+}
 
 
 class DeadlineError(Exception):
@@ -39,12 +44,14 @@ class Outcome:
         self.runs = sorted(runs, key=lambda run: run.get("finished_at") or 0)
 
     def status(self) -> int:
-        """That of the first that failed; says why where a run has no status of its own."""
+        """That of the first that failed; says why where a run has no status of its own, or none that says it."""
         status = 0
         for run in self.runs:
             reason = why(run)
             if reason:
                 terminal.warn(f"{run['job']}#{run['number']} has no exit status: {reason}")
+            elif reason := WORDS_FOR_RESULTS.get(run.get("result") or "", ""):
+                terminal.warn(f"{run['job']}#{run['number']} was ended: {reason}")
             status = status or run_status(run)
         return status
 

@@ -191,7 +191,14 @@ def test_the_status_is_the_jobs(daemon: Make, line: str, fields: dict[str, objec
     fake = daemon(table(run=accept, wait=ends(**fields), resolve=resolve))
     result = jobctl(fake.path, *line.split())
     assert result.returncode == status
-    assert bool(result.stderr) == (status in (125, 127))
+    assert bool(result.stderr) == (status in (125, 127) or fields.get("result") == "oom-kill")
+
+
+def test_a_run_whose_time_was_over_is_told_from_one_that_was_stopped(daemon: Make) -> None:
+    fake = daemon(table(run=accept, wait=ends(exit_code=None, signal=15, result="timeout")))
+    result = jobctl(fake.path, "run", "--wait", "true")
+    assert result.returncode == 143
+    assert result.stderr == b"jobctl: web#1 was ended: its time was over (limits.runtime)\n"
 
 
 @pytest.mark.parametrize(
