@@ -20,6 +20,9 @@ MAX_LINE_BYTES = 1 << 20  # a longer line is written in parts: nobody reads one,
 STAMPS: dict[str, Callable[[int, int], str]] = {
     "short": lambda wall, _: times.short(wall),
     "short-iso": lambda wall, _: times.short_iso(wall),
+    "short-iso-precise": lambda wall, _: times.short_iso_precise(wall),
+    "short-full": lambda wall, _: times.timestamp(wall),
+    "short-unix": lambda wall, _: times.unix(wall),
     "short-precise": lambda wall, _: times.short_precise(wall),
     "short-monotonic": lambda _, mono: times.monotonic(mono),
 }

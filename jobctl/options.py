@@ -86,7 +86,8 @@ LogOutput = Annotated[
     str | None,
     _option(
         "output",
-        "short, short-iso, short-precise, short-monotonic, cat, verbose, json, json-pretty or json-seq.",
+        "short, short-full, short-iso, short-iso-precise, short-precise, short-monotonic, short-unix, cat, verbose,"
+        " json, json-pretty or json-seq.",
         "FORMAT",
     ),
 ]

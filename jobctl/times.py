@@ -106,6 +106,16 @@ def short_iso(at: int) -> str:
     return strftime("%Y-%m-%dT%H:%M:%S%z", localtime(at // NS))
 
 
+def short_iso_precise(at: int) -> str:
+    """`2026-11-22T02:55:03.123456+0000`."""
+    return strftime(f"%Y-%m-%dT%H:%M:%S.{at % NS // USEC:06d}%z", localtime(at // NS))
+
+
+def unix(at: int) -> str:
+    """`1795316103.123456`, seconds since 1970."""
+    return f"{at // NS}.{at % NS // USEC:06d}"
+
+
 def monotonic(at: int) -> str:
     """`[ 5431.123456]`, seconds since boot, as dmesg."""
     return f"[{at // NS:5d}.{at % NS // USEC:06d}]"

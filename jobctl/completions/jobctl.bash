@@ -159,7 +159,7 @@ __jobctl_set() {
         set='json json-pretty json-seq name' commas=0
         ;;
     LogOutput)
-        set='short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
+        set='short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
         ;;
     Properties)
         set='Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
@@ -180,7 +180,7 @@ __jobctl_set() {
         set='active inactive failed activating deactivating dead queued start running stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help' commas=1
         ;;
     StatusOutput)
-        set='short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
+        set='short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
         ;;
     Until)
         set='today yesterday now' commas=0

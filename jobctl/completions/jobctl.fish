@@ -248,7 +248,7 @@ complete -c jobctl -n '__jobctl_verb list' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb status' -s n -l lines -x -d 'So many lines of output. Default: 10.'
 complete -c jobctl -n '__jobctl_verb status' -s l -l full -d 'Do not cut lines to the width of the terminal.'
-complete -c jobctl -n '__jobctl_verb status' -s o -l output -x -a 'short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'Format of the output, as in logs.'
+complete -c jobctl -n '__jobctl_verb status' -s o -l output -x -a 'short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'Format of the output, as in logs.'
 complete -c jobctl -n '__jobctl_verb status' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
@@ -271,7 +271,7 @@ complete -c jobctl -n '__jobctl_verb logs' -s g -l grep -x -d 'Only lines that m
 complete -c jobctl -n '__jobctl_verb logs' -l stdout -d 'Only what was written to stdout.'
 complete -c jobctl -n '__jobctl_verb logs' -l stderr -d 'Only what was written to stderr.'
 complete -c jobctl -n '__jobctl_verb logs' -l run -x -a '(__jobctl_numbers)' -d 'Which run: 0 the newest, -1, N, an id; all.'
-complete -c jobctl -n '__jobctl_verb logs' -s o -l output -x -a 'short short-iso short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'short, short-iso, short-precise, short-monotonic, cat, verbose, json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb logs' -s o -l output -x -a 'short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'short, short-full, short-iso, short-iso-precise, short-precise, short-monotonic, short-unix, cat, verbose, json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb logs' -l raw -d 'Exact bytes on a terminal, too.'
 complete -c jobctl -n '__jobctl_verb logs' -l cursor-file -r -F -d 'Go on from where FILE says; note the end there.'
 complete -c jobctl -n '__jobctl_verb logs' -s e -l pager-end -d 'Begin at the end, in the pager; implies -n 1000.'

@@ -82,7 +82,7 @@ def test_its_shell_finds_nothing_wrong(shell: str, check: list[str]) -> None:
 
 # --- what a TAB offers --------------------------------------------------------------------------------------------
 VERBS_ST = ["start", "status", "stop"]
-FORMATS = ["short", "short-iso", "short-monotonic", "short-precise"]
+FORMATS = ["short", *(f"short-{word}" for word in ("full", "iso", "iso-precise", "monotonic", "precise", "unix"))]
 # A line, and what it offers; what bash and zsh leave off, because it stands already, is before the |.
 LINES: list[tuple[str, list[str]]] = [
     ("jobctl st", VERBS_ST),

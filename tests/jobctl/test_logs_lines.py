@@ -38,6 +38,9 @@ pytestmark = pytest.mark.slow
         ("short", ["Nov 14 22:13:20 web[7]: one", "Nov 14 22:13:21 web[7]: Oops", "Nov 14 22:13:20 web[7]: two"]),
         ("short-precise", ["Nov 14 22:13:20.000000 web[7]: one"]),
         ("short-iso", ["2023-11-14T22:13:20+0000 web[7]: one"]),
+        ("short-iso-precise", ["2023-11-14T22:13:20.000000+0000 web[7]: one"]),
+        ("short-full", ["Tue 2023-11-14 22:13:20 UTC web[7]: one"]),
+        ("short-unix", ["1700000000.000000 web[7]: one"]),
         ("short-monotonic", ["[    0.000000] web[7]: one"]),
     ],
 )
