@@ -6,7 +6,7 @@ import os
 
 from jobctl import names, terminal, usage
 from jobctl.escape import escape, show_bytes, show_command
-from jobctl.times import since, span
+from jobctl.times import short, since, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,13 @@ def _active(view: JobView, now: int, screen: Screen) -> str:
     if result not in ("", "success"):
         words += f" (Result: {result})"
     changed = view.get("changed_at")
-    return words if not changed else f"{words} since {since(changed, now)}"
+    if not changed:
+        return words
+    whole = f"{words} since {since(changed, now)}"
+    line = f"{'Active':>{LABEL_WIDTH}}: {whole}"
+    if terminal.cut(line, screen.width) is line:
+        return whole
+    return f"{words} since {since(changed, now, short)}"  # rather than without how long ago
 
 
 def _until(view: JobView, now: int) -> str:

@@ -59,11 +59,11 @@ def ago(usec: int) -> str:
     return f"{max(usec, 0)}us"
 
 
-def since(at: int, now: int) -> str:
+def since(at: int, now: int, stamp: Callable[[int], str] = timestamp) -> str:
     """`Sun 2026-11-22 02:55:03 UTC; 3min 2s ago`."""
     if at > now:
-        return f"{timestamp(at)}; {ago((at - now) // USEC)} left"
-    return f"{timestamp(at)}; {ago((now - at) // USEC)} ago"
+        return f"{stamp(at)}; {ago((at - now) // USEC)} left"
+    return f"{stamp(at)}; {ago((now - at) // USEC)} ago"
 
 
 def span(usec: int) -> str:

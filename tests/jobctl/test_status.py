@@ -256,6 +256,15 @@ def test_lines_that_do_not_fit_are_cut_and_a_hint_says_how_to_see_them(daemon: M
 
 
 @slow
+@pytest.mark.parametrize(("columns", "stamp"), [(86, "Nov 14 22:13:20"), (200, "Tue 2023-11-14 22:13:20 UTC")])
+def test_how_long_ago_is_not_cut_off_for_the_weekday(daemon: Make, columns: int, stamp: str) -> None:
+    shown = on_terminal(daemon(shows(ENDED)).path, "status", "-n0", "x", columns=columns).decode()
+    (line,) = [line for line in shown.splitlines() if "Active:" in line]
+    assert f" (Result: exit-code) since {stamp}; " in line
+    assert line.endswith(" ago")
+
+
+@slow
 @pytest.mark.parametrize("columns", [1, 2, 20, 500])
 def test_every_width(daemon: Make, columns: int) -> None:
     fake = daemon(shows(view("web", description="日本語 " * 30), lines="日本語\tx\n".encode()))
