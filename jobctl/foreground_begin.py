@@ -70,7 +70,7 @@ def submit(client: Client, request: dict[str, object], pipe: bool, pty: bool, qu
 def make_feed(kind: str, follow: bool) -> Feed:
     """The input of a run; `follow`: it begins behind what the run has had."""
     keys = kind == PTY and os.isatty(foreground_stdin.STDIN)
-    return Feed(ahead=KEYS_AHEAD_BYTES if keys else 0, follow=follow)
+    return Feed(ahead=KEYS_AHEAD_BYTES if keys else 0, follow=follow, says_end=kind != PTY)
 
 
 def make_session(target: Target, control: Control, kind: str, start: Start, again: bool = False) -> Session:

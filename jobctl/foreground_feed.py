@@ -40,12 +40,13 @@ class _Block:
 class Feed:
     """One run's input, as one client sends it."""
 
-    def __init__(self, ahead: int = 0, follow: bool = False) -> None:
+    def __init__(self, ahead: int = 0, follow: bool = False, says_end: bool = True) -> None:
         """Where input begins.
 
         Args:
             ahead: how many bytes may be read that there is no credit for yet.
             follow: begin behind what the run has had already, and not at its first byte.
+            says_end: the end of our stdin is that of the run's; a terminal has none.
         """
         self.state = WAITING
         self.received = 0  # the daemon has all before it
@@ -57,6 +58,7 @@ class Feed:
         self._end_sent = False
         self._ahead = ahead
         self._follow = follow
+        self._says_end = says_end
         self._blocks: list[_Block] = []
         self._spare: list[bytearray] = []
 
@@ -112,12 +114,16 @@ class Feed:
             count = min(count, block.used - at)
             piece = memoryview(block.data)[at : at + count]
             self.sent += count
-        elif not self.ended or self._end_sent or self.sent < self.end:
+        elif not self._has_end or self._end_sent or self.sent < self.end:
             return None
         else:
             piece = memoryview(b"")
-        self._end_sent = self.ended and self.sent == self.end
+        self._end_sent = self._has_end and self.sent == self.end
         return self.sent - len(piece), piece, self._end_sent
+
+    @property
+    def _has_end(self) -> bool:
+        return self.ended and self._says_end
 
     # --- what the daemon says -------------------------------------------------------------------------------------
     def attached(self, received: int, limit: int, is_open: bool) -> None:
@@ -126,8 +132,8 @@ class Feed:
         Raises:
             InputLostError: the daemon has less than it once said.
         """
-        if self.state in (SHUT, TAKEN):
-            return
+        if self.state == TAKEN or (self.state == SHUT and not self.ended):
+            return  # what was not read by then is gone: nobody may write to our stdin any more
         if self.state == WAITING and self._follow:
             self.received = self.end = received
         elif is_open and received < self.received:  # of what takes no more, nothing is kept to be counted

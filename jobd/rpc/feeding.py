@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobd.core.spec import PTY
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Feeding:
     def feed(self, feeder: Feeder, request: m.Input) -> None:
         """Take what is new in a request. What cannot be taken ends the Attach, by `error`."""
         stdin = self.stdin
-        if not (self.current and stdin.open) or self.error:
+        if not (self.current and stdin.open) or stdin.ending or self.error:
             return  # it was on its way when that changed
         end = request.offset + len(request.data)
         if request.offset > stdin.next:
@@ -67,8 +68,8 @@ class Feeding:
             if end > stdin.next:
                 feeder.feed(self.run.id, request.data[stdin.next - request.offset :])
                 stdin.next = end
-            if request.eof and end == stdin.next:
-                stdin.ended = True
+            if request.eof and end == stdin.next and self.run.spec.stdin != PTY:
+                stdin.ending = True
                 feeder.feed(self.run.id, b"")
 
     def _fail(self, why: str) -> None:

@@ -30,11 +30,14 @@ STOP_SEC: Final = 10.0  # for the thread to come to its end: it never waits but 
 class Feed:
     """One run's stdin."""
 
-    __slots__ = ("blocked", "changed", "client", "closed", "delivered", "ended", "next", "received", "was_fed")
+    __slots__ = (
+        "blocked", "changed", "client", "closed", "delivered", "ended", "ending", "next", "received", "was_fed",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.closed = False  # the run takes nothing any more: it has had the end, or has closed its own
-        self.ended = False  # the client has said that nothing follows
+        self.ending = False  # the client has said that nothing follows what it has sent
+        self.ended = False  # and that is on disk: until then it may have to be said again
         self.next = 0  # offset of the byte that is taken next
         self.received = 0  # bytes that are on disk
         self.delivered = 0  # bytes that the run's end of the pipe has had
@@ -45,7 +48,7 @@ class Feed:
 
     @property
     def open(self) -> bool:
-        """Whether more is taken."""
+        """Whether more is wanted: it has not ended for certain."""
         return not (self.ended or self.closed)
 
     @property

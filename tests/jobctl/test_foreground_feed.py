@@ -119,6 +119,26 @@ def test_an_input_that_was_ended_is_not_opened_again() -> None:
     assert pieces(feed) == []
 
 
+def test_an_end_that_was_lost_after_all_is_sent_again_with_what_led_to_it() -> None:
+    feed = opened()
+    read(feed, b"abc")
+    feed.finish()
+    pieces(feed)
+    feed.fed(1, 100, is_open=False, taken=False)
+    feed.attached(1, 100, is_open=True)
+    assert pieces(feed) == [(1, b"bc", True)]
+
+
+def test_a_terminal_has_no_end() -> None:
+    feed = opened(says_end=False)
+    read(feed, b"abc")
+    feed.finish()
+    assert pieces(feed) == [(0, b"abc", False)]
+    assert feed.room() == 0
+    feed.attached(0, 100, is_open=True)
+    assert pieces(feed) == [(0, b"abc", False)]
+
+
 def test_a_run_that_does_not_read_any_more_takes_nothing() -> None:
     feed = opened()
     read(feed, b"abc")
