@@ -7,6 +7,7 @@ and wakes it. Descriptors: `pidfd`, and until the pump takes them `out` and `err
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 from jobd.core import exits, states
@@ -252,11 +253,18 @@ class Run:
         }
 
     def own_result(self) -> str:
-        """Result of an end that nobody asked for."""
+        """Result of an end that nobody asked for in so many words.
+
+        Who closes the reading end of a pipeline has asked for the SIGPIPE that ends what writes into it.
+        """
         assert self.ending is not None
-        return exits.result_of(exits.Exit(self.ending.status), frozenset(self.spec.success_codes))
+        end = exits.Exit(self.ending.status)
+        if end.signal == signal.SIGPIPE and BREAK_PIPE in self.operations:
+            return "stopped"
+        return exits.result_of(end, frozenset(self.spec.success_codes))
 
 
+BREAK_PIPE = "pipe-1"  # the operation: SIGPIPE to a run whose stdout nobody reads any more
 _FED = ("stdin", "input", "pty", "pty_out")  # of jobd.keeper.table.HELD
 _OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")
 

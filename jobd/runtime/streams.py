@@ -11,6 +11,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from jobd.runtime.run import BREAK_PIPE
 from jobd.store.logs import RunLog, run_dir
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Streams:
         if not run.spec.one_stream:
             self.pump.close_out(run.id)
             self._keeper.send("close", run=run.id, what="stdout")
-        self._keeper.send("signal", run=run.id, o="pipe-1", sig=signal.SIGPIPE, whom="all")
+        self._keeper.send("signal", run=run.id, o=BREAK_PIPE, sig=signal.SIGPIPE, whom="all")
 
     def forget(self, run: Run) -> None:
         """A run is over: nothing of it is held any more."""

@@ -177,6 +177,7 @@ def test_broken_stdout_gives_epipe_and_sigpipe(shared: Program, feeder: Feeder, 
         assert isinstance(feeder.raw.ask(m.CloseOutput(id=feeder.raw.next_id(), run=run)), m.Reply)
         ended = end_of(shared, run)
         assert ended.signal == signal
+        assert ended.result == ("stopped" if signal else "exit-code")
         assert signal or b"BrokenPipeError" in shared.output(name, "stderr")
 
 
