@@ -191,6 +191,22 @@ def test_a_pipe_into_a_terminal_ends_it(shared: Program, terminal: Terminal, nam
     assert terminal.read_rest().count(b"half a line") == 2  # echoed, and written
 
 
+def test_who_comes_behind_a_pipe_that_has_ended_can_type(shared: Program, terminal: Terminal, name: str) -> None:
+    script = "read -r one; echo [$one]; while ! read -r two; do :; done; echo [$two]"
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"one\n")
+    os.close(write_end)
+    command = shared.jobctl_command("run", "-t", "-u", name, "--shell", script)
+    first = terminal.start(command, env=shared.env, stdin=read_end)
+    os.close(read_end)
+    terminal.read(b"[one]")
+    with Terminal() as other:
+        second = begin(shared, other, "attach", name)
+        other.type(b"two\n")
+        other.read(b"[two]")
+        assert (first.wait(DEADLINE_SEC), second.wait(DEADLINE_SEC)) == (0, 0)
+
+
 def test_rerun_at_a_terminal(shared: Program, terminal: Terminal, name: str) -> None:
     shared.jobctl("run", "--wait", "-u", name, "tty")
     client = terminal.start(shared.jobctl_command("rerun", "-t", name), env=shared.env)
