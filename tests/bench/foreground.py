@@ -54,7 +54,7 @@ def _pipe(jobd: Program, root: Path) -> Figure:
     return Figure(
         name=f"{SIZE >> 20} MiB through run --pipe cat, exact",
         value=found["cat"] / found["jobd"],
-        unit="x cat | cat",
+        unit="x cat into cat",
         reach=0.3,
         higher_is_better=True,
         ours=f"{SIZE / found['jobd'] / 1e6:.0f} MB/s",
