@@ -184,8 +184,9 @@ def test_broken_stdout_gives_epipe_and_sigpipe(shared: Program, feeder: Feeder, 
 def test_broken_stdout_stays_broken_under_the_next_daemon(jobd: Program, name: str, tmp_path: Path) -> None:
     gate = Gate(tmp_path / "gate")
     feeder = Feeder(jobd.socket)
-    script = f"trap '' PIPE; {gate.wait}; echo x || echo $? >&2"
+    script = f"trap '' PIPE; echo deaf >&2; {gate.wait}; echo x || echo $? >&2"
     run = feeder.start([b"sh", b"-c", script.encode()], name)
+    until(lambda: jobd.output(name, "stderr"), "the signal is ignored: it is sent as well")
     assert isinstance(feeder.raw.ask(m.CloseOutput(id=feeder.raw.next_id(), run=run)), m.Reply)
     feeder.raw.sock.close()
     jobd.replace_daemon()
