@@ -10,9 +10,9 @@ from typing import TypeAlias
 from msgspec import Struct
 
 __all__ = [
-    "AnyBody", "Attached", "Body", "Change", "Daemon", "Definition", "Definitions", "Done", "Dropped", "Ended",
-    "Fed", "Identity", "JobView", "Jobs", "LogRun", "Member", "Members", "Missed", "Ok", "Output", "Process",
-    "Progress", "Reached", "RunView", "Runs", "Started",
+    "AnyBody", "Attached", "Body", "Change", "Daemon", "Decision", "Definition", "Definitions", "Done", "Dropped",
+    "Ended", "Fed", "Identity", "JobView", "Jobs", "LogRun", "Member", "Members", "Missed", "Ok", "Output", "Process",
+    "Progress", "Reached", "RuleView", "Rules", "RunView", "Runs", "Started",
 ]  # fmt: skip
 
 
@@ -35,6 +35,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: str = "success"
     transient: bool = True
     description: str = ""
+    user: str = ""  # whom it runs as, if not its owner
     argv: list[bytes] = []
     shell: bool = False
     cwd: bytes = b""
@@ -213,6 +214,7 @@ class Daemon(Body, frozen=True, kw_only=True, tag="daemon"):
     reasons: list[str] = []  # why degraded
     incarnation: int = 0  # daemons forked by this keeper so far
     python: str = ""
+    uid: int | None = None  # of the daemon's process
 
 
 class Attached(Body, frozen=True, kw_only=True, tag="attached"):
@@ -262,7 +264,8 @@ class Change(Body, frozen=True, kw_only=True, tag="change"):
     step: str = ""
     reason: str = ""
     by_uid: int | None = None
-    by_pid: int | None = None
+    by_gid: int | None = None
+    by_pid: int | None = None  # for display: it may belong to another process by now
 
 
 class Missed(Body, frozen=True, kw_only=True, tag="missed"):
@@ -318,9 +321,41 @@ class Identity(Body, frozen=True, kw_only=True, tag="identity"):
     pid: int
     owner: int  # the uid that his jobs belong to
     rules: list[str] = []  # read, control, admin
+    admin: bool = False  # root, the daemon's own user, or one of the group jobd-admin
+
+
+class Decision(Body, frozen=True, kw_only=True, tag="decision"):
+    """Whether something may be done, and which rule says so; `visible`: whether he may know of the job at all."""
+
+    action: str
+    uid: int  # of whom it is asked
+    allowed: bool
+    visible: bool
+    rule: str  # "owner", "root", "group jobd-admin", "/etc/jobd/jobd.toml:7", or "" when no rule allows it
+    job: str = ""
+    owner: int | None = None  # of the job
+
+
+class RuleView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One `[[allow]]` of the configuration, as it is written there."""
+
+    line: int
+    users: list[str] = []
+    groups: list[str] = []
+    actions: list[str] = []
+    owners: list[str] = []
+    jobs: list[str] = []
+
+
+class Rules(Body, frozen=True, kw_only=True, tag="rules"):
+    """The rules in force. `error`: why the file as it is now could not be taken."""
+
+    rules: list[RuleView]
+    file: str = ""
+    error: str = ""
 
 
 AnyBody: TypeAlias = (
     Ok | Started | Jobs | Runs | Progress | Done | Ended | LogRun | Output | Dropped | Attached | Fed | Change | Missed
-    | Reached | Definitions | Members | Identity | Daemon
+    | Reached | Definitions | Members | Identity | Decision | Rules | Daemon
 )  # fmt: skip

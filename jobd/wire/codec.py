@@ -126,6 +126,7 @@ TEXT_FIELDS: Final[dict[type, tuple[str, ...]]] = {
     m.Wait: ("jobs",),
     m.Events: ("jobs",),
     m.Cat: ("names",),
+    m.AuthCanI: ("action", "job", "user"),
 }
 
 

@@ -190,7 +190,8 @@ class Get(Message, frozen=True, kw_only=True, tag="get"):
 class List(Message, frozen=True, kw_only=True, tag="list"):
     """Jobs that are active, queued, held, enabled or failed (`all`: every one). Reply: Jobs, sorted by owner, name.
 
-    At most 1,000 a reply; `more` in the reply is the cursor for the next request's `after`.
+    All that the caller may see; a pattern without an owner means jobs of every owner. At most 1,000 a reply; `more` in
+    the reply, `UID/NAME`, is the cursor for the next request's `after`.
     """
 
     id: Id
@@ -267,11 +268,13 @@ class Events(Message, frozen=True, kw_only=True, tag="events"):
 
     A Change's `seq` is the cursor: with it as `after` the stream goes on behind that change, under any daemon. `lines`
     says how many of the newest come first (absent: all there are). Reached comes at the end, or with `follow` when all
-    that there was has been told, and then now and again.
+    that there was has been told, and then now and again. `audit`: only what somebody asked for, acts on the daemon
+    itself included.
     """
 
     id: Id
     jobs: Patterns = []
+    audit: bool = False
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     lines: Annotated[int, Meta(ge=0, le=2**40)] | None = None
     since: Nanos | None = None
@@ -294,7 +297,31 @@ class Whoami(Message, frozen=True, kw_only=True, tag="whoami"):
 
 
 class AuthWhoami(Message, frozen=True, kw_only=True, tag="auth-whoami"):
-    """Who the daemon takes the caller for. Reply: Identity."""
+    """Whom the daemon takes the caller for. Reply: Identity."""
+
+    id: Id
+
+
+class AuthCanI(Message, frozen=True, kw_only=True, tag="auth-can-i"):
+    """Whether the caller (`user`: somebody else, for administrators) may do something, and by which rule.
+
+    `action` is a verb's name; `job` a job's, which need not exist, or empty for an act on the daemon. Reply: Decision.
+    """
+
+    id: Id
+    action: Word
+    job: Annotated[str, Meta(max_length=96)] = ""
+    user: Word = ""  # a name or a uid
+
+
+class AuthRules(Message, frozen=True, kw_only=True, tag="auth-rules"):
+    """The rules that concern the caller; an administrator sees all. Reply: Rules."""
+
+    id: Id
+
+
+class DaemonReload(Message, frozen=True, kw_only=True, tag="daemon-reload"):
+    """Read the configuration again. Reply: Ok; BAD_SETTING, with file and line, leaves what was there in force."""
 
     id: Id
 
@@ -327,8 +354,8 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
 
 Request: TypeAlias = (
     Run | Rerun | Start | Stop | Restart | Kill | Freeze | Thaw | ResetFailed | Remove | Get | List | History | Resolve
-    | Logs | Wait | Events | Cat | Whoami | AuthWhoami | Attach | Input | Resize | CloseOutput | DaemonStatus
-    | DaemonReexec | Shutdown | Cancel
+    | Logs | Wait | Events | Cat | Whoami | AuthWhoami | AuthCanI | AuthRules | Attach | Input | Resize | CloseOutput
+    | DaemonStatus | DaemonReload | DaemonReexec | Shutdown | Cancel
 )  # fmt: skip
 FromClient: TypeAlias = Hello | Request
 

@@ -16,6 +16,7 @@ VIEWS: Final[dict[str, type[Struct]]] = {
     "process": m.Process,
     "definition": m.Definition,
     "member": m.Member,
+    "rule": m.RuleView,
 }
 SCALARS: Final[dict[object, str]] = {int: "int", bool: "bool", str: "str", bytes: "bin"}
 

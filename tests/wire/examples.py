@@ -58,10 +58,13 @@ CLIENT: Final[dict[str, m.FromClient]] = {
         one_run=True,
     ),
     "wait": m.Wait(id=12, jobs=["web"], runs=[RUN], any=True),
-    "events": m.Events(id=22, jobs=["web"], after=77, lines=10, since=T, until=T + 1, follow=True),
+    "events": m.Events(id=22, jobs=["web"], after=77, lines=10, since=T, until=T + 1, follow=True, audit=True),
     "cat": m.Cat(id=23, names=["web"]),
     "whoami": m.Whoami(id=24, pids=[4711]),
     "auth-whoami": m.AuthWhoami(id=25),
+    "auth-can-i": m.AuthCanI(id=30, action="stop", job="alice/web", user="bob"),
+    "auth-rules": m.AuthRules(id=31),
+    "daemon-reload": m.DaemonReload(id=32),
     "attach": m.Attach(id=26, run=RUN, input=False, window=(24, 80)),
     "input": m.Input(id=27, request=26, offset=70_000, data=b"hello\n\xff\0", eof=True),
     "resize": m.Resize(id=28, request=26, window=(50, 132)),
@@ -80,6 +83,7 @@ JOB: Final = m.JobView(
     sub="running",
     result="exit-code",
     transient=False,
+    user="www-data",
     description="Web front end",
     argv=[b"serve", b"\xff"],
     shell=True,
@@ -184,6 +188,7 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
             reasons=["the disk is full"],
             incarnation=4,
             python="3.11.2",
+            uid=998,
         ),
     ),
     "item-progress": m.Item(id=4, body=m.Progress(job="web", text="stopping web: 2 processes left")),
@@ -223,6 +228,7 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
             step="exec",
             reason="the machine was restarted",
             by_uid=0,
+            by_gid=0,
             by_pid=4242,
         ),
     ),
@@ -238,7 +244,26 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
         id=24, body=m.Members(members=[m.Member(pid=4711, job="web", owner=1000, run=RUN, number=3), m.Member(pid=1)])
     ),
     "reply-identity": m.Reply(
-        id=25, body=m.Identity(uid=1000, gid=1000, groups=[27], pid=4242, owner=1000, rules=["read", "control"])
+        id=25,
+        body=m.Identity(uid=1000, gid=1000, groups=[27], pid=4242, owner=1000, rules=["read", "control"], admin=True),
+    ),
+    "reply-decision": m.Reply(
+        id=30,
+        body=m.Decision(
+            action="stop", uid=1001, allowed=False, visible=True, rule="/etc/jobd/jobd.toml:7", job="web", owner=1000
+        ),
+    ),
+    "reply-rules": m.Reply(
+        id=31,
+        body=m.Rules(
+            rules=[
+                m.RuleView(
+                    line=7, users=["bob"], groups=["dev"], actions=["@read", "stop"], owners=["alice"], jobs=["web*"]
+                )
+            ],
+            file="/etc/jobd/jobd.toml",
+            error="/etc/jobd/jobd.toml:9: unknown key",
+        ),
     ),
     "end": m.End(id=11),
     "fault": m.Fault(code="not-found", message="cannot get web: no such job", id=7, details={"job": "web"}),

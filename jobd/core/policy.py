@@ -1,0 +1,50 @@
+"""What the configuration grants: rules of who may do what, and limits per user. Plain values; pure.
+
+`jobd.toml` is read into a Policy by jobd.core.configfile; who decides by it is jobd.rpc.access.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+GIB: Final = 1 << 30
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """One `[[allow]]`. Words as they were written, and what they mean; who matches none of `uids`, `gids` is not meant.
+
+    `owners` and `jobs` are globs (owners by name or uid). Names that nobody has are in `users` and not in `uids`.
+    """
+
+    line: int
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()  # verbs, @read, @control, @all
+    owners: tuple[str, ...] = ("*",)
+    jobs: tuple[str, ...] = ("*",)
+    uids: frozenset[int] = frozenset()
+    gids: frozenset[int] = frozenset()
+    any_user: bool = False  # users = ["*"]
+
+
+class UserLimits(Struct, frozen=True, kw_only=True):
+    """What one uid may have at once; root is exempt. None is no limit."""
+
+    connections: int = 512  # a shell loop of many waiting clients fits, and a job in the foreground has three
+    requests: int = 4096  # under way on all of his connections
+    running: int | None = 1024  # runs that have begun and not ended
+    queued: int | None = 10_000  # runs that wait
+    log_bytes: int | None = 4 * GIB  # of all his runs (DESIGN.md, section 4)
+    environment_bytes: int | None = 256 << 20  # of the distinct environments and definitions of his jobs
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """A configuration in force."""
+
+    file: str = ""
+    allow: tuple[Rule, ...] = ()
+    limits: UserLimits = UserLimits()
+    rlimits: dict[str, int] = {}  # the most that a submitted hard limit may be, by its name ("nofile")
+    no_new_privileges: bool = False  # for every job
