@@ -26,6 +26,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "jobd.keeper",
         "jobd.wire.frames",
         "jobd.wire.plainpack",
+        "jobd.wire.grants",
         "jobd.core",
         "jobd.host.pidfd",
         "jobd.host.procs",

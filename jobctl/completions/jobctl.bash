@@ -168,7 +168,7 @@ __jobctl_set() {
         set='queued starting running stopping finished success exit-code signal core-dump timeout watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help' commas=1
         ;;
     Settings)
-        set='description= success_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.umask= limits.nice= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop' commas=0
+        set='description= success_exit_status= user= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.umask= limits.nice= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop' commas=0
         ;;
     Signal)
         set='SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS' commas=0

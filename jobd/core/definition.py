@@ -37,6 +37,8 @@ def render(name: str, spec: JobSpec, env: Sequence[bytes] | None, rlimits: Mappi
     lines = [f"# transient: {name}"]
     if spec.description:
         lines.append(_string("description", spec.description))
+    if spec.user:
+        lines.append(_string("user", spec.user))
     lines.append(_script(spec) if spec.shell else _command(spec))
     lines.append(_bytes("working_directory", spec.cwd))
     if spec.success_codes != _DEFAULT.success_codes:

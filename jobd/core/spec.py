@@ -23,6 +23,7 @@ KILL_MODES: Final = ("control-group", "mixed", "process")
 ON_FULL: Final = ("block", "drop")
 DEFAULT_STOP_TIMEOUT_USEC: Final = 10 * units.USEC_PER_SEC  # DESIGN.md, section 8, [stop]
 NULL, PIPE, PTY = "null", "pipe", "pty"  # what a run's stdin is; with a pty its output as well
+NOBODY: Final = 0xFFFF_FFFF  # the uid -1, which setresuid(2) takes for "as it is"
 HASH_BYTES: Final = 16  # 128 bits: no collision by chance in any number of specs a disk can hold
 
 RLIMITS: Final[dict[str, int]] = {
@@ -55,6 +56,8 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_full: str = "block"
     success_codes: tuple[int, ...] = (0,)
     stdin: str = NULL
+    user: str = ""  # as whom, when not as the owner: a name or a uid; root's jobs only
+    gid: int | None = None  # the submitter's: the group of a uid that has no passwd entry
 
     @property
     def one_stream(self) -> bool:
@@ -134,6 +137,17 @@ def _umask(text: str) -> int:
     return value
 
 
+def _user(text: str) -> str:
+    """A name or a uid. What only begins as a number is neither: some have read `0day` as 0."""
+    if text.isascii() and text.isdecimal():
+        if int(text) >= NOBODY:
+            raise SpecError(f"{text!r} is no uid")
+        return str(int(text))
+    if not text or text[0] in "-0123456789" or len(text) > 256 or not text.isprintable() or set(text) & set(" :/,"):
+        raise SpecError(f"{text!r} is not the name of a user, nor a uid")
+    return text
+
+
 def _nice(text: str) -> int:
     if not text.lstrip("-").isdecimal() or not -20 <= int(text) <= 19:
         raise SpecError(f"{text!r} is not a nice value from -20 to 19")
@@ -144,6 +158,7 @@ def _nice(text: str) -> int:
 KEYS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "description": ("description", str),
     "success_exit_status": ("success_codes", _codes),
+    "user": ("user", _user),
     "stop.signal": ("stop_signal", parse_signal),
     "stop.timeout": ("stop_timeout_usec", units.parse_duration),
     "stop.kill_mode": ("kill_mode", _choice(KILL_MODES)),
@@ -164,6 +179,7 @@ SYSTEMD_KEYS: Final = {
     "SuccessExitStatus": "success_exit_status",
     "TimeoutStopSec": "stop.timeout",
     "UMask": "limits.umask",
+    "User": "user",
 }
 
 

@@ -146,6 +146,7 @@ def test_every_key_reads_back_as_the_field_it_was_written_from() -> None:
     for _ in range(1000):
         fields: dict[str, object] = {
             "description": rng.choice(("", "x", "y z")),
+            "user": rng.choice(("", "alice", "61001", "bj\xf6rn")),
             "stop_signal": rng.choice((15, 2, 9, 35, 63)),
             "stop_timeout_usec": rng.choice((None, 10_000_000, 0, rng.randrange(10**15))),
             "kill_mode": rng.choice(("control-group", "mixed", "process")),

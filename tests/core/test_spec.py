@@ -60,6 +60,11 @@ def test_an_unknown_key_names_the_one_meant() -> None:
         ("limits.umask", "999"),
         ("limits.nice", "x"),
         ("limits.nice", "77"),
+        ("user", ""),
+        ("user", "0day"),
+        ("user", "-1"),
+        ("user", "4294967295"),
+        ("user", "a b"),
         ("success_exit_status", "300"),
     ],
 )

@@ -1,0 +1,31 @@
+"""What a grant names: one hash over all that decides what a process of root's will do.
+
+Root's jobctl gives it to the keeper, and the keeper computes it again from what the daemon asks for. Standard library
+only, as it is for both of them; `_blake2`, since hashlib takes longer to load than all else that the keeper needs.
+"""
+
+from __future__ import annotations
+
+from _blake2 import blake2b
+
+from jobd.wire.plainpack import packb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DIGEST_BYTES = 32
+_OURS = (b"JOBD_", b"INVOCATION_ID=")  # set anew for every run
+
+
+def digest(argv: Sequence[bytes], env: Sequence[bytes], cwd: bytes, user: str) -> bytes:
+    """The hash of a command as it will be executed.
+
+    Args:
+        argv: what is executed; of a shell job `/bin/sh`, `-c` and the script.
+        env: `NAME=value` entries in their order; those that every run has of its own are left out.
+        cwd: the directory.
+        user: the word of the job's `user` key, "" without one.
+    """
+    kept = [entry for entry in env if not entry.startswith(_OURS)]
+    return blake2b(packb([list(argv), kept, cwd, user]), digest_size=DIGEST_BYTES).digest()
