@@ -28,6 +28,7 @@ from jobd.rpc.access import Access
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
 from jobd.runtime import logout
+from jobd.runtime.configuration import Configuration
 from jobd.runtime.feeder import Feeder
 from jobd.runtime.idle import FIRST_CLIENT_SEC, IdleExit
 from jobd.runtime.journal import Journal
@@ -170,8 +171,11 @@ class Daemon:
     async def _with_runs(self, registry: Registry) -> None:
         async with trio.open_nursery() as jobs:
             await jobs.start(registry.serve)
+            assert self.keeper.welcome is not None
+            configuration = Configuration(self.keeper.welcome.config_dir, self.keeper.welcome.mode)
+            await configuration.load_first()
             await recover(registry)
-            world = World(registry, self.keeper, registry.streams.pump, time.time_ns())
+            world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
             self.server = Server(world, Access())
             world.connections = lambda: 0 if self.server is None else self.server.connections
             jobs.start_soon(Upkeep(registry).run)

@@ -80,6 +80,7 @@ TABLE: Final[dict[type, Row]] = {
     m.Resize: Row(CONTROL, silent=foreground.resize),
     m.CloseOutput: Row(CONTROL, quick=foreground.close_output),
     m.DaemonStatus: Row(READ, quick=daemon.status),
+    m.DaemonReload: Row(ADMIN, long=daemon.reload),
     m.DaemonReexec: Row(ADMIN, quick=daemon.reexec),
     m.Shutdown: Row(ADMIN, quick=daemon.shutdown),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobd.runtime.configuration import Configuration
     from jobd.runtime.keeperlink import KeeperLink
     from jobd.runtime.pump import Pump
     from jobd.runtime.registry import Registry
@@ -21,4 +22,5 @@ class World:
     keeper: KeeperLink
     pump: Pump
     started_at: int  # wall ns
+    configuration: Configuration
     connections: Callable[[], int] = lambda: 0

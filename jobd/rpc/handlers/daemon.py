@@ -1,4 +1,4 @@
-"""`daemon-status`, `daemon-reexec`, `shutdown`."""
+"""`daemon-status`, `daemon-reload`, `daemon-reexec`, `shutdown`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import jobd
 from jobd.core import records
+from jobd.core.configfile import ConfigError
 from jobd.rpc.context import Context, Refused
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -23,6 +24,8 @@ def reasons(world: World) -> list[str]:
         found.append(world.registry.store.trouble)
     if not world.keeper.alive:
         found.append("the keeper has died; nothing new starts until another takes over")
+    if world.configuration.error:
+        found.append(world.configuration.error)
     found += sorted({f"{run.row.job}: {run.trouble}" for run in world.registry.runs.values() if run.trouble})[:20]
     return found
 
@@ -54,6 +57,15 @@ def status(context: Context, _: m.DaemonStatus) -> m.Daemon:
         incarnation=welcome.incarnation,
         python=platform.python_version(),
     )
+
+
+async def reload(context: Context, request: m.DaemonReload) -> None:
+    """Read the configuration again. What cannot be taken changes nothing."""
+    try:
+        await context.world.configuration.load()
+    except ConfigError as error:
+        raise Refused(errors.BAD_SETTING, f"cannot reload: {error}; what was in force still is") from error
+    await context.connection.reply(request.id, m.Ok())
 
 
 def reexec(context: Context, request: m.DaemonReexec) -> m.Ok:

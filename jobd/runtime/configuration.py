@@ -1,0 +1,93 @@
+"""The configuration in force: read at the start and on `daemon-reload`; a broken file changes nothing and is told.
+
+User and group names are looked up in a thread, as the name service may ask the network, and not for ever.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.core import configfile
+from jobd.core.configfile import ConfigError
+from jobd.core.paths import SYSTEM
+from jobd.core.policy import Policy
+from jobd.host import ownfile
+from jobd.host.accounts import Accounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger("jobd.runtime")
+
+FILE: Final = "jobd.toml"
+LOOKUP_SEC: Final = 20.0  # for all names of a file; systemd-logind waits 25 s for a name service
+
+
+class Configuration:
+    """Owns the policy. `on_change` is told of every new one, before `load` returns."""
+
+    def __init__(self, config_dir: str, mode: str) -> None:
+        self.path = os.path.join(config_dir, FILE)
+        self.policy = Policy(file=self.path)
+        self.error = ""  # why the file as it is now could not be taken
+        self.on_change: Callable[[Policy], None] = lambda _: None
+        self._trusted = {0} if mode == SYSTEM else {0, os.geteuid()}
+        self._groups = {0} if mode == SYSTEM else {0, os.getegid()}
+        self._lock = trio.Lock()
+
+    async def load(self) -> None:
+        """Read the file and put it in force. Raises ConfigError: what was in force before is still."""
+        async with self._lock:
+            try:
+                policy = await self._read()
+            except ConfigError as error:
+                self.error = str(error)
+                for problem in error.problems:
+                    log.error("%s", problem)
+                raise
+            self.error = ""
+            self.policy = policy
+            self.on_change(policy)
+
+    async def load_first(self) -> None:
+        """At the start: without a file that can be taken there are no rules, and the state says why."""
+        try:
+            await self.load()
+        except ConfigError:
+            log.error("starting without rules: nobody but owners and administrators may do anything")
+
+    async def _read(self) -> Policy:
+        text = await self._text()
+        with trio.move_on_after(LOOKUP_SEC):
+            parse = partial(configfile.parse, text, self.path, Accounts())
+            return await trio.to_thread.run_sync(parse, abandon_on_cancel=True)
+        raise ConfigError([f"{self.path}: its users and groups could not be looked up within {LOOKUP_SEC:g} s"])
+
+    async def _text(self) -> str:
+        try:
+            fd = await self._open()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return ""
+            why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+            raise ConfigError([f"{self.path}: cannot open it: {why}"]) from error
+        except ownfile.Untrusted as error:
+            raise ConfigError([f"{self.path}: {error}"]) from error
+        try:
+            return ownfile.read(fd, self._trusted, self._groups).decode()
+        except ownfile.Untrusted as error:
+            raise ConfigError([f"{self.path}: {error}"]) from error
+        except OSError as error:
+            raise ConfigError([f"{self.path}: cannot read it: {error.strerror}"]) from error
+        finally:
+            os.close(fd)
+
+    async def _open(self) -> int:
+        """The one place where the file is opened."""
+        return ownfile.open_regular(self.path)
