@@ -24,7 +24,7 @@ import trio
 from jobd.core import records
 from jobd.core.paths import USER
 from jobd.keeper.link import Link
-from jobd.rpc.access import Access
+from jobd.rpc.access import Access, is_shared
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
 from jobd.runtime import logout
@@ -176,7 +176,9 @@ class Daemon:
             await configuration.load_first()
             await recover(registry)
             world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
-            self.server = Server(world, Access())
+            access = Access(configuration.policy, shared=is_shared(self.keeper.welcome))
+            configuration.on_change = access.replace
+            self.server = Server(world, access)
             world.connections = lambda: 0 if self.server is None else self.server.connections
             jobs.start_soon(Upkeep(registry).run)
             orphanage = Orphanage(registry, self._lost, self._parts, self._leave)

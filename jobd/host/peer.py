@@ -36,6 +36,15 @@ def overflow_uid() -> int:
         return 65534  # linux/highuid.h, DEFAULT_OVERFLOWUID
 
 
+def serves_all_uids() -> bool:
+    """Whether every user of the machine has a number here: not so in a user namespace that maps some of them."""
+    try:
+        with open("/proc/self/uid_map") as file:
+            return sum(int(line.split()[2]) for line in file) >= NOBODY
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def peer_of(sock: socket.socket) -> Peer:
     """The peer's credentials as of its connect(2).
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
-from jobd.rpc.access import RULES
 from jobd.runtime.job import Caller
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobd.core.records import JobRow, RunRow
+    from jobd.core.rules import Who
     from jobd.host.peer import Peer
     from jobd.rpc.access import Access
     from jobd.rpc.connection import Connection
@@ -43,27 +43,43 @@ class Refused(Exception):  # noqa: N818  # the answer of a request, not a failur
 class Context:
     """One connection's requests: who asks, and where to look."""
 
-    __slots__ = ("_access", "_peer", "caller", "connection", "owner", "world")
+    __slots__ = ("_peer", "access", "caller", "connection", "owner", "world")
 
-    def __init__(self, world: World, connection: Connection, peer: Peer, owner: int, access: Access) -> None:
+    def __init__(self, world: World, connection: Connection, peer: Peer, access: Access) -> None:
         self.world = world
         self.connection = connection
-        self.owner = owner
+        self.owner = access.owner_of(peer)
+        self.access = access
         self.caller = Caller(peer.uid, peer.gid, peer.pid)
         self._peer = peer
-        self._access = access
+
+    @property
+    def who(self) -> Who:
+        """Who asks, by the policy as it is now."""
+        peer = self._peer
+        return self.access.who(peer.uid, (peer.gid, *peer.groups))
 
     def identity(self) -> m.Identity:
         """Who asks, and what he may do."""
-        peer = self._peer
-        rules = [rule for rule in RULES if self._access.allows(peer, rule)]
-        groups = list(peer.groups)
-        return m.Identity(uid=peer.uid, gid=peer.gid, groups=groups, pid=peer.pid, owner=self.owner, rules=rules)
+        peer, admin = self._peer, self.who.is_admin
+        return m.Identity(
+            uid=peer.uid,
+            gid=peer.gid,
+            groups=list(peer.groups),
+            pid=peer.pid,
+            owner=self.owner,
+            rules=["read", "control", "admin"] if admin else ["read", "control"],
+            admin=admin,
+        )
 
-    def check(self, rule: str) -> None:
-        """Raises Refused (DENIED) unless the caller may do what the rule covers."""
-        if not self._access.allows(self._peer, rule):
-            raise Refused(errors.DENIED, f"cannot do this for uid {self._peer.uid}: not allowed")
+    def check(self, action: str) -> None:
+        """Raises Refused (DENIED) for an act on the daemon that the caller may not do.
+
+        What he may do with a job is decided when he names one.
+        """
+        if not self.access.decide(self.who, action, None).allowed:
+            text = f"cannot do this for uid {self._peer.uid}: {action} is for administrators"
+            raise Refused(errors.DENIED, text)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

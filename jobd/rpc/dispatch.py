@@ -1,5 +1,8 @@
-"""The one table: request → rule → handler. A request that is not in it cannot be served, and a test sees to it that
+"""The one table: request → action → handler. A request that is not in it cannot be served, and a test sees to it that
 every one is.
+
+The action is a verb of jobd.core.rules. Whether it is allowed for a job the handler learns as it asks the context for
+that job: there is no other way to one. Acts on the daemon are decided before the handler is called.
 
 A *quick* handler answers at once from memory or one indexed read; a *long* one is a task that sends its own answers.
 """
@@ -11,9 +14,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from jobd.rpc.access import ADMIN, CONTROL, READ
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers import (
+    auth,
     daemon,
     definition,
     events,
@@ -44,7 +47,7 @@ class Row(Struct, frozen=True):
     A `silent` one is part of a long one that is under way, and has no answer of its own.
     """
 
-    rule: str
+    action: str
     quick: Quick | None = None
     long: Long | None = None
     silent: Silent | None = None
@@ -55,32 +58,34 @@ class Row(Struct, frozen=True):
 
 
 TABLE: Final[dict[type, Row]] = {
-    m.Run: Row(CONTROL, long=run.run),
-    m.Rerun: Row(CONTROL, long=rerun.rerun),
-    m.Start: Row(CONTROL, long=lifecycle.start),
-    m.Stop: Row(CONTROL, long=lifecycle.stop),
-    m.Restart: Row(CONTROL, long=lifecycle.restart),
-    m.Kill: Row(CONTROL, long=lifecycle.kill),
-    m.Freeze: Row(CONTROL, long=freeze.freeze),
-    m.Thaw: Row(CONTROL, long=freeze.thaw),
-    m.ResetFailed: Row(CONTROL, long=remove.reset_failed),
-    m.Remove: Row(CONTROL, long=remove.remove),
-    m.Get: Row(READ, quick=look.get_quick, long=look.get_tree),
-    m.List: Row(READ, quick=look.list_jobs),
-    m.History: Row(READ, quick=look.history),
-    m.Resolve: Row(READ, quick=look.resolve),
-    m.Logs: Row(READ, long=logs.logs),
-    m.Wait: Row(READ, long=wait.wait),
-    m.Events: Row(READ, long=events.events),
-    m.AuthWhoami: Row(READ, quick=whoami.auth_whoami),
-    m.Whoami: Row(READ, long=whoami.whoami),
-    m.Cat: Row(READ, long=definition.cat),
-    m.Attach: Row(CONTROL, long=foreground.attach),
-    m.Input: Row(CONTROL, silent=foreground.feed),
-    m.Resize: Row(CONTROL, silent=foreground.resize),
-    m.CloseOutput: Row(CONTROL, quick=foreground.close_output),
-    m.DaemonStatus: Row(READ, quick=daemon.status),
-    m.DaemonReload: Row(ADMIN, long=daemon.reload),
-    m.DaemonReexec: Row(ADMIN, quick=daemon.reexec),
-    m.Shutdown: Row(ADMIN, quick=daemon.shutdown),
+    m.Run: Row("run", long=run.run),
+    m.Rerun: Row("rerun", long=rerun.rerun),
+    m.Start: Row("start", long=lifecycle.start),
+    m.Stop: Row("stop", long=lifecycle.stop),
+    m.Restart: Row("restart", long=lifecycle.restart),
+    m.Kill: Row("kill", long=lifecycle.kill),
+    m.Freeze: Row("freeze", long=freeze.freeze),
+    m.Thaw: Row("thaw", long=freeze.thaw),
+    m.ResetFailed: Row("reset-failed", long=remove.reset_failed),
+    m.Remove: Row("rm", long=remove.remove),
+    m.Get: Row("status", quick=look.get_quick, long=look.get_tree),
+    m.List: Row("list", quick=look.list_jobs),
+    m.History: Row("history", quick=look.history),
+    m.Resolve: Row("history", quick=look.resolve),
+    m.Logs: Row("logs", long=logs.logs),
+    m.Wait: Row("wait", long=wait.wait),
+    m.Events: Row("events", long=events.events),
+    m.Cat: Row("cat", long=definition.cat),
+    m.Whoami: Row("whoami", long=whoami.whoami),
+    m.AuthWhoami: Row("auth", quick=auth.whoami),
+    m.AuthCanI: Row("auth", long=auth.can_i),
+    m.AuthRules: Row("auth", quick=auth.rules_in_force),
+    m.Attach: Row("attach", long=foreground.attach),
+    m.Input: Row("attach", silent=foreground.feed),
+    m.Resize: Row("attach", silent=foreground.resize),
+    m.CloseOutput: Row("attach", quick=foreground.close_output),
+    m.DaemonStatus: Row("daemon-status", quick=daemon.status),
+    m.DaemonReload: Row("daemon-reload", long=daemon.reload),
+    m.DaemonReexec: Row("daemon-reexec", quick=daemon.reexec),
+    m.Shutdown: Row("shutdown", quick=daemon.shutdown),
 }

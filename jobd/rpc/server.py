@@ -206,7 +206,7 @@ class Server:
             raise codec.ProtocolError(errors.VERSION, _other_protocol(hello))
         ours = m.Hello(version=m.PROTOCOL_VERSION, software=SOFTWARE, uid=peer.uid, gid=peer.gid, pid=peer.pid)
         await connection.send(codec.encode(ours))
-        context = Context(self._world, connection, peer, self._access.owner_of(peer), self._access)
+        context = Context(self._world, connection, peer, self._access)
         async with trio.open_nursery() as nursery:
             await self._requests(context, nursery)
             nursery.cancel_scope.cancel()
@@ -258,7 +258,7 @@ def _answer(context: Context, row: Row, request: m.Request) -> bytes:
     """Serve a quick request: nothing of it waits."""
     assert row.quick is not None
     try:
-        context.check(row.rule)
+        context.check(row.action)
         return codec.encode(m.Reply(id=request.id, body=row.quick(context, request)))
     except Refused as refused:
         return codec.encode(m.Fault(code=refused.code, message=str(refused), id=request.id, details=refused.details))
@@ -298,7 +298,7 @@ async def _serve(context: Context, row: Row, request: m.Request) -> None:
     try:
         with scope:
             try:
-                context.check(row.rule)
+                context.check(row.action)
                 await row.long(context, request)
             except Refused as refused:
                 await connection.fault(refused.code, str(refused), request.id, refused.details)

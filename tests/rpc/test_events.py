@@ -88,7 +88,7 @@ class Desk:
 
     def context(self, answers: Answers) -> Context:
         world = SimpleNamespace(registry=self.registry)
-        return Context(world, answers, Peer(uid=OWNER, gid=0, pid=1), OWNER, Access())  # type: ignore[arg-type]  # doubles
+        return Context(world, answers, Peer(uid=OWNER, gid=0, pid=1), Access(shared=True))  # type: ignore[arg-type]  # doubles
 
     async def read(self, **asked: object) -> Answers:
         """All that one request gives."""

@@ -33,7 +33,7 @@ class Answers:
 
 def context_of(bed: Bed, answers: Answers) -> Context:
     world = SimpleNamespace(registry=bed.registry, store=bed.store, keeper=bed.keeper, pump=bed.pump)
-    return Context(world, answers, Peer(uid=0, gid=0, pid=1), 0, Access())  # type: ignore[arg-type]  # a double
+    return Context(world, answers, Peer(uid=0, gid=0, pid=1), Access())  # type: ignore[arg-type]  # a double
 
 
 async def test_stop_waits_for_the_run_that_it_stopped_and_not_for_the_next(autojump_clock: MockClock) -> None:

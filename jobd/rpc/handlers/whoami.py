@@ -1,4 +1,4 @@
-"""`whoami`: the jobs that processes belong to; `auth whoami`: whom the daemon takes the caller for."""
+"""`whoami`: the jobs that processes belong to."""
 
 from __future__ import annotations
 
@@ -32,8 +32,3 @@ async def whoami(context: Context, request: m.Whoami) -> None:
         if at % TURN == 0:
             await trio.lowlevel.checkpoint()
     await context.connection.reply(request.id, m.Members(members=members))
-
-
-def auth_whoami(context: Context, _: m.AuthWhoami) -> m.Identity:
-    """Whom the daemon takes the caller for."""
-    return context.identity()

@@ -1,0 +1,95 @@
+"""Names of users and their uids, known ahead of the question.
+
+The system's databases may be a server on a network that does not answer, so nothing here asks them in the loop: a
+request whose words or rules need a name waits until a thread has looked it up, and everything else reads what is known.
+What was found is believed for a minute, what was not for a few seconds.
+"""
+
+from __future__ import annotations
+
+import pwd
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KNOWN_SEC: Final = 60.0
+UNKNOWN_SEC: Final = 5.0
+MAX_KNOWN: Final = 4096  # words; whoever asks for more of them makes us forget, not grow
+MAX_UID_DIGITS: Final = 10
+
+
+def uid_in(word: str) -> int | None:
+    """The uid that a word is, if it is one in digits."""
+    return int(word) if word.isascii() and word.isdecimal() and len(word) <= MAX_UID_DIGITS else None
+
+
+def uid_of(name: str) -> int | None:
+    """Ask the system. May block."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):  # a name with a NUL in it
+        return None
+
+
+def name_of(uid: int) -> str:
+    """Ask the system for a name that means this uid, "" if there is none. May block."""
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return ""
+    return name if uid_of(name) == uid else ""
+
+
+class People:
+    """What is known of names."""
+
+    def __init__(self) -> None:
+        self._uids: dict[str, tuple[float, int | None]] = {}
+        self._names: dict[int, tuple[float, str]] = {}
+        self._asking = trio.CapacityLimiter(4)  # threads that may hang at once
+
+    def uid(self, word: str) -> int | None:
+        """The uid of a user's name, or of a uid in digits; None: not known, or nobody's."""
+        digits = uid_in(word)
+        return digits if digits is not None else self._uids.get(word, (0.0, None))[1]
+
+    def name(self, uid: int) -> str:
+        """The name of a uid, "" if none is known."""
+        return self._names.get(uid, (0.0, ""))[1]
+
+    def shown(self, uid: int) -> str:
+        """The word for a uid that leads back to it."""
+        return self.name(uid) or str(uid)
+
+    def unknown(self, names: Iterable[str], uids: Iterable[int] = ()) -> list[str | int]:
+        """Those of them that have to be looked up."""
+        now = trio.current_time()
+        asked: list[str | int] = [name for name in names if uid_in(name) is None and self._is_old(name, now)]
+        return asked + [uid for uid in uids if self._names.get(uid, (0.0, ""))[0] <= now]
+
+    async def learn(self, words: Iterable[str | int]) -> None:
+        """Look names and uids up, in a thread."""
+        asked = list(words)
+        found = await trio.to_thread.run_sync(partial(_look_up, asked), limiter=self._asking, abandon_on_cancel=True)
+        now = trio.current_time()
+        if len(self._uids) + len(self._names) > MAX_KNOWN:
+            self._uids.clear()
+            self._names.clear()
+        for name, uid in found:
+            until = now + (KNOWN_SEC if name and uid is not None else UNKNOWN_SEC)
+            if name:
+                self._uids[name] = until, uid
+        for word, (name, _) in zip(asked, found, strict=True):
+            if isinstance(word, int):
+                self._names[word] = now + (KNOWN_SEC if name else UNKNOWN_SEC), name
+
+    def _is_old(self, name: str, now: float) -> bool:
+        return self._uids.get(name, (0.0, None))[0] <= now
+
+
+def _look_up(words: list[str | int]) -> list[tuple[str, int | None]]:
+    return [(word, uid_of(word)) if isinstance(word, str) else (name_of(word), word) for word in words]
