@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
-PAGED = ("list", "status", "show", "cat", "logs", "result", "history", "events", "daemon-status")
+PAGED = ("list", "status", "show", "cat", "logs", "result", "history", "events", "daemon-status", "auth")
 NO_JOBS = ("run", "whoami", "auth", "completion")  # their operands name something else
 LOOKS = (
     "status", "logs", "events", "result", "history", "show", "cat", "list", "is-active", "is-failed", "whoami", "auth",

@@ -158,7 +158,7 @@ class Session:
         from jobctl.verb_wait import Outcome
 
         assert self.control.ended is not None
-        return Outcome([self.control.ended]).status()
+        return Outcome([self.control.ended], self.control.uid).status()
 
     def _say_goodbye(self, detached: DetachedError) -> int:
         if self.control.ended is not None:
@@ -320,8 +320,7 @@ class Session:
                 self._good_at = time.monotonic()
         if control.started is not had[0] and control.started is not None:
             started = control.started
-            assert control.link is not None
-            self.shown = names.shown_name(started["job"], started["owner"], control.link.uid)
+            self.shown = names.shown_name(started["job"], started["owner"], control.uid)
             if not self.quiet:
                 terminal.note(self.shown)
             if not started.get("step"):

@@ -34,6 +34,7 @@ class Control:
         self.started: Body | None = None
         self.attached: Body | None = None
         self.ended: RunView | None = None
+        self.uid = -1  # whom the daemon takes us for
         self.answers = 0  # of any kind: a connection that brings some is a good one
         self.link: Link | None = None
         self._asked: dict[int, tuple[int, str]] = {}  # by id: kind, and which kill
@@ -47,7 +48,7 @@ class Control:
     # --- connections ----------------------------------------------------------------------------------------------
     def begin(self, link: Link) -> None:
         """Go on with this connection: ask all that was not answered."""
-        self.link = link
+        self.link, self.uid = link, link.uid
         if self.request is not None and self.started is None:
             self._ask(RUN, self.request)
         else:

@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobctl.client import Client
-    from jobctl.shapes import JobView, RunView
+    from jobctl.shapes import Body, JobView, RunView
 
 SHORT_ID = 8  # characters of a run id that are shown; DESIGN.md, section 9
 ID_BYTES = 16
 MAX_DIGITS = 12  # of a count of lines; messages.Logs allows 2**40
 AT_ONCE = 1000  # names in a request; the daemon takes 4096, and a frame holds the answers about more than these
 TOO_LARGE = "too-large"  # of jobd.wire.errors
+_users: dict[int, str] = {}
 ACTIVE_STATES = ("active", "reloading")
 
 
@@ -79,28 +80,44 @@ def check_count(text: str, option: str) -> int | None:
 
 
 def owner_name(uid: int) -> str:
-    """The user's name, or the number where there is none."""
-    from pwd import getpwuid
+    """The user's name, safe to show; the number where there is none. Looked up once: a list has thousands."""
+    name = _users.get(uid)
+    if name is None:
+        from pwd import getpwuid
 
-    try:
-        return getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+        try:
+            name = _safe(getpwuid(uid).pw_name)
+        except KeyError:
+            name = str(uid)
+        _users[uid] = name
+    return name
 
 
 def group_name(gid: int) -> str:
-    """The group's name, or the number where there is none."""
+    """The group's name, safe to show; the number where there is none."""
     from grp import getgrgid
 
     try:
-        return getgrgid(gid).gr_name
+        return _safe(getgrgid(gid).gr_name)
     except KeyError:
         return str(gid)
+
+
+def _safe(name: str) -> str:
+    """A name from a directory that others may fill (LDAP), as it can be shown."""
+    from jobctl.escape import escape
+
+    return escape(name)
 
 
 def shown_name(job: str, owner: int, caller: int) -> str:
     """`web` for one's own job, `alice/web` for another's."""
     return job if owner == caller else f"{owner_name(owner)}/{job}"
+
+
+def change_name(change: Body, caller: int) -> str:
+    """The job that a change is about; `jobd` for one of the daemon itself."""
+    return shown_name(change["job"], change["owner"], caller) if change["job"] else "jobd"
 
 
 def view_name(view: JobView, client: Client) -> str:

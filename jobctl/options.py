@@ -30,12 +30,13 @@ OptionalPids = Annotated[tuple[str, ...], _operands("OptionalPids", "Ids of proc
 LogRuns = Annotated[tuple[str, ...], _operands("LogRuns", "Jobs; JOB#N or the id of a run for one run.")]
 OneRun = Annotated[tuple[str, ...], _operands("OneRun", "A job; JOB#N or the id of a run for one run.")]
 Command = Annotated[tuple[str, ...], _operands("Command", "The command and all its arguments.")]
-AuthVerb = Annotated[tuple[str, ...], _operands("AuthVerb", "What to ask: whoami.")]
+AuthVerb = Annotated[tuple[str, ...], _operands("AuthVerb", "What to ask.")]
 ShellName = Annotated[tuple[str, ...], _operands("ShellName", "The shell to complete in.")]
 
 # --- switches -------------------------------------------------------------------------------------------------------
 All = Annotated[bool, _option("every", "Inactive jobs too.")]
 AllProperties = Annotated[bool, _option("every", "Properties that are not set, too.")]
+Audit = Annotated[bool, _option("audit", "What was asked for, by whom: acts in place of runs.")]
 AnyOne = Annotated[bool, _option("any_one", "Return when the first of them has ended.")]
 Catalog = Annotated[bool, _option("catalog", "For hands used to journalctl: there are no explanations.", hidden=True)]
 Failed = Annotated[bool, _option("failed", "The same as --state=failed.")]
@@ -56,6 +57,7 @@ Plain = Annotated[bool, _option("plain", "No column for the bullet.")]
 Pty = Annotated[bool, _option("pty", "The job has a terminal, which this one becomes; exit with its status.")]
 Purge = Annotated[bool, _option("purge", "Their runs and logs too.")]
 Quiet = Annotated[bool, _option("quiet", "Print no results, or no hints.")]
+QuietAnswer = Annotated[bool, _option("quiet", "Only the exit status.")]
 QuietRun = Annotated[bool, _option("quiet", "Do not print the job's name.")]
 Raw = Annotated[bool, _option("raw", "Exact bytes on a terminal, too.")]
 Reverse = Annotated[bool, _option("reverse", "The newest line first.")]
@@ -66,6 +68,7 @@ WaitForEnd = Annotated[bool, _option("wait", "Wait for the end; exit with the jo
 
 # --- options with a value -------------------------------------------------------------------------------------------
 AfterCursor = Annotated[str | None, _option("after_cursor", "Only changes behind this one.", "CURSOR")]
+AsUser = Annotated[str | None, _option("as_user", "Ask about this user; for administrators.", "USER")]
 ChangeLines = Annotated[str | None, _option("lines", "Only the last N, or all. Default: all; with -f, 10.", "N")]
 ChangeOutput = Annotated[
     str | None, _option("output", "short, short-iso, cat, json, json-pretty or json-seq.", "FORMAT")

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobctl.shapes import Body, Definition, JobView, Json, Member, RunView
+    from jobctl.shapes import Body, Definition, JobView, Json, Member, RuleView, RunView
 
 FORMATS = ("json", "json-pretty", "json-seq")
 INDENT = 4  # of json-pretty; systemd uses tabs, jq and most others spaces
@@ -110,6 +110,7 @@ def job_row(view: JobView) -> dict[str, Json]:
         "run": None if run is None else full_id(run),
         "number": view.get("number", 0) or None,
         "owner": owner_name(view["owner"]),
+        "user": view.get("user") or owner_name(view["owner"]),
         "state": state,
         "result": view.get("result", "success") if state == "finished" else None,
         "load": view.get("load", "loaded"),
@@ -155,7 +156,7 @@ def change_row(body: Body) -> dict[str, Json]:
         "cursor": body["seq"],
         "time": rfc3339(body["at"]),
         "event": body["kind"],
-        "job": body["job"],
+        "job": body["job"] or None,
         "owner": owner_name(body["owner"]),
         "run": None if run is None else full_id(run),
         "number": body.get("number"),
@@ -169,6 +170,8 @@ def change_row(body: Body) -> dict[str, Json]:
         "failed_step": body.get("step") or None,
         "reason": body.get("reason") or None,
         "by": None if by is None else owner_name(by),
+        "by_uid": by,
+        "by_gid": body.get("by_gid"),
         "by_pid": body.get("by_pid"),
     }
 
@@ -210,7 +213,35 @@ def identity_row(body: Body) -> dict[str, Json]:
         "pid": body["pid"],
         "owner": owner_name(body["owner"]),
         "rules": rules,
+        "admin": body.get("admin", False),
     }
+
+
+def decision_row(body: Body) -> dict[str, Json]:
+    """The object of `auth can-i`."""
+    owner = body.get("owner")
+    return {
+        "allowed": body["allowed"],
+        "rule": body["rule"] or None,
+        "visible": body["visible"],
+        "action": body["action"],
+        "job": body.get("job", "").rpartition("/")[2] or None,
+        "owner": None if owner is None else owner_name(owner),
+        "user": owner_name(body["uid"]),
+        "uid": body["uid"],
+    }
+
+
+def rules_row(body: Body, rules: Iterable[RuleView]) -> dict[str, Json]:
+    """The object of `auth rules`."""
+    found: list[Json] = []
+    for rule in rules:
+        row: dict[str, Json] = {"line": rule["line"]}
+        for name in ("users", "groups", "actions", "owners", "jobs"):
+            words: list[str] = rule.get(name, [])  # type: ignore[assignment]  # the key is one of its own
+            row[name] = [*words]
+        found.append(row)
+    return {"file": body.get("file") or None, "rules": found, "error": body.get("error") or None}
 
 
 def daemon_row(body: Body) -> dict[str, Json]:

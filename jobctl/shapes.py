@@ -27,6 +27,7 @@ class JobView(_JobKey, total=False):
     result: str
     transient: bool
     description: str
+    user: str
     argv: list[bytes]
     shell: bool
     cwd: bytes
@@ -112,8 +113,23 @@ class Member(TypedDict, total=False):
     number: int | None
 
 
+class _RuleKey(TypedDict):
+    line: int
+
+
+class RuleView(_RuleKey, total=False):
+    users: list[str]
+    groups: list[str]
+    actions: list[str]
+    owners: list[str]
+    jobs: list[str]
+
+
 class Body(TypedDict, total=False):
-    """Any body of a Reply or an Item; `type` says which. (Of an Ended, `run` is a RunView: see Client.ended.)"""
+    """Any body of a Reply or an Item; `type` says which.
+
+    Of an Ended, `run` is a RunView (see Client.ended); of a Rules, `rules` are RuleViews (see verb_auth).
+    """
 
     type: str
     text: str
@@ -167,6 +183,7 @@ class Body(TypedDict, total=False):
     signal: int | None
     reason: str
     by_uid: int | None
+    by_gid: int | None
     by_pid: int | None
     after: int
     before: int
@@ -176,6 +193,13 @@ class Body(TypedDict, total=False):
     gid: int
     groups: list[int]
     rules: list[str]
+    admin: bool
+    action: str
+    allowed: bool
+    visible: bool
+    rule: str
+    file: str
+    error: str
 
 
 class Message(TypedDict, total=False):

@@ -45,7 +45,7 @@ COMPLETE = "__complete"  # what a TAB asks, and nobody types
 
 # How the operands of each type of `options` are written.
 OPERANDS = {
-    "AuthVerb": "whoami",
+    "AuthVerb": "whoami|can-i VERB [JOB]|rules",
     "Command": "COMMAND [ARG...]",
     "Jobs": "JOB...",
     "LogRuns": "[JOB...]",
@@ -92,6 +92,8 @@ GLOBAL_DEFAULTS: dict[str, object] = {"user": False, "system": False, "socket": 
 OPTIONS = {
     "after_cursor": ("--after-cursor",),
     "any_one": ("--any",),
+    "as_user": ("--as",),
+    "audit": ("--audit",),
     "catalog": ("-x", "--catalog"),
     "cursor_file": ("--cursor-file",),
     "env": ("--env",),

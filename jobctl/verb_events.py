@@ -189,7 +189,6 @@ class TextWriter:
         self._stamp = STAMPS.get(output)
         self._safe = terminal.is_terminal()
         self._colour = terminal.use_colour()
-        self._users: dict[int, str] = {}
 
     def write(self, body: Body) -> None:
         """A Change or a Missed."""
@@ -204,29 +203,30 @@ class TextWriter:
         terminal.say(f"-- cursor: {cursor}\n")
 
     def _line(self, change: Body) -> str:
-        name = names.shown_name(change["job"], change["owner"], self._client.uid)
+        name = names.change_name(change, self._client.uid)
         number = change.get("number")
         head = name if number is None else f"{name}#{number}"
         text = f"{head}: {self._text(change)}"
         return text if self._stamp is None else f"{self._stamp(change['at'])} {text}"
 
     def _text(self, change: Body) -> str:
-        from jobctl.status_text import exit_words
+        by, told = change.get("by_uid"), outcome(change)
+        who = "" if by is None else f" by {names.owner_name(by)}"
+        return change["kind"] + who + (f": {told}" if told else "")
 
-        by, pid = change.get("by_uid"), change.get("pid")
-        parts = [
-            _state(change),
-            exit_words(change),  # type: ignore[arg-type]  # it has the fields of a view that are looked at
-            f"pid {pid}" if pid else "",
-            change.get("reason", ""),
-        ]
-        told = ", ".join(part for part in parts if part)
-        return change["kind"] + (f" by {self._user(by)}" if by is not None else "") + (f": {told}" if told else "")
 
-    def _user(self, uid: int) -> str:
-        if uid not in self._users:
-            self._users[uid] = names.owner_name(uid)
-        return self._users[uid]
+def outcome(change: Body) -> str:
+    """What a change brought about, in words; not yet escaped."""
+    from jobctl.status_text import exit_words
+
+    pid = change.get("pid")
+    parts = [
+        _state(change),
+        exit_words(change),  # type: ignore[arg-type]  # it has the fields of a view that are looked at
+        f"pid {pid}" if pid else "",
+        change.get("reason", ""),
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _state(change: Body) -> str:

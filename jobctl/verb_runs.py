@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from jobctl.client import Client
     from jobctl.options import (
+        Audit,
         FullLines,
         FullOutput,
         HistoryLines,
@@ -174,6 +175,7 @@ def history(
     client: Client,
     jobs: OptionalJobs = (),
     *,
+    audit: Audit = False,
     lines: HistoryLines = DEFAULT_LINES,
     states: RunStates = (),
     since: Since = None,
@@ -182,13 +184,18 @@ def history(
     no_legend: NoLegend = False,
     output: JsonOutput = None,
 ) -> int:
-    """Show past and present runs, the newest first."""
+    """Show past and present runs, the newest first.
+
+    With --audit: what was asked for, when and by whom.
+    """
     as_json = False
     if output is not None:
         from jobctl.rows import is_json
 
         as_json = is_json(output)
     request: dict[str, object] = {"type": "history", "jobs": list(jobs)}
+    if audit and states:
+        raise UsageError("cannot pick acts by the state of a run: give --audit or --state")
     if states:
         from jobctl import statewords
 
@@ -204,6 +211,11 @@ def history(
         now = time.time_ns()
         request.update((key, parse_time(t, now)) for key, t in (("since", since), ("until", until)) if t is not None)
     count = names.check_count(lines, "-n")
+    if audit:
+        from jobctl import acts
+
+        request["type"] = "events"
+        return acts.show(client, request, count, output, full, legend=not no_legend)
     found = _pages(client, request, count)
     if as_json:
         from jobctl.rows import print_json, run_rows

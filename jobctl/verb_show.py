@@ -76,7 +76,7 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         name = view["job"]
         states = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"}
         return {"Id": name, "Names": name, "Description": name, **states}
-    name = names.view_name(view, client)
+    name, owner = names.view_name(view, client), names.owner_name(view["owner"])
     command = show_command(view.get("argv", []), view.get("shell", False))
     run = view.get("run")
     transient = view.get("transient", True)
@@ -99,8 +99,9 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         "InvocationID": "" if run is None else run.hex(),
         "NRestarts": str(view.get("restarts", 0)),
         "StatusText": view.get("note", ""),
-        "User": names.owner_name(view["owner"]),
-        "UID": str(view["owner"]),
+        "User": view.get("user") or owner,
+        "Owner": owner,
+        "UID": _uid(view),
         "WorkingDirectory": os.fsdecode(view.get("cwd", b"")),
         "ExecStart": command,
         "KillSignal": str(view.get("stop_signal", 15)),
@@ -116,6 +117,21 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         "Runs": str(view.get("runs", 0)),
         "Tracking": view.get("tracking", ""),
     }
+
+
+def _uid(view: JobView) -> str:
+    """Of the user that it runs as; empty when that user is not known here."""
+    user = view.get("user", "")
+    if not user:
+        return str(view["owner"])
+    if user.isdecimal():
+        return user
+    from pwd import getpwnam
+
+    try:
+        return str(getpwnam(user).pw_uid)
+    except KeyError:
+        return ""
 
 
 def _main_process(view: JobView) -> dict[str, str]:

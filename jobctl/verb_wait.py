@@ -40,7 +40,8 @@ class DeadlineError(Exception):
 class Outcome:
     """The runs that were waited for, in the order in which they ended."""
 
-    def __init__(self, runs: list[RunView]) -> None:
+    def __init__(self, runs: list[RunView], caller: int) -> None:
+        self.caller = caller
         self.runs = sorted(runs, key=lambda run: run.get("finished_at") or 0)
 
     def status(self) -> int:
@@ -48,10 +49,11 @@ class Outcome:
         status = 0
         for run in self.runs:
             reason = why(run)
+            shown = f"{names.shown_name(run['job'], run['owner'], self.caller)}#{run['number']}"
             if reason:
-                terminal.warn(f"{run['job']}#{run['number']} has no exit status: {reason}")
+                terminal.warn(f"{shown} has no exit status: {reason}")
             elif reason := WORDS_FOR_RESULTS.get(run.get("result") or "", ""):
-                terminal.warn(f"{run['job']}#{run['number']} was ended: {reason}")
+                terminal.warn(f"{shown} was ended: {reason}")
             status = status or run_status(run)
         return status
 
@@ -121,7 +123,7 @@ def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float
     finally:
         client.deadline = None
         waiting.end()
-    return Outcome(ended)
+    return Outcome(ended, client.uid)
 
 
 class Unseen:
@@ -161,7 +163,7 @@ def _all_live(client: Client) -> list[bytes]:
 
     live = ("active", "reloading", "activating", "deactivating")
     found = []
-    for view in fetch(client, (), every=False, states=[]):
+    for view in fetch(client, (f"{client.uid}/*",), every=False, states=[]):
         run = view.get("run")
         if view["owner"] == client.uid and run is not None and view.get("active", "inactive") in live:
             found.append(run)

@@ -74,7 +74,7 @@ __jobctl_verb() {
         ;;
     history)
         operands='jobs.any'
-        options='-n:text --lines:text --state:RunStates -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
+        options='--audit -n:text --lines:text --state:RunStates -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
         ;;
     events)
         operands='jobs.any'
@@ -114,7 +114,7 @@ __jobctl_verb() {
         ;;
     auth)
         operands='AuthVerb'
-        options='-o:JsonOutput --output:JsonOutput'
+        options='--as:text -q --quiet -o:JsonOutput --output:JsonOutput'
         ;;
     help)
         operands='verb'
@@ -132,7 +132,7 @@ __jobctl_verb() {
 __jobctl_set() {
     case $1 in
     AuthVerb)
-        set='whoami' commas=0
+        set='whoami can-i rules' commas=0
         ;;
     ShellName)
         set='bash zsh fish' commas=0
@@ -162,7 +162,7 @@ __jobctl_set() {
         set='short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
         ;;
     Properties)
-        set='Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        set='Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User Owner UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
         ;;
     RunStates)
         set='queued starting running stopping finished success exit-code signal core-dump timeout watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help' commas=1
@@ -186,7 +186,7 @@ __jobctl_set() {
         set='today yesterday now' commas=0
         ;;
     ValueOf)
-        set='Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        set='Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User Owner UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
         ;;
     *) set='' commas=0 ;;
     esac

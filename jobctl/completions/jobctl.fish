@@ -152,7 +152,7 @@ function __jobctl_valued --argument-names verb
         case daemon-status
             echo -- -o --output
         case auth
-            echo -- -o --output
+            echo -- --as -o --output
     end
 end
 
@@ -251,8 +251,8 @@ complete -c jobctl -n '__jobctl_verb status' -s l -l full -d 'Do not cut lines t
 complete -c jobctl -n '__jobctl_verb status' -s o -l output -x -a 'short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'Format of the output, as in logs.'
 complete -c jobctl -n '__jobctl_verb status' -a '(__jobctl_jobs any)'
 
-complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
-complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
+complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User Owner UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
+complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState ActiveState SubState FreezerState Result UnitFileState Transient NeedDaemonReload MainPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal StatusErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp InvocationID NRestarts StatusText User Owner UID WorkingDirectory ExecStart KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec CPUUsageNSec MemoryPeak TasksCurrent StdoutBytes StderrBytes ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
 complete -c jobctl -n '__jobctl_verb show' -l value -d 'Only the values.'
 complete -c jobctl -n '__jobctl_verb show' -s a -l all -d 'Properties that are not set, too.'
 complete -c jobctl -n '__jobctl_verb show' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
@@ -283,6 +283,7 @@ complete -c jobctl -n '__jobctl_verb result' -s l -l full -d 'All of the output,
 complete -c jobctl -n '__jobctl_verb result' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb result' -a '(__jobctl_jobs runs)'
 
+complete -c jobctl -n '__jobctl_verb history' -l audit -d 'What was asked for, by whom: acts in place of runs.'
 complete -c jobctl -n '__jobctl_verb history' -s n -l lines -x -d 'So many runs, or all. Default: 100.'
 complete -c jobctl -n '__jobctl_verb history' -l state -x -a '(__jobctl_list queued starting running stopping finished success exit-code signal core-dump timeout watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help)' -d 'Only runs with these states or results.'
 complete -c jobctl -n '__jobctl_verb history' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'
@@ -329,8 +330,10 @@ complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in
 
 complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 
+complete -c jobctl -n '__jobctl_verb auth' -l as -x -d 'Ask about this user; for administrators.'
+complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit status.'
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
-complete -c jobctl -n '__jobctl_verb auth' -a 'whoami'
+complete -c jobctl -n '__jobctl_verb auth' -a 'whoami can-i rules'
 
 complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-status daemon-reexec shutdown auth help completion'
 

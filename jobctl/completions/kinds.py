@@ -61,6 +61,7 @@ OPERANDS: dict[str, str | Words] = {
 }
 VALUES: dict[str, str | Words] = {
     "AfterCursor": TEXT,
+    "AsUser": TEXT,
     "AtSocket": FILE,
     "ChangeLines": TEXT,
     "ChangeOutput": Words((*verb_events.TEXTS, *rows.FORMATS)),

@@ -90,7 +90,7 @@ def test_json_rows_have_all_fields_and_no_others(daemon: Callable[[Script], Fake
         "cursor": 2, "time": "2023-11-14T22:13:22.000000Z", "event": "accepted", "job": "web", "owner": "root",
         "run": "00010203-0405-0607-0809-0a0b0c0d0e0f", "number": 3, "active": "activating", "sub": "start",
         "state": "starting", "result": None, "exit_code": None, "signal": None, "pid": None, "failed_step": None,
-        "reason": None, "by": "root", "by_pid": 7,
+        "reason": None, "by": "root", "by_uid": 0, "by_gid": None, "by_pid": 7,
     }  # fmt: skip
     assert {tuple(row) for row in told} == {tuple(told[0])}
     assert told[4]["signal"] == "SIGKILL"

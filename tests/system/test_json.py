@@ -26,10 +26,10 @@ PAGE = Path(__file__).parents[2] / "man" / "jobctl.1"
 FIELD = re.compile(r"^\.It Va (\w+) Pq ([a-z ]+?)(, optional)?$", re.MULTILINE)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 # What no job of this test has: queues come later, a note or a reason takes a bad moment, as does a dead keeper.
-NEVER_SET = {"Jobs": {"queue", "note"}, "Runs": {"note", "reason"}, "Changes": {"reason"}}
+NEVER_SET = {"Rules": {"error"}, "Jobs": {"queue", "note"}, "Runs": {"note", "reason"}, "Changes": {"reason", "by_gid"}}
 NEVER_NULL = {
-    "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid"}, "Lines": {"pid"},
-    "Changes": {"run", "number", "state", "active", "sub"},
+    "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid"}, "Rules": {"file"}, "Lines": {"pid"},
+    "Changes": {"job", "run", "number", "state", "active", "sub"},
 }  # fmt: skip
 Row = dict[str, Any]
 
@@ -49,7 +49,7 @@ class Field:
         if self.type == "time":
             return isinstance(value, str) and bool(TIME.fullmatch(value)) and bool(datetime.fromisoformat(value))
         if self.type.startswith("array of "):
-            kind = {"array of strings": str, "array of integers": int}[self.type]
+            kind = {"array of strings": str, "array of integers": int, "array of objects": dict}[self.type]
             return isinstance(value, list) and all(type(each) is kind for each in value)
         return type(value) is {"string": str, "integer": int, "boolean": bool}[self.type]
 
@@ -79,15 +79,17 @@ LINES = {
     "Runs": ["history {ended}", "history {live}", "wait {ended}"],
     "Results": ["result {one}", "result {bytes}"],
     "Lines": ["logs {one}", "logs {bytes}"],
-    "Changes": ["events {ended}"],
+    "Changes": ["events {ended}", "history --audit {ended}"],
     "Submissions": ["run true", "rerun {one}"],
     "Definitions": ["cat {one}"],
     "Callers": ["auth whoami"],
+    "Decisions": ["auth can-i stop {one}", "auth can-i stop", "auth can-i stop 61001/none --as 61002"],
+    "Rules": ["auth rules"],
     "Processes": ["whoami {pid} 1"],
     "The daemon": ["daemon-status", "status", "is-failed"],
     "Properties": ["show {one}", "show"],
 }  # fmt: skip
-ONE_OBJECT = ("Callers", "Results", "Submissions", "The daemon")
+ONE_OBJECT = ("Callers", "Decisions", "Rules", "Results", "Submissions", "The daemon")
 MANY_OBJECTS = ("Lines", "Changes")  # one after the other, in no array
 
 
@@ -143,7 +145,7 @@ def answers(shared: Program, title: str, line: str, output: str) -> list[Row]:
         assert text.startswith("\x1e")
         assert text.endswith("\n")
         return [json.loads(record) for record in text[1:].split("\x1e")]
-    if title not in MANY_OBJECTS:
+    if title not in MANY_OBJECTS or verb == "history":
         value = json.loads(text)
         assert isinstance(value, dict if title in ONE_OBJECT else list), line
         assert output == "json-pretty" or text.count("\n") == 1
