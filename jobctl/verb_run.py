@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from jobctl import names, terminal
-from jobctl.connect import grant, needs_grant
 from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, Fault, UsageError, start_failure
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
@@ -56,7 +55,7 @@ def run(
     pty: Pty = False,
     quiet: QuietRun = False,
     setenv: Setenv = (),
-    env: Env = None,
+    env: Env = "all",
     working_directory: WorkingDirectory = None,
     shell: Shell = False,
     settings: Settings = (),
@@ -68,7 +67,7 @@ def run(
     """
     _check_output(output, pipe or pty)
     request = _request(command, name, shell, settings)
-    request["env"] = _environment(env, setenv, at_terminal=pty, other=_is_for_another(request))
+    request["env"] = _environment(env, setenv, at_terminal=pty)
     _check_sizes(command, request)
     request["cwd"] = _directory(working_directory)
     if pipe or pty:
@@ -125,8 +124,6 @@ def _submit(
 ) -> int:
     """Ask for a run, say the job's name, and stay with it as long as was asked."""
     try:
-        if request["type"] == "run" and needs_grant(client.connect()):
-            grant(client.path, request)
         body = client.call(request)
         told = _tell(client, body, output, follow, quiet)
         if not quiet:
@@ -194,27 +191,15 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _is_for_another(request: dict[str, object]) -> bool:
-    """Whether root lets the job run as another user."""
-    settings = request["settings"]
-    assert isinstance(settings, dict)
-    return "user" in settings
-
-
-def _environment(env: str | None, setenv: tuple[str, ...], at_terminal: bool, other: bool) -> list[bytes]:
-    """The job's environment, from --env and -E; at a terminal it knows which kind that is.
-
-    `other`: the job is another user's. Nothing of ours goes along then unless it is asked for, and HOME and its like
-    are left to jobd, which looks them up.
-    """
+def _environment(env: str, setenv: tuple[str, ...], at_terminal: bool) -> list[bytes]:
+    """The job's environment, from --env and -E; at a terminal it knows which kind that is."""
     mine = dict(os.environb)
     if _coerced(mine.get(b"LC_CTYPE")):
         del mine[b"LC_CTYPE"]
-    env = env or ("none" if other else "all")
     if env == "all":
         made = dict(mine)
     else:
-        made = {} if other else _least()
+        made = _least()
         wanted = [] if env == "none" else os.fsencode(env).split(b",")
         for key in [b"TERM", *wanted] if at_terminal else wanted:
             if key in mine:

@@ -48,3 +48,5 @@ class Policy(Struct, frozen=True, kw_only=True):
     limits: UserLimits = UserLimits()
     rlimits: dict[str, int] = {}  # the most that a submitted hard limit may be, by its name ("nofile")
     no_new_privileges: bool = False  # for every job
+    log_level: str = ""  # "" leaves it to the command line
+    warnings: tuple[str, ...] = ()  # of the file, each with its place

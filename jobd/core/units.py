@@ -6,6 +6,7 @@ Durations are integer microseconds, sizes integer bytes; None is infinity.
 from __future__ import annotations
 
 USEC_PER_SEC = 1_000_000
+INFINITY = "infinity"
 
 # systemd.time(7): units and their spellings. A month is 30.44 days, a year 365.25, as there.
 _DAY = 86_400 * USEC_PER_SEC
@@ -55,7 +56,7 @@ def parse_duration(text: str) -> int | None:
         ValueError: it is not one; the text says what is wrong.
     """
     stripped = text.strip()
-    if stripped == "infinity":
+    if stripped == INFINITY:
         return None
     if not stripped:
         raise ValueError("cannot read an empty duration")
@@ -94,7 +95,7 @@ def format_duration(usec: int | None, accuracy: int = 1) -> str:
         accuracy: parts smaller than this many microseconds are left out (unless nothing else would be left).
     """
     if usec is None:
-        return "infinity"
+        return INFINITY
     if usec <= 0:
         return "0"
     words: list[str] = []
@@ -119,7 +120,7 @@ def parse_size(text: str) -> int | None:
         ValueError: it is not one; the text says what is wrong.
     """
     stripped = text.strip()
-    if stripped == "infinity":
+    if stripped == INFINITY:
         return None
     number, at = _number(stripped, 0)
     if not number:
@@ -136,7 +137,7 @@ def parse_size(text: str) -> int | None:
 def format_size(size: int | None) -> str:
     """Write a size as systemd does in status: `648.0K`, `1.2M`, `532B`; None as `infinity`."""
     if size is None:
-        return "infinity"
+        return INFINITY
     for suffix in "EPTGMK":
         unit = _SIZE_UNITS[suffix]
         if size >= unit:

@@ -51,6 +51,8 @@ class Configuration:
                 for problem in error.problems:
                     log.error("%s", problem)
                 raise
+            for warning in policy.warnings:
+                log.warning("%s", warning)
             self.error = ""
             self.policy = policy
             self.on_change(policy)
@@ -80,13 +82,14 @@ class Configuration:
         except ownfile.Untrusted as error:
             raise ConfigError([f"{self.path}: {error}"]) from error
         try:
-            return ownfile.read(fd, self._trusted, self._groups).decode()
+            data = ownfile.read(fd, self._trusted, self._groups)
         except ownfile.Untrusted as error:
             raise ConfigError([f"{self.path}: {error}"]) from error
         except OSError as error:
             raise ConfigError([f"{self.path}: cannot read it: {error.strerror}"]) from error
         finally:
             os.close(fd)
+        return configfile.decode(data, self.path)
 
     async def _open(self) -> int:
         """The one place where the file is opened."""

@@ -1,0 +1,213 @@
+"""Reading values out of a TOML file so that every mistake is named with its place, and the next ones are found too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jobd.core import names, tomlplace
+from jobd.core.logline import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeVar
+
+    from jobd.core.tomlplace import Path, Places
+
+    T = TypeVar("T")
+
+_PREFIXES: Final = ("max_", "default_", "limit_")  # of systemd's words: MaxConnections, LimitNOFILE
+SHOWN: Final = 60  # characters of a word of the file in a message
+
+
+class ReadError(ValueError):
+    """A value is not what it should be; the text goes on after its key: `must be a number`."""
+
+
+class Said:
+    """What was found to say about one file."""
+
+    def __init__(self, file: str, places: Places) -> None:
+        self.places = places
+        self._file = file
+        self._problems: list[tuple[int, str]] = []
+        self._warnings: list[tuple[int, str]] = []
+
+    def problem(self, path: Path, why: str) -> None:
+        """The file cannot be taken."""
+        self._problems.append((self.places.line(*path), why))
+
+    def warn(self, path: Path, why: str) -> None:
+        """It can, and somebody should know."""
+        self._warnings.append((self.places.line(*path), why))
+
+    def problems(self) -> list[str]:
+        """All, in the order of their lines, as `FILE:LINE: why`."""
+        return self._listed(self._problems)
+
+    def warnings(self) -> list[str]:
+        """The same of the warnings."""
+        return self._listed(self._warnings)
+
+    def _listed(self, found: list[tuple[int, str]]) -> list[str]:
+        ordered = sorted(dict.fromkeys(found), key=lambda item: item[0])
+        return [printable(f"{self._file}:{line}: {why}") for line, why in ordered]
+
+
+class Table:
+    """One table of the file. What is unknown in it is said when it is made."""
+
+    def __init__(
+        self, values: dict[str, object], path: Path, name: str, said: Said, known: Mapping[str, Sequence[str]]
+    ) -> None:
+        self.values = values
+        self.said = said
+        self._path = path
+        self._name = name
+        self._known = known
+        self._wrong: set[str] = set()
+        for key in values:
+            if key not in known[name]:
+                self.problem(key, f'unknown key "{key:.{SHOWN}}"{self._hint(key)}')
+
+    @classmethod
+    def read(cls, text: str, file: str, known: Mapping[str, Sequence[str]]) -> Table:
+        """The whole file; `known` are the keys of each table, by its name. Raises tomlplace.TomlError."""
+        values, places = tomlplace.read(text)
+        return cls(values, (), "", Said(file, places), known)
+
+    # --- what is in it ----------------------------------------------------------------------------------------------
+    def table(self, key: str) -> Table:
+        """A table in it; an empty one when it is not there."""
+        value = self.values.get(key, {})
+        name = f"{self._name}.{key}".lstrip(".")
+        if not isinstance(value, dict):
+            self._mistaken(key, f"is a table, written [{name}], not {kind(value)}")
+            value = {}
+        return Table(value, (*self._path, key), name, self.said, self._known)
+
+    def tables(self, key: str, name: str) -> list[Table]:
+        """The tables of a list of them; `name` is theirs among the known."""
+        value = self.values.get(key, [])
+        if not isinstance(value, list):
+            self._mistaken(key, f"is a list of tables, written [[{key}]], not {kind(value)}")
+            return []
+        found = []
+        for at, item in enumerate(value):
+            if isinstance(item, dict):
+                found.append(Table(item, (*self._path, key, at), name, self.said, self._known))
+            else:
+                self._mistaken(key, f"is a list of tables, written [[{key}]]; {kind(item)} is in it", at)
+        return found
+
+    def words(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """A list of strings, none of them empty."""
+        if key not in self.values:
+            return default
+        value = self.values[key]
+        if isinstance(value, str):
+            self._mistaken(key, f'must be a list of strings, not a string; write {key} = ["{value:.{SHOWN}}"]')
+            return default
+        if not isinstance(value, list):
+            self._mistaken(key, f"must be a list of strings, not {kind(value)}")
+            return default
+        found = []
+        for at, item in enumerate(value):
+            if not isinstance(item, str):
+                why = f'; write "{item}"' if isinstance(item, int) and not isinstance(item, bool) else ""
+                self._mistaken(key, f"must be a list of strings; {kind(item)} is in it{why}", at)
+            elif not item or "\0" in item:
+                self._mistaken(key, "has an empty word" if not item else "has a NUL in a word", at)
+            else:
+                found.append(item)
+        return tuple(found)
+
+    def boolean(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            self._mistaken(key, f"must be true or false, not {kind(value)}")
+            return default
+        return value
+
+    def take(self, key: str, parse: Callable[[object], T], default: T) -> T:
+        """What `parse` makes of the value; it may raise ReadError."""
+        if key not in self.values:
+            return default
+        try:
+            return parse(self.values[key])
+        except ReadError as error:
+            self._mistaken(key, str(error))
+            return default
+
+    # --- what is said of it -----------------------------------------------------------------------------------------
+    def line(self, *path: str | int) -> int:
+        """Where it, or something in it, is."""
+        return self.said.places.line(*self._path, *path)
+
+    def problem(self, where: str | tuple[str | int, ...], why: str) -> None:
+        """Something is wrong with this key; "" is the table itself."""
+        self.said.problem(self._at(where), why)
+
+    def warn(self, where: str | tuple[str | int, ...], why: str) -> None:
+        """Something about this key should be known."""
+        self.said.warn(self._at(where), why)
+
+    def wrong(self, key: str) -> bool:
+        """Whether a mistake in this key was said already."""
+        return key in self._wrong
+
+    def _at(self, where: str | tuple[str | int, ...]) -> Path:
+        return (*self._path, *((where,) if isinstance(where, str) else where)) if where else self._path
+
+    def _mistaken(self, key: str, why: str, at: int | None = None) -> None:
+        self._wrong.add(key)
+        self.problem(key if at is None else (key, at), f'"{key}" {why}')
+
+    def _hint(self, key: str) -> str:
+        """What an unknown key was probably meant to be."""
+        here = self._known[self._name]
+        if key in self._elsewhere():
+            return f"; it belongs {self._elsewhere()[key]}"
+        for word in dict.fromkeys((key, plain(key))):
+            meant = word if word in here else names.closest(word, here)
+            if meant is not None:
+                self._wrong.add(meant)  # nobody need be told that it is missing
+                return f'; did you mean "{meant}"?'
+            others = self._elsewhere()
+            meant = word if word in others else names.closest(word, others)
+            if meant is not None:
+                return f'; did you mean "{meant}" {others[meant]}?'
+        return ""
+
+    def _elsewhere(self) -> dict[str, str]:
+        """The keys of the other tables, and where they belong."""
+        found: dict[str, str] = {}
+        for name, keys in self._known.items():
+            if name != self._name:
+                where = f"in [{name}]" if name else "above the first [table]"
+                found.update((key, where) for key in keys if key not in found)
+        return found
+
+
+def kind(value: object) -> str:
+    """A value's type in words."""
+    words = {bool: "true or false", str: "a string", int: "a number", float: "a number with a point", list: "a list",
+             dict: "a table"}  # fmt: skip
+    return words.get(type(value), "a date or time")
+
+
+def plain(key: str) -> str:
+    """A key as it would be spelled here: `MaxConnections`, `max-connections` → `connections`."""
+    letters = [
+        f"_{c.lower()}" if c.isupper() and at and not key[at - 1].isupper() else c.lower() for at, c in enumerate(key)
+    ]
+    word = "".join(letters).replace("-", "_")
+    for prefix in _PREFIXES * 2:
+        word = word.removeprefix(prefix)
+    return word
+
+
+def listed(words: Sequence[str]) -> str:
+    """`"a", "b" and "c"`."""
+    quoted = [f'"{word}"' for word in words]
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}" if len(quoted) > 1 else "".join(quoted)
