@@ -92,6 +92,12 @@ class Client:
                     raise
                 time.sleep(RETRY_SEC)
 
+    def connect(self) -> str:
+        """Connect, if we are not; the path of the daemon's socket. Raises NoDaemonError."""
+        if self._sock is None:
+            self._open(self.start)
+        return self.path
+
     def connect_again(self) -> None:
         """Connect anew, at once. Raises NoDaemonError."""
         self.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from jobctl.exits import NoDaemonError
+import os
+
+from jobctl.exits import Fault, NoDaemonError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +23,26 @@ class Target:
         self.socket = socket
         self.found: Endpoint | None = None
         self.software = ""  # name and version of the daemon, once it has said so
+
+
+def needs_grant(path: str) -> bool:
+    """Whether what we submit to the daemon at `path` has to be granted to its keeper first: see jobd.wire.granting."""
+    return not os.geteuid() and path.startswith("/") and os.path.exists(f"{os.path.dirname(path)}/root.sock")
+
+
+def grant(path: str, request: dict[str, object]) -> None:
+    """Tell the keeper of a Run that root is about to send. Raises Fault if it does not take it."""
+    from jobd.wire import granting
+
+    argv, env, cwd, settings = request["argv"], request["env"], request["cwd"], request["settings"]
+    assert isinstance(argv, list)
+    assert isinstance(env, list)
+    assert isinstance(cwd, bytes)
+    assert isinstance(settings, dict)
+    try:
+        granting.grant(path, argv, bool(request["shell"]), env, cwd, settings.get("user", ""))
+    except granting.GrantError as e:
+        raise Fault("failed", str(e)) from e
 
 
 def open_target(target: Target, start: bool) -> tuple[socket, str]:

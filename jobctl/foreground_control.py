@@ -6,6 +6,7 @@ that was not answered is simply sent once more.
 
 from __future__ import annotations
 
+from jobctl.connect import grant, needs_grant
 from jobctl.exits import Fault
 from jobctl.foreground_feed import TAKEN, Feed
 from jobd.core.ids import new_run_id
@@ -50,6 +51,8 @@ class Control:
         """Go on with this connection: ask all that was not answered."""
         self.link, self.uid = link, link.uid
         if self.request is not None and self.started is None:
+            if self.request["type"] == "run" and needs_grant(link.path):
+                grant(link.path, self.request)
             self._ask(RUN, self.request)
         else:
             self._resume()

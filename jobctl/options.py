@@ -74,7 +74,9 @@ ChangeOutput = Annotated[
     str | None, _option("output", "short, short-iso, cat, json, json-pretty or json-seq.", "FORMAT")
 ]
 CursorFile = Annotated[str | None, _option("cursor_file", "Go on from where FILE says; note the end there.", "FILE")]
-Env = Annotated[str, _option("env", "Environment to take along: all (default), none, or names.", "all|none|NAME,...")]
+Env = Annotated[
+    str | None, _option("env", "Environment to take along: all (default), none, or names.", "all|none|NAME,...")
+]
 Grep = Annotated[str | None, _option("grep", "Only lines that match; all in lower case, capitals too.", "REGEX")]
 HistoryLines = Annotated[str, _option("lines", "So many runs, or all. Default: 100.", "N")]
 InputMode = Annotated[

@@ -4,8 +4,8 @@ It starts with the first write, so that what fails before that needs none. Then 
 `end` waits for the person to leave it: jobctl's own exit status is never the pager's. Who leaves early ends the output
 (ReaderGoneError) and nothing else.
 
-less can run any command and open any file. Where somebody has got privileges (sudo, pkexec, doas, su) it is told not
-to (LESSSECURE=1), and no other pager is taken, unless JOBCTL_PAGERSECURE says what is wanted.
+less can run any command and open any file. As root it is told not to (LESSSECURE=1), however somebody came to be that;
+where privileges were got (sudo, pkexec, doas, su) no other pager is taken either. JOBCTL_PAGERSECURE overrides both.
 """
 
 from __future__ import annotations
@@ -151,8 +151,9 @@ def pager_environment(environment: Mapping[str, str], full: bool, at_end: bool) 
         "LESS": f"{less} +G" if at_end else less,
         "LESSCHARSET": environment.get("JOBCTL_LESSCHARSET", "utf-8"),  # what we write, in every locale
     }
-    if is_secure(environment):
+    if is_secure(environment) or (not os.geteuid() and "JOBCTL_PAGERSECURE" not in environment):
         made["LESSSECURE"] = "1"
+        made.pop("LESSSECURE_ALLOW", None)  # which takes some of it back
     elif "JOBCTL_PAGERSECURE" in environment:
         made.pop("LESSSECURE", None)
     return made

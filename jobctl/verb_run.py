@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from jobctl import names, terminal
+from jobctl.connect import grant, needs_grant
 from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, Fault, UsageError, start_failure
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
@@ -55,7 +56,7 @@ def run(
     pty: Pty = False,
     quiet: QuietRun = False,
     setenv: Setenv = (),
-    env: Env = "all",
+    env: Env = None,
     working_directory: WorkingDirectory = None,
     shell: Shell = False,
     settings: Settings = (),
@@ -67,7 +68,7 @@ def run(
     """
     _check_output(output, pipe or pty)
     request = _request(command, name, shell, settings)
-    request["env"] = _environment(env, setenv, at_terminal=pty)
+    request["env"] = _environment(env, setenv, at_terminal=pty, other=_is_for_another(request))
     _check_sizes(command, request)
     request["cwd"] = _directory(working_directory)
     if pipe or pty:
@@ -124,6 +125,8 @@ def _submit(
 ) -> int:
     """Ask for a run, say the job's name, and stay with it as long as was asked."""
     try:
+        if request["type"] == "run" and needs_grant(client.connect()):
+            grant(client.path, request)
         body = client.call(request)
         told = _tell(client, body, output, follow, quiet)
         if not quiet:
@@ -191,15 +194,27 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _environment(env: str, setenv: tuple[str, ...], at_terminal: bool) -> list[bytes]:
-    """The job's environment, from --env and -E; at a terminal it knows which kind that is."""
+def _is_for_another(request: dict[str, object]) -> bool:
+    """Whether root lets the job run as another user."""
+    settings = request["settings"]
+    assert isinstance(settings, dict)
+    return "user" in settings
+
+
+def _environment(env: str | None, setenv: tuple[str, ...], at_terminal: bool, other: bool) -> list[bytes]:
+    """The job's environment, from --env and -E; at a terminal it knows which kind that is.
+
+    `other`: the job is another user's. Nothing of ours goes along then unless it is asked for, and HOME and its like
+    are left to jobd, which looks them up.
+    """
     mine = dict(os.environb)
     if _coerced(mine.get(b"LC_CTYPE")):
         del mine[b"LC_CTYPE"]
+    env = env or ("none" if other else "all")
     if env == "all":
         made = dict(mine)
     else:
-        made = _least()
+        made = {} if other else _least()
         wanted = [] if env == "none" else os.fsencode(env).split(b",")
         for key in [b"TERM", *wanted] if at_terminal else wanted:
             if key in mine:

@@ -58,7 +58,7 @@ IMPURE_MODULES = frozenset(
 )
 
 # The edge of each: making a run id takes the time, and finding a daemon takes a socket.
-NOT_PURE = ("jobd.core.ids", "jobd.wire.endpoint", "jobd.wire.starting")
+NOT_PURE = ("jobd.core.ids", "jobd.wire.endpoint", "jobd.wire.granting", "jobd.wire.starting")
 
 
 class Import(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import trio
 
-from jobd._client import requests
+from jobd._client import granted, requests
 from jobd._client.acting import Acting
 from jobd._client.asking import Asking
 from jobd._client.call import Call, Chunks, Connector
@@ -84,7 +84,8 @@ class Jobs(Acting, Asking):
             command: the words of the command; with `shell` a script for /bin/sh.
             name: of the job; by default made from the command ("make-3").
             run_id: of the run; by default a new one. Calling again with the same id runs nothing twice.
-            env, cwd, umask, rlimits, nice: by default this process's own, as in subprocess.
+            env, cwd, umask, rlimits, nice: by default this process's own, as in subprocess; no environment for
+                a job that root lets run as another user (settings "user").
             settings: job-file keys, tables with a dot: {"stop.timeout": "5s"}.
             exec_wait: without it, return when the run is accepted, which is durable already.
             stdin: "pipe" for a run that is fed by `Run.feed`, "pty" for one with a terminal; by default it is empty.
@@ -106,6 +107,8 @@ class Jobs(Acting, Asking):
             exec_wait=exec_wait,
             stdin=stdin,
         )
+        if granted.is_needed(self._connector.path):
+            await trio.to_thread.run_sync(granted.grant, self._connector.path, exchange, abandon_on_cancel=True)
         started = await self._one(exchange)
         if started.step:
             raise StartFailed(started)

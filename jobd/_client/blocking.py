@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from jobd._client import requests
+from jobd._client import granted, requests
 from jobd._client.blocking_acting import BlockingActing
 from jobd._client.blocking_asking import BlockingAsking
 from jobd._client.blocking_feeder import BlockingFeeder
@@ -162,6 +162,8 @@ class BlockingJobs(BlockingActing, BlockingAsking):
             exec_wait=exec_wait,
             stdin=stdin,
         )
+        if granted.is_needed(self._endpoint.path):
+            granted.grant(self._endpoint.path, exchange)
         started = self._one(exchange)
         if started.step:
             raise StartFailed(started)

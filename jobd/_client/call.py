@@ -36,6 +36,11 @@ class Connector:
         self._endpoint: endpoint.Endpoint | None = None
         self._link: Link | None = None
 
+    @property
+    def path(self) -> str:
+        """Of the daemon's socket."""
+        return "" if self._endpoint is None else self._endpoint.path
+
     async def connect_first(self, socket: str | None, mode: str) -> None:
         """Find the daemon and connect. Raises JobdError."""
         try:

@@ -57,7 +57,7 @@ def run(
         id=0,
         run=new_run_id() if run_id is None else run_bytes(run_id),
         argv=argv,
-        env=environment(env),
+        env=environment({} if env is None and settings and "user" in settings else env),
         cwd=os.getcwdb() if cwd is None else os.path.abspath(os.fsencode(cwd)),
         name=name,
         shell=shell,

@@ -127,7 +127,7 @@ def _connect(path: str, trusted: tuple[int, ...] | None) -> socket:
     sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     try:
         try:
-            _reach(sock, path)
+            reach(sock, path)
         except OSError as e:
             code = DENIED if isinstance(e, PermissionError) else UNAVAILABLE
             raise EndpointError(code, f"cannot connect to jobd at {path}: {e.strerror}", e.errno or 0) from e
@@ -141,7 +141,7 @@ def _connect(path: str, trusted: tuple[int, ...] | None) -> socket:
     return sock
 
 
-def _reach(sock: socket, path: str) -> None:
+def reach(sock: socket, path: str) -> None:
     """connect(2), also to a path longer than struct sockaddr_un holds: through its directory's descriptor."""
     if len(os.fsencode(path)) <= paths.MAX_SOCKET_PATH_BYTES:
         sock.connect(path)

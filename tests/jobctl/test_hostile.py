@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobctl import names
 from jobctl.spellings import VERBS
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -35,7 +36,7 @@ ENDED: dict[str, Any] = {
     "started_at": 10**18,
 }
 VIEW = m.JobView(
-    **NAME, **ENDED, description=EVIL, active="active", sub="running", cgroup=f"/x{EVIL}", pid=1,
+    **NAME, **ENDED, description=EVIL, user=EVIL, active="active", sub="running", cgroup=f"/x{EVIL}", pid=1,
     processes=[m.Process(pid=1, command=EVIL_BYTES), m.Process(pid=2, ppid=1, command=EVIL_BYTES)],
 )  # fmt: skip
 RUN = m.RunView(**NAME, **ENDED, seq=1, state="finished", result="lost", reason=EVIL, out_bytes=9, err_bytes=9)
@@ -43,6 +44,7 @@ DAEMON = m.Daemon(
     version=EVIL, state="degraded", pid=1, keeper_pid=2, keeper_version=EVIL, socket=EVIL, state_dir=EVIL, mode="user",
     started_at=10**18, tracking="cgroup", kernel=EVIL, running=0, queued=0, connections=1, reasons=[EVIL], python=EVIL,
 )  # fmt: skip
+RULE = m.RuleView(line=1, users=[EVIL], groups=[EVIL], actions=[EVIL], owners=[EVIL], jobs=[EVIL])
 CHANGE = m.Change(**NAME, seq=1, at=10**18, kind="finished", reason=EVIL, step="exec", by_uid=0)
 
 
@@ -82,6 +84,9 @@ def replies() -> dict[type, m.AnyBody]:
         m.Cat: m.Definitions(definitions=[definition]),
         m.Run: m.Started(**NAME, step="exec", errno=2, text=EVIL),
         m.Rerun: m.Started(**NAME, step="exec", errno=2, text=EVIL),
+        m.AuthWhoami: m.Identity(uid=61001, gid=61001, groups=[61002], pid=1, owner=61001, rules=[EVIL], admin=True),
+        m.AuthCanI: m.Decision(action=EVIL, uid=61001, allowed=True, visible=True, rule=EVIL, job=EVIL, owner=61001),
+        m.AuthRules: m.Rules(rules=[RULE], file=EVIL, error=EVIL),
         m.Whoami: m.Members(members=[m.Member(**NAME, pid=1)]),
     }
 
@@ -98,6 +103,7 @@ OPERANDS = {
 RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and people wrote, as they wrote it
 LINES = [
     *([verb, *OPERANDS.get(verb, ["web"])] for verb in VERBS if verb not in ("daemon-reexec", "completion")),
+    ["auth", "can-i", "stop", "web"], ["auth", "rules"], ["history", "--audit"], ["history", "--audit", "-o", "json"],
     ["status"], ["show"], ["status", "-o", "verbose", "web"], ["logs", "-o", "verbose", "web"],
     ["logs", "-o", "cat", "web"], ["logs", "-r", "web"], ["events", "web"],
     *([verb, "-o", "json-seq", "web"] for verb in ("list", "show", "history", "result", "logs")),
@@ -147,7 +153,9 @@ def test_in_a_pipe_nobody_forges_a_line(daemon: Make, line: list[str]) -> None:
         ["list", "--bogus", "[bold]x[/bold]"], ["logs", "-n", EVIL, "web"], ["logs", "-S", EVIL, "web"],
         ["logs", "-g", f"({EVIL}", "web"], ["logs", "--cursor-file", f"/nonexistent/{EVIL}", "web"],
         ["kill", "-s", EVIL, "web"], ["wait", "--timeout", EVIL, "web"], ["run", "-p", EVIL, "true"],
-        ["run", "-u", EVIL, "true"], ["run", "-C", EVIL, "--", EVIL],
+        ["auth", EVIL], ["auth", "can-i", EVIL], ["auth", "can-i", "stop", EVIL, "--as", EVIL],
+        ["history", "--audit", EVIL],
+        ["run", "-u", EVIL, "true"], ["run", "-p", f"user={EVIL}", "true"], ["run", "-C", EVIL, "--", EVIL],
     ],
     ids=lambda line: " ".join(line).replace(EVIL, "EVIL").replace("\n", " "),
 )  # fmt: skip
@@ -168,3 +176,16 @@ def test_bytes_that_are_not_text(daemon: Make) -> None:
         result = jobctl(daemon(refusing).path, *line)
         check(result.stdout + result.stderr)
         assert result.returncode != 0
+
+
+def test_names_of_users_and_groups_from_a_directory_that_others_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        pw_name = gr_name = EVIL
+
+    monkeypatch.setattr("pwd.getpwuid", lambda _: Entry)
+    monkeypatch.setattr("grp.getgrgid", lambda _: Entry)
+    monkeypatch.setattr(names, "_users", {})
+    for shown in (names.owner_name(61001), names.group_name(61001), names.shown_name("web", 61001, 0)):
+        check(shown.encode())
+        assert "\n" not in shown
+        assert "[bold red]" in shown

@@ -63,7 +63,10 @@ def test_less(given: dict[str, str], full: bool, at_end: bool, less: str) -> Non
     assert pager.pager_environment(given, full, at_end)["LESS"] == less
 
 
-def test_the_rest_of_the_environment() -> None:
+def test_the_rest_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 61001)
+    monkeypatch.setattr(os, "getuid", lambda: 61001)
+    monkeypatch.setattr(pager, "_session_owner", lambda: None)
     assert pager.pager_environment({"A": "b", "LESSCHARSET": "latin1"}, False, False) == {
         "A": "b",
         "LESS": "FRSXMK",
@@ -72,7 +75,18 @@ def test_the_rest_of_the_environment() -> None:
     assert pager.pager_environment({"JOBCTL_LESSCHARSET": "latin1"}, False, False)["LESSCHARSET"] == "latin1"
     assert pager.pager_environment({"SUDO_UID": "7"}, False, False)["LESSSECURE"] == "1"
     assert pager.pager_environment({"JOBCTL_PAGERSECURE": "yes"}, False, False)["LESSSECURE"] == "1"
+    allowed = pager.pager_environment({"SUDO_UID": "7", "LESSSECURE_ALLOW": "shell"}, False, False)
+    assert "LESSSECURE_ALLOW" not in allowed
     assert "LESSSECURE" not in pager.pager_environment({"LESSSECURE": "1", "JOBCTL_PAGERSECURE": "0"}, False, False)
+
+
+def test_root_has_a_less_that_runs_nothing_however_he_came_to_be_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert pager.pager_environment({}, False, False)["LESSSECURE"] == "1"
+    assert "LESSSECURE" not in pager.pager_environment({"JOBCTL_PAGERSECURE": "no"}, False, False)
+    monkeypatch.setattr(os, "getuid", lambda: 61001)  # a program that is set-uid
+    assert pager.commands({}, "most") == [["less"]]
 
 
 @pytest.mark.parametrize(
@@ -241,3 +255,15 @@ def test_ctrl_c_in_less_leaves_the_status_alone(daemon: Make, opened: Open) -> N
     stays.type_until(b"G", b"(END)")
     stays.type_until_it_ends(b"q")
     assert stays.status == 0
+
+
+@slow
+@needs_less
+@pytest.mark.parametrize("elevated", ["SUDO_UID", "PKEXEC_UID"])
+def test_under_sudo_no_command_comes_out_of_less(daemon: Make, opened: Open, tmp_path: Path, elevated: str) -> None:
+    many = opened(daemon(JOBS).path, "list", rows=20, PAGER="less", **{elevated: "61001"})
+    many.read(b"lines 1-19")
+    many.type_until(b"!", b"Command not available")
+    many.type(f"touch {tmp_path}/came-out\n".encode())
+    many.type_until_it_ends(b"q")
+    assert not (tmp_path / "came-out").exists()

@@ -1,0 +1,184 @@
+"""What root submits is granted to the keeper before it is sent, where a keeper asks for that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from jobd import client as api
+from jobd.wire import grants, plainpack
+from jobd.wire import messages as m
+from tests.jobctl.fakes import RUN_ID, FakeDaemon, jobctl, run_view, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.jobctl.fakes import Answer, Script
+
+    Make = Callable[[Script], FakeDaemon]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root's submissions are granted")
+STRANGER = 61001
+
+
+class FakeKeeper:
+    """Listens on root.sock, and keeps the hashes that it was given."""
+
+    def __init__(self, directory: Path, answer: dict[str, object]) -> None:
+        self.hashes: list[bytes] = []
+        self.answer = answer
+        self.path = directory / "root.sock"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(self.path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(20)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                asked = plainpack.unpackb(connection.recv(4096))
+                assert isinstance(asked, dict)
+                assert asked["op"] == "grant"
+                self.hashes.append(asked["hash"])
+                connection.send(plainpack.packb(self.answer))
+
+
+STARTED = m.Started(job="sleep-1", owner=0, run=RUN_ID, number=1)
+
+
+@pytest.fixture
+def fake(daemon: Make) -> FakeDaemon:
+    return daemon(table(run=lambda _: STARTED, rerun=lambda _: STARTED, resolve=lambda _: m.Runs(runs=[run_view()])))
+
+
+@pytest.fixture
+def keeper(fake: FakeDaemon) -> Iterator[FakeKeeper]:
+    made = FakeKeeper(Path(fake.path).parent, {"op": "granted"})
+    yield made
+    made.close()
+
+
+def hash_of(run: m.Request) -> bytes:
+    assert isinstance(run, m.Run)
+    argv = [b"/bin/sh", b"-c", *run.argv] if run.shell else run.argv
+    return grants.digest(argv, run.env, run.cwd, run.settings.get("user", ""))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [("run", "--", "sleep", "1"), ("run", "--shell", "--", "sleep 1"), ("run", "-p", "user=bob", "-E", "A=b", "true")],
+    ids=" ".join,
+)
+def test_a_run_is_granted_before_it_is_sent(fake: FakeDaemon, keeper: FakeKeeper, line: tuple[str, ...]) -> None:
+    seen_at: list[int] = []
+    usual = fake.script
+
+    def script(request: m.Request) -> Answer:
+        seen_at.append(len(keeper.hashes))
+        return usual(request)
+
+    fake.script = script
+    assert jobctl(fake.path, *line).returncode == 0
+    assert keeper.hashes == [hash_of(fake.requests[0])]
+    assert seen_at == [1]
+
+
+def test_the_python_api_grants_too(fake: FakeDaemon, keeper: FakeKeeper) -> None:
+    with api.connect_blocking(fake.path) as jobs:
+        jobs.run(["sleep", "1"], env={"A": "b"})
+        jobs.run(["sleep", "1"], settings={"user": "bob"})
+
+    async def main() -> None:
+        async with api.connect(fake.path) as jobs:
+            await jobs.run("sleep 1", shell=True, cwd="/")
+
+    trio.run(main)
+    assert keeper.hashes == [hash_of(run) for run in fake.requests]
+    assert [getattr(run, "env", []) for run in fake.requests[:2]] == [[b"A=b"], []]
+
+
+def test_what_is_refused_is_not_sent(fake: FakeDaemon, keeper: FakeKeeper) -> None:
+    keeper.answer = {"op": "refused", "why": "no\x1b more"}
+    done = jobctl(fake.path, "run", "true")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"jobctl: cannot let root run this: the keeper refuses: no\\x1b more\n"
+    with api.connect_blocking(fake.path) as jobs, pytest.raises(api.JobdError, match="the keeper refuses"):
+        jobs.run(["true"])
+    assert fake.requests == []
+
+
+def test_what_has_run_before_is_granted_already(fake: FakeDaemon, keeper: FakeKeeper) -> None:
+    assert jobctl(fake.path, "rerun", "web").returncode == 0
+    assert keeper.hashes == []
+
+
+def test_a_keeper_that_is_being_replaced_is_waited_for(fake: FakeDaemon) -> None:
+    directory = Path(fake.path).parent
+    dead = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    dead.bind(str(directory / "root.sock"))
+    dead.close()
+    back: list[FakeKeeper] = []
+
+    def come_back() -> None:
+        time.sleep(0.3)
+        (directory / "root.sock").unlink()
+        back.append(FakeKeeper(directory, {"op": "granted"}))
+
+    thread = threading.Thread(target=come_back)
+    thread.start()
+    try:
+        assert jobctl(fake.path, "run", "true").returncode == 0
+    finally:
+        thread.join()
+        back[0].close()
+    assert len(back[0].hashes) == 1
+
+
+def test_somebody_elses_socket_of_that_name_is_not_waited_for(fake: FakeDaemon) -> None:
+    path = str(Path(fake.path).parent / "root.sock")
+    ready, leave = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            listener.bind(path)
+            os.setresuid(STRANGER, STRANGER, STRANGER)
+            listener.listen()
+            os.write(ready[1], b"x")
+            os.close(leave[1])
+            os.read(leave[0], 1)
+        finally:
+            os._exit(0)
+    try:
+        os.close(ready[1])
+        assert os.read(ready[0], 1) == b"x"
+        assert jobctl(fake.path, "run", "true").returncode == 0
+    finally:
+        for fd in (*leave, ready[0]):
+            os.close(fd)
+        os.waitpid(child, 0)
+    assert len(fake.requests) == 1
+
+
+def test_without_such_a_keeper_nothing_is_asked_or_loaded(fake: FakeDaemon) -> None:
+    assert jobctl(fake.path, "run", "true").returncode == 0
+    assert not (Path(fake.path).parent / "root.sock").exists()
