@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from jobd.core import names, rules, units
-from jobd.core.logline import LEVELS
+from jobd.core.logline import LEVELS, printable
 from jobd.core.policy import Policy, Rule, UserLimits
 from jobd.core.spec import RLIMITS
 from jobd.core.tomlplace import TomlError
@@ -72,7 +72,7 @@ def parse(text: str, file: str, lookup: Lookup) -> Policy:
         top = Table.read(text, file, KEYS)
         limits = top.table("limits")
     except TomlError as error:
-        raise ConfigError([f"{file}:{error.line}:{error.column}: {error.why}"]) from error
+        raise ConfigError([printable(f"{file}:{error.line}:{error.column}: {error.why}")]) from error
     found = Policy(
         file=file,
         allow=tuple(rule for rule in (_rule(table, lookup) for table in _allow(top)) if rule is not None),
