@@ -20,14 +20,16 @@ RUN := $(VENV)/bin/python
 .PHONY: demo test lint fault bench tools install uninstall clean
 
 # The stamps are what make a second `make test` quick: an environment is made anew only when its recipe changes.
-$(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl
+$(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl scripts/isolate
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
+	scripts/isolate $(VENV)/bin/jobctl $(VENV)/bin/jobd
 	$(RUN) -m compileall -q jobd jobctl  # pip does not for an editable install, and jobctl would compile at every call
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.made
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	scripts/isolate $(VENV)/bin/jobctl $(VENV)/bin/jobd
 	@touch $@
 
 demo: $(VENV)/.made
@@ -64,6 +66,7 @@ tools:
 install:
 	$(PYTHON) -m venv $(PREFIX)/lib/jobd
 	$(PREFIX)/lib/jobd/bin/pip install --quiet --disable-pip-version-check --upgrade .
+	scripts/isolate $(PREFIX)/lib/jobd/bin/jobctl $(PREFIX)/lib/jobd/bin/jobd
 	install -d $(PREFIX)/bin
 	ln -sf ../lib/jobd/bin/jobd ../lib/jobd/bin/jobctl $(PREFIX)/bin/
 	for page in man/*.[1-8]; do \

@@ -77,6 +77,30 @@ def test_python_m(line: list[str], daemon: Callable[[Script], FakeDaemon], poiso
     good([sys.executable, "-m", "jobctl"], line, cwd=poisoned, env=environment(daemon(LISTED)))
 
 
+# What only Python's isolated mode keeps out: these are imported before the first line of ours.
+BEFORE_US = ("sitecustomize", "usercustomize", "jobctl", "_socket", "os", "site", "encodings")
+
+
+@pytest.mark.parametrize("program", ["jobctl", "jobd"])
+@pytest.mark.parametrize("path", ["{}", ""])
+def test_what_comes_before_us_comes_from_nowhere_else(
+    program: str, path: str, daemon: Callable[[Script], FakeDaemon], poisoned: Path, tmp_path: Path
+) -> None:
+    """Root in a directory of somebody else's, with whatever environment he has."""
+    script = BIN / program
+    if not script.read_bytes().partition(b"\n")[0].endswith(b" -I"):
+        pytest.skip(f"{script} was not installed by make: scripts/isolate has not seen it")
+    for name in BEFORE_US:
+        (poisoned / f"{name}.py").write_text(f"raise SystemExit('{name} came from the wrong place')\n")
+    user = tmp_path / f"home/lib/python3.{sys.version_info[1]}/site-packages"
+    user.mkdir(parents=True)
+    (user / "usercustomize.py").write_text("raise SystemExit('usercustomize came from the wrong place')\n")
+    env = environment(daemon(LISTED), PYTHONPATH=path.format(poisoned), PYTHONUSERBASE=str(tmp_path / "home"))
+    env["PYTHONSTARTUP"] = env["PYTHONINSPECT"] = str(poisoned / "os.py")
+    for line in LINES if program == "jobctl" else (["--version"], ["--help"]):
+        good([str(script)], line, cwd=poisoned, env=env)
+
+
 def test_a_jobctl_that_comes_from_pythonpath_finds_the_rest_there(daemon: Callable[[Script], FakeDaemon]) -> None:
     env = environment(daemon(LISTED), PYTHONPATH=str(ROOT))
     good([sys.executable, "-S", "-m", "jobctl"], ["list", "--no-legend"], cwd="/", env=env)
