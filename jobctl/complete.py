@@ -4,7 +4,8 @@ The rules: it starts no daemon, waits a second at most, has nothing to say on st
 finds nothing shows nothing. It prints one name a line, with a word on it behind a tab, and plain names only: what a
 daemon says is on its way into somebody's command line.
 
-    jobs FILTER PREFIX    names of jobs; FILTER is one of FILTERS. Of "runs" a PREFIX with a # wants the job's: web#3
+    jobs FILTER PREFIX    names of jobs, others' as alice/web; FILTER is one of FILTERS. Of "runs" a PREFIX with a #
+                          wants the job's: web#3
     runs JOB PREFIX       what --run takes for that job
     queues PREFIX         names of queues
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 import os
 
 from jobctl import terminal
+from jobctl.exits import Fault
+from jobctl.names import view_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,22 +81,26 @@ def _found(client: Client, words: list[str]) -> Iterable[tuple[str, str]]:
 
 
 def _jobs(client: Client, kind: str, prefix: str) -> Iterable[tuple[str, str]]:
-    if kind in ("live", "failed", "frozen"):  # the usual list has them all, and a page of it is more than enough
-        views = client.call({"type": "list"}, repeat=False)["jobs"]
-    elif not prefix or _is_plain(prefix):
-        views = client.call({"type": "get", "names": [f"{prefix}*"]}, repeat=False)["jobs"]
-    else:
+    """One's own jobs, and those of others that the usual list has; all of an owner's once he is named."""
+    if prefix and not _is_plain(prefix):
         return ()
-    fits = FILTERS[kind]
-    return ((_shown(view, client), view.get("sub", "dead")) for view in views if fits(view))
-
-
-def _shown(view: JobView, client: Client) -> str:
-    if view["owner"] == client.uid:
-        return view["job"]
-    from jobctl.names import view_name
-
-    return view_name(view, client)
+    owner, named, _ = prefix.rpartition("/")
+    pages: list[dict[str, object]]
+    if named:
+        pages = [{"type": "get", "names": [f"{prefix}*"]}]
+    elif kind in ("live", "failed", "frozen"):  # the usual list has them all, and a page of it is more than enough
+        pages = [{"type": "list", "patterns": [f"{client.uid}/*"]}, {"type": "list"}]
+    else:
+        pages = [{"type": "get", "names": [f"{prefix}*"]}, {"type": "list"}]
+    found: dict[str, str] = {}
+    for answer in client.gather(pages, lambda: None):
+        if isinstance(answer, Fault):
+            continue
+        for view in answer[0]["jobs"]:
+            name = f"{owner}/{view['job']}" if named else view_name(view, client)
+            if FILTERS[kind](view):
+                found[name] = view.get("sub", "dead")
+    return found.items()
 
 
 def _runs(client: Client, job: str) -> Iterable[tuple[str, str]]:

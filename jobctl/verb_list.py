@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from jobctl import terminal
 from jobctl.exits import UsageError
@@ -37,6 +38,7 @@ GLYPHS = {  # of systemctl: what is failed or on its way has one, and its colour
 FAILED_COLOURS = (terminal.RED, "", terminal.RED, terminal.RED)  # of all columns but LOAD and DESCRIPTION
 NONE_ACTIVE, NONE_FAILED, NONE_EXISTS = 3, 1, 4  # as systemctl
 TRUE, FALSE = ("yes", "y", "1", "true", "t", "on"), ("no", "n", "0", "false", "f", "off")  # systemd's booleans
+PATIENCE_SEC = 0.2  # for one's own daemon, which is asked besides
 COLUMNS = ("JOB", "LOAD", "ACTIVE", "SUB", "DESCRIPTION")
 LEGEND = (
     "",
@@ -127,12 +129,14 @@ def _mention_own(client: Client) -> None:
     from jobctl.exits import ConnectionLostError, Fault
 
     own = Other(Target(paths.USER), start=False)
+    own.deadline = time.monotonic() + PATIENCE_SEC
     try:
-        count = len(own.call({"type": "list"}, repeat=False)["jobs"])
-    except (Fault, ConnectionLostError):
+        views = own.call({"type": "list"}, repeat=False)["jobs"]
+    except (Fault, ConnectionLostError, TimeoutError):
         return
     finally:
         own.close()
+    count = sum(view.get("active", "inactive") not in ("inactive", "failed") for view in views)
     if count:
         terminal.note(f"{count} more: jobctl --user")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.jobctl.fakes import Answer, FakeDaemon, Script
 
+GAMES, STRANGER = pwd.getpwnam("games").pw_uid, 61101
 LIVE = (view("web"), view("web@1", active="activating", sub="start"), view("ice", frozen=True))
 BAD = view("bad", active="failed", sub="failed")
 DONE = view("done", active="inactive", sub="dead")
@@ -33,12 +35,17 @@ def of(*views: m.JobView, runs: Sequence[m.RunView] = ()) -> Script:
         assert isinstance(request, m.Get)
         (pattern,) = request.names
         assert pattern.endswith("*")
-        return m.Jobs(jobs=[each for each in views if each.job.startswith(pattern[:-1])])
+        owner, _, name = pattern[:-1].rpartition("/")
+        wanted = {"games": GAMES, str(STRANGER): STRANGER, "": os.geteuid()}[owner]
+        return m.Jobs(jobs=[each for each in views if each.job.startswith(name) and each.owner == wanted])
 
     def listed(request: m.Request) -> m.Jobs:
         assert isinstance(request, m.List)
         assert not request.all
-        return m.Jobs(jobs=[each for each in views if each.active != "inactive"])
+        own = request.patterns == [f"{os.geteuid()}/*"]
+        assert own or not request.patterns
+        listed = (each for each in views if each.active != "inactive")
+        return m.Jobs(jobs=[each for each in listed if not own or each.owner == os.geteuid()])
 
     return table(get=get, list=listed, history=lambda _: m.Runs(runs=list(runs)))
 
@@ -75,6 +82,27 @@ def names(path: str, *words: str) -> list[str]:
 def test_names_that_fit(daemon: Callable[[Script], FakeDaemon], words: str, found: list[str]) -> None:
     fake = daemon(of(*LIVE, BAD, DONE, runs=[run_view(number=12), run_view(number=2)]))
     assert names(fake.path, *words.split(" ")) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("any ", ["web", "games/web", f"{STRANGER}/db"]),
+        ("any we", ["web"]),
+        ("any ga", ["games/web"]),
+        ("any games/", ["games/web", "games/done"]),
+        ("any games/d", ["games/done"]),
+        (f"any {STRANGER}/", [f"{STRANGER}/db"]),
+        (f"live {GAMES}", []),
+        ("live ", ["web", "games/web", f"{STRANGER}/db"]),
+        ("live games/", ["games/web"]),
+        ("rest games/", ["games/done"]),
+    ],
+)
+def test_jobs_of_others(daemon: Callable[[Script], FakeDaemon], words: str, found: list[str]) -> None:
+    others = (view("web", owner=GAMES), view("done", owner=GAMES, active="inactive", sub="dead"))
+    fake = daemon(of(view("web"), *others, view("db", owner=STRANGER)))
+    assert names(fake.path, "jobs", *words.split(" ")) == found
 
 
 def test_each_has_a_word_on_it(daemon: Callable[[Script], FakeDaemon]) -> None:
