@@ -6,6 +6,8 @@
 #   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop
 #   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc, shells and shellcheck
 #   make install  into PREFIX (default ~/.local), with man pages and completion; make uninstall
+#   make install-system    for a whole machine, started by systemd, as root: PREFIX (default /usr/local), DESTDIR
+#   make uninstall-system  takes that away again, but no state and no configuration
 
 PYTHON ?= python3
 PREFIX ?= $(HOME)/.local
@@ -17,7 +19,7 @@ ARGS ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint fault bench tools install uninstall clean
+.PHONY: demo test lint fault bench tools install uninstall install-system uninstall-system clean
 
 # The stamps are what make a second `make test` quick: an environment is made anew only when its recipe changes.
 $(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl scripts/isolate
@@ -84,6 +86,11 @@ uninstall:
 	for page in man/*.[1-8]; do rm -f $(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 	rm -f $(PREFIX)/share/bash-completion/completions/jobctl $(PREFIX)/share/zsh/site-functions/_jobctl
 	rm -f $(PREFIX)/share/fish/vendor_completions.d/jobctl.fish
+
+# PREFIX here is /usr/local unless somebody says otherwise; ~/.local would be the home of root.
+install-system uninstall-system:
+	@DESTDIR='$(DESTDIR)' PREFIX='$(if $(filter file,$(origin PREFIX)),/usr/local,$(PREFIX))' \
+	PYTHON='$(if $(filter file,$(origin PYTHON)),,$(PYTHON))' scripts/install-system $(@:-system=)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

@@ -222,7 +222,7 @@ class Daemon:
             return None if busy else max(registry.left_at, server.left_at or first_client)
 
         def leave() -> bool:
-            if not server.close_door():
+            if not server.close_door(welcome.activated):
                 self.keeper.send("rebind")
                 return False
             log.info("nothing to do: leaving")

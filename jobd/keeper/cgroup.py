@@ -1,7 +1,12 @@
 """One cgroup per run, below the keeper's own in the v2 hierarchy, also where that is a hybrid mount.
 
-No controllers are enabled here: the cgroups only say which processes belong to a run. The directory of a keeper is
-named for its state directory, so that the next keeper of the same state finds what is left in it.
+The directory of a keeper is named for its state directory, so that the next keeper of the same state finds what is
+left in it.
+
+Where a service manager has delegated our cgroup, the runs get controllers too, so that each is accounted for by itself.
+The kernel allows that only in a cgroup without processes: keeper and daemons then live in a leaf beside the runs. No
+process can be started in such a cgroup either, which concerns the manager that is to start the next keeper there:
+`jobd.keeper.release` undoes it for that time.
 """
 
 from __future__ import annotations
@@ -15,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TRACKING_VARIABLE = "JOBD_TRACKING"  # "process" does without cgroups; for tests
+KEEPER = "keeper"  # our leaf; the unit has it as DelegateSubgroup=
+CONTROLLERS = ("memory", "pids")  # what systemd delegates to a user's manager as well
+_MARKS = ("user.delegate", "trusted.delegate")  # how systemd marks a cgroup as given away with all below it
 _ATTEMPTS = 1000  # names to try: a run id comes twice only when a child that never went is still dying in the first
 
 
@@ -23,7 +31,10 @@ class Cgroups:
 
     def __init__(self, state_dir: str, parent: str | None = None) -> None:
         own = own_cgroup() if parent is None else parent
-        self.base = f"{own}/jobd-{crc32(os.path.realpath(state_dir).encode()):08x}" if own else ""
+        self.unit = delegated(own)
+        within = self.unit or own
+        self.base = f"{within}/jobd-{crc32(os.path.realpath(state_dir).encode()):08x}" if own else ""
+        self._wanted: list[str] = []  # controllers that are to be enabled
         self._leftover: set[str] = set()
         self.usable = bool(own) and os.environ.get(TRACKING_VARIABLE) != "process"
         if self.usable:
@@ -62,6 +73,38 @@ class Cgroups:
                 return e.errno == errno.ENOENT
         return True
 
+    def settle(self) -> str:
+        """Where the cgroup is ours: move to its leaf, and have controllers for the runs.
+
+        A new keeper finds runs of the last one there, and controllers that `release` has turned off.
+
+        Returns:
+            Why this keeper cannot move, for the log; "" if it could, or need not.
+        """
+        if not self.usable or not self.unit:
+            return ""
+        leaf = f"{self.unit}/{KEEPER}"
+        try:
+            os.makedirs(leaf, exist_ok=True)
+            if own_cgroup() != leaf:
+                write(leaf + "/cgroup.procs", "0")
+        except OSError as e:
+            return f"cannot move to {leaf}: {e.strerror}; runs have no controllers"
+        offered = _read(self.unit + "/cgroup.controllers").decode().split()
+        self._wanted = [name for name in CONTROLLERS if name in offered]
+        self._enable()
+        return ""
+
+    def _enable(self) -> None:
+        """Turn on what is wanted. Whoever else is in the unit's own cgroup, such as who waits for our start, leaves."""
+        for name in list(self._wanted):
+            try:
+                for path in (self.unit, self.base):
+                    write(path + "/cgroup.subtree_control", "+" + name)
+            except OSError:
+                continue  # `tidy` tries again
+            self._wanted.remove(name)
+
     def find_leftovers(self) -> None:
         """Have those removed that a keeper of the same state left when it was killed."""
         if self.usable:
@@ -74,12 +117,15 @@ class Cgroups:
             self._leftover.add(path)
 
     def tidy(self) -> None:
-        """Try again what could not be removed yet."""
+        """Try again what could not be removed yet, or enabled."""
+        if self._wanted:
+            self._enable()
         self._leftover = {path for path in self._leftover if not self.remove(path)}
 
     def close(self) -> None:
         """At the keeper's end: leave nothing, unless processes are in it."""
         if self.usable:
+            self._wanted.clear()
             self.tidy()
             self.remove(self.base)
 
@@ -98,6 +144,21 @@ def own_cgroup() -> str:
             root, point = fields[3].rstrip("/"), fields[4]
             if own == root or own.startswith(root + "/"):
                 return (point + own[len(root) :]).rstrip("/")
+    return ""
+
+
+def delegated(own: str) -> str:
+    """The cgroup that a service manager has given to the service in `own`; "" if it has not.
+
+    Elsewhere, as in the scope of a login, controllers and processes are the manager's to arrange.
+    """
+    unit = os.path.dirname(own) if os.path.basename(own) == KEEPER else own
+    for mark in _MARKS if unit else ():
+        try:
+            if os.getxattr(unit, mark) == b"1":
+                return unit
+        except OSError:
+            continue  # not marked, or not with a mark that we may see
     return ""
 
 
@@ -146,6 +207,15 @@ def kill(path: str) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def write(path: str, text: str) -> None:
+    """Write to a file of a cgroup, in one call as the kernel wants it. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
 
 
 def _read(path: str) -> bytes:

@@ -14,7 +14,6 @@ import select
 import signal
 import sys
 import time
-from _socket import AF_UNIX, SOCK_DGRAM, socket
 from contextlib import suppress
 
 import jobd
@@ -25,11 +24,13 @@ from jobd.keeper.ends import Ends
 from jobd.keeper.freezer import Freezer
 from jobd.keeper.link import Link, LinkClosed, LinkError
 from jobd.keeper.log import Log
+from jobd.keeper.notify import Notifier
 from jobd.keeper.requests import Requests
 from jobd.keeper.shutdown import Shutdown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable, Sequence
 
     from jobd.config import Config
@@ -60,6 +61,8 @@ class Keeper:
         self.listener, self.lock = listener, lock
         self.relay = relay or os.pipe()  # the pump's second pipe: what is in it must outlive the daemon
         self.listener_identity = sockets.identity(config.socket)
+        self.activated = False  # the listener is a service manager's, with its path
+        self.notifier = Notifier()
         self.handover: socket | None = None
         self.base = base
         self.cgroups = Cgroups(config.state_dir)
@@ -140,8 +143,15 @@ class Keeper:
             self.cgroups.tidy()
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
         due = [daemon.kill_at, next_fork, self._check_at]
-        due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now)]
+        due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now), self._notify(now)]
         return max(0.0, min(at for at in due if at is not None) - now)
+
+    def _notify(self, now: float) -> float | None:
+        at = self.notifier.tick(now, len(self.table), self.daemon.failures >= GIVE_UP_STARTS)
+        if self.notifier.error:
+            self.log(self.notifier.error, "warning")
+            self.notifier.error = ""
+        return at
 
     def _flush(self) -> None:
         link = self.daemon.link
@@ -164,7 +174,7 @@ class Keeper:
             if sig == signal.SIGCHLD:
                 self.ends.reap()
             elif sig == signal.SIGHUP:
-                self.daemon.replace(time.monotonic())
+                self.replace_daemon()
             elif sig in (signal.SIGTERM, signal.SIGINT):
                 self.shutdown.begin(signal.Signals(sig).name)
             else:
@@ -198,6 +208,7 @@ class Keeper:
             "mode": config.mode, "socket": config.socket, "state_dir": config.state_dir,
             "config_dir": config.config_dir, "tracking": "cgroup" if self.cgroups.usable else "process",
             "started_at": self.started_at, "idle_exit_sec": config.idle_exit_sec,
+            "activated": self.activated, "supervised": self.notifier.present,
             "fds": ["listener", "lock", "relay_read", "relay_write"],
         }  # fmt: skip
 
@@ -259,13 +270,12 @@ class Keeper:
         """The daemon is up: whoever waits for that is told, and pings begin."""
         self.daemon.ready = True
         self.tell_starter("")
-        if path := os.environ.pop("NOTIFY_SOCKET", ""):
-            sock = socket(AF_UNIX, SOCK_DGRAM)
-            try:
-                sock.sendto(b"READY=1", "\0" + path[1:] if path.startswith("@") else path)
-            except OSError as e:
-                self.log(f"cannot tell {path} that jobd is ready: {e.strerror}", "warning")
-            sock.close()
+        self.notifier.ready()
+
+    def replace_daemon(self) -> None:
+        """Somebody wants the code now on disk, and the configuration."""
+        self.notifier.reloading()
+        self.daemon.replace(time.monotonic())
 
     def tell_starter(self, why: str) -> None:
         """Answer the command that started us with --daemonize: "" for ready, or why not."""
@@ -317,11 +327,13 @@ class Keeper:
             return
         self.log(f"{path} had vanished: listening there again")
         self.listener.close()
-        self.listener, self.listener_identity = fresh, sockets.identity(path)
+        self.listener, self.listener_identity, self.activated = fresh, sockets.identity(path), False
         self.send({"op": "listener", "fds": ["listener"]}, [fresh.fileno()])
 
     def renew_listener(self) -> None:
-        """Bind the socket anew in place of one that takes no more clients."""
+        """Bind the socket anew in place of one that takes no more clients; a service manager's is never such a one."""
+        if self.activated:
+            return
         if self.listener_identity == sockets.identity(self.config.socket):
             with suppress(OSError):
                 os.unlink(self.config.socket)

@@ -10,7 +10,6 @@ import errno
 import os
 import resource
 import signal
-import time
 
 from jobd.host import pidfd, procs
 from jobd.keeper import tree
@@ -96,7 +95,7 @@ class Requests:
 
             state.begin(self._keeper)
         else:
-            self._keeper.daemon.replace(time.monotonic())
+            self._keeper.replace_daemon()
 
     def _rebind(self, _: Message, __: Fds) -> None:
         self._keeper.renew_listener()

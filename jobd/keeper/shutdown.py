@@ -56,6 +56,7 @@ class Shutdown:
             self._keeper.log(f"shutting down ({why})")
             self._why, self._stage = why, "asked"
             self._until = time.monotonic() + ANSWER_SEC
+            self._keeper.notifier.stopping()
             self.tell()
 
     def tell(self) -> None:
@@ -126,7 +127,7 @@ class Shutdown:
         """Leave nothing behind but what the next jobd needs."""
         keeper = self._keeper
         self.save()
-        if keeper.listener_identity == sockets.identity(keeper.config.socket):
+        if not keeper.activated and keeper.listener_identity == sockets.identity(keeper.config.socket):
             _unlink(keeper.config.socket)
         _unlink(f"{keeper.config.state_dir}/{sockets.HANDOVER}")
         keeper.cgroups.close()

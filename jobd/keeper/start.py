@@ -7,14 +7,17 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from jobd import config as configuration
 from jobd.core import mounts
-from jobd.keeper import handover, sockets, state
+from jobd.keeper import activation, handover, sockets, state
 from jobd.keeper.loop import Keeper, prepare, raise_limits, take_signals
+from jobd.keeper.notify import Notifier
 from jobd.keeper.spawn import Base
 from jobd.keeper.table import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobd.config import Config
+
+HELD = 3  # exit status when another jobd has the state: to try again would not help, which a unit can tell by it
 
 
 def run(config: Config, log_file: str = "") -> int:
@@ -32,12 +35,14 @@ def run(config: Config, log_file: str = "") -> int:
             os.write(config.ready_fd, why.encode("utf-8", "backslashreplace"))
         else:
             configuration.fail(why)
-        return 1
+        return HELD if isinstance(e, handover.Held) else 1
     return keeper.run()
 
 
 def start(config: Config, log_file: str = "") -> Keeper:
     """The keeper of `config`, ready to run. Raises StartError, Held."""
+    notifier = Notifier.from_environment()
+    passed = activation.take(config.socket)
     sockets.make_directories(config.state_dir, shared=False)
     if why := mounts.refusal(config.state_dir):
         raise sockets.StartError(f"cannot start: {why}")
@@ -52,7 +57,7 @@ def start(config: Config, log_file: str = "") -> Keeper:
         os.close(lock)
         assert taken.listener is not None
         taken.listener.setblocking(False)
-        keeper = Keeper(config, taken.listener, taken.lock, base, taken.relay)
+        keeper = Keeper(config, passed or taken.listener, taken.lock, base, taken.relay)
         for fields, fds in taken.entries:
             entry = Entry.load(fields, fds)
             entry.child = False
@@ -62,10 +67,13 @@ def start(config: Config, log_file: str = "") -> Keeper:
             keeper.ends.adopt(entry)
         keeper.log(f"took over {len(taken.entries)} runs from process {taken.giver}")
     else:
-        keeper = Keeper(config, sockets.bind_clients(config.socket, config.shared), lock, base)
+        keeper = Keeper(config, passed or sockets.bind_clients(config.socket, config.shared), lock, base)
         keeper.cgroups.find_leftovers()
+    keeper.activated, keeper.notifier = passed is not None, notifier
     keeper.shutdown.restore()
     prepare(keeper)
+    if why := keeper.cgroups.settle():
+        keeper.log(why, "warning")
     if config.inherited:
         keeper.log(f"jobd and all jobs stay under what it was started with: {', '.join(config.inherited)}", "warning")
     keeper.log(f"listening on {config.socket}, state in {config.state_dir}")

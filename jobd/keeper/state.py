@@ -17,6 +17,7 @@ from resource import RLIMIT_NOFILE
 from jobd.keeper import kernel
 from jobd.keeper.link import Link
 from jobd.keeper.loop import Keeper, take_signals
+from jobd.keeper.notify import Notifier
 from jobd.keeper.spawn import Base
 from jobd.keeper.table import HELD, Entry
 from jobd.wire.plainpack import packb, unpackb
@@ -49,6 +50,8 @@ def dump(keeper: Keeper) -> bytes:
         "id": keeper.id,
         "started_at": keeper.started_at,
         "listener": keeper.listener.fileno(),
+        "activated": keeper.activated,
+        "notify": keeper.notifier.plain(),
         "listener_identity": list(keeper.listener_identity or ()),
         "lock": keeper.lock,
         "relay": list(keeper.relay),
@@ -82,6 +85,8 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
     relay = tuple(blob["relay"]) if "relay" in blob else None
     keeper = Keeper(config, socket(AF_UNIX, SOCK_STREAM, 0, blob["listener"]), blob["lock"], Base(), relay)
     keeper.id, keeper.started_at = blob["id"], blob["started_at"]
+    keeper.activated = blob.get("activated", False)
+    keeper.notifier = Notifier.load(blob.get("notify"))
     keeper.listener_identity = tuple(blob["listener_identity"]) or None
     keeper.handover = socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["handover"])
     keeper.handover.setblocking(False)

@@ -92,8 +92,11 @@ class Server:
         if old is not None:
             old.close()
 
-    def close_door(self) -> bool:
+    def close_door(self, activated: bool = False) -> bool:
         """Let nobody in any more, if nobody is there.
+
+        Args:
+            activated: the listening socket is a service manager's. Whoever is in its backlog is for the next daemon.
 
         Returns:
             Whether the door is shut: no connection was lost, and none can be made. If not, somebody came this moment;
@@ -102,6 +105,11 @@ class Server:
         assert self._listener is not None
         if self.connections:
             return False
+        if activated:
+            self._spent = True
+            if self._accepting is not None:
+                self._accepting.cancel()
+            return True
         with contextlib.suppress(OSError):
             # From here on connect(2) is refused; what was in the backlog before is there, and can be accepted.
             self._listener.shutdown(socket.SHUT_RD)

@@ -39,6 +39,8 @@ class Welcome(Struct, frozen=True):
     tracking: str
     started_at: int
     idle_exit_sec: float = 0.0  # what follows an older keeper does not say
+    activated: bool = False  # the listening socket is a service manager's, who starts us again for a client
+    supervised: bool = False  # a service manager starts the next keeper
 
 
 class Tree(Struct, frozen=True):

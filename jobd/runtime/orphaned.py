@@ -151,7 +151,7 @@ class Orphanage:
         """Start a new keeper, where nobody else would: a system daemon's is started by its init."""
         welcome = self._registry.keeper.welcome
         assert welcome is not None
-        if welcome.mode == "system":
+        if welcome.mode == "system" or welcome.supervised:
             return
         words = [sys.executable, "-I", "-m", "jobd"]
         words.append(f"--idle-exit={welcome.idle_exit_sec:f}")
