@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 
 from jobctl import terminal
@@ -108,8 +110,9 @@ def shutdown(client: Client, *, no_block: NoBlock = False) -> int:
     client.start = False
     progress = terminal.Progress(client, "stopping all jobs, and jobd")
     try:
+        keeper = -1 if no_block else _keeper_of_systemd(client)
         if _ask_shutdown(client) and not no_block:
-            _await_gone(client)
+            _await_gone(client, keeper)
     except KeyboardInterrupt:
         progress.end()
         terminal.warn("interrupted; the shutdown goes on")
@@ -135,8 +138,25 @@ def _ask_shutdown(client: Client) -> bool:
             return True
 
 
-def _await_gone(client: Client) -> None:
+def _keeper_of_systemd(client: Client) -> int:
+    """A pidfd of the keeper where systemd made its socket, and would start the next for who connects; -1 elsewhere."""
+    if client.listener_pid() != 1:
+        return -1
+    pid = client.call({"type": "daemon-status"})["keeper_pid"]
+    try:
+        return -1 if pid is None else os.pidfd_open(pid)
+    except OSError:  # it is gone, or its number means nothing here
+        return -1
+
+
+def _await_gone(client: Client, keeper: int = -1) -> None:
     """Until nobody listens on the socket: a connection waits in the backlog for as long as the keeper holds it."""
+    if keeper >= 0:
+        poll = select.poll()
+        poll.register(keeper, select.POLLIN)
+        poll.poll()
+        os.close(keeper)
+        return
     while True:
         _await_end(client)
         try:

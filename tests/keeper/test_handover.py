@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.host import pidfd
-from jobd.keeper import handover, sockets
+from jobd.keeper import handover, sockets, start
 from jobd.keeper.loop import raise_limits
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, close_all, read_all
 
@@ -32,7 +32,7 @@ RUN, ENDED, KILLED = (bytes([i]) * 16 for i in range(1, 4))
 def test_a_second_jobd_refuses_and_names_the_first(plain_keeper: KeeperProcess) -> None:
     plain_keeper.ready_daemon()
     second = plain_keeper.start()
-    assert second.wait(DEADLINE_SEC) == 1
+    assert second.wait(DEADLINE_SEC) == start.HELD
     first = plain_keeper.processes[0].pid
     assert f"already running (process {first}, state in {plain_keeper.state_dir})" in plain_keeper.log
     assert plain_keeper.socket.exists()
@@ -41,7 +41,7 @@ def test_a_second_jobd_refuses_and_names_the_first(plain_keeper: KeeperProcess) 
 def test_a_second_jobd_makes_the_first_bind_its_vanished_socket_anew(plain_keeper: KeeperProcess) -> None:
     daemon = plain_keeper.ready_daemon()
     shutil.rmtree(plain_keeper.socket.parent)
-    assert plain_keeper.start().wait(DEADLINE_SEC) == 1
+    assert plain_keeper.start().wait(DEADLINE_SEC) == start.HELD
     assert plain_keeper.socket.is_socket()
     _, fds = daemon.expect("listener")
     close_all(fds)
@@ -197,7 +197,7 @@ def test_a_new_keeper_takes_over_from_the_daemon_of_a_dead_one(keeper: KeeperPro
     assert heir.list() == {}
     assert heir.start(b"\7" * 16, b"true")[0]["op"] == "spawned"
     second = keeper.start()
-    assert second.wait(DEADLINE_SEC) == 1
+    assert second.wait(DEADLINE_SEC) == start.HELD
 
 
 def test_more_runs_than_select_takes_and_than_the_soft_limit_allows_are_handed_over(tmp_path: Path) -> None:

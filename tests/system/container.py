@@ -96,7 +96,15 @@ class Container:
         inside = ["nsenter", f"--target={self.pid}", "-m", "-u", "-i", "-n", "-p", "-C"]
         values = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root", "SYSTEMD_PAGER": "", **(env or {})}
         switch = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
-        return [*inside, "env", "--chdir=/", "-i", *(f"{name}={value}" for name, value in values.items()), *switch, *words]
+        return [
+            *inside,
+            "env",
+            "--chdir=/",
+            "-i",
+            *(f"{name}={value}" for name, value in values.items()),
+            *switch,
+            *words,
+        ]
 
     def run(
         self,
