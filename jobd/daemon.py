@@ -45,6 +45,7 @@ from jobd.store.db import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobd.core.policy import Policy
     from jobd.runtime.run import Run
 
 log = logging.getLogger("jobd")
@@ -174,10 +175,11 @@ class Daemon:
             assert self.keeper.welcome is not None
             configuration = Configuration(self.keeper.welcome.config_dir, self.keeper.welcome.mode)
             await configuration.load_first()
+            registry.limits = lambda: configuration.policy.limits
             await recover(registry)
             world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
             access = Access(configuration.policy, shared=is_shared(self.keeper.welcome))
-            configuration.on_change = access.replace
+            configuration.on_change = partial(_change, access, registry)
             self.server = Server(world, access)
             world.connections = lambda: 0 if self.server is None else self.server.connections
             jobs.start_soon(Upkeep(registry).run)
@@ -273,6 +275,12 @@ class Daemon:
                 return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") * 5 // 4
         except (OSError, IndexError, ValueError):
             return 16 << 20  # a Python of the standard library alone has about 11 MiB
+
+
+def _change(access: Access, registry: Registry, policy: Policy) -> None:
+    """Another configuration is in force."""
+    access.replace(policy)
+    registry.slots.give()
 
 
 def main() -> None:

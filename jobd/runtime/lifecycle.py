@@ -43,7 +43,7 @@ async def live(run: Run, world: Registry) -> None:
         while not run.went:
             if not await _may_launch(run, world):
                 return
-            async with world.launching:
+            async with world.launching.place(run.row.owner):
                 await _launch(run, world)
                 if run.went:
                     with trio.move_on_after(SLOT_SEC):
@@ -66,12 +66,14 @@ async def _may_launch(run: Run, world: Registry) -> bool:
     if run.row.state == records.QUEUED and run.accepted is not None and not await _durable(run, world, run.accepted):
         return False
     while _must_wait(run, world) and not run.row.stop_asked:
-        await run.wake.wait()  # for a stop; otherwise the daemon that follows starts it
+        if run.accepted is not None and run.accepted.done:
+            run.env = None  # it is in the database, and this may take long
+        await run.wake.wait()  # for a stop, or for a slot; without a keeper the daemon that follows starts it
     return True
 
 
 def _must_wait(run: Run, world: Registry) -> bool:
-    return run.row.state == records.QUEUED and (world.stopping or not world.keeper.alive)
+    return run.row.state == records.QUEUED and (world.stopping or not world.keeper.alive or not run.slot)
 
 
 async def _durable(run: Run, world: Registry, commit: Commit) -> bool:

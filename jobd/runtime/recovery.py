@@ -49,6 +49,7 @@ async def recover(world: Registry) -> None:
         _take_up(world, run, entry is not None)
     for run_id, entry in entries.items():
         _unknown(world, run_id, entry)
+    world.slots.give()
     await world.journal.flush()
 
 
@@ -63,6 +64,7 @@ def _make(world: Registry, row: RunRow) -> Run:
     if job.row.latest == row.run:
         job.run = run
     world.runs[row.run] = run
+    world.slots.take_up(run)
     return run
 
 
@@ -185,5 +187,6 @@ def _reinvent(world: Registry, run_id: bytes, label: dict[str, object], blob: by
     job = world.jobs[owner, name] = Job(job_row, world.journal)
     run = Run(job, apply_run(None, event), specs.decode_spec(blob), env)
     world.runs[run_id] = run
+    world.slots.take_up(run)
     run.accepted = job.accept(event, run, ((spec_key, blob), (env_key, env)))
     return run

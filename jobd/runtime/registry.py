@@ -17,13 +17,16 @@ from msgspec.structs import replace
 from jobd.core import records, states
 from jobd.core import spec as specs
 from jobd.core.names import transient_base
+from jobd.core.policy import UserLimits
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
 from jobd.runtime import lifecycle
 from jobd.runtime.job import Caller, Job
 from jobd.runtime.run import Run
+from jobd.runtime.slots import Places, Slots
 from jobd.runtime.streams import Streams
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jobd.core.records import RunRow
@@ -36,10 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobd.runtime")
 MAX_CACHED_SPECS: Final = 4096  # decoded specs of recent jobs; a spec is about 1 KiB
-
-# Runs between fork and exec at once. Each is a copy of the keeper that waits for `go`; a burst of a thousand of them
-# starts jobs at a third of the rate (measured), and on more processors than four times this the keeper is the limit.
-MAX_LAUNCHING: Final = 16
 
 
 class NameTaken(Exception):  # noqa: N818  # an answer, not an error of ours
@@ -75,7 +74,9 @@ class Registry:
         self.jobs: dict[tuple[int, str], Job] = {}
         self.runs: dict[bytes, Run] = {}
         self.streams = Streams(state_dir, pump, feeder, keeper, self.runs)
-        self.launching = trio.Semaphore(MAX_LAUNCHING)
+        self.limits: Callable[[], UserLimits] = UserLimits
+        self.slots = Slots(lambda: self.limits())
+        self.launching = Places()
         self.stopping = False
         self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
         self.rss_floor_bytes = 0
@@ -182,7 +183,8 @@ class Registry:
     def _accept(self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller) -> Run:
         job = self.jobs.get((owner, name))
         old = self._at_rest(owner, name)
-        first = states.SUBMIT if self.keeper.alive else states.ENQUEUE
+        begins = self.slots.may_begin(owner)
+        first = states.SUBMIT if begins and self.keeper.alive else states.ENQUEUE
         now = time.time_ns()
         sub = states.after(states.DEAD if old is None else old.sub, first)
         number = 1 + (self.store.highest_number(owner, name) if old is None else old.runs)  # there may be old runs
@@ -200,6 +202,7 @@ class Registry:
             job = self.jobs[owner, name] = Job(row, self.journal)
         run = Run(job, apply_run(None, event), spec, keys.env_blob)
         self.runs[run_id] = run
+        self.slots.enter(run, begins)
         run.accepted = job.accept(event, run, keys.blobs)
         self.start_task(run)
         return run
@@ -250,6 +253,7 @@ class Registry:
     def _forget(self, run: Run) -> None:
         self.streams.forget(run)
         self.runs.pop(run.id, None)
+        self.slots.leave(run)
         job = run.job
         if job.run is run:
             self.jobs.pop((job.row.owner, job.row.job), None)

@@ -48,7 +48,7 @@ class Run:
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
         "execd", "failure", "feed", "frozen", "gone", "held", "job", "keeper_lost", "launched", "log_error",
         "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row",
-        "signaled", "spec", "tracking", "wake", "went", "window",
+        "signaled", "slot", "spec", "tracking", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -60,6 +60,7 @@ class Run:
         self.changed = Changed()  # for watchers: launched, ended
         self.output_changed = Changed()
         self.accepted: Commit | None = None
+        self.slot = False  # it counts among those of its owner that have begun
         self.launched = False  # exec has succeeded or failed, durably noted or on its way
         self.gone = False  # its end is durable: who waits may be told
         self.on_end: list[Callable[[Run], None]] | None = None

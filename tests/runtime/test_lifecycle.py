@@ -12,7 +12,8 @@ from jobd.core import states
 from jobd.core.records import Event, apply_job
 from jobd.runtime import lifecycle
 from jobd.runtime.recovery import recover
-from jobd.runtime.registry import MAX_LAUNCHING, NameTaken
+from jobd.runtime.registry import NameTaken
+from jobd.runtime.slots import MAX_LAUNCHING
 from tests.runtime.fakes import ROOT, Bed, serving
 
 

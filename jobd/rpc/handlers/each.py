@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from jobd.rpc.context import Context, Refused
+from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -26,6 +27,8 @@ async def each(context: Context, request: int, words: list[str], act: Act) -> No
             done = await act(word, index)
         except Refused as refused:
             done = m.Done(job=word, code=refused.code, text=str(refused))
+        except LimitReached as limit:
+            done = m.Done(job=word, code=errors.LIMIT, text=str(limit))
         await context.connection.item(request, done)
 
     async with trio.open_nursery() as nursery:

@@ -34,17 +34,18 @@ async def submit_once(
     """Call `submit` unless there is such a run already: a retry after a lost reply is answered as the first was."""
     registry = context.world.registry
     await registry.may_submit()
-    live = registry.runs.get(run_id)
-    if live is None:
-        known = registry.store.run(owner, run_id)
-        if known is not None:  # it has ended meanwhile
-            await context.connection.reply(request, started(context, known))
-            return
-        live = submit()
-    elif live.row.owner != owner:
-        raise Refused(errors.MALFORMED, "cannot take this run id")
-    await accepted(live)
-    while exec_wait and not live.launched:
+    async with context.connection.share.submitting:
+        live = registry.runs.get(run_id)
+        if live is None:
+            known = registry.store.run(owner, run_id)
+            if known is not None:  # it has ended meanwhile
+                await context.connection.reply(request, started(context, known))
+                return
+            live = submit()
+        elif live.row.owner != owner:
+            raise Refused(errors.MALFORMED, "cannot take this run id")
+        await accepted(live)
+    while exec_wait and live.slot and not live.launched:  # who has to wait for a slot may wait long
         await live.changed.wait()
     await context.connection.reply(request, started(context, live.row))
 
