@@ -52,10 +52,20 @@ def peer_of(sock: socket.socket) -> Peer:
         OSError: the kernel does not say.
         PermissionError: it is nobody (uid or gid -1).
     """
+    return with_groups(bare_peer_of(sock), sock)
+
+
+def bare_peer_of(sock: socket.socket) -> Peer:
+    """The same without the groups, for who may be turned away before they matter. Raises as `peer_of`."""
     pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     if NOBODY in (uid, gid):
         raise PermissionError("the peer has no user")
-    return Peer(uid, gid, pid, _groups_of(sock))
+    return Peer(uid, gid, pid)
+
+
+def with_groups(peer: Peer, sock: socket.socket) -> Peer:
+    """The same peer with its groups. Raises OSError: the kernel does not say."""
+    return Peer(peer.uid, peer.gid, peer.pid, _groups_of(sock))
 
 
 def _groups_of(sock: socket.socket) -> tuple[int, ...]:

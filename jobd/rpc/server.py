@@ -3,94 +3,70 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
 import jobd
-from jobd.host.peer import Peer, peer_of
-from jobd.rpc.connection import HELLO_SEC, MAX_UNDER_WAY, TURN, Connection, Gone
-from jobd.rpc.dispatch import TABLE, Context, Refused, Row
+from jobd.host.peer import bare_peer_of, with_groups
+from jobd.rpc import serving
+from jobd.rpc.connection import HELLO_SEC, Connection, Gone
+from jobd.rpc.context import Context
+from jobd.rpc.crowd import FEW, Crowd
+from jobd.rpc.door import Door
+from jobd.rpc.noise import Noise
+from jobd.rpc.shares import SEAT_SEC, Share, Shares
 from jobd.wire import codec, errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from jobd.host.peer import Peer
     from jobd.rpc.access import Access
     from jobd.rpc.world import World
 
 log = logging.getLogger("jobd.rpc")
 
-MAX_CONNECTIONS: Final = 2048  # security.md A.6; 7 KiB each
-MAX_PER_UID: Final = 512  # a shell loop of many waiting clients fits, a job in the foreground has three
-LOG_EVERY_SEC: Final = 1.0  # lines about broken clients: one a second, and how many were left out
-# Descriptors or memory are short: who accepts waits, or the loop would spin; who asks may ask again.
-_SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+Failure = TypeVar("Failure", bound=Exception)
 SOFTWARE: Final = f"jobd {jobd.__version__}"
 
 
-class RateLimit:
-    """Lets one log line a second pass."""
-
-    def __init__(self) -> None:
-        self._last = float("-inf")
-        self._left_out = 0
-
-    def say(self, text: str) -> None:
-        """Log `text`, or count it as left out."""
-        now = time.monotonic()
-        if now - self._last < LOG_EVERY_SEC:
-            self._left_out += 1
-            return
-        more = f" (and {self._left_out} more such lines)" if self._left_out else ""
-        self._last, self._left_out = now, 0
-        log.warning("%s%s", text, more)
-
-
 class Server:
-    """Owns the connections: how many there are, and of whom."""
+    """Owns the connections."""
 
     def __init__(self, world: World, access: Access) -> None:
         self._world = world
         self._access = access
-        self._per_uid: dict[int, int] = {}
-        self.connections = 0
-        self._limit = RateLimit()
-        self._listener: socket.socket | None = None
-        self._spent = False  # the listener takes nobody any more
-        self._accepting: trio.CancelScope | None = None
+        self.shares = Shares(lambda: access.policy.limits)
+        self._noise = Noise()
+        self._door = Door(self._admit, _turn_away, lambda text: self._noise.say(access.own_uid, text))
         self._nursery: trio.Nursery | None = None
         self._open: set[Connection] = set()
         self.left_at: float | None = None  # when the last client left; None until one has
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return self.shares.connections
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
         """Hold the nursery of the connections. Cancelling breaks them off."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self.shares.turns.serve)
             task_status.started()
             await trio.sleep_forever()
 
     async def accept(self, listener: socket.socket, task_status: trio.TaskStatus[None]) -> None:
         """Accept until cancelled."""
-        listener.setblocking(False)
-        self._listener = listener
-        task_status.started()
-        while True:
-            with trio.CancelScope() as self._accepting:
-                await self._accept_all()
+        await self._door.accept(listener, task_status)
 
     def replace_listener(self, listener: socket.socket) -> None:
         """Go on with another socket: the path of the old one had vanished."""
-        listener.setblocking(False)
-        old, self._listener, self._spent = self._listener, listener, False
-        if self._accepting is not None:
-            self._accepting.cancel()
-        if old is not None:
-            old.close()
+        self._door.replace(listener)
 
     def close_door(self, activated: bool = False) -> bool:
         """Let nobody in any more, if nobody is there.
@@ -102,26 +78,12 @@ class Server:
             Whether the door is shut: no connection was lost, and none can be made. If not, somebody came this moment;
             he is served, and the listening socket has to be replaced, as it takes nobody else.
         """
-        assert self._listener is not None
         if self.connections:
             return False
         if activated:
-            self._spent = True
-            if self._accepting is not None:
-                self._accepting.cancel()
+            self._door.leave()
             return True
-        with contextlib.suppress(OSError):
-            # From here on connect(2) is refused; what was in the backlog before is there, and can be accepted.
-            self._listener.shutdown(socket.SHUT_RD)
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                break
-            self._admit(sock)
-        self._spent = True  # accepting goes on with the next listener: this one is ready for ever, and gives nothing
-        if self._accepting is not None:
-            self._accepting.cancel()
+        self._door.shut()
         return not self.connections
 
     def say_goodbye(self) -> None:
@@ -130,78 +92,93 @@ class Server:
         for connection in self._open:
             _say_why(connection, gone)
 
-    async def _accept_all(self) -> None:
-        if self._spent:
-            await trio.sleep_forever()
-        assert self._listener is not None
-        turn = 0
-        while True:
-            turn += 1
-            if turn >= TURN:  # who connects faster than we accept must not starve those who are connected
-                turn = 0
-                await trio.lowlevel.checkpoint()
-            try:
-                sock, _ = self._listener.accept()
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._listener)
-                continue
-            except OSError as error:
-                if error.errno in _SHORT:
-                    self._limit.say(f"cannot accept a connection: {error.strerror}")
-                    await trio.sleep(0.1)
-                continue  # the client went away between connect and accept
-            self._admit(sock)
-
+    # --- letting in -----------------------------------------------------------------------------------------------
     def _admit(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         try:
-            peer = peer_of(sock)
+            peer = bare_peer_of(sock)
+            refusal = self._refusal(peer)
+            if refusal is None:
+                peer = with_groups(peer, sock)
         except OSError:
             sock.close()
             return
-        mine = self._per_uid.get(peer.uid, 0)
-        refusal = self._refusal(peer, mine)
         if refusal is not None:
-            self._limit.say(f"refused pid {peer.pid}: {refusal.message}")
+            self._noise.say(peer.uid, f"refused pid {peer.pid}: {refusal.message}")
             _say_and_close(sock, refusal)
             return
-        self.connections += 1
-        self._per_uid[peer.uid] = mine + 1
-        assert self._nursery is not None
-        self._nursery.start_soon(self._connection, sock, peer)
+        share = self.shares.enter(peer.uid)
+        if share.connections > FEW and share.crowd is None:
+            self._gather(share)
+        share.room.append((sock, peer))
+        if not share.seating:
+            if self.shares.turns.is_due(share):
+                self._seat_next(share)
+                return
+            share.seating = True
+            assert self._nursery is not None
+            self._nursery.start_soon(self._seat, share)
 
-    def _refusal(self, peer: Peer, mine: int) -> m.Fault | None:
-        """Why this peer is not served, if he is not; `mine` are his connections so far."""
+    def _refusal(self, peer: Peer) -> m.Fault | None:
+        """Why this peer is not served, if he is not."""
         if not self._access.may_connect(peer):
             text = f"cannot serve uid {peer.uid}: this jobd belongs to uid {self._access.own_uid}"
             return m.Fault(code=errors.DENIED, message=text)
-        if self.connections >= MAX_CONNECTIONS or (mine >= MAX_PER_UID and peer.uid != 0):
-            text = f"cannot serve more connections: {mine} of uid {peer.uid}, {self.connections} in all"
-            return m.Fault(code=errors.LIMIT, message=text)
-        return None
+        why = self.shares.refusal(peer.uid)
+        return m.Fault(code=errors.LIMIT, message=f"cannot serve another connection: {why}") if why else None
 
-    async def _connection(self, sock: socket.socket, peer: Peer) -> None:
+    def _gather(self, share: Share) -> None:
+        assert self._nursery is not None
+        with contextlib.suppress(OSError):  # no descriptor: it goes without
+            share.crowd = Crowd()
+            self._nursery.start_soon(share.crowd.serve, share, self.shares.turns)
+
+    async def _seat(self, share: Share) -> None:
+        """Begin to serve those who wait in the room of one uid, in his turns."""
+        try:
+            while share.room:
+                await self.shares.turns.take(share)
+                self._seat_next(share)
+        finally:
+            share.seating = False
+            while share.room:  # the daemon leaves
+                self._leave(share.room.popleft()[0], share)
+
+    def _seat_next(self, share: Share) -> None:
+        began = time.perf_counter()
+        sock, peer = share.room.popleft()
+        if _has_left(sock):
+            self._leave(sock, share)
+            self.shares.turns.charge(share, began)
+            return
+        assert self._nursery is not None
+        self._nursery.start_soon(self._connection, sock, peer, share)
+        self.shares.turns.charge(share, began, SEAT_SEC)
+
+    def _leave(self, sock: socket.socket, share: Share) -> None:
+        sock.close()
+        self.shares.leave(share)
+        self.left_at = trio.current_time()
+
+    # --- one connection -------------------------------------------------------------------------------------------
+    async def _connection(self, sock: socket.socket, peer: Peer, share: Share) -> None:
         """The crash boundary of one connection."""
-        connection = Connection(sock)
+        connection = Connection(sock, share)
         self._open.add(connection)
         try:
             await self._talk(connection, peer)
-        except* Gone:
-            pass
+        except* Gone as group:
+            if why := str(_first(group)):
+                self._noise.say(peer.uid, f"uid {peer.uid}, pid {peer.pid}: dropped: {why}")
         except* codec.ProtocolError as group:
             error = _first(group)
-            self._limit.say(f"uid {peer.uid}, pid {peer.pid}: {error.message}")
+            self._noise.say(peer.uid, f"uid {peer.uid}, pid {peer.pid}: {error}")
             _say_why(connection, error)
         except* Exception:
             log.exception("connection of uid %d, pid %d failed", peer.uid, peer.pid)
         finally:
-            sock.close()
             self._open.discard(connection)
-            self.connections -= 1
-            self.left_at = trio.current_time()
-            self._per_uid[peer.uid] -= 1
-            if not self._per_uid[peer.uid]:
-                del self._per_uid[peer.uid]
+            self._leave(sock, share)
 
     async def _talk(self, connection: Connection, peer: Peer) -> None:
         body = await connection.read_body(first_within=HELLO_SEC)
@@ -212,116 +189,11 @@ class Server:
             raise codec.ProtocolError(errors.MALFORMED, "the first message must be a hello")
         if hello.version != m.PROTOCOL_VERSION:
             raise codec.ProtocolError(errors.VERSION, _other_protocol(hello))
+        connection.greeted()
         ours = m.Hello(version=m.PROTOCOL_VERSION, software=SOFTWARE, uid=peer.uid, gid=peer.gid, pid=peer.pid)
         await connection.send(codec.encode(ours))
         context = Context(self._world, connection, peer, self._access)
-        async with trio.open_nursery() as nursery:
-            await self._requests(context, nursery)
-            nursery.cancel_scope.cancel()
-
-    async def _requests(self, context: Context, nursery: trio.Nursery) -> None:
-        connection = context.connection
-        turn = 0
-        while (body := await connection.read_body()) is not None:
-            turn += 1
-            if turn >= TURN:  # also those that have no answer
-                turn = 0
-                await trio.lowlevel.checkpoint()
-            try:
-                request = codec.decode_client(body)
-            except codec.ProtocolError as error:
-                if error.id is None:
-                    raise
-                await connection.fault(error.code, error.message, error.id)
-                continue
-            if _is_silent(context, request):
-                continue
-            assert not isinstance(request, m.Hello)
-            row = TABLE[type(request)]
-            if row.is_quick(request):
-                rest = connection.try_send(_answer(context, row, request))
-                if rest:
-                    await connection.send(rest)
-            else:
-                _start(context, row, request, nursery)
-
-
-def _is_silent(context: Context, request: m.FromClient) -> bool:
-    """Serve a request that has no answer of its own. False: it has one."""
-    if isinstance(request, m.Hello):
-        raise codec.ProtocolError(errors.MALFORMED, "a second hello")
-    if isinstance(request, m.Cancel):
-        scope = context.connection.tasks.get(request.request)
-        if scope is not None:
-            scope.cancel()
-        return True
-    silent = TABLE[type(request)].silent
-    if silent is None:
-        return False
-    silent(context, request)
-    return True
-
-
-def _answer(context: Context, row: Row, request: m.Request) -> bytes:
-    """Serve a quick request: nothing of it waits."""
-    assert row.quick is not None
-    try:
-        context.check(row.action)
-        return codec.encode(m.Reply(id=request.id, body=row.quick(context, request)))
-    except Refused as refused:
-        return codec.encode(m.Fault(code=refused.code, message=str(refused), id=request.id, details=refused.details))
-    except codec.ProtocolError as error:
-        return codec.encode(m.Fault(code=error.code, message=error.message, id=request.id))
-    except Exception as error:
-        code, text = _failure(request, error)
-        return codec.encode(m.Fault(code=code, message=text, id=request.id))
-
-
-def _failure(request: m.Request, error: Exception) -> tuple[str, str]:
-    """Code and words for a request that failed: a bug of ours, unless the machine is short of something."""
-    cause: BaseException = error
-    while isinstance(cause, ExceptionGroup):
-        cause = cause.exceptions[0]
-    if isinstance(cause, OSError) and cause.errno in _SHORT:
-        return errors.LIMIT, f"cannot do this now: jobd is short of resources ({cause.strerror}); try again"
-    log.error("request %s failed", type(request).__name__, exc_info=error)
-    return errors.INTERNAL, f"internal error: {error!r:.200}"
-
-
-def _start(context: Context, row: Row, request: m.Request, nursery: trio.Nursery) -> None:
-    tasks = context.connection.tasks
-    if request.id in tasks:
-        raise codec.ProtocolError(errors.MALFORMED, f"request id {request.id} is under way already")
-    if len(tasks) >= MAX_UNDER_WAY:
-        raise codec.ProtocolError(errors.LIMIT, f"more than {MAX_UNDER_WAY} requests under way on one connection")
-    tasks[request.id] = trio.CancelScope()
-    nursery.start_soon(_serve, context, row, request)
-
-
-async def _serve(context: Context, row: Row, request: m.Request) -> None:
-    """Serve one long request to its end; the crash boundary of the request."""
-    connection = context.connection
-    scope = connection.tasks[request.id]
-    assert row.long is not None
-    try:
-        with scope:
-            try:
-                context.check(row.action)
-                await row.long(context, request)
-            except Refused as refused:
-                await connection.fault(refused.code, str(refused), request.id, refused.details)
-            except codec.ProtocolError as error:
-                await connection.fault(error.code, error.message, request.id)
-            except Gone:
-                raise
-            except Exception as error:
-                if isinstance(error, ExceptionGroup) and error.split(Gone)[1] is None:
-                    raise Gone from error  # found out by a task of the request
-                await connection.fault(*_failure(request, error), request.id)
-        if scope.cancelled_caught:
-            await connection.fault(errors.CANCELED, "canceled", request.id)
-    finally:
-        del connection.tasks[request.id]
+        await serving.serve(context, self.shares)
 
 
 def _other_protocol(hello: m.Hello) -> str:
@@ -333,7 +205,7 @@ def _other_protocol(hello: m.Hello) -> str:
     return codec.clean(f"cannot talk to {hello.software}: {speaks}; {todo}")
 
 
-def _first(group: BaseExceptionGroup[codec.ProtocolError]) -> codec.ProtocolError:
+def _first(group: BaseExceptionGroup[Failure]) -> Failure:
     error = group.exceptions[0]
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -353,3 +225,20 @@ def _say_and_close(sock: socket.socket, fault: m.Fault) -> None:
         pass  # it did not even wait for the refusal
     finally:
         sock.close()
+
+
+def _turn_away(sock: socket.socket) -> None:
+    _say_and_close(
+        sock,
+        m.Fault(code=errors.LIMIT, message="cannot serve another connection: jobd has no descriptors left; try again"),
+    )
+
+
+def _has_left(sock: socket.socket) -> bool:
+    """Whether a client went away before it said anything."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

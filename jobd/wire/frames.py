@@ -47,9 +47,11 @@ class FrameBuffer:
     of a large body can be received to its place at once, in `space`.
     """
 
-    __slots__ = ("_data", "_got", "_large", "_more", "_need", "_pos")
+    __slots__ = ("_data", "_got", "_large", "_more", "_need", "_pos", "announced", "most")
 
     def __init__(self) -> None:
+        self.most = MAX  # bytes of body that are taken
+        self.announced = 0  # bytes of the body that has begun, once they are known
         self._data = b""
         self._pos = 0
         self._more = bytearray()
@@ -90,6 +92,7 @@ class FrameBuffer:
             if self._got < len(self._large):
                 return None
             body, self._large = self._large, None
+            self.announced = 0
             return body
         start = self._pos + HEADER
         have = len(self._data) - self._pos
@@ -99,9 +102,10 @@ class FrameBuffer:
             have = self._join()
             start = HEADER
         (length,) = _length_at(self._data, self._pos)
-        if length > MAX:
-            raise FrameError(f"cannot read a frame of {length} bytes: the largest is {MAX}")
+        if length > self.most:
+            raise FrameError(f"cannot read a frame of {length} bytes: the largest is {self.most}")
         if have < HEADER + length:
+            self.announced = length
             self._need = HEADER + length
             if have + len(self._more) < self._need:
                 self._make_room(length)
@@ -109,6 +113,7 @@ class FrameBuffer:
             self._join()
             start = HEADER
         self._need = HEADER
+        self.announced = 0
         self._pos = end = start + length
         return self._data[start:end]
 

@@ -13,8 +13,10 @@ import trio
 import trio.testing
 
 from jobd.rpc.access import Access
-from jobd.rpc.connection import BODY_SEC, HELLO_SEC, TURN, Connection
-from jobd.rpc.server import Server, _failure
+from jobd.rpc.connection import BODY_SEC, HELLO_SEC, Connection
+from jobd.rpc.server import Server
+from jobd.rpc.serving import failure
+from jobd.rpc.shares import TURN
 from jobd.wire import codec, errors
 from jobd.wire import messages as m
 
@@ -188,4 +190,4 @@ async def test_clients_are_told_of_a_shutdown(tmp_path: Path) -> None:
     ],
 )
 def test_a_shortage_is_no_bug_of_ours(error: Exception, code: str) -> None:
-    assert _failure(m.DaemonStatus(id=1), error)[0] == code
+    assert failure(m.DaemonStatus(id=1), error)[0] == code

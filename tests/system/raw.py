@@ -23,11 +23,11 @@ class Raw:
 
     def __init__(self, path: Path | str, *, hello: bool = True) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(TIMEOUT_SEC)
         self._buffer = frames.FrameBuffer()
         self._last_id = 0
         try:
-            self.sock.connect(str(path))
+            self.sock.connect(str(path))  # with a timeout it would not wait in line when many connect at once
+            self.sock.settimeout(TIMEOUT_SEC)
             if hello:
                 self.send(m.Hello(version=m.PROTOCOL_VERSION, software="test 0"))
                 assert isinstance(self.receive(), m.Hello)

@@ -1,0 +1,177 @@
+"""What each uid has of the daemon at once, and whose turn it is.
+
+Theory. The loop is one thread, so what one user has done in it another waits for. Every uid with a connection has a
+Share: how many connections and requests he has, what is held for him in memory, and how much of the loop's time he has
+used. Who has used his slice waits in line with the rest of his own connections, and gets another one when all who were
+ready have had theirs (`Turns`). So a user with five hundred busy connections has one share, as has a user with one.
+
+Limits are read from the policy in force at each decision. Root has no limit; he waits for his turn as everybody does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from jobd.core.policy import UserLimits
+    from jobd.host.peer import Peer
+    from jobd.rpc.crowd import Crowd
+
+ROOT: Final = 0
+MAX_CONNECTIONS: Final = 2048  # of all but root (security.md A.6); 7 KiB each
+SLICE_SEC: Final = 0.0005  # of the loop's time for one uid, when there are others: five status requests
+ALONE_SEC: Final = 0.004  # the same for one who is alone
+TURN: Final = 32  # requests in a slice, however short they are
+ROUND_SEC: Final = 0.002  # who has used less than a slice in this time owes nothing
+SEAT_SEC: Final = 0.0002  # what a new connection costs: its task, and the hello
+LONG_SEC: Final = 0.0002  # what a request that is a task costs at least, after it was read
+LARGE_AT_ONCE: Final = 16  # frames of more than 64 KiB that are received at once for one uid
+# Submissions of one uid on their way to the disk. One commit takes all there are, and then all of them go on at once.
+SUBMITTING: Final = 16
+MAX_UNSENT: Final = 16 << 20  # bytes of answers that one uid's clients do not read
+
+
+class Share:
+    """One uid's. Made with his first connection, gone with his last."""
+
+    __slots__ = (
+        "began", "connections", "crowd", "large", "line", "readers", "requests", "room", "seating", "submitting", "uid",
+        "unsent", "used",
+    )  # fmt: skip
+
+    def __init__(self, uid: int) -> None:
+        self.uid = uid
+        self.connections = 0
+        self.requests = 0  # long ones, under way on all his connections
+        self.crowd: Crowd | None = None  # once he has many connections
+        self.readers = 0  # of logs and events, among them
+        self.unsent = 0  # bytes of answers that wait for him to read
+        self.large = trio.Semaphore(LARGE_AT_ONCE)
+        self.submitting = trio.Semaphore(SUBMITTING)
+        self.room: deque[tuple[socket.socket, Peer]] = deque()  # accepted, and not served yet
+        self.seating = False  # somebody sees to the room
+        self.used = 0.0  # seconds of the slice
+        self.began = 0.0
+        self.line: deque[trio.lowlevel.Task] = deque()  # who waits for the next slice
+
+
+class Turns:
+    """Slices of the loop's time, for all uids in turn."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Share, None] = {}  # those with somebody in line
+        self._somebody = trio.Event()
+        self.slice_sec = ALONE_SEC
+
+    async def serve(self) -> None:
+        """Give out slices until cancelled."""
+        while True:
+            if not self._waiting:
+                self._somebody = trio.Event()
+                await self._somebody.wait()
+            await trio.lowlevel.checkpoint()  # all who were ready have run, and the sockets were looked at
+            for share in list(self._waiting):
+                share.used = max(0.0, share.used - self.slice_sec)  # a long request is paid for in the next rounds
+                if share.used < self.slice_sec:
+                    trio.lowlevel.reschedule(share.line.popleft())
+                if not share.line:
+                    del self._waiting[share]
+
+    def is_due(self, share: Share) -> bool:
+        """Whether the uid has something left of his slice, and nobody of his stands in line."""
+        return share.used < self.slice_sec and not share.line
+
+    async def take(self, share: Share) -> None:
+        """Return when it is this uid's turn, at once if it is."""
+        if self.is_due(share):
+            return
+        task = trio.lowlevel.current_task()
+        share.line.append(task)
+        self._waiting[share] = None
+        self._somebody.set()
+
+        def leave(_: object) -> trio.lowlevel.Abort:
+            share.line.remove(task)
+            if not share.line:
+                self._waiting.pop(share, None)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)
+
+    def spend(self, share: Share, sec: float) -> None:
+        """Note that so much of the slice is used."""
+        self.charge(share, time.perf_counter(), sec)
+
+    def charge(self, share: Share, began: float, more: float = 0.0) -> None:
+        """Note what was used since `began` (time.perf_counter), and what will be."""
+        now = time.perf_counter()
+        if not share.line and now - share.began > ROUND_SEC:
+            share.began, share.used = began, 0.0
+        share.used += max(now - began + more, self.slice_sec / TURN)
+
+
+class Shares:
+    """All of them, and who is let in."""
+
+    def __init__(self, limits: Callable[[], UserLimits], most: int = MAX_CONNECTIONS) -> None:
+        self.limits = limits
+        self.turns = Turns()
+        self.connections = 0
+        self._most = most
+        self._of: dict[int, Share] = {}
+
+    def refusal(self, uid: int) -> str:
+        """Why a uid may have no more connections now, in words; "" when he may.
+
+        He may not have more than are left, so that however many one user has there is as much again for the next.
+        """
+        if uid == ROOT:
+            return ""
+        mine = self._of[uid].connections if uid in self._of else 0
+        limit = self.limits().connections
+        if mine >= limit:
+            return f"uid {uid} has {mine} of the {limit} connections that a user may have; close some and try again"
+        left = self._most - self.connections
+        if mine >= left:
+            return f"{self.connections} of {self._most} are in use, {mine} of them by uid {uid}; try again later"
+        return ""
+
+    def enter(self, uid: int) -> Share:
+        """One connection more."""
+        share = self._of.get(uid)
+        if share is None:
+            share = self._of[uid] = Share(uid)
+            self._reckon()
+        share.connections += 1
+        self.connections += 1
+        return share
+
+    def leave(self, share: Share) -> None:
+        """One connection less."""
+        share.connections -= 1
+        self.connections -= 1
+        if not share.connections:
+            del self._of[share.uid]
+            if share.crowd is not None:
+                share.crowd.close()
+            self._reckon()
+
+    def _reckon(self) -> None:
+        self.turns.slice_sec = ALONE_SEC if len(self._of) < 2 else SLICE_SEC
+
+    def request_refusal(self, share: Share) -> str:
+        """Why a uid may have no more requests under way, in words; "" when he may."""
+        limit = self.limits().requests
+        if share.uid == ROOT or share.requests < limit:
+            return ""
+        return (
+            f"cannot serve this now: uid {share.uid} has {share.requests} of the {limit} requests under way that a user"
+            " may have; wait for answers and try again"
+        )
