@@ -10,19 +10,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
+    from jobctl.remote import Remote
     from jobd.wire.endpoint import Endpoint
 
 
 class Target:
     """Which daemon the command line names, and which one that was: once found, we reconnect to no other."""
 
-    __slots__ = ("found", "mode", "socket", "software")
+    __slots__ = ("another", "batch", "found", "host", "mode", "remote", "socket", "software")
 
-    def __init__(self, mode: str = "", socket: str = "") -> None:
+    def __init__(self, mode: str = "", socket: str = "", host: str = "", batch: bool = False) -> None:
         self.mode = mode  # "user", "system", or "" for the default order
         self.socket = socket
+        self.host = host  # one, as -H takes it; "" for this one
+        self.batch = batch  # nobody is to be asked for a password
+        self.another = False  # than the one that was found by the target of which this is a `sibling`
+        self.remote: Remote | None = None
         self.found: Endpoint | None = None
         self.software = ""  # name and version of the daemon, once it has said so
+
+    def sibling(self, mode: str) -> Target:
+        """Another daemon on the same host."""
+        target = Target(mode, "", self.host, self.batch)
+        target.remote, target.another = self.remote, True
+        return target
 
 
 def needs_grant(path: str) -> bool:
@@ -58,6 +69,10 @@ def open_target(target: Target, start: bool) -> tuple[socket, str]:
     Raises:
         NoDaemonError: none answers, or one that is not to be trusted.
     """
+    if target.host:
+        from jobctl import remote
+
+        return remote.open_remote(target, start)
     from jobd.wire import endpoint
 
     try:

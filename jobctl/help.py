@@ -63,6 +63,7 @@ GLOBAL_HELP = (
     ("user", "", "Speak to your own jobd; it is started if it does not run."),
     ("system", "", "Speak to the system's jobd."),
     ("socket", "PATH", "Speak to the jobd at this socket."),
+    ("host", "HOST", "Speak to the jobd of another host, by ssh: [USER@]HOST[:PORT]. Several with commas."),
 )
 OTHER_HELP = (
     ("--no-pager", "Write to the terminal straight away."),
@@ -112,7 +113,7 @@ def columns() -> int:
 def main_help() -> str:
     """What `jobctl --help` shows."""
     width = columns()
-    parts = ["Usage: jobctl [--user | --system | --socket PATH] [VERB] [ARG...]\n", f"{wrapped(ABOUT, width)}\n"]
+    parts = ["Usage: jobctl [-H HOST] [--user | --system | --socket PATH] [VERB] [ARG...]\n", f"{wrapped(ABOUT, width)}\n"]
     for title, words in grouped():
         parts.append(section(title, [(form(verb), summary(verb)) for verb in words], width))
     parts.append(section("Which jobd", [(spelled(GLOBALS[name], metavar), text) for name, metavar, text in GLOBAL_HELP],

@@ -123,5 +123,6 @@ WorkingDirectory = Annotated[str | None, _option("working_directory", "The job's
 TheUsers = Annotated[bool, _option("user", "Speak to your own jobd.")]
 TheSystems = Annotated[bool, _option("system", "Speak to the system's jobd.")]
 AtSocket = Annotated[str | None, _option("socket", "Speak to the jobd at this socket.", "PATH")]
+OnHost = Annotated[str | None, _option("host", "Speak to the jobd of this host, by ssh.", "[USER@]HOST[:PORT],...")]
 NoPager = Annotated[bool, _option("no_pager", "Write straight to the terminal.")]
-GLOBAL_TYPES = {"user": TheUsers, "system": TheSystems, "socket": AtSocket, "no_pager": NoPager}
+GLOBAL_TYPES = {"user": TheUsers, "system": TheSystems, "socket": AtSocket, "host": OnHost, "no_pager": NoPager}

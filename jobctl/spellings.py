@@ -86,8 +86,13 @@ ONLY_SYSTEMCTLS = (
 STAYING = ("wait", "follow", "pipe", "pty")  # options of run and rerun with which these end as the job does
 OPERANDS_END_OPTIONS = ("run",)  # everything after the first operand belongs to the command
 
-GLOBALS = {"user": ("--user",), "system": ("--system",), "socket": ("--socket",), "no_pager": ("--no-pager",)}
-GLOBAL_DEFAULTS: dict[str, object] = {"user": False, "system": False, "socket": None, "no_pager": False}
+GLOBALS = {
+    "user": ("--user",), "system": ("--system",), "socket": ("--socket",), "host": ("-H", "--host"),
+    "no_pager": ("--no-pager",),
+}  # fmt: skip
+GLOBAL_DEFAULTS: dict[str, object] = {
+    "user": False, "system": False, "socket": None, "host": None, "no_pager": False,
+}  # fmt: skip
 
 OPTIONS = {
     "after_cursor": ("--after-cursor",),

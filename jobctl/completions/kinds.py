@@ -20,6 +20,7 @@ JOBS = "jobs"  # names of jobs, those that fit the verb (JOB_FILTERS)
 RUNS = "runs"  # names of jobs, and behind a # the numbers of their runs
 NUMBER = "number"  # of a run of the job on the line: what --run takes
 QUEUES = "queues"
+HOSTS = "hosts"  # as ssh knows them
 VARIABLE = "variable"  # of the environment, with its = to come
 VARIABLES = "variables"  # of the environment, with commas; or all, or none
 VERB = "verb"
@@ -77,6 +78,7 @@ VALUES: dict[str, str | Words] = {
     "ListOutput": Words((*rows.FORMATS, "name")),
     "LogOutput": Words(logs_lines.FORMATS),
     "Name": TEXT,
+    "OnHost": HOSTS,
     "Properties": Words(_properties(), commas=True),
     "RunStates": Words((*statewords.STATES, *statewords.RESULTS, statewords.FAILED, statewords.HELP), commas=True),
     "SeenLines": TEXT,
