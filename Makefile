@@ -22,16 +22,16 @@ RUN := $(VENV)/bin/python
 .PHONY: demo test lint fault bench tools install uninstall install-system uninstall-system clean
 
 # The stamps are what make a second `make test` quick: an environment is made anew only when its recipe changes.
-$(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl scripts/isolate
+$(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl scripts/jobd-stdio-bridge scripts/isolate
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
-	scripts/isolate $(VENV)/bin/jobctl $(VENV)/bin/jobd
+	scripts/isolate $(VENV)/bin/jobctl $(VENV)/bin/jobd $(VENV)/bin/jobd-stdio-bridge
 	$(RUN) -m compileall -q jobd jobctl  # pip does not for an editable install, and jobctl would compile at every call
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.made
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	scripts/isolate $(VENV)/bin/jobctl $(VENV)/bin/jobd
+	scripts/isolate $(VENV)/bin/jobctl $(VENV)/bin/jobd $(VENV)/bin/jobd-stdio-bridge
 	@touch $@
 
 demo: $(VENV)/.made
@@ -68,9 +68,9 @@ tools:
 install:
 	$(PYTHON) -m venv $(PREFIX)/lib/jobd
 	$(PREFIX)/lib/jobd/bin/pip install --quiet --disable-pip-version-check --upgrade .
-	scripts/isolate $(PREFIX)/lib/jobd/bin/jobctl $(PREFIX)/lib/jobd/bin/jobd
+	cd $(PREFIX)/lib/jobd/bin && $(CURDIR)/scripts/isolate jobctl jobd jobd-stdio-bridge
 	install -d $(PREFIX)/bin
-	ln -sf ../lib/jobd/bin/jobd ../lib/jobd/bin/jobctl $(PREFIX)/bin/
+	ln -sf ../lib/jobd/bin/jobd ../lib/jobd/bin/jobctl ../lib/jobd/bin/jobd-stdio-bridge $(PREFIX)/bin/
 	for page in man/*.[1-8]; do \
 	  install -Dm644 $$page $(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; \
 	done
@@ -82,7 +82,7 @@ install:
 
 uninstall:
 	rm -rf $(PREFIX)/lib/jobd
-	rm -f $(PREFIX)/bin/jobd $(PREFIX)/bin/jobctl
+	rm -f $(PREFIX)/bin/jobd $(PREFIX)/bin/jobctl $(PREFIX)/bin/jobd-stdio-bridge
 	for page in man/*.[1-8]; do rm -f $(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 	rm -f $(PREFIX)/share/bash-completion/completions/jobctl $(PREFIX)/share/zsh/site-functions/_jobctl
 	rm -f $(PREFIX)/share/fish/vendor_completions.d/jobctl.fish

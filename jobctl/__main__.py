@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
 PAGED = ("list", "status", "show", "cat", "logs", "result", "history", "events", "daemon-status", "auth")
+LOCAL = ("completion",)  # no other host has to do with it
 NO_JOBS = ("run", "whoami", "auth", "completion")  # their operands name something else
 LOOKS = (
     "status", "logs", "events", "result", "history", "show", "cat", "list", "is-active", "is-failed", "whoami", "auth",
@@ -85,11 +86,33 @@ def _without_verb(args: list[str]) -> int | None:
 def invoke(call: Call) -> int:
     """Call a verb, with a pager where a person looks at its output, and answer its exit status."""
     try:
+        host = host_of(call.target)
+        if "," in host and call.verb not in LOCAL:
+            from jobctl import fanout
+
+            return fanout.run(call, host)
         if call.verb in PAGED and terminal.is_terminal() and not call.target.get("no_pager"):
             _page(call.options)
         return _status(call)
     finally:
         terminal.end_paging()
+        end_remote()
+
+
+def host_of(wanted: Mapping[str, Value]) -> str:
+    """What -H says, or $JOBCTL_HOST; "" for this host. A socket that is named without a host is here."""
+    host = wanted.get("host")
+    if host is None and wanted.get("socket") is None:
+        host = os.environ.get("JOBCTL_HOST", "") or None
+    return "" if host is None else str(host) or ","  # an empty word is a mistake, which the reader of hosts names
+
+
+def end_remote() -> None:
+    """Drop the connection to another host, if there is one."""
+    from jobctl.connect import FAR
+
+    if FAR.remote is not None:
+        FAR.remote.end()
 
 
 def _page(options: dict[str, Value]) -> None:
@@ -155,7 +178,12 @@ def target_of(wanted: Mapping[str, Value]) -> Target:
     path = wanted.get("socket")
     if path == "":
         raise UsageError("--socket needs a path")
-    return Target(chosen[0] if chosen else "", os.path.abspath(path) if isinstance(path, str) else "")
+    mode, host = chosen[0] if chosen else "", host_of(wanted)
+    if not isinstance(path, str):
+        return Target(mode, "", host, bool(wanted.get("batch")))
+    if host and not path.startswith("/"):
+        raise UsageError("--socket needs an absolute path with -H: it is one on that host")
+    return Target(mode, path if host else os.path.abspath(path), host, bool(wanted.get("batch")))
 
 
 if __name__ == "__main__":

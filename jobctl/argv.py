@@ -142,6 +142,8 @@ class _Scan:
         return [(name, value if equals else None)]
 
     def _cluster(self, word: str) -> list[tuple[str, str | bool | None]] | None:
+        if word == "-HUP":
+            return None  # of kill it is the signal, and not -H with a host UP
         pairs: list[tuple[str, str | bool | None]] = []
         for i in range(1, len(word)):
             name = self.names.get("-" + word[i])

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 
-from jobctl import channels
+from jobctl import channels, connect
+from jobctl.exits import Fault
 from jobd import __version__
 from jobd.wire import endpoint
 from jobd.wire.plainpack import PlainpackError, packb, unpackb
@@ -135,42 +137,60 @@ def _serve_plain(wanted: Wanted, first: bytes) -> int:
     except endpoint.EndpointError as e:
         _warn(e.message)
         return UNAVAILABLE
-    relay(sock, first)
+    Relay(sock, first).run()
     return 0
 
 
-def relay(sock: socket, first: bytes) -> None:
-    """Relay until the daemon has said its last, or nobody hears it; an end of stdin goes on as an end of sending."""
-    from _socket import SHUT_WR
+class Relay:
+    """stdin and stdout, and one connection; of either direction no more is held than one read gives."""
 
-    for fd in (STDIN, STDOUT):
-        os.set_blocking(fd, False)
-    sock.setblocking(False)
-    up, down = memoryview(first), memoryview(b"")
-    reads_stdin = True
-    while True:
-        wanted = {STDOUT: POLLOUT if down else 0, sock.fileno(): (POLLOUT if up else 0) | (0 if down else POLLIN)}
-        if reads_stdin and not up:
+    def __init__(self, sock: socket, first: bytes) -> None:
+        self._sock = sock
+        self._up = memoryview(first)
+        self._down = memoryview(b"")
+        self._hears = True  # stdin has not ended
+
+    def run(self) -> None:
+        """Relay until the daemon has said its last, or nobody hears it; an end of stdin is an end of sending."""
+        for fd in (STDIN, STDOUT):
+            os.set_blocking(fd, False)
+        self._sock.setblocking(False)
+        while self._turn(_poll(self._wants())):
+            pass
+
+    def _wants(self) -> dict[int, int]:
+        wanted = {STDOUT: POLLOUT if self._down else 0}
+        if self._hears and not self._up:
             wanted[STDIN] = POLLIN
-        if not wanted[sock.fileno()]:
-            del wanted[sock.fileno()]  # one that hung up would keep poll(2) busy
-        ready = _poll(wanted)
+        events = (POLLOUT if self._up else 0) | (0 if self._down else POLLIN)
+        if events:  # one that hung up would keep poll(2) busy
+            wanted[self._sock.fileno()] = events
+        return wanted
+
+    def _turn(self, ready: dict[int, int]) -> bool:
         if ready.get(STDOUT, 0) & (POLLERR | POLLHUP):
-            return
-        if STDIN in ready and reads_stdin and not up:
-            up = memoryview(_some(lambda: os.read(STDIN, RELAY_BYTES)) or b"")
-            reads_stdin = bool(up)
-            if not reads_stdin:
-                sock.shutdown(SHUT_WR)
-        if up:
-            up = up[_sent(lambda data: sock.send(data), up) :]
-        if down:
-            down = down[_sent(lambda data: os.write(STDOUT, data), down) :]
-        elif sock.fileno() in ready:
-            piece = _some(lambda: sock.recv(RELAY_BYTES))
-            if piece == b"":
-                return
-            down = memoryview(piece or b"")
+            return False
+        if STDIN in ready:
+            self._hear()
+        if self._up:
+            self._up = self._up[_sent(self._sock.send, self._up) :]
+        if self._down:
+            self._down = self._down[_sent(lambda data: os.write(STDOUT, data), self._down) :]
+        elif self._sock.fileno() in ready:
+            piece = _some(lambda: self._sock.recv(RELAY_BYTES))
+            self._down = memoryview(piece or b"")
+            return piece != b""
+        return True
+
+    def _hear(self) -> None:
+        from _socket import SHUT_WR
+
+        piece = _some(lambda: os.read(STDIN, RELAY_BYTES))
+        self._up = memoryview(piece or b"")
+        if piece == b"":
+            self._hears = False
+            with suppress(OSError):
+                self._sock.shutdown(SHUT_WR)
 
 
 def _some(read: Callable[[], bytes]) -> bytes | None:
@@ -249,6 +269,8 @@ class Bridge:
         answer = OPERATIONS.get(operation)
         if operation == "open":
             found = self._connect(number, question)
+        elif operation == "grant" and self._found is not None:
+            found = self._grant(question)
         elif answer is not None:
             found = answer(question)
         else:
@@ -272,7 +294,17 @@ class Bridge:
             return _refusal(e.code, e.message)
         self._channels.add(number, sock)
         assert self._found is not None
-        return {"path": os.fsencode(self._found.path)}
+        path = self._found.path
+        return {"path": os.fsencode(path), "grants": connect.needs_grant(path)}
+
+    def _grant(self, question: Answer) -> Answer:
+        """Let root run something, as root's jobctl here would."""
+        assert self._found is not None
+        try:
+            connect.grant(self._found.path, question)
+        except Fault as e:
+            return _refusal(e.code, e.message)
+        return {}
 
 
 def _refusal(code: str, message: str) -> Answer:
@@ -288,8 +320,8 @@ def _session(_: Answer) -> Answer:
         env.pop(key, None)
     return {
         "cwd": os.getcwdb(),
-        "env": verb_run.environment_list(env),
-        "least": verb_run.environment_list(verb_run.least()),
+        "env": verb_run.entries(env),
+        "least": verb_run.entries(verb_run.least()),
         "umask": verb_run.umask(),
         "rlimits": verb_run.rlimits(),
         "nice": os.getpriority(os.PRIO_PROCESS, 0),

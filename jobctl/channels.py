@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from _socket import SHUT_WR
 from collections import deque
+from contextlib import suppress
 from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT
 from struct import Struct
 
@@ -245,10 +246,8 @@ class Channels:
         if channel.closing:
             self._forget(channel)
         elif channel.ended:
-            try:
+            with suppress(OSError):  # it has gone altogether, which reading says
                 channel.sock.shutdown(SHUT_WR)
-            except OSError:
-                pass  # it has gone altogether, which reading says
             self._forget_ended(channel)
 
     def _forget_ended(self, channel: Channel) -> None:

@@ -15,8 +15,9 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from jobctl import help as help_pages
 from jobctl import options, terminal
-from jobctl.argv import Call, load
+from jobctl.argv import Call, before_verb, load
 from jobctl.exits import NOT_THE_JOBS, USAGE, UsageError
+from jobctl.habits import reworded
 from jobctl.mistakes import explain, meant_line, unknown_verb
 from jobctl.spellings import (
     ALIASES,
@@ -221,7 +222,7 @@ def _help(
 
 def main(args: list[str]) -> int:
     """Let typer do what the command line says; the exit status."""
-    args = verb_first(args)
+    args = hang_up(verb_first(args))
     try:
         status = make_app()(args, prog_name="jobctl", standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -239,6 +240,13 @@ def main(args: list[str]) -> int:
             raise
         terminal.warn(text)
         return NOT_THE_JOBS if means_the_jobs(args) else USAGE
+
+
+def hang_up(args: list[str]) -> list[str]:
+    """The line with `kill -HUP` as `-s HUP`: it would also be -H with a host UP."""
+    _, words = before_verb(args) or ({}, [])
+    again = reworded("kill", "-H", args) if words[:1] == ["kill"] and "-HUP" in words else None
+    return args if again is None else hang_up(again)
 
 
 def verb_first(args: list[str]) -> list[str]:

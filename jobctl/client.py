@@ -348,7 +348,7 @@ def _fault(message: Message) -> Fault:
 
 def check_version(hello: Message, target: Target) -> None:
     """Note which daemon said this hello. Raises Fault if it speaks another protocol than ours."""
-    target.software = hello.get("software", "jobd")
+    target.software = hello.get("software", "jobd") + (f" on {target.host}" if target.host else "")
     if hello["version"] != PROTOCOL_VERSION:
         from jobctl.versions import other_protocol
 

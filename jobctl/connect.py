@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from jobd.wire.endpoint import Endpoint
 
 
+class _Far:
+    """The other host that this jobctl speaks of, if it does: its users and processes are not ours."""
+
+    remote: Remote | None = None
+
+
+FAR = _Far()  # of this process, as it speaks of one host
+
+
 class Target:
     """Which daemon the command line names, and which one that was: once found, we reconnect to no other."""
 
@@ -38,6 +47,8 @@ class Target:
 
 def needs_grant(path: str) -> bool:
     """Whether what we submit to the daemon at `path` has to be granted to its keeper first: see jobd.wire.granting."""
+    if FAR.remote is not None:
+        return FAR.remote.needs_grant
     return not os.geteuid() and path.startswith("/") and os.path.exists(f"{os.path.dirname(path)}/root.sock")
 
 
@@ -50,6 +61,9 @@ def grant(path: str, request: dict[str, object]) -> None:
     assert isinstance(env, list)
     assert isinstance(cwd, bytes)
     assert isinstance(settings, dict)
+    if FAR.remote is not None:
+        FAR.remote.grant(request)
+        return
     try:
         granting.grant(path, argv, bool(request["shell"]), env, cwd, settings.get("user", ""))
     except granting.GrantError as e:

@@ -113,7 +113,8 @@ def columns() -> int:
 def main_help() -> str:
     """What `jobctl --help` shows."""
     width = columns()
-    parts = ["Usage: jobctl [-H HOST] [--user | --system | --socket PATH] [VERB] [ARG...]\n", f"{wrapped(ABOUT, width)}\n"]
+    usage = "Usage: jobctl [-H HOST] [--user | --system | --socket PATH] [VERB] [ARG...]\n"
+    parts = [usage, f"{wrapped(ABOUT, width)}\n"]
     for title, words in grouped():
         parts.append(section(title, [(form(verb), summary(verb)) for verb in words], width))
     parts.append(section("Which jobd", [(spelled(GLOBALS[name], metavar), text) for name, metavar, text in GLOBAL_HELP],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jobctl.exits import UsageError
 
-VARIABLE = "JOBCTL_HOST"
 MAX_HOSTS = 256
 MAX_PORT = 65535
 # In a ProxyCommand of ssh_config a host's name may come to a shell.
@@ -26,7 +25,9 @@ def split(words: str) -> list[str]:
     """The words between the commas, each once."""
     found = list(dict.fromkeys(words.split(",")))
     if "" in found:
-        raise UsageError(f"cannot read the host {words!r}: there is none" if words else "-H needs the name of a host")
+        raise UsageError(
+            "-H needs names of hosts: HOST, or HOST,HOST" if words.strip(",") else "-H needs the name of a host"
+        )
     if len(found) > MAX_HOSTS:
         raise UsageError(f"cannot speak to {len(found)} hosts at a time: {MAX_HOSTS} are allowed")
     return found

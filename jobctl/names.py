@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobctl.connect import FAR
 from jobctl.exits import Fault, UsageError
 
 TYPE_CHECKING = False
@@ -83,18 +84,24 @@ def owner_name(uid: int) -> str:
     """The user's name, safe to show; the number where there is none. Looked up once: a list has thousands."""
     name = _users.get(uid)
     if name is None:
-        from pwd import getpwuid
-
-        try:
-            name = _safe(getpwuid(uid).pw_name)
-        except KeyError:
-            name = str(uid)
+        name = _safe(FAR.remote.name("uids", uid)) if FAR.remote is not None else _user_name(uid)
         _users[uid] = name
     return name
 
 
+def _user_name(uid: int) -> str:
+    from pwd import getpwuid
+
+    try:
+        return _safe(getpwuid(uid).pw_name)
+    except KeyError:
+        return str(uid)
+
+
 def group_name(gid: int) -> str:
     """The group's name, safe to show; the number where there is none."""
+    if FAR.remote is not None:
+        return _safe(FAR.remote.name("gids", gid))
     from grp import getgrgid
 
     try:

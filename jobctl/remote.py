@@ -14,6 +14,7 @@ from _thread import allocate_lock, start_new_thread
 from select import POLLIN, POLLOUT, poll
 
 from jobctl import channels, remote_ssh
+from jobctl.connect import FAR
 from jobctl.exits import Fault, NoDaemonError
 from jobd.wire.plainpack import PlainpackError, packb, unpackb
 
@@ -33,10 +34,18 @@ SIGTERM = 15
 
 def open_remote(target: Target, start: bool) -> tuple[socket, str]:
     """As connect.open_target, on the host that `target` names. Raises NoDaemonError."""
-    remote = target.remote
-    if remote is None:
-        remote = target.remote = Remote(target)
-    return remote.open(target, start)
+    return _remote(target).open(target, start)
+
+
+def session(target: Target) -> Words:
+    """What a command has that ssh starts on the host that `target` names. Raises NoDaemonError."""
+    return _remote(target).session()
+
+
+def _remote(target: Target) -> Remote:
+    if target.remote is None:
+        target.remote = FAR.remote = Remote(target)
+    return target.remote
 
 
 class Remote:
@@ -48,6 +57,7 @@ class Remote:
         self.host = hosts.parse(target.host)
         self._batch = target.batch or not remote_ssh.has_terminal()
         self._line: _Line | None = None
+        self.needs_grant = False  # what we run there, as root
         self._was_up = False
         self._began = 0.0
         self._names: dict[tuple[str, int], str] = {}
@@ -62,12 +72,19 @@ class Remote:
             question["another"] = True
         near, far = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
         try:
-            path = self._up().ask(question, far)["path"]
+            answer = self._up().ask(question, far)
         except BaseException:
             near.close()
             raise
+        path = answer["path"]
         assert isinstance(path, bytes)
+        self.needs_grant = bool(answer.get("grants"))
         return near, os.fsdecode(path)
+
+    def grant(self, request: Words) -> None:
+        """Have the bridge, which is root's, tell the keeper of a Run. Raises Fault if that does not take it."""
+        keys = ("argv", "shell", "env", "cwd", "settings")
+        self._up().ask({"op": "grant", **{key: request[key] for key in keys}})
 
     def session(self) -> Words:
         """What a command that ssh starts there would have: directory, environment, umask, limits."""
@@ -190,7 +207,7 @@ class _Line:
         """Relay until ssh has gone."""
         import _signal  # type: ignore[import-not-found]
 
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, range(1, _signal.NSIG))
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
         try:
             while len(self._noise) <= remote_ssh.NOISE_BYTES:
                 self._turn()

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from jobctl.hosts import Host
 
-PROGRAM = "JOBCTL_SSH"  # the program, and options of it
-BRIDGE = "JOBCTL_BRIDGE"  # what it is called over there
 USUAL_BRIDGE = "jobd-stdio-bridge"
 LIVENESS = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")  # a network that went silent is an end
 AGAIN = ("-o", "ConnectTimeout=10")  # of a second attempt, for which nobody has asked
@@ -34,11 +32,11 @@ HOLD_SEC = 0.2
 
 def command(host: Host, batch: bool, again: bool) -> list[str]:
     """The command line."""
-    line = [*(os.environ.get(PROGRAM, "").split() or ["ssh"]), "-T", *LIVENESS]
+    line = [*(os.environ.get("JOBCTL_SSH", "").split() or ["ssh"]), "-T", *LIVENESS]
     line += AGAIN if again else ()
     line += BATCH if batch or again else ()
     line += ("-p", host.port) if host.port else ()
-    return [*line, "--", host.destination, os.environ.get(BRIDGE, "") or USUAL_BRIDGE]
+    return [*line, "--", host.destination, os.environ.get("JOBCTL_BRIDGE", "") or USUAL_BRIDGE]
 
 
 def has_terminal() -> bool:
@@ -67,7 +65,7 @@ def start(line: list[str], stdio: socket, stderr: int) -> int:
     try:
         return os.posix_spawnp(line[0], line, os.environ, file_actions=actions, setsigmask=mask)
     except OSError as e:
-        hint = f"; {PROGRAM} can name another program" if PROGRAM not in os.environ else ""
+        hint = "" if "JOBCTL_SSH" in os.environ else "; JOBCTL_SSH can name another program"
         raise NoDaemonError(f"cannot run {line[0]}: {e.strerror}{hint}") from e
     finally:
         for number, handler in zip(ignored, before, strict=True):
@@ -129,7 +127,7 @@ def why_failed(host: str, status: int | None, said: str, noise: bytes) -> str:
     if status == NOT_FOUND:
         return (
             f"cannot find {USUAL_BRIDGE} on {host}: jobd is not installed there, or not in the PATH of ssh's commands; "
-            f"{BRIDGE} can name it, such as .local/bin/{USUAL_BRIDGE}"
+            f"JOBCTL_BRIDGE can name it, such as .local/bin/{USUAL_BRIDGE}"
         )
     if status == UNAVAILABLE:
         return f"cannot reach jobd on {host}: {said.removeprefix(USUAL_BRIDGE + ': ') or 'it does not run'}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from jobctl.connect import FAR
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.shapes import JobView
@@ -50,7 +52,9 @@ def of(view: JobView) -> Usage:
 
 
 def _read(path: str) -> bytes:
-    """A small file of the kernel's; nothing where there is none."""
+    """A small file of the kernel's; nothing where there is none, or it is another host's."""
+    if FAR.remote is not None:
+        return b""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

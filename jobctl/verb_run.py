@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         WaitForEnd,
         WorkingDirectory,
     )
+    from jobctl.remote import Words
     from jobctl.shapes import Body
 
 MAX_ARGV_ENV_BYTES = 768 << 10  # messages.MAX_ARGV_ENV_BYTES, and the next messages.MAX_ARG_BYTES; a test compares
@@ -64,13 +65,15 @@ def run(
 ) -> int:
     """Run a command as a job, and print the job's name.
 
-    The job has this shell's directory, environment, umask and limits; its stdin is /dev/null, but for -P and -t.
+    The job has this shell's directory, environment, umask and limits, with -H those of a command that ssh runs there;
+    its stdin is /dev/null, but for -P and -t.
     """
     _check_output(output, pipe or pty)
     request = _request(command, name, shell, settings)
-    request["env"] = _environment(env, setenv, at_terminal=pty, other=_is_for_another(request))
+    far = _far(client, request) if client.target.host else None
+    request["env"] = _environment(env, setenv, pty, _is_for_another(request), far)
     _check_sizes(command, request)
-    request["cwd"] = _directory(working_directory)
+    request["cwd"] = _directory(working_directory, far)
     if pipe or pty:
         from jobctl import foreground_begin
 
@@ -165,8 +168,8 @@ def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: 
         "run": new_run_id(),
         "argv": argv,
         "shell": shell,
-        "umask": _umask(),
-        "rlimits": _rlimits(),
+        "umask": umask(),
+        "rlimits": rlimits(),
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "settings": _settings(settings),
     }
@@ -201,21 +204,32 @@ def _is_for_another(request: dict[str, object]) -> bool:
     return "user" in settings
 
 
-def _environment(env: str | None, setenv: tuple[str, ...], at_terminal: bool, other: bool) -> list[bytes]:
+def _far(client: Client, request: dict[str, object]) -> Words:
+    """What a command has that ssh starts on the other host; its umask and limits go into the request."""
+    from jobctl.remote import session
+
+    far = session(client.target)
+    request.update({key: far[key] for key in ("umask", "rlimits", "nice")})
+    return far
+
+
+def _environment(
+    env: str | None, setenv: tuple[str, ...], at_terminal: bool, other: bool, far: Words | None = None
+) -> list[bytes]:
     """The job's environment, from --env and -E; at a terminal it knows which kind that is.
 
     `other`: the job is another user's. Nothing of ours goes along then unless it is asked for, and HOME and its like
-    are left to jobd, which looks them up.
+    are left to jobd, which looks them up. `far`: what a login on the other host has.
     """
     mine = dict(os.environb)
     if _coerced(mine.get(b"LC_CTYPE")):
         del mine[b"LC_CTYPE"]
-    env = env or ("none" if other else "all")
-    if env == "all":
+    if env == "all" or (env is None and not other and far is None):
         made = dict(mine)
     else:
-        made = {} if other else _least()
-        wanted = [] if env == "none" else os.fsencode(env).split(b",")
+        usual = {} if other else least() if far is None else _pairs(far["env" if env is None else "least"])
+        made = dict(usual)
+        wanted = [] if env in ("none", None) else os.fsencode(env).split(b",")
         for key in [b"TERM", *wanted] if at_terminal else wanted:
             if key in mine:
                 made[key] = mine[key]
@@ -229,7 +243,17 @@ def _environment(env: str | None, setenv: tuple[str, ...], at_terminal: bool, ot
             made[key] = mine[key]
         else:
             terminal.warn(f"{word} is not set here, and so not for the job")
-    return [key + b"=" + value for key, value in made.items()]
+    return entries(made)
+
+
+def entries(environment: dict[bytes, bytes]) -> list[bytes]:
+    """As execve(2) takes it."""
+    return [key + b"=" + value for key, value in environment.items()]
+
+
+def _pairs(words: object) -> dict[bytes, bytes]:
+    assert isinstance(words, list)
+    return dict(word.split(b"=", 1) for word in words)
 
 
 def _coerced(lc_ctype: bytes | None) -> bool:
@@ -244,7 +268,7 @@ def _coerced(lc_ctype: bytes | None) -> bool:
     return b"\0LC_CTYPE=" not in b"\0" + given
 
 
-def _least() -> dict[bytes, bytes]:
+def least() -> dict[bytes, bytes]:
     """What a job has with --env none."""
     from pwd import getpwuid
 
@@ -280,21 +304,22 @@ def _check_sizes(command: tuple[str, ...], request: dict[str, object]) -> None:
             raise Fault(errors.TOO_LARGE, f"cannot run {command[0]}: the argument or variable {text}")
 
 
-def _directory(wanted: str | None) -> bytes:
+def _directory(wanted: str | None, far: Words | None) -> bytes:
     try:
-        here = os.getcwdb()
+        here = os.getcwdb() if far is None else far["cwd"]
+        assert isinstance(here, bytes)
     except FileNotFoundError:
         here = os.environb.get(b"PWD", b"/")  # gone: let the job's start say so, by its name
     return here if wanted is None else os.path.join(here, os.fsencode(wanted))
 
 
-def _umask() -> int:
+def umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
-def _rlimits() -> dict[str, object]:
+def rlimits() -> dict[str, object]:
     import resource
 
     found: dict[str, object] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from jobctl import names, terminal
+from jobctl.connect import FAR
 from jobctl.exits import UsageError
 
 TYPE_CHECKING = False
@@ -40,6 +41,8 @@ def whoami(client: Client, pids: OptionalPids = (), *, output: JsonOutput = None
         pid = member["pid"]
         if not wanted:
             terminal.warn("cannot find the job of this process: it belongs to none")
+        elif FAR.remote is not None:
+            terminal.warn(f"cannot find the job of process {pid} there: it belongs to none, or is not there")
         elif os.path.exists(f"/proc/{pid}"):
             terminal.warn(f"cannot find the job of process {pid}: it belongs to none")
         else:

@@ -62,7 +62,7 @@ def test_every_completion_file_is_in_the_wheel_and_installed_by_make() -> None:
 def test_make_uninstall_removes_what_make_install_made(tmp_path: Path) -> None:
     made = [target for _, target in re.findall(r"install -Dm644 (\S+) \$\(PREFIX\)/(\S+)$", MAKEFILE, re.MULTILINE)]
     made += [f"share/man/man{page.suffix[1:]}/{page.name}" for page in PAGES]
-    made += ["bin/jobd", "bin/jobctl", "lib/jobd/pyvenv.cfg", "bin/another"]
+    made += ["bin/jobd", "bin/jobctl", "bin/jobd-stdio-bridge", "lib/jobd/pyvenv.cfg", "bin/another"]
     for name in made:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -13,7 +13,7 @@ from jobctl import completions, help, options  # noqa: A004  # the module
 from jobctl.argv import load
 from jobctl.completions import kinds
 from jobctl.completions.kinds import Words
-from jobctl.spellings import GLOBALS, HELP, OPERANDS_END_OPTIONS, OPTIONS
+from jobctl.spellings import GLOBAL_DEFAULTS, GLOBALS, HELP, OPERANDS_END_OPTIONS, OPTIONS
 
 BEGIN, END = "# --- words: made by python -m jobctl.completions.generate ---\n", "# --- end of the words ---\n"
 
@@ -50,7 +50,7 @@ def global_options() -> list[Option]:
     """Those that stand before or after any verb."""
     types = {id(value): name for name, value in vars(options).items()}
     shown = (name for name in GLOBALS if not get_args(options.GLOBAL_TYPES[name])[1].hidden)
-    return [option(name, types[id(options.GLOBAL_TYPES[name])], False if name != "socket" else None) for name in shown]
+    return [option(name, types[id(options.GLOBAL_TYPES[name])], GLOBAL_DEFAULTS[name]) for name in shown]
 
 
 def verbs() -> list[Verb]:
@@ -161,6 +161,7 @@ def _zsh_action(kind: str | Words, value: str, word: str) -> str:
         kinds.DIRECTORY: "_files -/",
         kinds.JOBS: f" _jobctl_jobs {value}",
         kinds.RUNS: f" _jobctl_jobs {value}",
+        kinds.HOSTS: "_jobctl_hosts",
         kinds.NUMBER: "_jobctl_numbers",
         kinds.QUEUES: "_jobctl_queues",
         kinds.VARIABLE: "_jobctl_variable",
@@ -216,6 +217,7 @@ def _fish_value(kind: str | Words, value: str) -> str:
         kinds.DIRECTORY: "__fish_complete_directories (__jobctl_typed)",
         kinds.JOBS: f"__jobctl_jobs {value}",
         kinds.RUNS: f"__jobctl_jobs {value}",
+        kinds.HOSTS: "__jobctl_list (__fish_print_hostnames)",
         kinds.NUMBER: "__jobctl_numbers",
         kinds.QUEUES: "__jobctl_queues",
         kinds.VARIABLE: "set -xn | string replace -r \\$ =",

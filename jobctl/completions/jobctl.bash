@@ -3,7 +3,7 @@
 
 # --- words: made by python -m jobctl.completions.generate ---
 __jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-status daemon-reexec shutdown auth help completion'
-__jobctl_globals='--user --system --socket:file --no-pager'
+__jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
 __jobctl_verb() {
@@ -232,6 +232,32 @@ __jobctl_offer_files() { # -f or -d
     done < <(compgen "$1" -- "$typed")
 }
 
+# Offers the hosts that ssh has been told of, or has met, behind a comma and a user's name.
+__jobctl_offer_hosts() {
+    local file name line words lead=$lead typed=$typed
+    if [[ $typed == *[,@]* ]]; then
+        lead+=${typed%"${typed##*[,@]}"}
+        typed=${typed##*[,@]}
+    fi
+    for file in ~/.ssh/config ~/.ssh/known_hosts /etc/ssh/ssh_config /etc/ssh/ssh_known_hosts; do
+        [[ -r $file ]] || continue
+        while read -r line; do
+            read -r -a words <<<"$line"
+            case $file in
+            *config)
+                [[ ${words[0]-} == [Hh][Oo][Ss][Tt] ]] || continue
+                words=("${words[@]:1}")
+                ;;
+            *) IFS=, read -r -a words <<<"${words[0]-}" ;;
+            esac
+            for name in "${words[@]}"; do
+                [[ $name == \[*\]:* ]] && name=${name#[} name=${name/]/}
+                [[ $name == *[!A-Za-z0-9._:-]* ]] || __jobctl_offer "$name"
+            done
+        done <"$file"
+    done
+}
+
 # Offers what a kind of value means.
 __jobctl_value() {
     local set commas names
@@ -244,6 +270,7 @@ __jobctl_value() {
         compopt -o nosort 2>/dev/null # bash 4.4; the newest first
         __jobctl_ask runs "$job" "$typed"
         ;;
+    hosts) __jobctl_offer_hosts ;;
     queues) __jobctl_ask queues "$typed" ;;
     variable)
         compopt -o nospace 2>/dev/null
@@ -340,6 +367,7 @@ __jobctl_read() {
             case $word in
             --user | --system) target+=("$word") ;;
             --socket) ((i + 1 < last)) && word=--socket=${words[i + 1]} ;;
+            -H* | --host*) program=false ;; # each TAB would be a login over there
             esac
             if [[ $word == --socket=* ]]; then
                 __jobctl_plain "$word" || program=false

@@ -22,6 +22,9 @@ function __jobctl_read
             switch $word
                 case --user --system '--socket=*'
                     set -a __jobctl_target $word
+                case '-H*' '--host*'
+                    set -a __jobctl_target --host=-
+                    contains -- $word -H --host; and set at (math $at + 1)
                 case --socket
                     set -a __jobctl_target --socket=$__jobctl_words[$at]
                     set at (math $at + 1)
@@ -64,6 +67,7 @@ function __jobctl_ask
     set -l program (string replace -r -- '^~/' "$HOME/" $__jobctl_words[1])
     set -l target (string replace -r -- '^--socket=~/' "--socket=$HOME/" $__jobctl_target)
     string match -qr -- '[$`(]' $program $target; and return
+    contains -- --host=- $target; and return # each TAB would be a login over there
     command $program $target __complete $argv 2>/dev/null </dev/null \
         | string match -r -- '^[A-Za-z0-9_.@/#-]+\t[a-z() -]*$'
 end
@@ -188,6 +192,7 @@ complete -c jobctl -n __jobctl_no_verb -a completion -d 'Print the completion sc
 complete -c jobctl -n __jobctl_no_command -l user -d 'Speak to your own jobd.'
 complete -c jobctl -n __jobctl_no_command -l system -d 'Speak to the system\'s jobd.'
 complete -c jobctl -n __jobctl_no_command -l socket -r -F -d 'Speak to the jobd at this socket.'
+complete -c jobctl -n __jobctl_no_command -s H -l host -x -a '(__jobctl_list (__fish_print_hostnames))' -d 'Speak to the jobd of this host, by ssh.'
 complete -c jobctl -n __jobctl_no_command -l no-pager -d 'Write straight to the terminal.'
 
 complete -c jobctl -n '__jobctl_verb run' -s u -l name -l unit -x -d 'The job\'s name. Default: COMMAND-N.'

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.jobctl.fakes import FakeDaemon, Script
 
 SHELLS = tuple(completions.FILES)
-GLOBAL = ["--no-pager", "--socket", "--system", "--user"]
+GLOBAL = ["--host", "--no-pager", "--socket", "--system", "--user"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -35,7 +35,7 @@ def test_the_file_is_up_to_date(shell: str) -> None:
 
 def types_used() -> set[str]:
     """The types of all operands and valued options."""
-    found = {"AtSocket"}
+    found = {"AtSocket", "OnHost"}
     for verb in VERBS:
         function = load(verb)
         defaults = function.__kwdefaults__ or {}
