@@ -33,6 +33,7 @@ VERBS = {  # verb: module and function
     "whoami": ("jobctl.verb_whoami", "whoami"),
     "wait": ("jobctl.verb_wait", "wait"),
     "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
+    "daemon-reload": ("jobctl.verb_daemon", "daemon_reload"),
     "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
     "auth": ("jobctl.verb_auth", "auth"),
     "shutdown": ("jobctl.verb_daemon", "shutdown"),
@@ -78,7 +79,7 @@ NEIGHBOURS = {
 
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
-    "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert", "daemon-reload",
+    "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert",
     "try-restart", "condrestart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
     "list-timers", "is-system-running",
 )  # fmt: skip

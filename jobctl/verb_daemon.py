@@ -1,4 +1,4 @@
-"""daemon-status, daemon-reexec, shutdown: the daemon itself."""
+"""daemon-status, daemon-reload, daemon-reexec, shutdown: the daemon itself."""
 
 from __future__ import annotations
 
@@ -66,6 +66,17 @@ def _text(body: Body) -> str:
     ]
     lines = [f"{label:>{LABEL_WIDTH}}: {escape(value)}\n" for label, value in fields if value]
     return f"{glyph} jobd {escape(body['version'])}\n{''.join(lines)}"
+
+
+def daemon_reload(client: Client) -> int:
+    """Read jobd.toml again: rules and limits.
+
+    They hold at once, also for who is connected. A file that cannot be taken changes nothing, and says why.
+    """
+    client.start = False
+    for line in client.call({"type": "daemon-reload"}).get("text", "").splitlines():
+        terminal.warn(line)
+    return 0
 
 
 def daemon_reexec(client: Client, *, keeper: Keeper = False) -> int:

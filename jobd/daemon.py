@@ -180,6 +180,7 @@ class Daemon:
             world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
             access = Access(configuration.policy, shared=is_shared(self.keeper.welcome))
             configuration.on_change = partial(_change, access, registry)
+            configuration.refresh = access.look_up_group
             self.server = Server(world, access)
             world.connections = lambda: 0 if self.server is None else self.server.connections
             jobs.start_soon(Upkeep(registry).run)

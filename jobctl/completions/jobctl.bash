@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-status daemon-reexec shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -99,6 +99,10 @@ __jobctl_verb() {
     rm)
         operands='jobs.any'
         options='--now --purge'
+        ;;
+    daemon-reload)
+        operands=''
+        options=''
         ;;
     daemon-status)
         operands=''

@@ -183,6 +183,7 @@ complete -c jobctl -n __jobctl_no_verb -a is-failed -d 'Say whether jobs have fa
 complete -c jobctl -n __jobctl_no_verb -a whoami -d 'Show the job that each process belongs to, one a line.'
 complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of jobs have ended, and exit as the first that failed did.'
 complete -c jobctl -n __jobctl_no_verb -a rm -d 'Remove jobs: their names are free again.'
+complete -c jobctl -n __jobctl_no_verb -a daemon-reload -d 'Read jobd.toml again: rules and limits.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
 complete -c jobctl -n __jobctl_no_verb -a shutdown -d 'Stop all jobs in order, keep what is queued, and end jobd.'
@@ -329,6 +330,7 @@ complete -c jobctl -n '__jobctl_verb rm' -l now -d 'Stop what runs first; cancel
 complete -c jobctl -n '__jobctl_verb rm' -l purge -d 'Their runs and logs too.'
 complete -c jobctl -n '__jobctl_verb rm' -a '(__jobctl_jobs any)'
 
+
 complete -c jobctl -n '__jobctl_verb daemon-status' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in place.'
@@ -340,7 +342,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-status daemon-reexec shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
 # --- end of the words ---

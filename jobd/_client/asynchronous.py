@@ -202,6 +202,10 @@ class Jobs(Acting, Asking):
     async def daemon_status(self) -> m.Daemon:
         return await self._one(requests.daemon_status())
 
+    async def daemon_reload(self) -> None:
+        """Read the configuration again. Raises Invalid, with file and line, when it cannot be taken."""
+        await self._one(requests.daemon_reload())
+
     async def daemon_reexec(self, *, keeper: bool = False) -> None:
         """Replace the daemon (or with `keeper` the keeper) by the code on disk; jobs and this connection go on."""
         await self._one(requests.daemon_reexec(keeper=keeper))

@@ -248,6 +248,10 @@ class BlockingJobs(BlockingActing, BlockingAsking):
     def daemon_status(self) -> m.Daemon:
         return self._one(requests.daemon_status())
 
+    def daemon_reload(self) -> None:
+        """Read the configuration again. Raises Invalid, with file and line, when it cannot be taken."""
+        self._one(requests.daemon_reload())
+
     def daemon_reexec(self, *, keeper: bool = False) -> None:
         """Replace the daemon (or with `keeper` the keeper) by the code on disk."""
         self._one(requests.daemon_reexec(keeper=keeper))

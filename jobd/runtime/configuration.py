@@ -21,7 +21,7 @@ from jobd.host import ownfile
 from jobd.host.accounts import Accounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 log = logging.getLogger("jobd.runtime")
 
@@ -30,13 +30,14 @@ LOOKUP_SEC: Final = 20.0  # for all names of a file; systemd-logind waits 25 s f
 
 
 class Configuration:
-    """Owns the policy. `on_change` is told of every new one, before `load` returns."""
+    """Owns the policy. `on_change` is told of every new one, and `refresh` waited for, before `load` returns."""
 
     def __init__(self, config_dir: str, mode: str) -> None:
         self.path = os.path.join(config_dir, FILE)
         self.policy = Policy(file=self.path)
         self.error = ""  # why the file as it is now could not be taken
         self.on_change: Callable[[Policy], None] = lambda _: None
+        self.refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # what else is looked up by name
         self._trusted = {0} if mode == SYSTEM else {0, os.geteuid()}
         self._groups = {0} if mode == SYSTEM else {0, os.getegid()}
         self._lock = trio.Lock()
@@ -56,6 +57,8 @@ class Configuration:
             self.error = ""
             self.policy = policy
             self.on_change(policy)
+            with trio.move_on_after(LOOKUP_SEC):
+                await self.refresh()
 
     async def load_first(self) -> None:
         """At the start: without a file that can be taken there are no rules, and the state says why."""
@@ -93,4 +96,5 @@ class Configuration:
 
     async def _open(self) -> int:
         """The one place where the file is opened."""
+        ownfile.check_owner(os.stat(os.path.dirname(self.path)), self._trusted, self._groups)
         return ownfile.open_regular(self.path)

@@ -97,8 +97,8 @@ def refusing(request: m.Request) -> Answer:
 
 
 OPERANDS = {
-    "run": ["--", "true"], "list": [], "daemon-status": [], "daemon-reexec": [], "shutdown": [], "completion": ["bash"],
-    "auth": ["whoami"],
+    "run": ["--", "true"], "list": [], "daemon-status": [], "daemon-reload": [], "daemon-reexec": [], "shutdown": [],
+    "completion": ["bash"], "auth": ["whoami"],
 }  # fmt: skip
 RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and people wrote, as they wrote it
 LINES = [

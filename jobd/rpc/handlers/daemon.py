@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import jobd
 from jobd.core import records
@@ -15,6 +15,8 @@ from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     from jobd.rpc.world import World
+
+SHOWN_WARNINGS: Final = 20  # of a configuration, in the answer
 
 
 def reasons(world: World) -> list[str]:
@@ -65,7 +67,10 @@ async def reload(context: Context, request: m.DaemonReload) -> None:
         await context.world.configuration.load()
     except ConfigError as error:
         raise Refused(errors.BAD_SETTING, f"cannot reload: {error}; what was in force still is") from error
-    await context.connection.reply(request.id, m.Ok())
+    said = context.world.configuration.policy.warnings
+    more = [f"{len(said) - SHOWN_WARNINGS} more, in the log"] if len(said) > SHOWN_WARNINGS else []
+    text = "\n".join(f"warning: {line}" for line in (*said[:SHOWN_WARNINGS], *more))
+    await context.connection.reply(request.id, m.Ok(text=text))
 
 
 def reexec(context: Context, request: m.DaemonReexec) -> m.Ok:

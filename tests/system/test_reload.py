@@ -1,0 +1,169 @@
+"""jobd.toml of a real jobd: read at the start, read again when asked, and not believed from just anybody."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.program import DEADLINE_SEC, Program, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+STRANGER = 61_077
+RULES = '[[allow]]\nusers = ["61077"]\nactions = ["@read"]\n'
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+
+
+@pytest.fixture(scope="module")
+def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    program = Program(tmp_path_factory.mktemp("reloaded"))
+    try:
+        program.start()
+        yield program
+    finally:
+        program.close()
+
+
+@pytest.fixture
+def file(reloaded: Program) -> Iterator[Path]:
+    """The configuration, which is not there before and after a test."""
+    path = reloaded.config_dir / "jobd.toml"
+    yield path
+    path.unlink(missing_ok=True)
+    reloaded.jobctl("daemon-reload", check=True)
+
+
+def lines(jobd: Program) -> list[int]:
+    """The lines of the rules in force."""
+    return [rule["line"] for rule in json.loads(jobd.jobctl("auth", "rules", "-o", "json", check=True).stdout)["rules"]]
+
+
+def test_a_file_is_in_force_when_the_reload_returns(reloaded: Program, file: Path) -> None:
+    assert lines(reloaded) == []
+    file.write_text(RULES)
+    done = reloaded.jobctl("daemon-reload", check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert lines(reloaded) == [1]
+    file.unlink()
+    reloaded.jobctl("daemon-reload", check=True)
+    assert lines(reloaded) == []
+    assert reloaded.daemon_status().state == "running"
+
+
+def test_a_broken_file_changes_nothing_and_everybody_is_told_why(reloaded: Program, file: Path) -> None:
+    file.write_text(RULES)
+    reloaded.jobctl("daemon-reload", check=True)
+    file.write_text("\n\n[limits]\nrunnin = 1\n" + RULES)
+    why = f'{file}:4: unknown key "runnin"; did you mean "running"?'
+    done = reloaded.jobctl("daemon-reload")
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr == f"jobctl: cannot reload: {why}; what was in force still is\n"
+    status = reloaded.daemon_status()
+    assert (status.state, status.reasons) == ("degraded", [why])
+    assert why in reloaded.jobctl("auth", "rules").stderr
+    assert lines(reloaded) == [1]
+    assert why in reloaded.log_text()
+    file.write_text(RULES)
+    reloaded.jobctl("daemon-reload", check=True)
+    assert reloaded.daemon_status().state == "running"
+
+
+def test_what_is_odd_is_told_and_no_error(reloaded: Program, file: Path) -> None:
+    file.write_text('[[allow]]\nusers = ["no-such-user"]\nactions = ["@read"]\n')
+    done = reloaded.jobctl("daemon-reload", check=True)
+    said = f'{file}:2: there is no user "no-such-user"; daemon-reload looks again'
+    assert done.stderr == f"jobctl: warning: {said}\n"
+    assert reloaded.daemon_status().state == "running"
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [(0o646, "everybody may write to it (mode 0646)"), (0o600, ""), (0o444, "")],
+)
+def test_a_file_that_others_may_write_is_not_believed(reloaded: Program, file: Path, mode: int, why: str) -> None:
+    file.write_text(RULES)
+    file.chmod(mode)
+    done = reloaded.jobctl("daemon-reload")
+    assert (f"{file}: {why}" in done.stderr) if why else not done.stderr
+
+
+@root_only
+def test_a_file_of_somebody_else_is_not_believed(reloaded: Program, file: Path) -> None:
+    file.write_text(RULES)
+    os.chown(file, STRANGER, STRANGER)
+    done = reloaded.jobctl("daemon-reload")
+    assert (done.returncode, f"{file}: it belongs to uid {STRANGER}, not to root" in done.stderr) == (6, True)
+    os.chown(file, 0, STRANGER)
+    file.chmod(0o664)
+    assert f"group {STRANGER} may write to it" in reloaded.jobctl("daemon-reload").stderr
+
+
+@root_only
+def test_only_administrators_may_reload(reloaded: Program, file: Path) -> None:
+    file.write_text('[[allow]]\nusers = ["*"]\nactions = ["@all"]\n')
+    reloaded.jobctl("daemon-reload", check=True)
+    reloaded.root.chmod(0o711)
+    command = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    done = subprocess.run(
+        [*command, *map(str, reloaded.jobctl_command("daemon-reload"))],
+        env=reloaded.env, cwd="/", capture_output=True, timeout=DEADLINE_SEC, check=False,
+    )  # fmt: skip
+    if b"ModuleNotFoundError" in done.stderr or b"Permission denied" in done.stderr:
+        pytest.skip("another user cannot run what is installed here")
+    assert done.returncode == 4, done.stderr
+
+
+def test_things_that_are_no_files_hold_nobody_up(reloaded: Program, file: Path) -> None:
+    def refused(why: str) -> None:
+        begun = time.monotonic()
+        done = reloaded.jobctl("daemon-reload")
+        assert (done.returncode, f"{file}: {why}" in done.stderr) == (6, True), done.stderr
+        assert time.monotonic() - begun < DEADLINE_SEC / 2
+        assert reloaded.daemon_status().state == "degraded"
+        file.rmdir() if file.is_dir() and not file.is_symlink() else file.unlink()
+
+    os.mkfifo(file)
+    refused("it is not a regular file")
+    file.mkdir()
+    refused("it is not a regular file")
+    file.symlink_to("/etc/passwd")
+    refused("cannot open it: it is a symbolic link")
+    file.symlink_to("/dev/zero")
+    refused("cannot open it: it is a symbolic link")
+    with file.open("wb") as sparse:
+        sparse.truncate(10 << 30)
+    refused("it is larger than 1 MiB")
+    file.write_bytes(b"# \xff\n")
+    assert f"{file}:1: not UTF-8: byte 0xff" in reloaded.jobctl("daemon-reload").stderr
+    file.write_bytes(b"a = \0\n")
+    assert f"{file}:1:5: " in reloaded.jobctl("daemon-reload").stderr
+
+
+def test_a_new_daemon_reads_anew_and_has_no_rules_when_it_cannot(reloaded: Program, file: Path) -> None:
+    def replaced() -> None:
+        old = reloaded.daemon_pid()
+        os.kill(reloaded.keeper_pid, signal.SIGHUP)
+        until(lambda: reloaded.daemon_pid() != old, "the next daemon")
+
+    file.write_text(RULES)
+    replaced()
+    assert lines(reloaded) == [1]
+    file.write_text("[broken\n")
+    assert reloaded.jobctl("daemon-reload").returncode == 6
+    assert lines(reloaded) == [1]
+    replaced()
+    assert lines(reloaded) == []
+    status = reloaded.daemon_status()
+    assert (status.state, len(status.reasons)) == ("degraded", 1)
+    assert status.reasons[0].startswith(f"{file}:1:8: ")
+    assert reloaded.jobctl("run", "--wait", "true").returncode == 0  # owners need no rule
