@@ -86,6 +86,7 @@ def replies() -> dict[type, m.AnyBody]:
         m.Rerun: m.Started(**NAME, step="exec", errno=2, text=EVIL),
         m.AuthWhoami: m.Identity(uid=61001, gid=61001, groups=[61002], pid=1, owner=61001, rules=[EVIL], admin=True),
         m.AuthCanI: m.Decision(action=EVIL, uid=61001, allowed=True, visible=True, rule=EVIL, job=EVIL, owner=61001),
+        m.DaemonReload: m.Ok(text=EVIL),
         m.AuthRules: m.Rules(rules=[RULE], file=EVIL, error=EVIL),
         m.Whoami: m.Members(members=[m.Member(**NAME, pid=1)]),
     }

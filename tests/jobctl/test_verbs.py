@@ -322,6 +322,23 @@ def test_daemon_reexec_returns_when_another_daemon_answers(daemon: Make) -> None
     assert next(pids, None) is None
 
 
+def test_daemon_reload_is_silent_or_says_why(daemon: Make) -> None:
+    def done(verb: str, body: m.Ok | m.Fault) -> tuple[int, str, str]:
+        result = jobctl(daemon(table(daemon_reload=lambda _: body)).path, verb)
+        return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+    assert done("daemon-reload", m.Ok()) == (0, "", "")
+    assert done("daemon-reload", m.Ok(text="warning: a\nwarning: b")) == (
+        0,
+        "",
+        "jobctl: warning: a\njobctl: warning: b\n",
+    )
+    refused = m.Fault(code=errors.BAD_SETTING, message="cannot reload: jobd.toml:7: why", id=1)
+    assert done("daemon-reload", refused) == (6, "", "jobctl: cannot reload: jobd.toml:7: why\n")
+    denied = m.Fault(code=errors.DENIED, message="cannot do this", id=1)
+    assert done("daemon-reload", denied)[0] == 4
+
+
 def test_shutdown_returns_when_nobody_listens_any_more(daemon: Make) -> None:
     def script(request: m.Request) -> Answer:
         yield m.Reply(id=request.id, body=m.Ok())
