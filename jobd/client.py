@@ -43,6 +43,7 @@ from jobd._client.watching import BlockingChanges
 from jobd.wire.messages import (
     Change,
     Daemon,
+    Decision,
     Definition,
     Done,
     Identity,
@@ -51,6 +52,8 @@ from jobd.wire.messages import (
     Missed,
     Process,
     Progress,
+    Rules,
+    RuleView,
     RunView,
 )
 
@@ -72,6 +75,7 @@ __all__ = [
     "Chunks",
     "Conflict",
     "Daemon",
+    "Decision",
     "Definition",
     "Denied",
     "Done",
@@ -86,6 +90,8 @@ __all__ = [
     "NotFound",
     "Process",
     "Progress",
+    "RuleView",
+    "Rules",
     "Run",
     "RunFailed",
     "RunResult",

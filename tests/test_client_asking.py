@@ -37,6 +37,10 @@ def script(peer: Peer) -> None:
                 body = m.Members(members=[Member(pid=pid, job="web") for pid in pids or [77]])
             case m.AuthWhoami():
                 body = IDENTITY
+            case m.AuthCanI(action=action, job=job, user=user):
+                body = m.Decision(action=action, uid=7, allowed=user == "bob", visible=True, rule="owner", job=job)
+            case m.AuthRules():
+                body = m.Rules(rules=[m.RuleView(line=3, users=["bob"])], file="/f")
             case _:
                 raise AssertionError(request)
         peer.send(m.Reply(id=request.id, body=body))
@@ -87,3 +91,15 @@ async def test_what_is_no_pid_is_refused_before_it_is_sent(tmp_path: Path) -> No
 
 async def test_who_we_are(tmp_path: Path) -> None:
     assert await both(tmp_path, lambda jobs: jobs.identity(), lambda jobs: jobs.identity()) == IDENTITY
+
+
+async def test_what_one_may_do(tmp_path: Path) -> None:
+    found = await both(
+        tmp_path, lambda jobs: jobs.can_i("stop", "web", "bob"), lambda jobs: jobs.can_i("stop", "web", "bob")
+    )
+    assert found == m.Decision(action="stop", uid=7, allowed=True, visible=True, rule="owner", job="web")
+
+
+async def test_rules(tmp_path: Path) -> None:
+    found = await both(tmp_path, lambda jobs: jobs.rules(), lambda jobs: jobs.rules())
+    assert found == m.Rules(rules=[m.RuleView(line=3, users=["bob"])], file="/f")

@@ -33,6 +33,7 @@ class Asking:
         since: int | None = None,
         until: int | None = None,
         follow: bool = False,
+        audit: bool = False,
     ) -> Changes:
         """What happened to jobs and runs, oldest first, as an async iterator of Change; Missed where some are gone.
 
@@ -42,8 +43,9 @@ class Asking:
             lines: begin with the last so many.
             since, until: wall-clock nanoseconds.
             follow: go on with what comes.
+            audit: only what somebody asked for, by whom; acts on jobd itself too.
         """
-        exchange = requests.events(jobs, after=after, lines=lines, since=since, until=until, follow=follow)
+        exchange = requests.events(jobs, after=after, lines=lines, since=since, until=until, follow=follow, audit=audit)
         return Changes(self._connector, exchange)
 
     async def definition(self, job: str) -> m.Definition:
@@ -57,3 +59,17 @@ class Asking:
     async def identity(self) -> m.Identity:
         """Whom the daemon takes us for, as the kernel says, and what we may do."""
         return await self._one(requests.identity())
+
+    async def can_i(self, action: str, job: str = "", user: str = "") -> m.Decision:
+        """Whether we may do what a verb does, with a job or with jobd itself, and which rule says so.
+
+        Args:
+            action: the verb's name.
+            job: need not exist.
+            user: somebody else; for administrators.
+        """
+        return await self._one(requests.can_i(action, job, user))
+
+    async def rules(self) -> m.Rules:
+        """The rules that concern us."""
+        return await self._one(requests.rules())

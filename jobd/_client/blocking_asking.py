@@ -33,9 +33,10 @@ class BlockingAsking:
         since: int | None = None,
         until: int | None = None,
         follow: bool = False,
+        audit: bool = False,
     ) -> BlockingChanges:
         """What happened to jobs and runs, oldest first; see Jobs.events."""
-        exchange = requests.events(jobs, after=after, lines=lines, since=since, until=until, follow=follow)
+        exchange = requests.events(jobs, after=after, lines=lines, since=since, until=until, follow=follow, audit=audit)
         return BlockingChanges(exchange, self._drive(exchange))
 
     def definition(self, job: str) -> m.Definition:
@@ -49,3 +50,11 @@ class BlockingAsking:
     def identity(self) -> m.Identity:
         """Whom the daemon takes us for; see Jobs.identity."""
         return self._one(requests.identity())
+
+    def can_i(self, action: str, job: str = "", user: str = "") -> m.Decision:
+        """Whether we may do what a verb does, and which rule says so; see Jobs.can_i."""
+        return self._one(requests.can_i(action, job, user))
+
+    def rules(self) -> m.Rules:
+        """The rules that concern us."""
+        return self._one(requests.rules())

@@ -192,8 +192,11 @@ def events(
     since: int | None,
     until: int | None,
     follow: bool,
+    audit: bool,
 ) -> Watching:
-    request = m.Events(id=0, jobs=list(jobs), after=after, lines=lines, since=since, until=until, follow=follow)
+    request = m.Events(
+        id=0, jobs=list(jobs), after=after, lines=lines, since=since, until=until, follow=follow, audit=audit
+    )
     return Watching(request)
 
 
@@ -216,6 +219,14 @@ def whoami(pids: Sequence[int]) -> One[m.Members]:
 
 def identity() -> One[m.Identity]:
     return One(m.AuthWhoami(id=0), m.Identity)
+
+
+def can_i(action: str, job: str, user: str) -> One[m.Decision]:
+    return One(m.AuthCanI(id=0, action=action, job=job, user=user), m.Decision)
+
+
+def rules() -> One[m.Rules]:
+    return One(m.AuthRules(id=0), m.Rules)
 
 
 def wait(jobs: Sequence[str], runs: Sequence[RunIdLike], *, first: bool) -> Waiting:
