@@ -92,6 +92,7 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 # --- events to rows ---------------------------------------------------------------------------------------------
 JOB_PREFIX: Final = "job."
 ACT_PREFIX: Final = "act."
+BY_GID: Final = "act.gid"  # the caller's group
 ONCE: Final = "act.once"  # the name under which the client asked, if he may have asked before
 REMOVED: Final = "removed"  # the kind of the event that takes the job's row away; its runs stay
 _KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow has no `run`)

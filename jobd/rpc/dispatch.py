@@ -86,6 +86,6 @@ TABLE: Final[dict[type, Row]] = {
     m.CloseOutput: Row("attach", quick=foreground.close_output),
     m.DaemonStatus: Row("daemon-status", quick=daemon.status),
     m.DaemonReload: Row("daemon-reload", long=daemon.reload),
-    m.DaemonReexec: Row("daemon-reexec", quick=daemon.reexec),
-    m.Shutdown: Row("shutdown", quick=daemon.shutdown),
+    m.DaemonReexec: Row("daemon-reexec", long=daemon.reexec),
+    m.Shutdown: Row("shutdown", long=daemon.shutdown),
 }

@@ -87,6 +87,15 @@ class People:
             if isinstance(word, int):
                 self._names[word] = now + (KNOWN_SEC if name else UNKNOWN_SEC), name
 
+    def give_up(self, words: Iterable[str | int]) -> None:
+        """They could not be looked up in time: nobody's, for a while, but for what was known before."""
+        until = trio.current_time() + UNKNOWN_SEC
+        for word in words:
+            if isinstance(word, str):
+                self._uids[word] = until, self._uids.get(word, (0.0, None))[1]
+            else:
+                self._names[word] = until, self.name(word)
+
     def _is_old(self, name: str, now: float) -> bool:
         return self._uids.get(name, (0.0, None))[0] <= now
 

@@ -59,7 +59,7 @@ def _request(context: Context, shares: Shares, body: Body, nursery: trio.Nursery
         return b""
     assert not isinstance(request, m.Hello)
     row = TABLE[type(request)]
-    if row.is_quick(request):
+    if row.is_quick(request) and not context.unknown(request):
         return _answer(context, row, request)
     refusal = _refusal(context, shares, request)
     if refusal:
@@ -128,12 +128,17 @@ async def _serve(context: Context, row: Row, request: m.Request) -> None:
     """Serve one long request to its end; the crash boundary of the request."""
     connection = context.connection
     scope = connection.tasks[request.id]
-    assert row.long is not None
     try:
         with scope:
             try:
+                await context.learn(request)
                 context.check(row.action)
-                await row.long(context, request)
+                if row.is_quick(request):
+                    assert row.quick is not None
+                    await connection.reply(request.id, row.quick(context, request))
+                else:
+                    assert row.long is not None
+                    await row.long(context, request)
             except Refused as refused:
                 await connection.fault(refused.code, str(refused), request.id, refused.details)
             except codec.ProtocolError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import states
+from jobd.core.records import BY_GID
 from jobd.core.spec import JobSpec
 from jobd.wire import messages as m
 
@@ -31,7 +32,7 @@ def missing(word: str, owner: int) -> m.JobView:
 def job_view(registry: Registry, row: JobRow) -> m.JobView:
     """A job as it is now."""
     spec = spec_of(registry, row.spec)
-    live = registry.runs.get(row.latest) if row.latest is not None else None
+    live = registry.run(row.owner, row.latest) if row.latest is not None else None
     run: RunRow | None
     if live is not None:
         run = live.row
@@ -138,5 +139,6 @@ def change(event: Event, number: int | None) -> m.Change:
         number=number,
         by_uid=event.by_uid,
         by_pid=event.by_pid,
+        by_gid=gid if isinstance(gid := data.get(BY_GID), int) else None,
         **shown,  # type: ignore[arg-type]  # the rows' fields have the same types
     )

@@ -43,9 +43,13 @@ class EventSource:
         self.position = 0
         self._registry = registry
         self._store = registry.store
+        self._told_gone = 0  # what the last gap has said
+        self.want(wanted)
+
+    def want(self, wanted: Wanted) -> None:
+        """Go on with these: what the reader may see has changed."""
         self._wanted = wanted
         self._owners = {owner for owner, _ in (*wanted.jobs, *wanted.globs)}
-        self._told_gone = 0  # what the last gap has said
 
     async def begin(self, after: int | None, lines: int | None) -> Gap | None:
         """Find where to begin: behind `after`, and with the last `lines` of those. Returns what is to be told first."""

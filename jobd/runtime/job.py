@@ -13,7 +13,7 @@ import trio
 from msgspec import Struct
 
 from jobd.core import states
-from jobd.core.records import Event, JobRow, RunRow, apply_job, apply_run
+from jobd.core.records import BY_GID, Event, JobRow, RunRow, apply_job, apply_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ class Job:
             run=None if run is None else run.row.run,
             by_uid=None if by is None else by.uid,
             by_pid=None if by is None else by.pid,
-            data=fields,
+            data=fields if by is None else {**fields, BY_GID: by.gid},
         )
         run_row = None
         if run is not None:

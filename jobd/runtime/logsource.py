@@ -152,7 +152,7 @@ class LogSource:
 
     def is_closed(self, row: RunRow) -> bool:
         """Whether nothing can be added to the run's log any more."""
-        live = self.registry.runs.get(row.run)
+        live = self.registry.run(row.owner, row.run)
         return live is None or live.row.closed
 
     def next_run(self, row: RunRow) -> RunRow | None:
@@ -190,6 +190,6 @@ async def last_bytes(registry: Registry, newest: list[RunRow]) -> None:
     """
     with trio.move_on_after(DRAIN_SEC):
         for row in newest:
-            run = registry.runs.get(row.run)
+            run = registry.run(row.owner, row.run)
             while run is not None and run.ending is not None and run.empty and not (run.eof or run.row.closed):
                 await run.output_changed.wait()

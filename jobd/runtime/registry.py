@@ -95,6 +95,11 @@ class Registry:
             task_status.started()
             await trio.sleep_forever()
 
+    def run(self, owner: int, run_id: bytes) -> Run | None:
+        """The live run with this id, if it is this owner's: another's may have the id of one that has ended."""
+        run = self.runs.get(run_id)
+        return run if run is not None and run.row.owner == owner else None
+
     # --- specs ----------------------------------------------------------------------------------------------------
     def spec(self, key: bytes) -> JobSpec:
         """The spec with this hash.
@@ -191,7 +196,7 @@ class Registry:
         row = _job_row(owner, name, run_id, number, keys, old, sub, now)
         data: Data = {
             "seq": self.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env, "by_uid": by.uid,
-            "queued_at": now, "state": states.RUN_STATE[row.sub], **job_data(row),
+            "queued_at": now, records.BY_GID: by.gid, "state": states.RUN_STATE[row.sub], **job_data(row),
             **(self.keeper_fields() if first == states.SUBMIT else {}),
         }  # fmt: skip
         event = Event(

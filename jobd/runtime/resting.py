@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import states
-from jobd.core.records import REMOVED, Event
+from jobd.core.records import BY_GID, REMOVED, Event
 from jobd.runtime.job import Job
 from jobd.store.db import Removal
 
@@ -61,7 +61,7 @@ async def remove(registry: Registry, key: Key, purge: bool, by: Caller) -> None:
     upto = store.next_run_seq() if purge else None  # lower than those of all runs to come
     event = Event(
         seq=store.next_event_seq(), at=time.time_ns(), kind=REMOVED, owner=key[0], job=key[1], by_uid=by.uid,
-        by_pid=by.pid,
+        by_pid=by.pid, data={BY_GID: by.gid},
     )  # fmt: skip
     await registry.journal.record(event, None, None, removes=Removal(upto), if_there=True).wait()
     if purge:
@@ -72,7 +72,7 @@ async def remove(registry: Registry, key: Key, purge: bool, by: Caller) -> None:
 def was_removed(registry: Registry, key: Key, run_id: bytes) -> bool:
     """Whether the job was removed since it had this run, which was its newest."""
     store = registry.store
-    if registry.runs.get(run_id) is None and store.run(key[0], run_id) is None:
+    if registry.run(key[0], run_id) is None and store.run(key[0], run_id) is None:
         return True  # purged
     events = store.last_events_of_run(*key, run_id, 1)
     return bool(events) and events[0].seq < store.last_removal(*key)

@@ -12,10 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from jobd.core.globs import condition
+
 from .rows import EVENT_COLUMNS, Value, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from jobd.core.globs import Globs
 
 Fetch: TypeAlias = Callable[[str, Sequence[Value]], list[Values]]
 
@@ -30,24 +34,42 @@ HIDDEN: Final = ("retired", "salvaged")  # bookkeeping of ours: what other event
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events. `jobs` and `globs` are (owner, name) and (owner, pattern), of which one must fit."""
+    """Which events.
+
+    Attributes:
+        jobs: keys (owner, name), and
+        globs: (owner or None for anybody, pattern): one of them must fit.
+        scope: as `globs`: one of these must fit besides; None: no matter which. Acts on the daemon itself, which have
+            no job, are in no scope.
+        by: … or the event is of an act of this uid's.
+        acts: only what somebody asked for, acts on the daemon included. Without it they are left out.
+    """
 
     jobs: tuple[tuple[int, str], ...] = ()
-    globs: tuple[tuple[int, str], ...] = ()
+    globs: Globs = ()
+    scope: Globs | None = None
+    by: int | None = None
+    acts: bool = False
     since: int | None = None
     until: int | None = None
 
     def condition(self) -> tuple[str, tuple[Value, ...]]:
         """As SQL."""
-        fits: list[str] = []
+        words = [f"kind NOT IN ({', '.join('?' * len(HIDDEN))})"]
         args: list[Value] = [*HIDDEN]
+        fits, more = condition(self.globs)
         if self.jobs:
-            fits.append(f"(owner, job) IN (VALUES {', '.join(['(?, ?)'] * len(self.jobs))})")
-            args += [value for key in self.jobs for value in key]
-        for owner, pattern in self.globs:
-            fits.append("owner = ?" if pattern == "*" else "(owner = ? AND job GLOB ?)")
-            args += [owner] if pattern == "*" else [owner, sql_glob(pattern)]
-        words = [f"kind NOT IN ({', '.join('?' * len(HIDDEN))})", f"({' OR '.join(fits) or '0'})"]
+            fits = f"({fits} OR (owner, job) IN (VALUES {', '.join(['(?, ?)'] * len(self.jobs))}))"
+        words.append(fits)
+        args += [*more, *(value for key in self.jobs for value in key)]
+        if self.scope is not None:
+            seen, more = condition(self.scope)
+            seen = f"(job <> '' AND {seen})"
+            if self.by is not None:
+                seen, more = f"({seen} OR by_uid = ?)", (*more, self.by)
+            words.append(seen)
+            args += more
+        words.append("by_uid IS NOT NULL" if self.acts else "job <> ''")
         for word, at in (("at >= ?", self.since), ("at <= ?", self.until)):
             if at is not None:
                 words.append(word)
@@ -62,26 +84,6 @@ class Page:
     rows: list[Values]
     end: int
     more: bool
-
-
-def sql_glob(pattern: str) -> str:
-    """A pattern of fnmatch for SQLite's GLOB: a set is negated by `^` there, and a `[` without end fits nothing."""
-    parts = []
-    at = 0
-    while at < len(pattern):
-        set_end = pattern.find("]", at + 2 + pattern.startswith("!", at + 1)) if pattern[at] == "[" else at
-        if set_end < 0:
-            parts.append("[[]")
-            set_end = at
-        elif pattern[at] != "[":
-            parts.append(pattern[at])
-        else:
-            members = pattern[at + 1 : set_end]
-            negated = members.startswith("!")
-            literal = "\x01" if members.startswith("^") else ""  # no name has it; a `^` behind it is itself
-            parts.append(f"[^{members[1:]}]" if negated else f"[{literal}{members}]")
-        at = set_end + 1
-    return "".join(parts)
 
 
 def page(fetch: Fetch, wanted: Wanted, after: int, upto: int, limit: int) -> Page:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from jobd.core import globs
 from jobd.core.records import FINISHED, STATES
 
 from .rows import RUN_COLUMNS, Value, Values, run_row
@@ -61,7 +62,7 @@ class _Condition:
 def runs_page(
     fetch: Fetch,
     *,
-    owner: int | None,
+    scope: globs.Globs | None,
     jobs: Sequence[tuple[int, str]],
     states: Sequence[str],
     since: int | None,
@@ -71,7 +72,7 @@ def runs_page(
     offset: int,
 ) -> RunPage:
     """See Reader.runs_page."""
-    streams, condition = _streams(owner, jobs, states)
+    streams, condition = _streams(scope, jobs, states)
     condition &= _states(states) & _times(since, until)
     start = LAST_SEQ if before is None else before
     seqs: list[int] = []
@@ -88,17 +89,18 @@ def runs_page(
 
 
 def _streams(
-    owner: int | None, jobs: Sequence[tuple[int, str]], states: Sequence[str]
+    scope: globs.Globs | None, jobs: Sequence[tuple[int, str]], states: Sequence[str]
 ) -> tuple[list[_Stream], _Condition]:
     if 0 < len(jobs) <= MERGED_JOBS:
         where = "owner = ? AND job = ?"
         return [_Stream("runs INDEXED BY runs_by_job", where, key) for key in dict.fromkeys(jobs)], _Condition()
     rest = _Condition()
+    owner = scope[0][0] if scope is not None and len(scope) == 1 and scope[0][1] == "*" else None
     if jobs:
         keys = tuple(value for key in jobs for value in key)
         rest = _Condition(f"(owner, job) IN (VALUES {', '.join(['(?, ?)'] * len(jobs))})", keys)
-    elif owner is not None:
-        rest = _Condition("owner = ?", (owner,))
+    elif scope is not None:
+        rest = _Condition(*globs.condition(scope))
     if states and all(s in STATES and s != FINISHED for s in states):
         return [_Stream("runs INDEXED BY runs_live", LIVE)], rest
     if states and not {*STATES, "success"} & set(states):

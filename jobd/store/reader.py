@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from jobd.core import globs
 from jobd.core.records import REMOVED
 
 from . import changes, pages, removed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from jobd.core.records import Event, JobRow, RunRow
 
+_NONE: Final[tuple[Value, ...]] = ()
 HEX: Final = frozenset("0123456789abcdef")
 
 
@@ -123,20 +125,29 @@ class Reader:
         *,
         owner: int | None = None,
         every: bool = False,
+        scope: globs.Globs | None = None,
         prefix: str = "",
         after: tuple[int, str] | None = None,
         limit: int = 1000,
     ) -> list[JobRow]:
         """Jobs sorted by (owner, name), from behind the key `after`: those that `list` shows, or `every` one.
 
-        `prefix`: only names that begin so (a glob's literal beginning).
+        `owner`: only his. `scope`: only those that one of its pairs fits. `prefix`: only names that begin so (a glob's
+        literal beginning).
         """
         source, listed = ("jobs", "1") if every else ("jobs INDEXED BY jobs_listed", LISTED)
-        sql = f"SELECT {JOB_COLUMNS} FROM {source} WHERE {listed} AND owner = ? AND job > ? AND job < ?"
+        base = f"SELECT {JOB_COLUMNS} FROM {source} WHERE {listed} AND owner = ? AND job > ? AND job < ?"
         order = "ORDER BY owner, job LIMIT ?"
         end = prefix + "\U0010ffff"
         rows: list[JobRow] = []
         for uid in self.owners() if owner is None else [owner]:
+            sql, args = base, _NONE
+            seen = None if scope is None else globs.of_owner(scope, uid)
+            if seen is not None:
+                if not seen:
+                    continue
+                text, args = globs.condition(seen)
+                sql = f"{base} AND {text}"
             start = prefix
             if after is not None:
                 if uid < after[0]:
@@ -145,7 +156,7 @@ class Reader:
                     start = max(prefix, after[1])
             same = start == prefix and (after is None or (uid, prefix) != after)
             this = sql.replace("job > ?", "job >= ?") if same else sql
-            rows += [job_row(v) for v in self.fetch(f"{this} {order}", (uid, start, end, limit - len(rows)))]
+            rows += [job_row(v) for v in self.fetch(f"{this} {order}", (uid, start, end, *args, limit - len(rows)))]
             if len(rows) >= limit:
                 break
         return rows
@@ -179,8 +190,13 @@ class Reader:
         where = "INDEXED BY runs_by_job WHERE owner = ? AND job = ? ORDER BY seq DESC LIMIT ?"
         return [run for (run,) in self.fetch(f"SELECT run FROM runs {where}", (owner, job, count))]  # type: ignore[misc]  # a blob column
 
-    def runs_by_suffix(self, owner: int | None, suffix: str, job: str | None = None, limit: int = 2) -> list[RunRow]:
-        """Up to `limit` runs whose id ends so (hex digits, dashes do not count); two are enough to say *ambiguous*."""
+    def runs_by_suffix(
+        self, scope: globs.Globs | None, suffix: str, job: str | None = None, limit: int = 2
+    ) -> list[RunRow]:
+        """Up to `limit` runs whose id ends so (hex digits, dashes do not count); two are enough to say *ambiguous*.
+
+        `scope`: only of jobs that one of its pairs fits.
+        """
         digits = suffix.replace("-", "").lower()
         if not digits or len(digits) > 32 or not HEX.issuperset(digits):
             return []
@@ -188,21 +204,28 @@ class Reader:
         high = int(digits[:-9:-1].ljust(8, "f"), 16)
         sql = (
             f"SELECT {RUN_COLUMNS} FROM runs INDEXED BY runs_by_id WHERE owner = ? AND tail BETWEEN ? AND ?"
-            " AND substr(lower(hex(run)), ?) = ? AND job = coalesce(?, job) LIMIT ?"
+            " AND substr(lower(hex(run)), ?) = ? AND job = coalesce(?, job)"
         )
-        owners = self._steps("SELECT min(owner) FROM runs WHERE owner > ?") if owner is None else [owner]
         rows: list[RunRow] = []
-        for uid in owners:
-            found = self.fetch(sql, (uid, low, high, -len(digits), digits, job, limit - len(rows)))
-            rows += [run_row(v) for v in found]
+        for uid in self._owners_of_runs(scope):
+            seen = None if scope is None else globs.of_owner(scope, uid)
+            text, args = ("1", _NONE) if seen is None else globs.condition(seen)
+            values = (uid, low, high, -len(digits), digits, job, *args, limit - len(rows))
+            rows += [run_row(v) for v in self.fetch(f"{sql} AND {text} LIMIT ?", values)]
             if len(rows) >= limit:
                 break
         return rows
 
+    def _owners_of_runs(self, scope: globs.Globs | None) -> list[int]:
+        named = {owner for owner, _ in scope or ((None, "*"),)}
+        if None not in named:
+            return sorted(owner for owner in named if owner is not None)
+        return self._steps("SELECT min(owner) FROM runs WHERE owner > ?")
+
     def runs_page(
         self,
         *,
-        owner: int | None = None,
+        scope: globs.Globs | None = None,
         jobs: Sequence[tuple[int, str]] = (),
         states: Sequence[str] = (),
         since: int | None = None,
@@ -213,12 +236,12 @@ class Reader:
     ) -> pages.RunPage:
         """A page of runs, newest first.
 
-        Args: `jobs` are exact keys (owner, name), `owner` counts without them; `states` are states, results or
-        "failed"; `since`, `until` by the time queued, in ns; `before` is the last page's `more`; `offset` rows are
-        skipped first. Returns a page that may be short, or even empty, with `more` set: see pages.py.
+        Args: `jobs` are exact keys (owner, name), without them `scope` counts: pairs of which one must fit; `states`
+        are states, results or "failed"; `since`, `until` by the time queued, in ns; `before` is the last page's `more`;
+        `offset` rows are skipped first. Returns a page that may be short, or even empty, with `more` set: see pages.py.
         """
         return pages.runs_page(
-            self.fetch, owner=owner, jobs=jobs, states=states, since=since, until=until, before=before,
+            self.fetch, scope=scope, jobs=jobs, states=states, since=since, until=until, before=before,
             limit=limit, offset=offset,
         )  # fmt: skip
 
@@ -233,12 +256,17 @@ class Reader:
         sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         return self._events(sql, (after, limit))
 
-    def last_event(self, owner: int) -> int:
-        """The highest number that an event of anybody has, or one of this owner's had that is gone."""
+    def last_event(self, owner: int | None) -> int:
+        """The highest number that an event has, or had that was this owner's (None: anybody's) and is gone."""
         return max(self.removed_events(owner), int(self.fetch("SELECT max(seq) FROM events")[0][0] or 0))
 
-    def removed_events(self, owner: int) -> int:
-        """The highest number of an event of this owner that was removed: who is not past it has missed something."""
+    def removed_events(self, owner: int | None) -> int:
+        """The highest number of an event of this owner (None: of anybody) that was removed.
+
+        Who is not past it has missed something.
+        """
+        if owner is None:
+            return int(self.fetch(removed.HIGHEST)[0][0] or 0)
         return int(self.fetch(removed.OF_OWNER, removed.keys(owner))[0][0] or 0)
 
     def changes_page(self, wanted: changes.Wanted, after: int, upto: int, limit: int) -> tuple[list[Event], int, bool]:

@@ -77,7 +77,9 @@ class Desk:
         self.journal.store.start(self._wake)
         self._token = trio.lowlevel.current_trio_token()
         self.book.woken = threading.Event()
-        self.registry = SimpleNamespace(store=self.book.store, journal=self.journal, jobs={}, runs={})
+        self.registry = SimpleNamespace(
+            store=self.book.store, journal=self.journal, jobs={}, runs={}, run=lambda *_: None
+        )
 
     def _wake(self) -> None:
         self.book.woken.set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from jobd.store.db import StoreFull
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from jobd.core.globs import Globs
     from jobd.core.records import Event
     from jobd.runtime.run import Run
     from jobd.store.db import Removal
@@ -165,6 +167,9 @@ class FakeStore:
         self._run_seq += 1
         return self._run_seq
 
+    def owners(self) -> list[int]:
+        return sorted({owner for owner, _ in self.jobs})
+
     def job(self, owner: int, name: str) -> JobRow | None:
         return self.jobs.get((owner, name))
 
@@ -189,13 +194,16 @@ class FakeStore:
     def jobs_page(
         self,
         *,
-        owner: int,
+        owner: int | None = None,
         every: bool = False,
+        scope: Globs | None = None,
         prefix: str = "",
         after: tuple[int, str] | None = None,
         limit: int = 1000,
     ) -> list[JobRow]:
-        keys = sorted(key for key in self.jobs if key[0] == owner and key > (after or (-1, "")))
+        keys = sorted(key for key in self.jobs if owner in (None, key[0]) and key > (after or (-1, "")))
+        if scope is not None:
+            keys = [(uid, job) for uid, job in keys if any(o in (None, uid) and fnmatchcase(job, p) for o, p in scope)]
         rows = [self.jobs[key] for key in keys if key[1].startswith(prefix)]
         return [row for row in rows if every or row.active != "inactive" or row.result != "success"][:limit]
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.globs import sql_glob
 from jobd.core.records import Event
 from jobd.store import changes, reader, schema
-from jobd.store.changes import HIDDEN, Wanted, sql_glob
+from jobd.store.changes import HIDDEN, Wanted
 from jobd.store.db import Batch, Policy, Store
 from jobd.store.rows import event_values, insert_events
 
@@ -83,20 +84,24 @@ class Table:
             e.seq for e in self.events
             if after < e.seq <= upto and e.kind not in HIDDEN
             and ((e.owner, e.job) in wanted.jobs or _fits(e, wanted.globs))
+            and (e.by_uid is not None if wanted.acts else bool(e.job))
+            and (wanted.scope is None or (bool(e.job) and _fits(e, wanted.scope)) or e.by_uid == (wanted.by or -1))
             and (wanted.since is None or e.at >= wanted.since) and (wanted.until is None or e.at <= wanted.until)
         ]  # fmt: skip
 
 
-def _fits(event: Event, globs: Sequence[tuple[int, str]]) -> bool:
-    return any(event.owner == owner and fnmatchcase(event.job, pattern) for owner, pattern in globs)
+def _fits(event: Event, globs: Sequence[tuple[int | None, str]]) -> bool:
+    return any(owner in (None, event.owner) and fnmatchcase(event.job, pattern) for owner, pattern in globs)
 
 
 def an_event(rng: random.Random, n: int) -> Event:
     """One of many: numbers with gaps, a clock that steps back, now and then one that is not shown."""
     kind = rng.choice(("accepted", "started", "finished", "closed", *HIDDEN))
     seq = 2 * n + (kind in HIDDEN)
-    owner, job = OWNER + rng.randrange(2), rng.choice(JOBS)
-    return Event(seq=seq, at=1000 + n - (n // 200) * 150, kind=kind, owner=owner, job=job, run=run_id(n % 50))
+    owner, job = OWNER + rng.randrange(2), rng.choice((*JOBS, ""))
+    by = rng.choice((None, OWNER, 7))
+    at = 1000 + n - (n // 200) * 150
+    return Event(seq=seq, at=at, kind=kind, owner=owner, job=job, run=run_id(n % 50) if job else None, by_uid=by)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +122,17 @@ WANTED = [
         ((), ()),
     )
     for since, until in ((None, None), (1200, None), (None, 1300), (1100, 1250))
+]
+WANTED += [
+    Wanted(globs=globs, scope=scope, by=by, acts=acts)
+    for globs in (((None, "*"),), ((None, "make-*"), (OWNER, "web")))
+    for scope, by in (
+        (None, None),
+        (((OWNER, "*"),), None),
+        (((OWNER, "*"),), 7),
+        (((None, "web"), (OWNER, "?e?")), None),
+    )
+    for acts in (False, True)
 ]
 
 

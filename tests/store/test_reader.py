@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from jobd.core.globs import Globs
     from jobd.store.rows import Value, Values
 
+EVERYTHING: Globs = ((None, "*"),)
 Question: TypeAlias = dict[str, Any]  # arguments of runs_page
 RESULTS = ("success", "exit-code", "signal", "stopped", "canceled")
 
@@ -55,6 +58,10 @@ def everything(book: Book, asked: Question) -> list[RunRow]:
     raise AssertionError("the pages have no end")
 
 
+def _fits(row: RunRow | JobRow, scope: Globs) -> bool:
+    return any(owner in (None, row.owner) and fnmatchcase(row.job, pattern) for owner, pattern in scope)
+
+
 def expected(book: Book, asked: Question) -> list[RunRow]:
     """The same, the plain way."""
 
@@ -62,7 +69,7 @@ def expected(book: Book, asked: Question) -> list[RunRow]:
         states = asked.get("states") or (r.state,)
         failed = r.result is not None and r.result not in pages.NOT_FAILED
         return (
-            (r.owner == asked["owner"] if asked.get("owner") is not None and not asked.get("jobs") else True)
+            (bool(asked.get("jobs")) or _fits(r, asked.get("scope") or EVERYTHING))
             and ((r.owner, r.job) in asked["jobs"] if asked.get("jobs") else True)
             and (r.state in states or r.result in states or ("failed" in states and failed))
             and r.queued_at >= asked.get("since", 0)
@@ -73,11 +80,15 @@ def expected(book: Book, asked: Question) -> list[RunRow]:
     return rows[asked.get("offset", 0) :]
 
 
+SCOPE: Globs = ((OWNER, "make-8"), (None, "make-1[!0]*"))
 SEVERAL = [(OWNER, "make-8"), (OWNER + 1, "make-9"), (OWNER, "none")]
 MANY = [(OWNER + n % 3, f"make-{n}") for n in range(40)]
 QUESTIONS: list[Question] = [
     dict(asked, **more)
-    for asked in ({}, {"owner": OWNER}, {"owner": 5}, {"jobs": [(OWNER, "make-8")]}, {"jobs": SEVERAL}, {"jobs": MANY})
+    for asked in (
+        {}, {"scope": ((OWNER, "*"),)}, {"scope": ((5, "*"),)}, {"scope": SCOPE},
+        {"jobs": [(OWNER, "make-8")]}, {"jobs": SEVERAL}, {"jobs": MANY},
+    )
     for more in (
         {}, {"states": ["failed"]}, {"states": ["queued", "running"]}, {"states": ["finished"]}, {"offset": 30},
         {"states": ["success", "queued"]}, {"states": ["nonsense"]}, {"states": ["stopped"], "offset": 3},
@@ -115,9 +126,9 @@ def test_a_run_is_found_by_any_unique_end_of_its_id(book: Book) -> None:
     row = book.runs[run_id(77)]
     digits = row.run.hex()
     for length in (6, 7, 8, 9, 13, 32):
-        assert book.store.runs_by_suffix(row.owner, digits[-length:].upper()) == [row]
+        assert book.store.runs_by_suffix(((row.owner, "*"),), digits[-length:].upper()) == [row]
         assert book.store.runs_by_suffix(None, digits[-length:]) == [row]
-        assert book.store.runs_by_suffix(row.owner + 1, digits[-length:]) == []
+        assert book.store.runs_by_suffix(((row.owner + 1, "*"),), digits[-length:]) == []
     dashed = f"{digits[:8]}-{digits[8:12]}-{digits[12:]}"
     assert book.store.runs_by_suffix(None, dashed) == [row]
     for n in (1, 2, 3):
@@ -129,10 +140,12 @@ def test_a_run_is_found_by_any_unique_end_of_its_id(book: Book) -> None:
     assert book.store.runs_by_suffix(None, "0" * 33) == []
 
 
-def jobs_everywhere(book: Book, *, owner: int | None = None, every: bool = False, prefix: str = "") -> list[JobRow]:
+def jobs_everywhere(
+    book: Book, *, owner: int | None = None, scope: Globs | None = None, every: bool = False, prefix: str = ""
+) -> list[JobRow]:
     rows: list[JobRow] = []
     after: tuple[int, str] | None = None
-    while page := book.store.jobs_page(owner=owner, every=every, prefix=prefix, after=after, limit=2):
+    while page := book.store.jobs_page(owner=owner, scope=scope, every=every, prefix=prefix, after=after, limit=2):
         rows += page
         after = (page[-1].owner, page[-1].job)
     return rows
@@ -142,6 +155,11 @@ def test_jobs_come_sorted_page_by_page(book: Book) -> None:
     by_key = [book.jobs[key] for key in sorted(book.jobs)]
     assert jobs_everywhere(book, every=True) == by_key
     mine = [j for j in by_key if j.owner == OWNER]
+    seen = [j for j in by_key if _fits(j, SCOPE)]
+    assert len(mine) < len(seen) + len(mine) < len(by_key)
+    assert jobs_everywhere(book, every=True, scope=SCOPE) == seen
+    assert jobs_everywhere(book, every=True, owner=OWNER, scope=SCOPE) == [j for j in seen if j.owner == OWNER]
+    assert jobs_everywhere(book, every=True, scope=()) == []
     assert jobs_everywhere(book, every=True, owner=OWNER) == mine
     assert jobs_everywhere(book, every=True, prefix="make-1") == [j for j in by_key if j.job.startswith("make-1")]
     assert jobs_everywhere(book, every=True, prefix="make-8", owner=OWNER) == [j for j in mine if j.job == "make-8"]
@@ -196,6 +214,8 @@ def test_no_question_walks_or_sorts_a_table(book: Book) -> None:
     asking.run_number(OWNER, "make-8", 3)
     asking.run_number(OWNER, "make-8", -3)
     asking.runs_by_suffix(None, "abcd")
+    asking.runs_by_suffix(SCOPE, "abcd")
+    asking.jobs_page(scope=SCOPE)
     asking.highest_suffix(OWNER, "make")
     asking.blob(b"x")
     asking.events_page(4)

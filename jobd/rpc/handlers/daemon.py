@@ -10,6 +10,7 @@ import jobd
 from jobd.core import records
 from jobd.core.configfile import ConfigError
 from jobd.rpc.context import Context, Refused
+from jobd.runtime import acts
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -63,28 +64,32 @@ def status(context: Context, _: m.DaemonStatus) -> m.Daemon:
 
 async def reload(context: Context, request: m.DaemonReload) -> None:
     """Read the configuration again. What cannot be taken changes nothing."""
+    await acts.record(context.world.registry, "daemon-reload", context.caller)
     try:
         await context.world.configuration.load()
     except ConfigError as error:
         raise Refused(errors.BAD_SETTING, f"cannot reload: {error}; what was in force still is") from error
+    await context.access.look_up_group()
     said = context.world.configuration.policy.warnings
     more = [f"{len(said) - SHOWN_WARNINGS} more, in the log"] if len(said) > SHOWN_WARNINGS else []
     text = "\n".join(f"warning: {line}" for line in (*said[:SHOWN_WARNINGS], *more))
     await context.connection.reply(request.id, m.Ok(text=text))
 
 
-def reexec(context: Context, request: m.DaemonReexec) -> m.Ok:
+async def reexec(context: Context, request: m.DaemonReexec) -> None:
     """Have the keeper replace us, or itself."""
     _needs_keeper(context)
+    await acts.record(context.world.registry, "daemon-reexec", context.caller)
     context.world.keeper.send("ask-reexec", keeper=request.keeper)
-    return m.Ok()
+    await context.connection.reply(request.id, m.Ok())
 
 
-def shutdown(context: Context, _: m.Shutdown) -> m.Ok:
+async def shutdown(context: Context, request: m.Shutdown) -> None:
     """Have the keeper end everything."""
     _needs_keeper(context)
+    await acts.record(context.world.registry, "shutdown", context.caller)
     context.world.keeper.send("ask-shutdown")
-    return m.Ok()
+    await context.connection.reply(request.id, m.Ok())
 
 
 def _needs_keeper(context: Context) -> None:

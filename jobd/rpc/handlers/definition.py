@@ -25,10 +25,10 @@ async def cat(context: Context, request: m.Cat) -> None:
     limits = _own_rlimits()
     found = []
     size = 0
-    for word in context.expand(request.names, at_rest=True):
-        row = context.find(word)
+    for word in context.expand(request.names, "cat", at_rest=True):
+        row = context.find(word, "cat")
         if row is None:
-            found.append(m.Definition(job=word, owner=context.owner, load="not-found"))
+            found.append(m.Definition(job=word, owner=context.owner_asked(word), load="not-found"))
             continue
         text = _text(context, row, limits)
         size += len(text.encode())
@@ -41,14 +41,14 @@ async def cat(context: Context, request: m.Cat) -> None:
 
 def _text(context: Context, row: JobRow, limits: dict[str, tuple[int, int]]) -> str:
     registry = context.world.registry
-    name = row.job if row.owner == context.owner else f"{row.owner}/{row.job}"
+    name = context.word(row.owner, row.job)
     try:
         spec = registry.spec(row.spec)
     except KeyError:
         return f"# transient: {name}\n{GONE}"
     blob = registry.store.blob(row.env)
     if blob is None:
-        live = context.world.registry.runs.get(row.latest or b"")
+        live = context.live(row)
         blob = None if live is None else live.env  # accepted a moment ago, and not yet written
     env = [] if blob is None else specs.decode_env(blob)
     text = definition.render(name, spec, env, limits)

@@ -1,9 +1,8 @@
-"""What the verbs that act on several jobs share: a task and a Done for each, and the run that is meant."""
+"""What the verbs that act on several jobs share: a task and a Done for each."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -11,10 +10,6 @@ from jobd.rpc.context import Context, Refused
 from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
 from jobd.wire import messages as m
-
-if TYPE_CHECKING:
-    from jobd.core.records import JobRow
-    from jobd.runtime.run import Run
 
 Act = Callable[[str, int], Awaitable[m.Done]]
 
@@ -35,11 +30,6 @@ async def each(context: Context, request: int, words: list[str], act: Act) -> No
         for index, word in enumerate(words):
             nursery.start_soon(one, word, index)
     await context.connection.end(request)
-
-
-def live(context: Context, row: JobRow) -> Run | None:
-    """The newest run of a job if it is live."""
-    return None if row.latest is None else context.world.registry.runs.get(row.latest)
 
 
 def keeper_is_dead(verb: str, word: str) -> Refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -16,6 +17,7 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from jobd.core.records import Event
 
+EVENTS: Final = "events"  # the action
 MAX_WORDS: Final = 256  # names and globs of one request, as in logs: each is a comparison for every event
 REACHED_EVERY: Final = 2000  # numbers that pass a follower, for events of others, before he is told how far he is
 
@@ -23,10 +25,12 @@ REACHED_EVERY: Final = 2000  # numbers that pass a follower, for events of other
 async def events(context: Context, request: m.Events) -> None:
     """Serve one `events` request."""
     with context.reading():
-        await _serve(context, request, EventSource(context.world.registry, _wanted(context, request)))
+        wanted = _wanted(context, request)
+        await _serve(context, request, EventSource(context.world.registry, wanted), wanted)
 
 
-async def _serve(context: Context, request: m.Events, source: EventSource) -> None:
+async def _serve(context: Context, request: m.Events, source: EventSource, wanted: Wanted) -> None:
+    generation = context.access.generation
     upto = source.last()
     gap = await source.begin(request.after, request.lines)
     if gap is not None:
@@ -46,6 +50,12 @@ async def _serve(context: Context, request: m.Events, source: EventSource) -> No
         if not request.follow:
             break
         upto = await source.until_more()
+        await context.learn(request)  # owners may have come, whose names rules go by
+        if generation != context.access.generation:
+            generation = context.access.generation
+            for key in wanted.jobs:
+                context.grant(EVENTS, *key, context.word(*key))
+        source.want(_scoped(context, request, wanted))
     await context.connection.end(request.id)
 
 
@@ -57,8 +67,7 @@ def _changes(context: Context, found: list[Event]) -> list[m.Change]:
     numbers: dict[bytes, int | None] = {}
     for event in found:
         if event.run is not None and event.run not in numbers:
-            row = context.run_row(event.owner, event.run)
-            numbers[event.run] = None if row is None else row.number  # None: retention was faster
+            numbers[event.run] = context.number(event.owner, event.run)
     return [views.change(event, None if event.run is None else numbers[event.run]) for event in found]
 
 
@@ -67,16 +76,26 @@ def _wanted(context: Context, request: m.Events) -> Wanted:
     if len(request.jobs) > MAX_WORDS:
         raise Refused(errors.LIMIT, f"cannot look for {len(request.jobs)} jobs at once; at most {MAX_WORDS}")
     jobs: dict[tuple[int, str], None] = {}
-    globs: dict[tuple[int, str], None] = {}
+    globs: dict[tuple[int | None, str], None] = {}
+    store = context.world.registry.store
     for word in request.jobs:
-        key = context.key(word)
-        if key is not None and names.is_glob(key[1]):
-            globs[key] = None
+        if names.is_glob(word):
+            globs.update(dict.fromkeys(context.pairs(word)))
             continue
-        known = key is not None and (request.after is not None or context.find(word) is not None)
-        if key is None or not (known or context.world.registry.store.has_events(*key)):
+        row = context.find(word, EVENTS)
+        key = context.past_key(word, EVENTS) if row is None else (row.owner, row.job)
+        if key is None or not (row is not None or request.after is not None or store.has_events(*key)):
             raise context.not_found(word)
         jobs[key] = None
     if not request.jobs:
-        globs[context.owner, "*"] = None
-    return Wanted(jobs=tuple(jobs), globs=tuple(globs), since=request.since, until=request.until)
+        globs[None, "*"] = None
+    wanted = Wanted(jobs=tuple(jobs), globs=tuple(globs), acts=request.audit, since=request.since, until=request.until)
+    return _scoped(context, request, wanted)
+
+
+def _scoped(context: Context, request: m.Events, wanted: Wanted) -> Wanted:
+    """The same with what the caller may see now: of audits, besides his own acts, those on his own jobs."""
+    scope = context.scope()
+    if request.audit and scope is not None:
+        return replace(wanted, scope=((context.own, "*"),), by=context.caller.uid)
+    return replace(wanted, scope=scope)

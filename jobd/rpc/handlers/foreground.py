@@ -9,7 +9,7 @@ import trio
 from jobd.core.spec import PTY
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.feeding import Feeding
-from jobd.rpc.handlers.run import accepted
+from jobd.rpc.runs import accepted
 from jobd.rpc.views import spec_of
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 # A terminal is made another size for so long, and its own again: programs draw anew only when they see a change.
 NUDGE_SEC: Final = 0.05
+ATTACH: Final = "attach"  # the action of all of them
 
 
 async def attach(context: Context, request: m.Attach) -> None:
     """Feed a run until it has ended, the client leaves, or another client takes over."""
-    run = context.world.registry.runs.get(request.run)
-    if run is None or run.row.owner != context.owner:
-        await _has_ended(context, request)
+    row = context.run(request.run, ATTACH)
+    run = context.live_run(row)
+    if run is None:
+        await _has_ended(context, request, row)
         return
     await accepted(run)
     while not run.launched:
@@ -46,10 +48,7 @@ async def attach(context: Context, request: m.Attach) -> None:
     await context.connection.end(request.id)
 
 
-async def _has_ended(context: Context, request: m.Attach) -> None:
-    row = context.run_row(context.owner, request.run)
-    if row is None:
-        raise Refused(errors.NOT_FOUND, f"cannot find run {request.run.hex()}", run=request.run.hex())
+async def _has_ended(context: Context, request: m.Attach, row: RunRow) -> None:
     stdin = spec_of(context.world.registry, row.spec).stdin
     await context.connection.item(request.id, _attached(row, stdin))
     await context.connection.end(request.id)
@@ -105,25 +104,31 @@ async def _fit(context: Context, run: Run, window: tuple[int, int], redraw: bool
     context.world.registry.streams.feeder.resize(run.id, rows, columns)
 
 
+def _feeding(context: Context, request: m.Input | m.Resize) -> Feeding | None:
+    """The Attach that it belongs to, unless that is over, or not allowed any more."""
+    feeding = context.connection.feeds.get(request.request)
+    if feeding is None or not context.may(ATTACH, feeding.run.row.owner, feeding.run.row.job):
+        return None
+    return feeding
+
+
 def feed(context: Context, request: m.Input) -> None:
     """Bytes for a run; of an Attach that is over they are dropped."""
-    feeding = context.connection.feeds.get(request.request)
+    feeding = _feeding(context, request)
     if feeding is not None:
         feeding.feed(context.world.registry.streams.feeder, request)
 
 
 def resize(context: Context, request: m.Resize) -> None:
     """Another size for a terminal."""
-    feeding = context.connection.feeds.get(request.request)
+    feeding = _feeding(context, request)
     if feeding is not None and feeding.run.spec.stdin == PTY:
         context.world.registry.streams.feeder.resize(feeding.run.id, *request.window)
 
 
 def close_output(context: Context, request: m.CloseOutput) -> m.Ok:
     """Break a run's stdout. Of one that has ended nothing is left to break."""
-    run = context.world.registry.runs.get(request.run)
-    if run is not None and run.row.owner == context.owner:
+    run = context.live_run(context.run(request.run, ATTACH))
+    if run is not None:
         context.world.registry.streams.close_output(run)
-    elif context.run_row(context.owner, request.run) is None:
-        raise Refused(errors.NOT_FOUND, f"cannot find run {request.run.hex()}", run=request.run.hex())
     return m.Ok()

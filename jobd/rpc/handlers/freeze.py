@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobd.core import states
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers.each import each, keeper_is_dead, live
+from jobd.rpc.handlers.each import each, keeper_is_dead
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -21,7 +21,7 @@ async def freeze(context: Context, request: m.Freeze) -> None:
     """Hold running jobs; each is done when all of its processes are held."""
 
     async def act(word: str, _: int) -> m.Done:
-        run = live(context, context.job(word))
+        run = context.live(context.job(word, "freeze"))
         if run is None or not _runs(run):
             raise _not_running("freeze", word)
         if not run.frozen:
@@ -38,14 +38,14 @@ async def freeze(context: Context, request: m.Freeze) -> None:
                 raise Refused(errors.FAILED, f"cannot freeze {word}: {why}", job=word)
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await each(context, request.id, context.expand(request.names, at_rest=False), act)
+    await each(context, request.id, context.expand(request.names, "freeze", at_rest=False), act)
 
 
 async def thaw(context: Context, request: m.Thaw) -> None:
     """Let frozen jobs go on; one that is not frozen goes on as it is."""
 
     async def act(word: str, _: int) -> m.Done:
-        run = live(context, context.job(word))
+        run = context.live(context.job(word, "thaw"))
         if run is None or not _runs(run):
             raise _not_running("thaw", word)
         if run.frozen:
@@ -54,7 +54,7 @@ async def thaw(context: Context, request: m.Thaw) -> None:
             raise keeper_is_dead("thaw", word)
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await each(context, request.id, context.expand(request.names, at_rest=False), act)
+    await each(context, request.id, context.expand(request.names, "thaw", at_rest=False), act)
 
 
 def _runs(run: Run) -> bool:

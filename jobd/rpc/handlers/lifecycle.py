@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
-
-import trio
 
 from jobd.core import exits
 from jobd.core.ids import ONCE_OPERATION, USER_OPERATION
 from jobd.core.records import ONCE
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers.each import each, keeper_is_dead, live
-from jobd.rpc.handlers.run import accepted, failure_text, is_at_rest
+from jobd.rpc.handlers.each import each, keeper_is_dead
+from jobd.rpc.runs import accepted, failure_text, is_at_rest, until_gone
 from jobd.runtime.registry import NameTaken, Stopping
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from jobd.core.records import JobRow
+    from jobd.core.records import JobRow, RunRow
     from jobd.runtime.run import Run
 
-FIRST_PROGRESS_SEC: Final = 0.5  # most stops are over by then and need no words
-PROGRESS_SEC: Final = 1.0
-SHOWN_PROCESSES: Final = 5
 ASKED_RUNS: Final = 3  # of a job: so many may have come and gone while a client connects again
 
 
@@ -33,7 +27,7 @@ async def start(context: Context, request: m.Start) -> None:
     _check_ids(request)
 
     async def act(word: str, index: int) -> m.Done:
-        return await _start(context, request.id, word, request.runs[index], request.no_block)
+        return await _start(context, request.id, word, request.runs[index], request.no_block, "start")
 
     await each(context, request.id, request.names, act)
 
@@ -43,22 +37,20 @@ def _check_ids(request: m.Start | m.Restart) -> None:
         raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} run ids: one for each")
 
 
-async def _start(context: Context, request: int, word: str, run_id: bytes, no_block: bool) -> m.Done:
+async def _start(context: Context, request: int, word: str, run_id: bytes, no_block: bool, action: str) -> m.Done:
     registry = context.world.registry
     await registry.may_submit()
-    row = context.job(word)
-    run = registry.runs.get(run_id)
-    known = registry.store.run(row.owner, run_id) if run is None else run.row
-    if known is not None and (known.owner, known.job) != (row.owner, row.job):
-        raise Refused(errors.MALFORMED, "cannot take this run id", job=word)
+    row = context.job(word, action)
+    known = context.submitted(row.owner, row.job, run_id)
+    run = None if known is None else context.live_run(known)
     if run is None and known is not None:
-        return _started(context, word, known.step, known.run, known.number)  # a retry after a lost reply
+        return _started(context, word, known)  # a retry after a lost reply
     if run is None:
-        old = live(context, row)
+        old = context.live(row)
         if old is not None and row.active == "deactivating":
             await until_gone(context, request, word, old)
             await registry.may_submit()
-        row = context.job(word)
+        row = context.job(word, action)
         if not is_at_rest(row):
             newest = context.newest(row)
             return m.Done(job=word, run=row.latest, number=newest.number if newest else None)
@@ -66,15 +58,14 @@ async def _start(context: Context, request: int, word: str, run_id: bytes, no_bl
     await accepted(run)
     while not no_block and not run.launched:
         await run.changed.wait()
-    return _started(context, word, run.row.step, run.id, run.row.number)
+    return _started(context, word, run.row)
 
 
-def _started(context: Context, word: str, step: str, run: bytes, number: int) -> m.Done:
-    if not step:
-        return m.Done(job=word, run=run, number=number)
-    row = context.run_row(context.owner, run)
-    assert row is not None
-    return m.Done(job=word, code=errors.FAILED, text=failure_text(context, row), run=run, number=number)
+def _started(context: Context, word: str, row: RunRow) -> m.Done:
+    if not row.step:
+        return m.Done(job=word, run=row.run, number=row.number)
+    text = failure_text(context, row)
+    return m.Done(job=word, code=errors.FAILED, text=text, run=row.run, number=row.number)
 
 
 def _rerun(context: Context, row: JobRow, run_id: bytes) -> Run:
@@ -92,18 +83,18 @@ def _rerun(context: Context, row: JobRow, run_id: bytes) -> Run:
 async def stop(context: Context, request: m.Stop) -> None:
     """Stop jobs; each is done when no process of it is left."""
 
-    words = _words(context, request)
+    words = _words(context, request, "stop")
 
     async def act(word: str, index: int) -> m.Done:
-        return await _stop(context, request.id, word, request.no_block, only=_only(request, index))
+        return await _stop(context, request.id, word, request.no_block, "stop", only=_only(request, index))
 
     await each(context, request.id, words, act)
 
 
-def _words(context: Context, request: m.Stop | m.Kill) -> list[str]:
+def _words(context: Context, request: m.Stop | m.Kill, action: str) -> list[str]:
     """The jobs that are meant. With a run for each there are no globs to expand."""
     if not request.runs:
-        return context.expand(request.names, at_rest=False)
+        return context.expand(request.names, action, at_rest=False)
     if len(request.runs) != len(request.names):
         raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
     return request.names
@@ -114,9 +105,11 @@ def _only(request: m.Stop | m.Kill, index: int) -> bytes | None:
     return request.runs[index] if request.runs else None
 
 
-async def _stop(context: Context, request: int, word: str, no_block: bool, only: bytes | None = None) -> m.Done:
-    row = context.job(word)
-    run = live(context, row)
+async def _stop(
+    context: Context, request: int, word: str, no_block: bool, action: str, only: bytes | None = None
+) -> m.Done:
+    row = context.job(word, action)
+    run = context.live(row)
     if run is None or is_at_rest(row) or only not in (None, run.id):
         return m.Done(job=word)
     commit = run.ask_stop(context.caller)
@@ -127,36 +120,6 @@ async def _stop(context: Context, request: int, word: str, no_block: bool, only:
     return m.Done(job=word, run=run.id, number=run.row.number)
 
 
-async def until_gone(context: Context, request: int, word: str, run: Run) -> None:
-    """Wait until this run (not one that follows it) has ended, and say meanwhile what is waited for."""
-    said = ""
-    pause = FIRST_PROGRESS_SEC
-    while not run.gone:
-        with trio.move_on_after(pause) as scope:
-            await run.changed.wait()
-        if scope.cancelled_caught:
-            pause = PROGRESS_SEC
-            text = await _waiting_for(context, run)
-            if text != said:
-                said = text
-                await context.connection.item(request, m.Progress(job=word, text=text))
-
-
-async def _waiting_for(context: Context, run: Run) -> str:
-    tree = await context.world.keeper.tree(run.id)
-    shown = [f"{pid} ({_command(command)})" for pid, _, command in tree.processes[:SHOWN_PROCESSES]]
-    count = len(tree.processes)
-    more = ", …" if count > SHOWN_PROCESSES else ""
-    sub = run.job.row.sub
-    if not count:
-        return f"stopping {run.row.job} ({sub})"
-    return f"stopping {run.row.job} ({sub}): {count} process{'es' if count > 1 else ''} left: {', '.join(shown)}{more}"
-
-
-def _command(command: bytes) -> str:
-    return os.path.basename(command.split(b"\0")[0].split(b" ")[0]).decode(errors="backslashreplace")[:32]
-
-
 # --- restart ------------------------------------------------------------------------------------------------------
 async def restart(context: Context, request: m.Restart) -> None:
     """Stop, then start."""
@@ -164,9 +127,10 @@ async def restart(context: Context, request: m.Restart) -> None:
 
     async def act(word: str, index: int) -> m.Done:
         run_id = request.runs[index]
-        if context.run_row(context.owner, run_id) is None:  # else this is a retry: the stop is done
-            await _stop(context, request.id, word, no_block=False)
-        return await _start(context, request.id, word, run_id, request.no_block)
+        row = context.job(word, "restart")
+        if context.submitted(row.owner, row.job, run_id) is None:  # else this is a retry: the stop is done
+            await _stop(context, request.id, word, False, "restart")
+        return await _start(context, request.id, word, run_id, request.no_block, "restart")
 
     await each(context, request.id, request.names, act)
 
@@ -180,12 +144,12 @@ async def kill(context: Context, request: m.Kill) -> None:
     async def act(word: str, index: int) -> m.Done:
         return await _signal(context, request, word, index)
 
-    await each(context, request.id, _words(context, request), act)
+    await each(context, request.id, _words(context, request, "kill"), act)
 
 
 async def _signal(context: Context, request: m.Kill, word: str, index: int) -> m.Done:
-    row = context.job(word)
-    run, only = live(context, row), _only(request, index)
+    row = context.job(word, "kill")
+    run, only = context.live(row), _only(request, index)
     asked = _asked_of(context, row, only, request.once) if request.once else None
     if run is None or run.gone or run.pid is None or not run.went or only not in (None, run.id):
         if asked is not None:  # it has had its signal, and has ended

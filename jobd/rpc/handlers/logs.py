@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from jobd.core.records import RunRow
 
+LOGS: Final = "logs"  # the action
 MAX_JOBS: Final = 256  # jobs of one request; each is a task and up to three open files
 
 
@@ -28,6 +29,7 @@ class Reader:
     """Sends what sources give, as answers to one request."""
 
     def __init__(self, context: Context, request: m.Logs) -> None:
+        self._context = context
         self._connection = context.connection
         self._pump = context.world.pump
         self._request = request
@@ -78,11 +80,12 @@ class Reader:
                 await self._past(source, last)
             last = row
         while last is not None:
+            self._check(last)
             await self._follow_run(source, last)
             last = None if self._request.one_run else source.next_run(last)
 
     async def _follow_run(self, source: LogSource, row: RunRow) -> None:
-        live = source.registry.runs.get(row.run)
+        live = self._context.live_run(row)
         if live is None:
             await self._past(source, row)
             return
@@ -101,8 +104,13 @@ class Reader:
                     if not source.is_closed(row) and not has_more(log, cursor):
                         log.close()
                         await live.output_changed.wait()
+                        self._check(row)
             finally:
                 self._pump.unwatch(row.run)
+
+    def _check(self, row: RunRow) -> None:
+        """What is allowed may have changed since the reading began."""
+        self._context.grant(LOGS, row.owner, row.job, row.job)
 
     # --- answers --------------------------------------------------------------------------------------------------
     async def _head(self, row: RunRow, offsets: tuple[int, int]) -> None:
@@ -165,9 +173,9 @@ async def _serve(context: Context, request: m.Logs) -> None:
 def _newest(context: Context, request: m.Logs) -> list[RunRow]:
     """The last run that is meant, of each job."""
     if not request.jobs and request.run not in ("", "0", "all"):
-        return [context.pick("", request.run)]  # a run by its id alone
-    words = context.expand(request.jobs, at_rest=True)
+        return [context.pick("", request.run, LOGS)]  # a run by its id alone
+    words = context.expand(request.jobs, LOGS, at_rest=True)
     if len(words) > MAX_JOBS:
         raise Refused(errors.LIMIT, f"cannot read the logs of {len(words)} jobs at once; at most {MAX_JOBS}")
     selector = "0" if request.run == "all" else request.run
-    return [context.pick(word, selector) for word in words]
+    return [context.pick(word, selector, LOGS) for word in words]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
 import time
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from jobd.core import names
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
+from jobd.rpc.people import uid_in
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jobd.core.records import JobRow
+    from jobd.rpc.lookup import Key
 
 LIST_PAGE = 1000  # messages.List
 PAGE_BYTES: Final = 512 << 10  # of command lines and the rest of a page; a frame is twice as large
@@ -31,9 +33,12 @@ def get_quick(context: Context, request: m.Get) -> m.Jobs:
     """State of jobs by name or glob."""
     registry = context.world.registry
     found = []
-    for word in context.expand(request.names, at_rest=True):
-        row = context.find(word)
-        found.append(views.missing(word, context.owner) if row is None else views.job_view(registry, row))
+    for word in context.expand(request.names, "status", at_rest=True):
+        row = context.find(word, "status")
+        if row is None:
+            found.append(views.missing(word, context.owner_asked(word)))
+        else:
+            found.append(views.job_view(registry, row))
     return m.Jobs(jobs=found)
 
 
@@ -50,29 +55,37 @@ async def get_tree(context: Context, request: m.Get) -> None:
 
 # --- list ---------------------------------------------------------------------------------------------------------
 def list_jobs(context: Context, request: m.List) -> m.Jobs:
-    """A page of jobs, sorted by name; live jobs as they are now."""
-    registry = context.world.registry
+    """A page of jobs, sorted by owner and name; live jobs as they are now."""
     every = request.all or bool(request.states)
-    rows = {row.job: row for row in _page(context, every, request.after)}
-    more = ""
+    after = _cursor(request.after)
+    rows = {(row.owner, row.job): row for row in context.jobs_page(every=every, after=after, limit=LIST_PAGE + 1)}
+    more: Key | None = None
     if len(rows) > LIST_PAGE:
         del rows[max(rows)]
         more = max(rows)
-    for (owner, name), job in registry.jobs.items():
-        if owner == context.owner and name > request.after and (not more or name <= more):
-            rows[name] = job.row
+    for row in context.live_jobs():
+        key = (row.owner, row.job)
+        if (after is None or key > after) and (more is None or key <= more):
+            rows[key] = row
     now = time.time_ns()
-    keys = [context.key(pattern) for pattern in request.patterns]
-    wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, keys, every, now)]
-    found = [views.job_view(registry, row) for row in wanted]
+    fits = [context.matcher(pattern) for pattern in request.patterns]
+    wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, fits, every, now)]
+    found = [views.job_view(context.world.registry, row) for row in wanted]
     jobs = found[: _fitting(found)]
-    return m.Jobs(jobs=jobs, more=jobs[-1].job if len(jobs) < len(found) else more)
+    if len(jobs) < len(found):
+        more = jobs[-1].owner, jobs[-1].job
+    return m.Jobs(jobs=jobs, more="" if more is None else f"{more[0]}/{more[1]}")
 
 
-def _page(context: Context, every: bool, after: str) -> list[JobRow]:
-    return context.world.registry.store.jobs_page(
-        owner=context.owner, every=every, after=(context.owner, after) if after else None, limit=LIST_PAGE + 1
-    )
+def _cursor(text: str) -> Key | None:
+    """The key that a page's `more` was."""
+    if not text:
+        return None
+    owner, name = names.split_owner(text)
+    uid = uid_in(owner or "")
+    if uid is None:
+        raise Refused(errors.INVALID, f"no cursor of a list: {text!r}")
+    return uid, name
 
 
 def _fitting(found: Sequence[m.JobView | m.RunView]) -> int:
@@ -86,8 +99,8 @@ def _fitting(found: Sequence[m.JobView | m.RunView]) -> int:
     return len(found)
 
 
-def _matches(row: JobRow, request: m.List, keys: list[tuple[int, str] | None], every: bool, now: int) -> bool:
-    if request.patterns and not any(key is not None and _fits(row, *key) for key in keys):
+def _matches(row: JobRow, request: m.List, fits: Sequence[Callable[[int, str], bool]], every: bool, now: int) -> bool:
+    if fits and not any(fit(row.owner, row.job) for fit in fits):
         return False
     if request.states:
         return not {LOADED, row.active, row.sub}.isdisjoint(request.states)
@@ -99,21 +112,16 @@ def _is_old_failure(row: JobRow, now: int) -> bool:
     return row.active == "failed" and row.transient and now - row.changed_at > FAILED_SHOWN_NS
 
 
-def _fits(row: JobRow, owner: int, pattern: str) -> bool:
-    return row.owner == owner and fnmatch.fnmatchcase(row.job, pattern)
-
-
 # --- history ------------------------------------------------------------------------------------------------------
 def history(context: Context, request: m.History) -> m.Runs:
     """A page of runs, newest first."""
-    jobs: list[tuple[int, str]] = []
-    for word in context.expand(request.jobs, at_rest=True):
-        row = context.job(word)
+    jobs: list[Key] = []
+    for word in context.expand(request.jobs, "history", at_rest=True, everybody=True):
+        row = context.job(word, "history")
         jobs.append((row.owner, row.job))
     if request.jobs and not jobs:
         return m.Runs(runs=[])
-    page = context.world.registry.store.runs_page(
-        owner=context.owner,
+    rows, more = context.runs_page(
         jobs=jobs,
         states=request.states,
         since=request.since,
@@ -123,14 +131,14 @@ def history(context: Context, request: m.History) -> m.Runs:
         offset=request.offset,
     )
     registry = context.world.registry
-    rows = (live.row if (live := registry.runs.get(row.run)) is not None else row for row in page.rows)
-    found = [views.run_view(registry, row) for row in rows]
+    now = (live.row if (live := context.live_run(row)) is not None else row for row in rows)
+    found = [views.run_view(registry, row) for row in now]
     runs = found[: _fitting(found)]
-    return m.Runs(runs=runs, more=runs[-1].seq if len(runs) < len(found) else page.more)
+    return m.Runs(runs=runs, more=runs[-1].seq if len(runs) < len(found) else more)
 
 
 def resolve(context: Context, request: m.Resolve) -> m.Runs:
     """One run by its selector."""
     if not request.job and not request.run:
         raise Refused(errors.INVALID, "neither a job nor a run was named")
-    return m.Runs(runs=[views.run_view(context.world.registry, context.pick(request.job, request.run))])
+    return m.Runs(runs=[views.run_view(context.world.registry, context.pick(request.job, request.run, "history"))])

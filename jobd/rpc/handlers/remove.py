@@ -9,7 +9,7 @@ import trio
 from jobd.core import states
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each
-from jobd.rpc.handlers.lifecycle import until_gone
+from jobd.rpc.runs import until_gone
 from jobd.runtime import resting
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -17,32 +17,21 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from jobd.runtime.run import Run
 
-PAGE: Final = 1000  # failed jobs looked at together
+RESET: Final = "reset-failed"
 FIRST_PROGRESS_SEC: Final = 0.5  # as of a stop
 
 
 # --- reset-failed -------------------------------------------------------------------------------------------------
 async def reset_failed(context: Context, request: m.ResetFailed) -> None:
     """Make failed jobs inactive; without names all that the caller has."""
-    words = context.expand(request.names, at_rest=True) if request.names else _all_failed(context)
+    words = context.expand(request.names, RESET, at_rest=True) if request.names else context.own_failed()
 
     async def act(word: str, _: int) -> m.Done:
-        row = context.job(word)
+        row = context.job(word, RESET)
         await resting.reset_failed(context.world.registry, (row.owner, row.job), context.caller)
         return m.Done(job=word)
 
     await each(context, request.id, words, act)
-
-
-def _all_failed(context: Context) -> list[str]:
-    store, registry = context.world.registry.store, context.world.registry
-    live = [name for (owner, name), job in registry.jobs.items() if owner == context.owner]
-    found = {name for name in live if registry.jobs[context.owner, name].row.sub == states.FAILED}
-    after: tuple[int, str] | None = None
-    while page := store.jobs_page(owner=context.owner, after=after, limit=PAGE):
-        found.update(row.job for row in page if row.sub == states.FAILED)
-        after = (page[-1].owner, page[-1].job)
-    return sorted(found)
 
 
 # --- rm -----------------------------------------------------------------------------------------------------------
@@ -50,7 +39,7 @@ async def remove(context: Context, request: m.Remove) -> None:
     """Take jobs out of the lists, once they are at rest; with `purge` their runs and logs too."""
     if request.runs and len(request.runs) != len(request.names):
         raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
-    words = request.names if request.runs else context.expand(request.names, at_rest=True)
+    words = request.names if request.runs else context.expand(request.names, "rm", at_rest=True)
 
     async def act(word: str, index: int) -> m.Done:
         if request.runs and any(request.runs[index]) and await _is_done(context, word, request.runs[index]):
@@ -63,7 +52,7 @@ async def remove(context: Context, request: m.Remove) -> None:
 async def _is_done(context: Context, word: str, newest: bytes) -> bool:
     """Whether the job whose newest run was this one has been removed, perhaps by a daemon that was killed over it."""
     registry = context.world.registry
-    key = context.key(word)
+    key = context.past_key(word, "rm")
     if key is None or not resting.was_removed(registry, key, newest):
         return False
     registry.store.purge()
@@ -73,7 +62,7 @@ async def _is_done(context: Context, word: str, newest: bytes) -> bool:
 
 async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
     registry = context.world.registry
-    row = context.job(word)
+    row = context.job(word, "rm")
     key = (row.owner, row.job)
     while runs := resting.live_runs(registry, key):
         await _bring_to_rest(context, request, word, runs[-1])
@@ -97,7 +86,7 @@ async def _bring_to_rest(context: Context, request: m.Remove, word: str, run: Ru
             await commit.wait()
         await until_gone(context, request.id, word, run)
     said = False
-    while run.id in context.world.registry.runs:
+    while context.live_run(run.row) is not None:
         with trio.move_on_after(FIRST_PROGRESS_SEC) as scope:
             await run.output_changed.wait()
         if scope.cancelled_caught and not said:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobd.core import names
 from jobd.rpc.context import SHOWN_ID, Context, Refused
-from jobd.rpc.handlers.run import submit_once
+from jobd.rpc.runs import submit_once
 from jobd.runtime.registry import NameTaken, Stopping
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from jobd.core.records import RunRow
     from jobd.runtime.run import Run
 
 
@@ -18,16 +20,20 @@ async def rerun(context: Context, request: m.Rerun) -> None:
     """Accept and answer as `run` does."""
     if not request.job and len(request.run) < SHOWN_ID:
         raise Refused(errors.INVALID, f"cannot rerun {request.run!r}: name a job, or a run by its id or the end of one")
-    key = context.key(request.job)
-    if key is None:
-        raise context.not_found(request.job)
-    await submit_once(
-        context, request.id, key[0], request.new, request.exec_wait, lambda: _submit_again(context, request)
-    )
+
+    def known() -> RunRow | None:
+        row = context.find_run(request.new, "rerun")
+        if row is not None and request.job and names.split_owner(request.job)[1] != row.job:
+            raise Refused(errors.MALFORMED, "cannot take this run id")
+        return row
+
+    await submit_once(context, request.id, request.exec_wait, known, lambda: _submit_again(context, request))
 
 
 def _submit_again(context: Context, request: m.Rerun) -> Run:
-    row = context.pick(request.job, request.run)
+    row = context.pick(request.job, request.run, "rerun")
+    known = context.submitted(row.owner, row.job, request.new)
+    assert known is None  # he sees the job, and so its runs
     try:
         run = context.world.registry.rerun(row, request.new, context.caller, request.stdin)
     except NameTaken:

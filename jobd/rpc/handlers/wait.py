@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING
 import trio
 
 from jobd.rpc import views
-from jobd.rpc.context import Context, Refused
-from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     from jobd.core.records import RunRow
+    from jobd.rpc.context import Context
     from jobd.runtime.run import Run
 
 
 async def wait(context: Context, request: m.Wait) -> None:
     """Send one Ended for each run as it ends; with `any`, the first only."""
     targets = _targets(context, request)
-    send, receive = trio.open_memory_channel[bytes](len(targets) or 1)
+    send, receive = trio.open_memory_channel["RunRow"](len(targets) or 1)
     waiting: list[Run] = []
 
     def told(run: Run) -> None:
-        send.send_nowait(run.id)
+        send.send_nowait(run.row)
 
     try:
         for row in targets:
-            live = context.world.registry.runs.get(row.run)
+            live = context.live_run(row)
             if live is None or live.gone:
-                send.send_nowait(row.run)
+                send.send_nowait(row)
                 continue
             waiting.append(live)
             live.on_end = [*(live.on_end or ()), told]
         for _ in targets:
-            run_id = await receive.receive()
-            ended = context.run_row(_owner(targets, run_id), run_id)
+            row = await receive.receive()
+            context.grant("wait", row.owner, row.job, row.job)  # what is allowed may have changed meanwhile
+            ended = context.now(row)
             if ended is not None:  # else retention was faster
                 view = views.run_view(context.world.registry, ended)
                 await context.connection.item(request.id, m.Ended(run=view))
@@ -50,16 +50,10 @@ async def wait(context: Context, request: m.Wait) -> None:
 def _targets(context: Context, request: m.Wait) -> list[RunRow]:
     found: dict[bytes, RunRow] = {}
     for run_id in request.runs:
-        row = context.run_row(context.owner, run_id)
-        if row is None:
-            raise Refused(errors.NOT_FOUND, f"cannot find run {run_id.hex()}", run=run_id.hex())
+        row = context.run(run_id, "wait")
         found[row.run] = row
-    for word in context.expand(request.jobs, at_rest=False):
-        newest = context.newest(context.job(word))
+    for word in context.expand(request.jobs, "wait", at_rest=False):
+        newest = context.newest(context.job(word, "wait"))
         if newest is not None:
             found[newest.run] = newest
     return list(found.values())
-
-
-def _owner(targets: list[RunRow], run_id: bytes) -> int:
-    return next(row.owner for row in targets if row.run == run_id)

@@ -24,7 +24,7 @@ async def whoami(context: Context, request: m.Whoami) -> None:
     members = []
     for at, pid in enumerate(pids, 1):
         run = membership.find(pid)
-        if run is None or run.row.owner != context.owner:
+        if run is None or not context.sees(run.row.owner, run.row.job):
             members.append(m.Member(pid=pid))
         else:
             row = run.row

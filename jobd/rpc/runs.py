@@ -1,0 +1,112 @@
+"""What handlers that make runs, or wait for them, share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.core import exits
+from jobd.rpc import views
+from jobd.rpc.context import Context, Refused
+from jobd.runtime.journal import NotDurable
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobd.core.records import JobRow, RunRow
+    from jobd.runtime.run import Run
+
+FIRST_PROGRESS_SEC: Final = 0.5  # most stops are over by then and need no words
+PROGRESS_SEC: Final = 1.0
+SHOWN_PROCESSES: Final = 5
+
+
+async def submit_once(
+    context: Context, request: int, exec_wait: bool, known: Callable[[], RunRow | None], submit: Callable[[], Run]
+) -> None:
+    """Call `submit` unless `known` finds such a run: a retry after a lost reply is answered as the first was."""
+    await context.world.registry.may_submit()
+    async with context.connection.share.submitting:
+        row = known()
+        live = submit() if row is None else context.live_run(row)
+        if live is None:
+            assert row is not None
+            await context.connection.reply(request, started(context, row))  # it has ended meanwhile
+            return
+        await accepted(live)
+    while exec_wait and live.slot and not live.launched:  # who has to wait for a slot may wait long
+        await live.changed.wait()
+    await context.connection.reply(request, started(context, live.row))
+
+
+async def accepted(run: Run) -> None:
+    """Return when the run is durable.
+
+    Raises:
+        Refused: NO_SPACE; then there is no such run.
+    """
+    try:
+        await run.durable()
+    except NotDurable as error:
+        raise Refused(errors.NO_SPACE, f"cannot accept {run.job.row.job}: {error}") from error
+
+
+def started(context: Context, row: RunRow) -> m.Started:
+    """The answer for a run, with the failed step in words if there is one."""
+    text = failure_text(context, row) if row.step else ""
+    return m.Started(
+        job=row.job,
+        owner=row.owner,
+        run=row.run,
+        number=row.number,
+        pid=row.pid,
+        step=row.step,
+        errno=row.errno,
+        text=text,
+    )
+
+
+def failure_text(context: Context, row: RunRow) -> str:
+    """`cannot start foo: changing directory to /srv/foo: No such file or directory`."""
+    spec = views.spec_of(context.world.registry, row.spec)
+    program, cwd = (word.decode(errors="backslashreplace") for word in ((spec.program or (b"?",))[0], spec.cwd))
+    return exits.describe_start_failure(row.job, row.step, row.errno, program, cwd)
+
+
+def is_at_rest(row: JobRow) -> bool:
+    """Whether the job has no live run."""
+    return row.active in ("inactive", "failed")
+
+
+async def until_gone(context: Context, request: int, word: str, run: Run) -> None:
+    """Wait until this run (not one that follows it) has ended, and say meanwhile what is waited for."""
+    said = ""
+    pause = FIRST_PROGRESS_SEC
+    while not run.gone:
+        with trio.move_on_after(pause) as scope:
+            await run.changed.wait()
+        if scope.cancelled_caught:
+            pause = PROGRESS_SEC
+            text = await _waiting_for(context, run)
+            if text != said:
+                said = text
+                await context.connection.item(request, m.Progress(job=word, text=text))
+
+
+async def _waiting_for(context: Context, run: Run) -> str:
+    tree = await context.world.keeper.tree(run.id)
+    shown = [f"{pid} ({_command(command)})" for pid, _, command in tree.processes[:SHOWN_PROCESSES]]
+    count = len(tree.processes)
+    more = ", …" if count > SHOWN_PROCESSES else ""
+    sub = run.job.row.sub
+    if not count:
+        return f"stopping {run.row.job} ({sub})"
+    return f"stopping {run.row.job} ({sub}): {count} process{'es' if count > 1 else ''} left: {', '.join(shown)}{more}"
+
+
+def _command(command: bytes) -> str:
+    return os.path.basename(command.split(b"\0")[0].split(b" ")[0]).decode(errors="backslashreplace")[:32]
