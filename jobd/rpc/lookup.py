@@ -207,6 +207,9 @@ class JobLookup:
             meant = stem
         elif key is not None:
             meant = names.closest(key[1], self._neighbours(key[0]))
+            owner = names.split_owner(word)[0]
+            if meant is not None and owner is not None:
+                meant = f"{owner}/{meant}"
         text = f"cannot find job {word!r}" + (", which would be a run" if "#" in word else "")
         hint = f"; did you mean {meant!r}?" if meant else ""
         return Refused(errors.NOT_FOUND, text + hint, job=word, **({"meant": meant} if meant else {}))

@@ -46,7 +46,8 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         frozen = False
     view = {
         "job": row.job, "owner": row.owner, "active": row.active, "sub": row.sub, "result": row.result,
-        "transient": row.transient, "description": spec.description, "argv": list(spec.argv), "shell": spec.shell,
+        "transient": row.transient, "description": spec.description, "user": spec.user,
+        "argv": list(spec.argv), "shell": spec.shell,
         "cwd": spec.cwd, "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking,
         "cgroup": cgroup, "stop_signal": spec.stop_signal, "stop_timeout_usec": spec.stop_timeout_usec,
         "runtime_limit_usec": spec.runtime_usec, "kill_mode": spec.kill_mode, "stdin": spec.stdin, "frozen": frozen,

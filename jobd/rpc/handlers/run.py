@@ -30,6 +30,8 @@ async def run(context: Context, request: m.Run) -> None:
 def _submit(context: Context, request: m.Run) -> Run:
     registry = context.world.registry
     spec = make_spec(request)
+    if spec.user and context.caller.uid != 0:
+        raise Refused(errors.DENIED, f"cannot run as {spec.user!r}: only root may say as whom a job runs")
     name = request.name
     if name is None:
         name = registry.free_name(context.own, spec)

@@ -1,0 +1,146 @@
+"""One jobd for a machine of many users, as they see it: whose jobs are whose, what root's way of helping leaves out."""
+
+from __future__ import annotations
+
+import json
+import pwd
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.people import ALICE, BOB, EVE, GAMES, ROOT, People, many_users, why_not
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
+PLAYER = pwd.getpwnam(GAMES).pw_uid
+RULES = f"""
+[[allow]]
+users = ["{BOB}"]
+actions = ["@read", "restart"]
+owners = ["{ALICE}", "{GAMES}"]
+jobs = ["web*"]
+"""
+
+
+@pytest.fixture(scope="module")
+def people() -> Iterator[People]:
+    with many_users(RULES) as made:
+        made.said(PLAYER, "run", "-u", "web", "--shell", "--", "echo from games; exec sleep 1000")
+        made.said(ALICE, "run", "-u", "web", "--shell", "--", "echo from alice; exec sleep 1000")
+        made.said(ALICE, "run", "-u", "private", "--wait", "--", "true")
+        made.ask(ALICE, "run", "-u", "bad", "--wait", "--", "false")
+        yield made
+        made.ask(PLAYER, "stop", "web")
+        made.ask(ALICE, "stop", "web")
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+def listed(people: People, uid: int, *args: str) -> list[str]:
+    return people.said(uid, "list", "-o", "name", *args).split()
+
+
+def test_everybody_lists_what_he_may_see(people: People) -> None:
+    assert listed(people, ALICE, "-a") == ["bad", "private", "web"]
+    assert listed(people, ALICE) == ["bad", "web"]
+    assert listed(people, BOB, "-a") == ["games/web", f"{ALICE}/web"]
+    assert listed(people, EVE, "-a") == []
+    assert listed(people, ROOT, "-a") == ["games/web", f"{ALICE}/bad", f"{ALICE}/private", f"{ALICE}/web"]
+    assert listed(people, ROOT, "-a", "pri*") == [f"{ALICE}/private"]
+    assert listed(people, ROOT, "-a", "games/*") == ["games/web"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("list", "games/web"),
+        ("status -n0 games/web", "● games/web - echo"),
+        ("history", "games/web#1"),
+        ("events games/web", "games/web#1: started"),
+        ("result games/web", "Run: games/web#1 "),
+        ("show -p Id games/web", "Id=games/web\n"),
+        ("show --value -P User games/web", "games\n"),
+        ("cat games/web", "# transient: "),
+        ("logs -o verbose games/web", "games/web"),
+        (f"logs games/web {ALICE}/web", f"{ALICE}/web | from alice\n"),
+        (f"logs games/web {ALICE}/web", "games/web | from games\n"),
+        (f"history --audit {PLAYER}/web", "games/web#1"),
+    ],
+)
+def test_jobs_of_others_have_their_owners_name(people: People, line: str, shown: str) -> None:
+    for uid in (ROOT, BOB):
+        if uid == ROOT or "--audit" not in line:  # to Bob, who may look, nobody's acts but his own are shown
+            assert shown in people.said(uid, *line.split())
+
+
+def test_ones_own_are_bare(people: People) -> None:
+    for line in ("list", "status -n0 web", "history", "events", "result web", "logs web web", "history --audit"):
+        said = people.ask(ALICE, *line.split()).stdout
+        assert "/web" not in said, line
+
+
+def test_json_has_owner_and_user(people: People) -> None:
+    (row,) = json.loads(people.said(ROOT, "list", "-o", "json", "games/web"))
+    assert (row["job"], row["owner"], row["user"]) == ("web", "games", "games")
+    (row,) = json.loads(people.said(ROOT, "list", "-o", "json", f"{ALICE}/web"))
+    assert (row["job"], row["owner"], row["user"]) == ("web", str(ALICE), str(ALICE))
+
+
+def test_what_waits_and_what_is_refused_is_named_with_its_owner(people: People) -> None:
+    done = people.ask(ROOT, "wait", f"{ALICE}/bad")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert people.ask(BOB, "stop", f"{ALICE}/web").returncode == 4
+    assert f"{ALICE}/web" in people.ask(BOB, "stop", f"{ALICE}/web").stderr
+    assert f"did you mean '{ALICE}/private'?" in people.ask(ROOT, "stop", "private").stderr
+    assert "did you mean 'games/web'" in people.ask(ROOT, "restart", "games/wib").stderr
+    assert people.said(ROOT, "whoami", people.said(PLAYER, "show", "--value", "-P", "MainPID", "web").strip()) == (
+        "games/web\n"
+    )
+
+
+# --- auth -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("uid", "line", "said", "status"),
+    [
+        (ALICE, "stop web", "yes: owner", 0),
+        (ALICE, f"stop {ALICE}/not-there", "yes: owner", 0),
+        (BOB, f"restart {ALICE}/web", "yes: {toml}:2", 0),
+        (BOB, f"stop {ALICE}/web", "no: no rule allows it", 4),
+        (BOB, f"status {ALICE}/private", "no: no rule allows it", 4),
+        (EVE, f"status {ALICE}/web", "no: no rule allows it", 4),
+        (EVE, "shutdown", "no: no rule allows it", 4),
+        (ROOT, f"stop {ALICE}/web", "yes: root", 0),
+        (ROOT, f"restart {ALICE}/web --as {BOB}", "yes: {toml}:2", 0),
+        (ROOT, f"stop {ALICE}/web --as {BOB}", "no: no rule allows it", 4),
+    ],
+)
+def test_can_i(people: People, uid: int, line: str, said: str, status: int) -> None:
+    done = people.ask(uid, "auth", "can-i", *line.split())
+    assert (done.stdout, done.stderr, done.returncode) == (said.format(toml=people.toml) + "\n", "", status)
+
+
+def test_who_may_ask_for_others(people: People) -> None:
+    done = people.ask(BOB, "auth", "can-i", "stop", "web", "--as", str(ALICE))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "administrators" in done.stderr
+
+
+def test_rules_are_shown_to_whom_they_concern(people: People) -> None:
+    assert json.loads(people.said(BOB, "auth", "rules", "-o", "json"))["rules"][0]["users"] == [str(BOB)]
+    assert json.loads(people.said(EVE, "auth", "rules", "-o", "json"))["rules"] == []
+    assert f"1 rule in {people.toml}.\n" in people.said(ROOT, "auth", "rules")
+
+
+def test_the_audit_says_who_asked(people: People) -> None:
+    assert people.ask(BOB, "restart", f"{ALICE}/web", groups="4,27").returncode == 0
+    (newest, *_) = json.loads(people.said(ALICE, "history", "--audit", "-n", "5", "-o", "json", "web"))
+    assert {row["by_uid"] for row in [newest]} == {BOB}
+    assert newest["by_gid"] == BOB
+    assert people.said(EVE, "history", "--audit", "--no-legend") == ""
+
+
+def test_only_root_may_run_as_somebody_else(people: People) -> None:
+    done = people.ask(ALICE, "run", "-p", f"user={BOB}", "--", "true")
+    assert done.returncode == 4
+    assert done.stdout == ""
