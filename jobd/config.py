@@ -10,12 +10,12 @@ import sys
 
 import jobd
 from jobd.core import paths, units
+from jobd.core.logline import LEVELS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEVELS = ("debug", "info", "warning", "error")
 IDLE_EXIT_SEC = 900.0  # DESIGN.md section 3: a user's own daemon ends after 15 minutes without anything to do
 # In the environment, for the daemon that jobctl starts: the same as --idle-exit and --log-level.
 IDLE_EXIT, LOG_LEVEL = "JOBD_IDLE_EXIT", "JOBD_LOG_LEVEL"
@@ -31,7 +31,7 @@ Supervise jobs. Clients (jobctl) connect to its socket.
   --config-dir DIR    where jobd.toml and jobs/ are (default: DIR/config below the state directory)
   --idle-exit TIME    end after TIME without jobs and clients; 0 for never (default: 15min with --user, else 0)
   --daemonize         return when jobd is ready, and go on in the background; the log goes to STATE-DIR/jobd.log
-  --log-level LEVEL   {", ".join(LEVELS)} (default: info)
+  --log-level LEVEL   {", ".join(LEVELS)} (default: as jobd.toml says, else info)
   --version           show the version
   -h, --help          show this text
 
@@ -52,7 +52,7 @@ class Config:
         "shared", "socket", "state_dir",
     )  # fmt: skip
 
-    def __init__(self, where: paths.Paths, *, daemonize: bool = False, log_level: str = "info") -> None:
+    def __init__(self, where: paths.Paths, *, daemonize: bool = False, log_level: str = "") -> None:
         self.mode = where.mode
         self.socket = where.socket
         self.state_dir = where.state_dir
@@ -60,7 +60,7 @@ class Config:
         self.shared = os.geteuid() == 0 and where.mode != paths.USER  # all users may connect
         self.daemonize = daemonize
         self.idle_exit_sec = IDLE_EXIT_SEC if where.mode == paths.USER else 0.0  # 0: never
-        self.log_level = log_level
+        self.log_level = log_level  # "" leaves it to jobd.toml
         self.inherited: list[str] = []  # limits of whoever started it, which could not be undone
         self.daemon_argv: list[str] = []  # the daemon's command if not the usual one; its link is descriptor 3
         self.ready_fd = -1  # a pipe on which somebody waits for "ready", or why not
@@ -85,8 +85,8 @@ def parse(argv: Sequence[str]) -> Config | str:
     values = _options(argv)
     if isinstance(values, str):
         return values
-    level = values.get("--log-level", os.environ.get(LOG_LEVEL, "info").lower())
-    if level not in LEVELS:
+    level = values.get("--log-level", os.environ.get(LOG_LEVEL, "").lower())
+    if level not in LEVELS and (level or "--log-level" in values):
         what = "--log-level" if "--log-level" in values else LOG_LEVEL
         raise UsageError(f"cannot start: {what} is one of {', '.join(LEVELS)}")
     config = Config(_where(values), daemonize="--daemonize" in values, log_level=level)

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from jobd.config import LOG_LEVEL
 from jobd.core import records
 from jobd.core.paths import USER
 from jobd.keeper.link import Link
 from jobd.rpc.access import Access, is_shared
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
-from jobd.runtime import logout
+from jobd.runtime import daemonlog, logout
 from jobd.runtime.configuration import Configuration
 from jobd.runtime.feeder import Feeder
 from jobd.runtime.idle import FIRST_CLIENT_SEC, IdleExit
@@ -173,7 +174,8 @@ class Daemon:
         async with trio.open_nursery() as jobs:
             await jobs.start(registry.serve)
             assert self.keeper.welcome is not None
-            configuration = Configuration(self.keeper.welcome.config_dir, self.keeper.welcome.mode)
+            option = os.environ.get(LOG_LEVEL, "")
+            configuration = Configuration(self.keeper.welcome.config_dir, self.keeper.welcome.mode, self.keeper, option)
             await configuration.load_first()
             registry.limits = lambda: configuration.policy.limits
             await recover(registry)
@@ -286,8 +288,7 @@ def _change(access: Access, registry: Registry, policy: Policy) -> None:
 
 def main() -> None:
     """Run the daemon on the link whose descriptor is the first argument."""
-    level = os.environ.get("JOBD_LOG_LEVEL", "info").upper()
-    logging.basicConfig(level=level, format="jobd: %(levelname)s: %(message)s", stream=sys.stderr)
+    daemonlog.begin(os.environ.get(LOG_LEVEL, ""))
     sys.setswitchinterval(SWITCH_SEC)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to the group; the keeper decides
     daemon = Daemon(int(sys.argv[1]))

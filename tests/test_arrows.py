@@ -30,6 +30,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "jobd.core",
         "jobd.host.pidfd",
         "jobd.host.procs",
+        "jobd.host.logstream",
         "jobd.config",
     ),
     "jobd.host": ("jobd.host", "jobd.core"),

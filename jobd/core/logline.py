@@ -15,6 +15,9 @@ LEVELS = ("debug", "info", "warning", "error")
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 MAX_BYTES = 4096  # PIPE_BUF: written at once or not at all
 MAX_WORD = 200  # characters of what a client named
+MAX_FRAMES = 30  # of a trace
+MAX_CAUSES = 4
+MAX_MESSAGE = 500  # characters of an exception's own words
 
 BURST = 20  # records of one kind
 WINDOW_SEC = 60.0  # in this time; the others are counted
@@ -96,3 +99,36 @@ class RateLimit:
             return []
         text, level = self._said.pop(kind)
         return [(f"{left_out:.0f} more such records were left out, the last: {text}", level)]
+
+
+def brief(error: BaseException) -> str:
+    """An exception with its places, causes and parts, in one line."""
+    return _brief(error, 0)
+
+
+def _brief(error: BaseException, depth: int) -> str:
+    places: list[str] = []
+    trace = error.__traceback__
+    while trace is not None and len(places) < MAX_FRAMES:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    more = " > …" if trace is not None else ""
+    text = f"{type(error).__name__}: {_message(error)}"
+    if places:
+        text += f" [{' > '.join(places)}{more}]"
+    if depth >= MAX_CAUSES:
+        return text
+    if isinstance(error, BaseExceptionGroup):
+        text += "; of " + ", and ".join(f"({_brief(part, depth + 1)})" for part in error.exceptions[:MAX_CAUSES])
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        text += f"; after {_brief(cause, depth + 1)}"
+    return text
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)[:MAX_MESSAGE]
+    except Exception as e:  # an exception that cannot be shown shall not take the log with it
+        return f"(which cannot be shown: {type(e).__name__})"

@@ -84,6 +84,7 @@ class Keeper:
     # --- the loop ---------------------------------------------------------------------------------------------------
     def run(self) -> int:
         """Serve until told to end. Returns the exit status."""
+        self.log.take_failures()
         signals = kernel.signal_fd((*_HANDLED, *FORWARDED) if os.getpid() == 1 else _HANDLED)
         self.watch(signals, lambda: self._on_signals(signals))
         if self.handover is None:
@@ -194,6 +195,7 @@ class Keeper:
     def adopt_link(self, link: Link) -> None:
         """Take up the link to a daemon (or, after a re-exec, the same one again) and introduce ourselves."""
         self._link_waits = False
+        self.log.set_level(self.config.log_level)  # until this daemon says something else
         self.watch(link.fileno(), self._on_link)
         link.send(self._welcome(), [self.listener.fileno(), self.lock, *self.relay])
         self.shutdown.tell()
@@ -356,7 +358,7 @@ def raise_limits() -> None:
 
 def prepare(keeper: Keeper) -> None:
     """What the kernel has to know of a keeper that starts; refusals are no reason not to start."""
-    os.environ["JOBD_LOG_LEVEL"] = keeper.config.log_level  # for each daemon
+    os.environ["JOBD_LOG_LEVEL"] = keeper.config.log_level  # for each daemon; "" leaves it to jobd.toml
     try:
         kernel.become_subreaper()
     except OSError as e:

@@ -41,7 +41,7 @@ class Requests:
             "list": self._list, "ready": self._ready, "pong": self._pong, "spawn": self._spawn, "go": self._go,
             "signal": self._signal, "kill-tree": self._kill_tree, "watch": self._watch, "tree": self._tree,
             "close": self._close, "ack": self._ack, "freeze": self._freeze, "shutdown-begun": self._shutdown_begun,
-            "bye": self._bye,
+            "bye": self._bye, "log-level": self._log_level,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
             "rebind": self._rebind, "start-failed": self._start_failed,
         }  # fmt: skip
@@ -85,6 +85,9 @@ class Requests:
     def _bye(self, message: Message, _: Fds) -> None:
         code = message.get("code", 0)
         self._keeper.shutdown.bye(code if isinstance(code, int) else 0)
+
+    def _log_level(self, message: Message, _: Fds) -> None:
+        self._keeper.log.set_level(str(message["level"]))
 
     def _ask_shutdown(self, _: Message, __: Fds) -> None:
         self._keeper.shutdown.begin("asked")

@@ -19,9 +19,12 @@ from jobd.core.paths import SYSTEM
 from jobd.core.policy import Policy
 from jobd.host import ownfile
 from jobd.host.accounts import Accounts
+from jobd.runtime import daemonlog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from jobd.runtime.keeperlink import KeeperLink
 
 log = logging.getLogger("jobd.runtime")
 
@@ -32,7 +35,7 @@ LOOKUP_SEC: Final = 20.0  # for all names of a file; systemd-logind waits 25 s f
 class Configuration:
     """Owns the policy. `on_change` is told of every new one, and `refresh` waited for, before `load` returns."""
 
-    def __init__(self, config_dir: str, mode: str) -> None:
+    def __init__(self, config_dir: str, mode: str, keeper: KeeperLink, log_level: str = "") -> None:
         self.path = os.path.join(config_dir, FILE)
         self.policy = Policy(file=self.path)
         self.error = ""  # why the file as it is now could not be taken
@@ -40,6 +43,9 @@ class Configuration:
         self.refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # what else is looked up by name
         self._trusted = {0} if mode == SYSTEM else {0, os.geteuid()}
         self._groups = {0} if mode == SYSTEM else {0, os.getegid()}
+        self._keeper = keeper
+        self._level_option = log_level  # of the command line, which goes before the file
+        self._level_told = ""
         self._lock = trio.Lock()
 
     async def load(self) -> None:
@@ -56,6 +62,7 @@ class Configuration:
                 log.warning("%s", warning)
             self.error = ""
             self.policy = policy
+            self._set_level(policy.log_level)
             self.on_change(policy)
             with trio.move_on_after(LOOKUP_SEC):
                 await self.refresh()
@@ -66,6 +73,14 @@ class Configuration:
             await self.load()
         except ConfigError:
             log.error("starting without rules: nobody but owners and administrators may do anything")
+
+    def _set_level(self, level: str) -> None:
+        if self._level_option:
+            return
+        daemonlog.set_level(level)
+        if level != self._level_told:
+            self._level_told = level
+            self._keeper.send("log-level", level=level)
 
     async def _read(self) -> Policy:
         text = await self._text()

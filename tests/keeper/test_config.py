@@ -101,4 +101,4 @@ def test_a_config_survives_as_plain_values() -> None:
     config.daemon_argv = ["x"]
     fields = config.plain()
     del fields["log_level"]  # an older version might not have had it
-    assert Config.load(fields).plain() == {**fields, "log_level": "info"}
+    assert Config.load(fields).plain() == {**fields, "log_level": ""}
