@@ -8,7 +8,7 @@ from jobd.rpc.lookup import SHOWN_CANDIDATES, JobLookup, Key, Refused
 from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jobd.core.records import JobRow, RunRow
     from jobd.runtime.run import Run
@@ -32,6 +32,12 @@ class RunLookup(JobLookup):
     def live_run(self, row: RunRow) -> Run | None:
         """The run of a row if it is live."""
         return self.world.registry.run(row.owner, row.run)
+
+    def live_runs(self) -> Iterator[Run]:
+        """Live runs of jobs that he sees."""
+        for run in self.world.registry.runs.values():
+            if run.row.owner == self.own or self.sees(run.row.owner, run.row.job):
+                yield run
 
     def now(self, row: RunRow) -> RunRow | None:
         """The row of a run as it is now; None: retention was faster."""

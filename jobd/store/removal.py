@@ -85,6 +85,12 @@ def remove_jobs(conn: sqlite3.Connection, removals: Mapping[tuple[int, str], Rem
     return unused
 
 
+def remove_acts(conn: sqlite3.Connection, owner: int, before: int) -> list[tuple[int, str]]:
+    """Remove events of acts on the daemon itself. Returns as `remove_runs`: no job goes with them."""
+    _delete_events(conn, owner, "owner = ? AND job = '' AND at < ?", (owner, before))
+    return []
+
+
 def purge_key(owner: int, job: str) -> str:
     """Where in the meta table it stands up to which number the runs of a removed job are to go."""
     return f"{PURGE} {owner} {job}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from .removal import PURGES, Victim, delete_logs, end_purge, forget_trash, purges, remove_runs
+from .removal import PURGES, Victim, delete_logs, end_purge, forget_trash, purges, remove_acts, remove_runs
 from .rows import Value, Values, tail_of
 
 if TYPE_CHECKING:
@@ -71,6 +71,21 @@ class Retention:
         yield from self._empty_trash()
         yield from self._by_job()
         yield from self._by_size()
+        yield from self._acts()
+
+    # --- acts on the daemon itself ------------------------------------------------------------------------------
+    def _acts(self) -> Iterator[bool]:
+        """Events without a job go by age alone."""
+        before = self._now - self._policy.keep_for_ns
+        owner = -1
+        while found := self._fetch("SELECT min(owner) FROM events INDEXED BY events_by_run WHERE owner > ?", (owner,)):
+            if found[0][0] is None:
+                return
+            owner = int(found[0][0])
+            acts = "FROM events INDEXED BY events_by_run WHERE owner = ? AND job = '' AND at < ?"
+            if self._fetch(f"SELECT 1 {acts} LIMIT 1", (owner, before)):
+                self._call(partial(_forget_acts, owner, before))
+                yield True
 
     # --- count and age ------------------------------------------------------------------------------------------
     def _by_job(self) -> Iterator[bool]:
@@ -192,6 +207,10 @@ class Purge(Retention):
                 (owner, job, upto),
             )
         )
+
+
+def _forget_acts(owner: int, before: int, conn: sqlite3.Connection) -> list[tuple[int, str]]:
+    return remove_acts(conn, owner, before)
 
 
 def _end_purge(key: tuple[int, str, int], conn: sqlite3.Connection) -> list[tuple[int, str]]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.records import Event
 from jobd.store import retention
-from jobd.store.batch import StoreError
+from jobd.store.batch import Batch, StoreError
 from jobd.store.logs import run_dir
 from jobd.store.retention import Policy, Retention
 
@@ -281,3 +282,22 @@ def test_a_directory_that_cannot_be_deleted_is_tried_again_in_the_next_pass(tmp_
         (directory / "sub").rmdir()
         retain(book)
         assert not directory.exists()
+
+
+def test_acts_on_the_daemon_go_by_age_and_explain_no_row(tmp_path: Path) -> None:
+    day = retention.DAY_NS
+    with Book(tmp_path) as book:
+        acts = []
+        for at in (1, 2, 100 * day):
+            seq = book.store.next_event_seq()
+            act = Event(seq=seq, at=at, kind="shutdown", owner=7, job="", by_uid=0, by_pid=1, data={"act.gid": 0})
+            book.store.submit(Batch(events=(act,)))
+            acts.append(act)
+        book.accept(run_id(0))
+        book.durable(book.finish(run_id(0)))
+        assert [event for event in book.store.events_page() if not event.job] == acts
+        assert_rows_equal_replay(book.store)
+        retain(book, now=150 * day, policy=Policy(keep_for_ns=100 * day))
+        assert [event for event in book.store.events_page() if not event.job] == acts[2:]
+        assert book.store.removed_events(7) == acts[1].seq
+        assert_rows_equal_replay(book.store)

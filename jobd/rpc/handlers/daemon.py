@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import jobd
 from jobd.core import records
@@ -14,37 +14,39 @@ from jobd.runtime import acts
 from jobd.wire import errors
 from jobd.wire import messages as m
 
-if TYPE_CHECKING:
-    from jobd.rpc.world import World
-
 SHOWN_WARNINGS: Final = 20  # of a configuration, in the answer
 
 
-def reasons(world: World) -> list[str]:
-    """Why the daemon is degraded; empty when it is not."""
+def reasons(context: Context) -> list[str]:
+    """Why the daemon is degraded, as far as it is the caller's business; empty when it is not."""
+    world = context.world
     found = [*world.registry.store.notices]
     if world.registry.store.trouble:
         found.append(world.registry.store.trouble)
     if not world.keeper.alive:
         found.append("the keeper has died; nothing new starts until another takes over")
     if world.configuration.error:
-        found.append(world.configuration.error)
-    found += sorted({f"{run.row.job}: {run.trouble}" for run in world.registry.runs.values() if run.trouble})[:20]
+        admin = context.who.is_admin
+        found.append(world.configuration.error if admin else f"{world.configuration.path} cannot be taken")
+    troubles = (run for run in context.live_runs() if run.trouble)
+    found += sorted({f"{context.word(run.row.owner, run.row.job)}: {run.trouble}" for run in troubles})[:20]
     return found
 
 
 def status(context: Context, _: m.DaemonStatus) -> m.Daemon:
-    """Who serves, and how it is."""
+    """Who serves, and how it is. Runs and connections are those that the caller may know of."""
     world = context.world
     welcome = world.keeper.welcome
     assert welcome is not None
-    why = reasons(world)
-    states = [run.row.state for run in world.registry.runs.values()]
+    why = reasons(context)
+    states = [run.row.state for run in context.live_runs()]
     queued = states.count(records.QUEUED)
+    connections = world.connections() if context.who.is_admin else context.connection.share.connections
     return m.Daemon(
         version=jobd.__version__,
         state="stopping" if world.registry.stopping else "degraded" if why else "running",
         pid=os.getpid(),
+        uid=os.geteuid(),
         keeper_pid=welcome.keeper_pid if world.keeper.alive else None,
         keeper_version=welcome.keeper_version,
         socket=welcome.socket,
@@ -55,7 +57,7 @@ def status(context: Context, _: m.DaemonStatus) -> m.Daemon:
         kernel=platform.release(),
         running=len(states) - queued - states.count(records.FINISHED),
         queued=queued,
-        connections=world.connections(),
+        connections=connections,
         reasons=why,
         incarnation=welcome.incarnation,
         python=platform.python_version(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jobd.core import names
 from jobd.core import spec as specs
 from jobd.core.spec import JobSpec, SpecError
+from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.runs import submit_once
 from jobd.runtime.registry import NameTaken, Stopping
@@ -29,9 +30,8 @@ async def run(context: Context, request: m.Run) -> None:
 
 def _submit(context: Context, request: m.Run) -> Run:
     registry = context.world.registry
-    spec = make_spec(request)
-    if spec.user and context.caller.uid != 0:
-        raise Refused(errors.DENIED, f"cannot run as {spec.user!r}: only root may say as whom a job runs")
+    privileges.check(request.settings, context.caller, context.access)
+    spec = privileges.bounded(make_spec(request), request.settings, context.caller, context.access)
     name = request.name
     if name is None:
         name = registry.free_name(context.own, spec)

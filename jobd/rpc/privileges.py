@@ -1,0 +1,73 @@
+"""What a submission may ask for that the kernel would give to root alone, where the keeper that makes it so is root's.
+
+What a client sends of its own process unasked, its limits and niceness, is brought down to what its user may have: his
+shell may have been given more than jobd gives. What he asks for in so many words is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from jobd.core import spec as specs
+from jobd.rpc.context import Refused
+from jobd.wire import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobd.core.policy import Policy
+    from jobd.core.spec import JobSpec
+    from jobd.rpc.access import Access
+    from jobd.runtime.job import Caller
+
+Limits = tuple[int, int]
+
+USER_KEY: Final = "user"
+NICE_KEY: Final = "limits.nice"
+INFINITE: Final = -1  # resource.RLIM_INFINITY, and in messages
+
+
+def check(settings: Mapping[str, str], caller: Caller, access: Access) -> None:
+    """Raises Refused (DENIED), naming the key, for what is root's to ask."""
+    root = access.shared and caller.uid == 0
+    if USER_KEY in settings and not root:
+        why = "only root may say as whom a job runs" if access.shared else "all jobs of this jobd run as its own user"
+        raise Refused(errors.DENIED, f"cannot set {USER_KEY}: {why}", key=USER_KEY)
+
+
+def bounded(spec: JobSpec, settings: Mapping[str, str], caller: Caller, access: Access) -> JobSpec:
+    """The spec with no more than the caller may have, and with the group for a uid without a passwd entry.
+
+    Raises:
+        Refused: DENIED, naming the key.
+    """
+    if not access.shared:
+        return spec  # the keeper is the user's own, and the kernel decides
+    if caller.uid == 0:
+        return spec if spec.user else replace(spec, gid=caller.gid)
+    lowest = min(0, os.getpriority(os.PRIO_PROCESS, 0))
+    if spec.nice < lowest and NICE_KEY in settings:
+        raise Refused(errors.DENIED, f"cannot set {NICE_KEY}: below {lowest} it is root's", key=NICE_KEY)
+    limits = bounded_limits(spec.rlimits, access.policy)
+    return replace(spec, gid=caller.gid, nice=max(spec.nice, lowest), rlimits=limits)
+
+
+def bounded_limits(asked: Mapping[str, Limits], policy: Policy) -> dict[str, Limits]:
+    """Resource limits, none above the policy's or else jobd's own; nor is one that was not asked for."""
+    limits = dict(asked)
+    for name in policy.rlimits:
+        limits.setdefault(name, resource.getrlimit(specs.RLIMITS[name]))
+    for name, (soft, hard) in limits.items():
+        most = policy.rlimits.get(name, resource.getrlimit(specs.RLIMITS[name])[1])
+        limits[name] = _lower(soft, most), _lower(hard, most)
+    return limits
+
+
+def _lower(limit: int, most: int) -> int:
+    if INFINITE in (limit, most):
+        return most if limit == INFINITE else limit
+    return min(limit, most)

@@ -1,0 +1,101 @@
+"""Names of users are looked up in a thread, believed for a while, and waited for only so long."""
+
+from __future__ import annotations
+
+import pwd
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from jobd.rpc import people
+from jobd.rpc.people import KNOWN_SEC, UNKNOWN_SEC, People
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio.testing import MockClock
+
+
+class Book:
+    """A user database that notes where it was asked."""
+
+    def __init__(self) -> None:
+        self.uids = {"alice": 61001, "twin": 61001, "bob": 61002}
+        self.threads: set[int] = set()
+        self.asked: list[object] = []
+
+    def getpwnam(self, name: str) -> object:
+        self.threads.add(threading.get_ident())
+        self.asked.append(name)
+        if name not in self.uids:
+            raise KeyError(name)
+        return SimpleNamespace(pw_uid=self.uids[name], pw_name=name)
+
+    def getpwuid(self, uid: int) -> object:
+        self.asked.append(uid)
+        for name, found in self.uids.items():
+            if found == uid:
+                return SimpleNamespace(pw_uid=uid, pw_name=name)
+        raise KeyError(uid)
+
+
+@pytest.fixture
+def book(monkeypatch: pytest.MonkeyPatch) -> Iterator[Book]:
+    made = Book()
+    monkeypatch.setattr(people, "pwd", made)
+    yield made
+    assert threading.get_ident() not in made.threads
+
+
+async def test_what_is_known_and_for_how_long(book: Book, autojump_clock: MockClock) -> None:
+    known = People()
+    assert known.uid("alice") is None  # nothing is asked in the loop
+    assert known.uid("61007") == 61007
+    assert known.uid("0x10") is known.uid("٣") is known.uid("99999999999") is None
+    assert known.unknown(["alice", "61007", "ghost"], [61002]) == ["alice", "ghost", 61002]
+    await known.learn(["alice", "ghost", 61002])
+    assert (known.uid("alice"), known.uid("ghost"), known.uid("bob")) == (61001, None, 61002)
+    assert (known.shown(61002), known.shown(61009)) == ("bob", "61009")
+    assert known.unknown(["alice", "ghost"], [61002]) == []
+    await trio.sleep(UNKNOWN_SEC + 1)
+    assert known.unknown(["alice", "ghost"], [61002]) == ["ghost"]
+    await trio.sleep(KNOWN_SEC)
+    assert known.unknown(["alice", "ghost"], [61002]) == ["alice", "ghost", 61002]
+    assert autojump_clock.current_time() > KNOWN_SEC
+
+
+async def test_a_name_that_leads_elsewhere_is_not_shown(book: Book) -> None:
+    book.uids = {"mallory": 7}
+    known = People()
+    await known.learn(["mallory"])
+    book.uids["mallory"] = 8
+    assert known.uid("mallory") == 7
+    await known.learn([7])
+    assert known.shown(7) == "7"
+
+
+async def test_who_cannot_be_asked_is_nobody_for_a_while(book: Book) -> None:
+    known = People()
+    known.give_up(["alice", 61001])
+    assert known.unknown(["alice"], [61001]) == []
+    assert known.uid("alice") is None
+    assert book.asked == []
+
+
+async def test_it_forgets_rather_than_grows(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "MAX_KNOWN", 3)
+    known = People()
+    for n in range(20):
+        await known.learn([f"ghost{n}"])
+        assert len(known._uids) <= 5
+
+
+def test_no_uid_is_read_into_a_name() -> None:
+    for word in ("", "-1", "+1", "1_0", " 1", "1 ", "0day", "1e3", "²"):
+        assert people.uid_in(word) is None
+    with pytest.raises(KeyError):
+        pwd.getpwnam("0day")
+    assert people.uid_of("a\0b") is None
