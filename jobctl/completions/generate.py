@@ -144,6 +144,13 @@ def _zsh_operands(verb: Verb) -> list[str]:
         return ["'(-):command: _command_names -e'", "'*::argument: _normal'"]
     if not verb.operands:
         return []
+    if verb.value == "AuthVerb":
+        words = " ".join(verb.operands.words) if isinstance(verb.operands, Words) else ""
+        return [
+            f"':{verb.value}:({words})'",
+            "': : _jobctl_can_i _jobctl_verbs'",
+            "': : _jobctl_can_i _jobctl_jobs any'",
+        ]
     several = "" if isinstance(verb.operands, Words) or verb.name == HELP else "*"
     return [_quoted(f"{several}:{verb.operands if isinstance(verb.operands, str) else verb.value}:"
                     f"{_zsh_action(verb.operands, verb.value, verb.name)}")]  # fmt: skip
@@ -183,7 +190,8 @@ def fish() -> str:
         valued = [spelling for each in verb.options if each.kind is not None for spelling in each.spellings]
         if valued:
             lines += [f"        case {verb.name}", f"            echo -- {' '.join(valued)}"]
-    lines += ["    end", "end", ""]
+    lines += ["    end", "end", "", "function __jobctl_verbs"]
+    lines += [f"    printf '%s\\n' {' '.join(verb.name for verb in every)}", "end", ""]
     for verb in every:
         lines.append(f"complete -c jobctl -n __jobctl_no_verb -a {verb.name} -d {_fish_quoted(verb.help)}")
     for each in global_options():
@@ -191,6 +199,8 @@ def fish() -> str:
     for verb in every:
         here = f"complete -c jobctl -n '__jobctl_verb {verb.name}'"
         lines += ["", *(f"{here}{_fish_option(each)}" for each in verb.options)]
+        if isinstance(verb.operands, Words):  # of which there is one
+            here = f"complete -c jobctl -n '__jobctl_first {verb.name}'"
         if verb.operands and verb.name not in OPERANDS_END_OPTIONS:
             lines.append(f"{here}{_fish_value(verb.operands, verb.value)}")
     return "\n".join(lines) + "\n"

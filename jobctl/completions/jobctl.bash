@@ -358,8 +358,8 @@ __jobctl_wants() {
     [[ ${#word} -eq 1 ]] || { kind='' && return 1; }
 }
 
-# Reads the line up to the cursor. Sets verb, options and operands; target, the options that name the daemon; job, the
-# first operand; kind, that of the value wanted; dashes, if there was a --. Succeeds where run's command has begun, in
+# Reads the line up to the cursor. Sets verb, options and operands; target, the options that name the daemon; job and
+# second, the first operands; kind, that of the value wanted; dashes, if there was a --. Succeeds where run's command has begun, in
 # COMP_WORDS at place.
 __jobctl_read() {
     local i word plain last=$((${#words[@]} - 1))
@@ -384,8 +384,10 @@ __jobctl_read() {
         elif [[ $operands == command ]]; then
             place=${places[i]}
             return 0
+        elif [[ ! $job ]]; then
+            job=$word
         else
-            job=${job:-$word}
+            second=${second:-$word}
         fi
     done
     place=${places[last]}
@@ -393,7 +395,7 @@ __jobctl_read() {
 }
 
 _jobctl() {
-    local IFS=$' \t\n' words places verb='' options='' operands='' target=() job='' kind='' dashes='' place=0
+    local IFS=$' \t\n' words places verb='' options='' operands='' target=() job='' second='' kind='' dashes='' place=0
     local lead='' typed kept='' plain program n option
     COMPREPLY=()
     __jobctl_split
@@ -421,6 +423,8 @@ _jobctl() {
         [[ $verb ]] || __jobctl_offer --version
     elif [[ ! $verb ]]; then
         __jobctl_value verb
+    elif [[ $verb == auth && $job ]]; then
+        [[ $job != can-i ]] || if [[ $second ]]; then __jobctl_value jobs.any; else __jobctl_value verb; fi
     else
         __jobctl_value "$operands"
     fi

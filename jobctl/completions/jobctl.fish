@@ -1,7 +1,7 @@
 # Completion of jobctl(1) for fish.
 
-# Reads the line up to the cursor: its words; the verb; target, the options that name the daemon; job, the first operand;
-# and place, which word run's command begins with. One TAB asks many times, so what was found is kept with its line.
+# Reads the line up to the cursor: its words; the verb; target, the options that name the daemon; job and second, the
+# first operands; and place, which word run's command begins with. One TAB asks many times, so what was found is kept with its line.
 function __jobctl_read
     set -l line (commandline -pc | string collect)
     test "$line" = "$__jobctl_line"; and return
@@ -10,6 +10,7 @@ function __jobctl_read
     set -g __jobctl_verb
     set -g __jobctl_target
     set -g __jobctl_job
+    set -g __jobctl_second
     set -g __jobctl_place
     set -l at 2
     set -l dashes
@@ -41,6 +42,8 @@ function __jobctl_read
             break
         else if test -z "$__jobctl_job"
             set -g __jobctl_job $word
+        else if test -z "$__jobctl_second"
+            set -g __jobctl_second $word
         end
     end
 end
@@ -58,6 +61,21 @@ end
 function __jobctl_verb --argument-names wanted
     __jobctl_read
     test "$__jobctl_verb" = "$wanted"; and test -z "$__jobctl_place"
+end
+
+# The same before its first operand.
+function __jobctl_first --argument-names wanted
+    __jobctl_verb $wanted; and test -z "$__jobctl_job"
+end
+
+# What stands behind auth can-i: a verb, then a job.
+function __jobctl_can_i
+    __jobctl_verb auth; and test "$__jobctl_job" = can-i; or return
+    if test -z "$__jobctl_second"
+        __jobctl_verbs
+    else
+        __jobctl_jobs any
+    end
 end
 
 # Names from the daemon: `jobctl __complete KIND ARG... PREFIX`, asked of the daemon that the line names. It waits a
@@ -114,6 +132,7 @@ end
 
 complete -c jobctl -f
 complete -c jobctl -n __jobctl_command -a '(__jobctl_complete_command)'
+complete -c jobctl -n '__jobctl_verb auth' -a '(__jobctl_can_i)'
 complete -c jobctl -n __jobctl_no_command -s h -l help -d 'Show help.'
 complete -c jobctl -n __jobctl_no_verb -l version -d 'Show the version.'
 
@@ -158,6 +177,10 @@ function __jobctl_valued --argument-names verb
         case auth
             echo -- --as -o --output
     end
+end
+
+function __jobctl_verbs
+    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -340,9 +363,9 @@ complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 complete -c jobctl -n '__jobctl_verb auth' -l as -x -d 'Ask about this user; for administrators.'
 complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit status.'
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
-complete -c jobctl -n '__jobctl_verb auth' -a 'whoami can-i rules'
+complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
 complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec shutdown auth help completion'
 
-complete -c jobctl -n '__jobctl_verb completion' -a 'bash zsh fish'
+complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

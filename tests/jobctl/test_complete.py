@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GAMES, STRANGER = pwd.getpwnam("games").pw_uid, 61101
 LIVE = (view("web"), view("web@1", active="activating", sub="start"), view("ice", frozen=True))
 BAD = view("bad", active="failed", sub="failed")
+OTHER = view("web", owner=GAMES)
 DONE = view("done", active="inactive", sub="dead")
 
 

@@ -15,7 +15,7 @@ from jobctl.completions import generate, kinds
 from jobctl.spellings import GLOBALS, OPERANDS, OPTIONS, VERBS
 from tests.jobctl import shells
 from tests.jobctl.fakes import run_view
-from tests.jobctl.test_complete import BAD, DONE, LIVE, of
+from tests.jobctl.test_complete import BAD, DONE, LIVE, OTHER, of
 from tests.system.program import BIN
 
 if TYPE_CHECKING:
@@ -105,12 +105,19 @@ LINES: list[tuple[str, list[str]]] = [
     ("jobctl show -p Id,MainP", ["Id,|MainPID"]),
     ("jobctl completion ", ["bash", "fish", "zsh"]),
     ("jobctl status -n ", []),
+    ("jobctl auth ", ["can-i", "rules", "whoami"]),
+    ("jobctl auth can-i st", VERBS_ST),
+    ("jobctl auth can-i stop ic", ["ice"]),
+    ("jobctl auth can-i -q stop games/we", ["games/web"]),
+    ("jobctl auth rules st", []),
     # jobs that fit the verb
     ("jobctl start ", ["bad", "done"]),
-    ("jobctl stop ", ["ice", "web", "web@1"]),
-    ("jobctl kill ", ["ice", "web", "web@1"]),
-    ("jobctl status ", ["bad", "done", "ice", "web", "web@1"]),
+    ("jobctl stop ", ["games/web", "ice", "web", "web@1"]),
+    ("jobctl kill ", ["games/web", "ice", "web", "web@1"]),
+    ("jobctl status ", ["bad", "done", "games/web", "ice", "web", "web@1"]),
     ("jobctl stop ic", ["ice"]),
+    ("jobctl stop ga", ["games/web"]),
+    ("jobctl stop games/", ["games/web"]),
     ("jobctl stop -- ic", ["ice"]),
     ("jobctl stop web ic", ["ice"]),
     ('jobctl stop "ic', ["ice"]),
@@ -169,7 +176,7 @@ def make_shell(which: str, root: Path, socket: str) -> shells.Typed | shells.Fis
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["bash", "bash+bash-completion", "zsh", "fish"])
 def test_what_a_tab_offers(which: str, daemon: Callable[[Script], FakeDaemon], tmp_path: Path) -> None:
-    fake = daemon(of(*LIVE, BAD, DONE, runs=[run_view(number=12), run_view(number=2)]))
+    fake = daemon(of(*LIVE, BAD, DONE, OTHER, runs=[run_view(number=12), run_view(number=2)]))
     shell = which.partition("+")[0]
     with make_shell(which, tmp_path, fake.path) as typed:
         (typed.cwd / "dir").mkdir()
