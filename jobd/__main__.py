@@ -31,6 +31,10 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(config, str):
         sys.stdout.write(config)
         return 0
+    if isinstance(config, configuration.Check):
+        from jobd import checkconfig  # it needs what the keeper does not load
+
+        return checkconfig.run(config.config_dir, config.mode)
     return daemonize(config) if config.daemonize else start.run(config)
 
 

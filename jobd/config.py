@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 IDLE_EXIT_SEC = 900.0  # DESIGN.md section 3: a user's own daemon ends after 15 minutes without anything to do
 # In the environment, for the daemon that jobctl starts: the same as --idle-exit and --log-level.
 IDLE_EXIT, LOG_LEVEL = "JOBD_IDLE_EXIT", "JOBD_LOG_LEVEL"
-USAGE = "usage: jobd [--user | --system | --socket PATH --state-dir DIR [--config-dir DIR]] [OPTION]..."
+USAGE = """usage: jobd [--user | --system | --socket PATH --state-dir DIR [--config-dir DIR]] [OPTION]...
+       jobd --check-config [--user | --system | --config-dir DIR]"""
 HELP = f"""{USAGE}
 
 Supervise jobs. Clients (jobctl) connect to its socket.
@@ -32,6 +33,7 @@ Supervise jobs. Clients (jobctl) connect to its socket.
   --idle-exit TIME    end after TIME without jobs and clients; 0 for never (default: 15min with --user, else 0)
   --daemonize         return when jobd is ready, and go on in the background; the log goes to STATE-DIR/jobd.log
   --log-level LEVEL   {", ".join(LEVELS)} (default: as jobd.toml says, else info)
+  --check-config      only say what is wrong with jobd.toml, or that nothing is
   --version           show the version
   -h, --help          show this text
 
@@ -80,11 +82,23 @@ class Config:
         return config
 
 
-def parse(argv: Sequence[str]) -> Config | str:
+class Check:
+    """`--check-config`: look at the file in this directory, and do no more."""
+
+    __slots__ = ("config_dir", "mode")
+
+    def __init__(self, config_dir: str, mode: str) -> None:
+        self.config_dir = config_dir
+        self.mode = mode
+
+
+def parse(argv: Sequence[str]) -> Config | Check | str:
     """Read the command line. Returns the text to print for --help and --version. Raises UsageError."""
     values = _options(argv)
     if isinstance(values, str):
         return values
+    if "--check-config" in values:
+        return _check(values)
     level = values.get("--log-level", os.environ.get(LOG_LEVEL, "").lower())
     if level not in LEVELS and (level or "--log-level" in values):
         what = "--log-level" if "--log-level" in values else LOG_LEVEL
@@ -109,7 +123,7 @@ def _options(argv: Sequence[str]) -> dict[str, str] | str:
             return HELP
         if word == "--version":
             return f"jobd {jobd.__version__}\n"
-        if word in ("--user", "--system", "--daemonize") and not equals:
+        if word in ("--user", "--system", "--daemonize", "--check-config") and not equals:
             values[word] = "yes"
         elif word in ("--socket", "--state-dir", "--config-dir", "--log-level", "--idle-exit"):
             if not equals:
@@ -120,6 +134,17 @@ def _options(argv: Sequence[str]) -> dict[str, str] | str:
         else:
             raise UsageError(f"cannot start: no such option: {word}")
     return values
+
+
+def _check(values: dict[str, str]) -> Check:
+    others = [name for name in values if name != "--check-config"]
+    if others not in ([], ["--user"], ["--system"], ["--config-dir"]):
+        raise UsageError(f"cannot check: --check-config and {' and '.join(others)} do not go together")
+    if "--config-dir" in values:
+        return Check(os.path.abspath(values["--config-dir"]), paths.SOCKET)
+    system = "--system" in values or (not others and os.geteuid() == 0)
+    where = paths.system_paths() if system else paths.user_paths()
+    return Check(where.config_dir, where.mode)
 
 
 def _idle_exit(text: str, what: str) -> float:

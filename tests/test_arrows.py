@@ -49,7 +49,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "jobd.client": ("jobd.client", "jobd._client", "jobd.wire", "jobd.core"),
     "jobd._client": ("jobd._client", "jobd.wire", "jobd.core"),
     "jobd.config": ("jobd.core",),
-    "jobd.__main__": ("jobd.config", "jobd.core", "jobd.keeper"),
+    "jobd.checkconfig": ("jobd.core", "jobd.host"),
+    "jobd.__main__": ("jobd.config", "jobd.checkconfig", "jobd.core", "jobd.keeper"),
     "jobctl": ("jobctl", "jobd.wire", "jobd.core"),
 }
 # No I/O and no clock: time and bytes come in as arguments.

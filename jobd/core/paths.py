@@ -18,6 +18,8 @@ SYSTEM_SOCKET = "/run/jobd/jobd.sock"
 SYSTEM_STATE_DIR = "/var/lib/jobd"
 SYSTEM_CONFIG_DIR = "/etc/jobd"
 
+CONFIG_FILE = "jobd.toml"  # in the configuration directory
+
 MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 MACHINE_ID_LENGTH = 32  # machine-id(5): hexadecimal digits, lower case; not all zero
 

@@ -42,15 +42,15 @@ class Said:
 
     def problems(self) -> list[str]:
         """All, in the order of their lines, as `FILE:LINE: why`."""
-        return self._listed(self._problems)
+        return self._listed(self._problems, "")
 
     def warnings(self) -> list[str]:
-        """The same of the warnings."""
-        return self._listed(self._warnings)
+        """The same of the warnings, as `FILE:LINE: warning: why`."""
+        return self._listed(self._warnings, "warning: ")
 
-    def _listed(self, found: list[tuple[int, str]]) -> list[str]:
+    def _listed(self, found: list[tuple[int, str]], what: str) -> list[str]:
         ordered = sorted(dict.fromkeys(found), key=lambda item: item[0])
-        return [printable(f"{self._file}:{line}: {why}") for line, why in ordered]
+        return [printable(f"{self._file}:{line}: {what}{why}") for line, why in ordered]
 
 
 class Table:

@@ -5,7 +5,6 @@ User and group names are looked up in a thread, as the name service may ask the 
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from functools import partial
@@ -15,7 +14,7 @@ import trio
 
 from jobd.core import configfile
 from jobd.core.configfile import ConfigError
-from jobd.core.paths import SYSTEM
+from jobd.core.paths import CONFIG_FILE, SYSTEM
 from jobd.core.policy import Policy
 from jobd.host import ownfile
 from jobd.host.accounts import Accounts
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobd.runtime")
 
-FILE: Final = "jobd.toml"
 LOOKUP_SEC: Final = 20.0  # for all names of a file; systemd-logind waits 25 s for a name service
 
 
@@ -36,13 +34,12 @@ class Configuration:
     """Owns the policy. `on_change` is told of every new one, and `refresh` waited for, before `load` returns."""
 
     def __init__(self, config_dir: str, mode: str, keeper: KeeperLink, log_level: str = "") -> None:
-        self.path = os.path.join(config_dir, FILE)
+        self.path = os.path.join(config_dir, CONFIG_FILE)
         self.policy = Policy(file=self.path)
         self.error = ""  # why the file as it is now could not be taken
         self.on_change: Callable[[Policy], None] = lambda _: None
         self.refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # what else is looked up by name
-        self._trusted = {0} if mode == SYSTEM else {0, os.geteuid()}
-        self._groups = {0} if mode == SYSTEM else {0, os.getegid()}
+        self._trust = ownfile.Trust.of(system=mode == SYSTEM)
         self._keeper = keeper
         self._level_option = log_level  # of the command line, which goes before the file
         self._level_told = ""
@@ -91,25 +88,11 @@ class Configuration:
 
     async def _text(self) -> str:
         try:
-            fd = await self._open()
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return ""
-            why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
-            raise ConfigError([f"{self.path}: cannot open it: {why}"]) from error
-        except ownfile.Untrusted as error:
-            raise ConfigError([f"{self.path}: {error}"]) from error
-        try:
-            data = ownfile.read(fd, self._trusted, self._groups)
-        except ownfile.Untrusted as error:
-            raise ConfigError([f"{self.path}: {error}"]) from error
-        except OSError as error:
-            raise ConfigError([f"{self.path}: cannot read it: {error.strerror}"]) from error
-        finally:
-            os.close(fd)
-        return configfile.decode(data, self.path)
+            with ownfile.explained(self.path):
+                return ownfile.read(await self._open(), self.path, self._trust)
+        except FileNotFoundError:
+            return ""
 
     async def _open(self) -> int:
         """The one place where the file is opened."""
-        ownfile.check_owner(os.stat(os.path.dirname(self.path)), self._trusted, self._groups)
-        return ownfile.open_regular(self.path)
+        return ownfile.open_regular(self.path, self._trust)

@@ -103,9 +103,9 @@ def test_names_that_nobody_has_are_kept_and_told() -> None:
     assert found.allow[0].users == ("alice", "carol")
     assert found.allow[0].uids == {1000}
     assert list(found.warnings) == [
-        'jobd.toml:3: there is no user "bob"; daemon-reload looks again',
-        'jobd.toml:5: there is no user "carol"; daemon-reload looks again',
-        'jobd.toml:6: there is no group "x"; daemon-reload looks again',
+        'jobd.toml:3: warning: there is no user "bob"; daemon-reload looks again',
+        'jobd.toml:5: warning: there is no user "carol"; daemon-reload looks again',
+        'jobd.toml:6: warning: there is no group "x"; daemon-reload looks again',
     ]
 
 

@@ -81,8 +81,8 @@ def test_a_broken_file_changes_nothing_and_everybody_is_told_why(reloaded: Progr
 def test_what_is_odd_is_told_and_no_error(reloaded: Program, file: Path) -> None:
     file.write_text('[[allow]]\nusers = ["no-such-user"]\nactions = ["@read"]\n')
     done = reloaded.jobctl("daemon-reload", check=True)
-    said = f'{file}:2: there is no user "no-such-user"; daemon-reload looks again'
-    assert done.stderr == f"jobctl: warning: {said}\n"
+    said = f'{file}:2: warning: there is no user "no-such-user"; daemon-reload looks again'
+    assert done.stderr == f"jobctl: {said}\n"
     assert reloaded.daemon_status().state == "running"
 
 
@@ -142,9 +142,9 @@ def test_things_that_are_no_files_hold_nobody_up(reloaded: Program, file: Path) 
     file.mkdir()
     refused("it is not a regular file")
     file.symlink_to("/etc/passwd")
-    refused("cannot open it: it is a symbolic link")
+    refused("cannot read it: it is a symbolic link")
     file.symlink_to("/dev/zero")
-    refused("cannot open it: it is a symbolic link")
+    refused("cannot read it: it is a symbolic link")
     with file.open("wb") as sparse:
         sparse.truncate(10 << 30)
     refused("it is larger than 1 MiB")

@@ -73,8 +73,8 @@ async def reload(context: Context, request: m.DaemonReload) -> None:
         raise Refused(errors.BAD_SETTING, f"cannot reload: {error}; what was in force still is") from error
     await context.access.look_up_group()
     said = context.world.configuration.policy.warnings
-    more = [f"{len(said) - SHOWN_WARNINGS} more, in the log"] if len(said) > SHOWN_WARNINGS else []
-    text = "\n".join(f"warning: {line}" for line in (*said[:SHOWN_WARNINGS], *more))
+    more = [f"{len(said) - SHOWN_WARNINGS} more warnings, in the log"] if len(said) > SHOWN_WARNINGS else []
+    text = "\n".join((*said[:SHOWN_WARNINGS], *more))
     await context.connection.reply(request.id, m.Ok(text=text))
 
 
