@@ -18,7 +18,7 @@ LABEL_WIDTH = 11
 STEP_STATUS = {
     "chdir": "200/CHDIR", "nice": "201/NICE", "descriptors": "202/FDS", "exec": "203/EXEC", "limits": "205/LIMITS",
     "oom": "206/OOM_ADJUST", "signals": "207/SIGNAL_MASK", "stdio": "209/STDOUT", "groups": "216/GROUP",
-    "user": "217/USER", "cgroup": "219/CGROUP", "session": "220/SETSID", "pty": "208/STDIN",
+    "user": "217/USER", "cgroup": "219/CGROUP", "session": "220/SETSID", "grant": "217/USER", "pty": "208/STDIN",
     "stdin": "208/STDIN",
 }  # fmt: skip
 EXIT_WORDS = {0: "/SUCCESS", 1: "/FAILURE", 255: "/EXCEPTION"}  # systemctl has no word for the others

@@ -31,6 +31,8 @@ Supervise jobs. Clients (jobctl) connect to its socket.
   --state-dir DIR     where the database and the logs are
   --config-dir DIR    where jobd.toml and jobs/ are (default: DIR/config below the state directory)
   --idle-exit TIME    end after TIME without jobs and clients; 0 for never (default: 15min with --user, else 0)
+  --daemon-user USER  who the daemon is, of which clients talk to; root starts the jobs (default: jobd with --system if
+                      there is such a user, else root)
   --daemonize         return when jobd is ready, and go on in the background; the log goes to STATE-DIR/jobd.log
   --log-level LEVEL   {", ".join(LEVELS)} (default: as jobd.toml says, else info)
   --check-config      only say what is wrong with jobd.toml, or that nothing is
@@ -50,8 +52,8 @@ class Config:
     """What jobd was told. Frozen after the start, but for `ready_fd`."""
 
     __slots__ = (
-        "config_dir", "daemon_argv", "daemonize", "idle_exit_sec", "inherited", "log_level", "mode", "ready_fd",
-        "shared", "socket", "state_dir",
+        "config_dir", "daemon_argv", "daemon_gid", "daemon_uid", "daemon_user", "daemonize", "idle_exit_sec",
+        "inherited", "log_level", "mode", "ready_fd", "shared", "socket", "state_dir",
     )  # fmt: skip
 
     def __init__(self, where: paths.Paths, *, daemonize: bool = False, log_level: str = "") -> None:
@@ -60,6 +62,8 @@ class Config:
         self.state_dir = where.state_dir
         self.config_dir = where.config_dir
         self.shared = os.geteuid() == 0 and where.mode != paths.USER  # all users may connect
+        self.daemon_user = ""  # as it was asked for
+        self.daemon_uid = self.daemon_gid = 0  # the daemon's where it is not the keeper's, found at the start
         self.daemonize = daemonize
         self.idle_exit_sec = IDLE_EXIT_SEC if where.mode == paths.USER else 0.0  # 0: never
         self.log_level = log_level  # "" leaves it to jobd.toml
@@ -104,6 +108,10 @@ def parse(argv: Sequence[str]) -> Config | Check | str:
         what = "--log-level" if "--log-level" in values else LOG_LEVEL
         raise UsageError(f"cannot start: {what} is one of {', '.join(LEVELS)}")
     config = Config(_where(values), daemonize="--daemonize" in values, log_level=level)
+    if "--daemon-user" in values:
+        if not config.shared:
+            raise UsageError("cannot start: --daemon-user is for a jobd of root's that serves all users")
+        config.daemon_user = values["--daemon-user"]
     if config.mode == paths.USER and os.environ.get(IDLE_EXIT):
         config.idle_exit_sec = _idle_exit(os.environ[IDLE_EXIT], IDLE_EXIT)
     if "--idle-exit" in values:
@@ -125,7 +133,7 @@ def _options(argv: Sequence[str]) -> dict[str, str] | str:
             return f"jobd {jobd.__version__}\n"
         if word in ("--user", "--system", "--daemonize", "--check-config") and not equals:
             values[word] = "yes"
-        elif word in ("--socket", "--state-dir", "--config-dir", "--log-level", "--idle-exit"):
+        elif word in ("--socket", "--state-dir", "--config-dir", "--log-level", "--idle-exit", "--daemon-user"):
             if not equals:
                 if not words:
                     raise UsageError(f"cannot start: {word} needs a value")

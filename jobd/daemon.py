@@ -71,6 +71,7 @@ class Daemon:
         self.listener: socket.socket | None = None
         self.lock_fd: int | None = None
         self.relay_fds: tuple[int, int] | None = None
+        self.handover_fd = -1
         self._welcomed = trio.Event()
         self._leave = trio.Event()  # something ends this incarnation
         self._stop_runs = False  # … and the runs with it
@@ -87,6 +88,7 @@ class Daemon:
                 self.listener = socket.socket(fileno=fds["listener"])
                 self.lock_fd = fds["lock"]
                 self.relay_fds = fds["relay_read"], fds["relay_write"]
+                self.handover_fd = fds.get("handover", -1)
                 self._welcomed.set()
             case "listener":
                 self.listener = socket.socket(fileno=fds["listener"])
@@ -178,6 +180,7 @@ class Daemon:
             configuration = Configuration(self.keeper.welcome.config_dir, self.keeper.welcome.mode, self.keeper, option)
             await configuration.load_first()
             registry.limits = lambda: configuration.policy.limits
+            registry.policy = configuration.policy
             await recover(registry)
             world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
             access = Access(configuration.policy, shared=is_shared(self.keeper.welcome))
@@ -268,21 +271,19 @@ class Daemon:
         assert self.listener is not None
         assert self.lock_fd is not None
         assert self.relay_fds is not None
-        return Parts(self.listener.fileno(), self.lock_fd, self.relay_fds)
+        return Parts(self.listener.fileno(), self.lock_fd, self.relay_fds, self.handover_fd)
 
     def _keeper_size(self) -> int:
         """Resident bytes of the keeper, which every process it forks shows as its own peak; with a margin."""
         assert self.keeper.welcome is not None
-        try:
-            with open(f"/proc/{self.keeper.welcome.keeper_pid}/statm") as file:
-                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") * 5 // 4
-        except (OSError, IndexError, ValueError):
-            return 16 << 20  # a Python of the standard library alone has about 11 MiB
+        size = self.keeper.welcome.rss or 13 << 20  # a Python of the standard library alone has about 11 MiB
+        return size * 5 // 4
 
 
 def _change(access: Access, registry: Registry, policy: Policy) -> None:
     """Another configuration is in force."""
     access.replace(policy)
+    registry.policy = policy
     registry.slots.give()
 
 

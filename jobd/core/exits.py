@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from typing import Final
@@ -24,8 +25,20 @@ STEP_WORDS: Final = {
     "session": "making a session for",
     "stdin": "making the stdin of",
     "pty": "making a terminal for",
-    "user": "changing user for",
-    "groups": "changing groups for",
+    "user": "becoming",
+    "groups": "taking the groups of",
+    "nologin": "letting in",
+    "grant": "becoming",
+}
+USER_STEPS: Final = ("user", "groups", "nologin", "grant")  # those that are about the user, not about the program
+# What the number means there, where errno's own words would mislead.
+STEP_REASONS: Final = {
+    ("user", errno.ESRCH): "there is no such user",
+    ("user", errno.EINVAL): "this is no user whom jobs may have",
+    ("user", errno.ETIMEDOUT): "looking the user up took too long",
+    ("groups", errno.EPERM): "the groups could not be had, or are not for a user without a passwd entry",
+    ("nologin", errno.EPERM): "logins are not allowed at present (nologin(5))",
+    ("grant", errno.EPERM): "root has not allowed this command; run it again as root",
 }
 
 
@@ -72,10 +85,12 @@ def result_of(exit_: Exit, success_codes: frozenset[int] = frozenset((0,))) -> s
 GOOD_RESULTS: Final = frozenset(("success", "stopped", "canceled"))
 
 
-def describe_start_failure(job: str, step: str, errno: int, program: str, cwd: str) -> str:
+def describe_start_failure(job: str, step: str, number: int, program: str, cwd: str, user: str = "") -> str:
     """`cannot start foo: changing directory to /srv/foo: No such file or directory`."""
     word = STEP_WORDS.get(step, step)
     thing = {"chdir": f" {cwd}", "exec": f" {program}"}.get(step, f" {program}" if step in STEP_WORDS else "")
     if step == "fork":
         thing = ""
-    return f"cannot start {job}: {word}{thing}: {os.strerror(errno)}"
+    if user and step in USER_STEPS:
+        thing = f" {user}"
+    return f"cannot start {job}: {word}{thing}: {STEP_REASONS.get((step, number)) or os.strerror(number)}"

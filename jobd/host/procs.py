@@ -12,6 +12,7 @@ ENVIRON = b"JOBD_RUN="  # set for every run; what it starts inherits it
 _ENVIRON_BYTES = 1 << 21  # execve(2) takes no more by default
 _CGROUP_BYTES = 1 << 16  # a line for each hierarchy; a path has at most 4096
 _STAT_BYTES = 1024
+_STATUS_BYTES = 4096  # the uids are near the beginning
 
 
 class Process:
@@ -52,6 +53,20 @@ def run_of(pid: int) -> bytes | None:
             except ValueError:
                 return b""
     return b"" if environ else None
+
+
+def uids(pid: int) -> list[int]:
+    """Its real, effective, saved and file system uid; [0] when it does not show them, since it may be root."""
+    for line in read(pid, "status", _STATUS_BYTES).splitlines():
+        if line.startswith(b"Uid:"):
+            return [int(word) for word in line.split()[1:]]
+    return [0]
+
+
+def resident() -> int:
+    """Bytes of memory that this process has; 0 if it cannot be told."""
+    fields = read(os.getpid(), "statm", _STAT_BYTES).split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0
 
 
 def read(pid: int, name: str, size: int) -> bytes:

@@ -33,7 +33,8 @@ class Cgroups:
         own = own_cgroup() if parent is None else parent
         self.unit = delegated(own)
         within = self.unit or own
-        self.base = f"{within}/jobd-{crc32(os.path.realpath(state_dir).encode()):08x}" if own else ""
+        self._name = f"jobd-{crc32(os.path.realpath(state_dir).encode()):08x}"
+        self.base = f"{within}/{self._name}" if own else ""
         self._wanted: list[str] = []  # controllers that are to be enabled
         self._leftover: set[str] = set()
         self.usable = bool(own) and os.environ.get(TRACKING_VARIABLE) != "process"
@@ -56,6 +57,14 @@ class Cgroups:
             except FileNotFoundError:  # an administrator tidied up
                 os.makedirs(self.base, exist_ok=True)
         return path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def is_of(self, path: str, run: bytes) -> bool:
+        """Whether the path is that of a run's cgroup, made by a keeper of this state wherever that was started."""
+        parts = path.split("/")
+        shape = path.startswith("/") and len(parts) > 3 and not {"", ".", ".."} & {*parts[1:]}
+        if not shape or parts[-2] != self._name or parts[-1].partition(".")[0] != run.hex():
+            return False
+        return not os.path.lexists(path) or (os.path.realpath(path) == path and os.path.exists(path + "/cgroup.procs"))
 
     def remove(self, path: str) -> bool:
         """Remove a run's cgroup, with those the job made below it. Returns whether it was empty and is gone."""

@@ -12,12 +12,12 @@ import sys
 from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 from jobd.host import pidfd
-from jobd.keeper import kernel
-from jobd.keeper.link import Link
+from jobd.keeper import kernel, unprivileged
+from jobd.keeper.link import Link, LinkCodec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PING_SEC = 5.0
 PONG_SEC = 10.0  # DESIGN.md section 3: without an answer for so long it is killed
@@ -36,8 +36,9 @@ def default_argv() -> list[str]:
 class DaemonProcess:
     """At most one daemon. All times are seconds of the monotonic clock."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], user: unprivileged.User | None = None) -> None:
         self.argv = list(argv)
+        self.user = user  # None: the keeper's own
         self.pid = 0  # 0: none
         self.pidfd = -1
         self.link: Link | None = None
@@ -57,7 +58,7 @@ class DaemonProcess:
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         pid, fd, _ = kernel.clone(None)
         if pid == 0:
-            _execute(self.argv, theirs.fileno())
+            _execute(self.argv, theirs.fileno(), self.user)
         theirs.close()
         self.pid, self.pidfd, self.link = pid, fd, Link(ours)
         self.incarnation += 1
@@ -113,8 +114,9 @@ class DaemonProcess:
             self.kill_at = now + UNLINKED_SEC
 
 
-def _execute(argv: list[str], link: int) -> None:
+def _execute(argv: list[str], link: int, user: unprivileged.User | None) -> None:
     """In the child: become the daemon. Never returns."""
+    env: Mapping[str, str] = os.environ
     try:
         os.setsid()  # a Ctrl-C in the keeper's terminal is the keeper's
         if link != LINK_FD:
@@ -122,8 +124,25 @@ def _execute(argv: list[str], link: int) -> None:
         os.set_inheritable(LINK_FD, True)
         kernel.close_from(LINK_FD + 1)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.execv(argv[0], argv)
+        if user is not None:
+            env = _become(user)
+        os.execve(argv[0], argv, env)
     except BaseException as e:
-        os.write(2, f"jobd: cannot execute the daemon {argv[0]}: {e}\n".encode("utf-8", "backslashreplace"))
+        why = f"cannot execute the daemon {argv[0]}: {e}"
+        os.write(2, f"jobd: {why}\n".encode("utf-8", "backslashreplace"))
+        for data, _ in LinkCodec().encode([({"op": "start-failed", "why": why}, ())]):
+            os.write(LINK_FD, data)  # for whoever waits for the start
     finally:
         os._exit(127)
+
+
+def _become(user: unprivileged.User) -> dict[str, str]:
+    """In the child: be the daemon's user. Returns its environment. Raises OSError, also if he may not read the code."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # it may have been root's terminal
+    os.close(null)
+    env, places = unprivileged.environment(user), unprivileged.code()
+    unprivileged.become(user)
+    if place := unprivileged.unreadable(places):
+        raise PermissionError(f"user {user.name} (uid {user.uid}) may not read {place}; see --daemon-user in jobd(8)")
+    return env

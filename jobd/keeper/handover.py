@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import select
 import time
-from _socket import AF_UNIX, SOCK_STREAM, socket
+from _socket import AF_UNIX, SO_ACCEPTCONN, SO_DOMAIN, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socket
 
-from jobd.host import pidfd
+from jobd.host import pidfd, procs
 from jobd.keeper import sockets
 from jobd.keeper.link import MAX_FDS, Link, LinkClosed, LinkError, chunks
 
@@ -44,9 +44,20 @@ class Taken:
 
 
 # --- the daemon's half ----------------------------------------------------------------------------------------------
-def listen(state_dir: str) -> socket:
-    """Listen for a new keeper; for the daemon whose keeper is dead (it has the lock). Not blocking. Raises OSError."""
-    return sockets.bind_handover(state_dir)
+def listen(state_dir: str, held: int = -1) -> socket:
+    """Listen for a new keeper; for the daemon whose keeper is dead (it has the lock). Not blocking. Raises OSError.
+
+    Args:
+        state_dir: where.
+        held: the dead keeper's own listening socket, which becomes ours: a daemon that is not root could not make
+            another one in its place. Listening again tells those who connect from now on who we are.
+    """
+    if held < 0 or sockets.identity(f"{state_dir}/{sockets.HANDOVER}") is None:
+        return sockets.bind_handover(state_dir)
+    listener = socket(AF_UNIX, SOCK_SEQPACKET, 0, os.dup(held))
+    listener.listen(sockets.HANDOVER_BACKLOG)
+    listener.setblocking(False)
+    return listener
 
 
 def accept(listener: socket) -> Link | None:
@@ -88,8 +99,13 @@ def give(
 
 
 # --- the new keeper's half ------------------------------------------------------------------------------------------
-def take(state_dir: str, lock: int) -> Taken | None:
+def take(state_dir: str, lock: int, daemon_uid: int = 0) -> Taken | None:
     """Take the state over from a daemon whose keeper is dead.
+
+    Args:
+        state_dir: where it listens.
+        lock: the lock that it holds.
+        daemon_uid: who it may be besides root and ourselves.
 
     Returns:
         None when the lock came free instead, and `lock` has it now.
@@ -102,7 +118,7 @@ def take(state_dir: str, lock: int) -> Taken | None:
     until = time.monotonic() + ANSWER_SEC
     while not sockets.try_lock(lock):
         try:
-            with_holder = Link(sockets.connect_handover(state_dir))
+            with_holder = Link(sockets.connect_handover(state_dir, daemon_uid))
         except OSError as e:
             if time.monotonic() > until:
                 raise sockets.StartError(
@@ -111,19 +127,24 @@ def take(state_dir: str, lock: int) -> Taken | None:
             time.sleep(RETRY_SEC)
             continue
         try:
-            return _take(with_holder, state_dir)
+            return _take(with_holder, state_dir, lock)
         except (LinkClosed, LinkError, TimeoutError, OSError) as e:
             if time.monotonic() > until:
                 raise sockets.StartError(f"cannot take over {state_dir}: {e or type(e).__name__}") from e
             time.sleep(RETRY_SEC)
+        except (KeyError, TypeError, AttributeError) as e:
+            raise sockets.StartError(f"cannot take over {state_dir}: its holder is not understood") from e
         finally:
             with_holder.close()
     return None
 
 
-def _take(link: Link, state_dir: str) -> Taken:
+def _take(link: Link, state_dir: str, lock: int) -> Taken:
     taken = Taken()
     taken.giver = sockets.peer(link.sock)[0]
+    process = procs.process(taken.giver) if taken.giver > 0 else None
+    if taken.giver > 0 and (process is None or process.zombie):
+        raise LinkError("its keeper has just died")  # and its daemon has not said yet that it listens now
     link.send({"op": "take"})
     for message, fds in _messages(link, GIVE_SEC):
         if message["op"] == "held":
@@ -134,6 +155,9 @@ def _take(link: Link, state_dir: str) -> Taken:
         if message["op"] != "given":
             raise LinkError(f"cannot take over: {message['op']!r}")
         if "listener" in fds:
+            _check_listener(fds["listener"])
+            if not os.path.sameopenfile(fds["lock"], lock):
+                raise LinkError("its holder has another lock")
             taken.listener, taken.lock = socket(AF_UNIX, SOCK_STREAM, 0, fds["listener"]), fds["lock"]
             taken.relay = (fds["relay_read"], fds["relay_write"]) if "relay_read" in fds else None
         for i, fields in enumerate(message["entries"]):  # type: ignore[arg-type, var-annotated]
@@ -145,6 +169,16 @@ def _take(link: Link, state_dir: str) -> Taken:
     _wait_until_gone(taken.giver)
     sockets.write_pid(taken.lock)
     return taken
+
+
+def _check_listener(fd: int) -> None:
+    """Raises LinkError when it is no listening Unix socket."""
+    sock = socket(AF_UNIX, SOCK_STREAM, 0, os.dup(fd))
+    try:
+        if sock.getsockopt(SOL_SOCKET, SO_DOMAIN) != AF_UNIX or not sock.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
+            raise LinkError("its holder has no listening socket")
+    finally:
+        sock.close()
 
 
 def _wait_until_gone(pid: int) -> None:

@@ -20,7 +20,11 @@ _CLONE3, _CLOSE_RANGE = 435, 436  # the same numbers on all architectures since 
 _CLONE_PIDFD, _CLONE_INTO_CGROUP = 0x1000, 0x2_0000_0000  # linux/sched.h
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}
 _IOPRIO_WHO_PROCESS = 1  # linux/ioprio.h
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 36, 38, 24  # linux/prctl.h
+_CAPABILITY_VERSION_3 = 0x2008_0522  # linux/capability.h
+_LAST_CAPABILITY = 63  # that the two words of a set have room for
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+_KEYCTL_JOIN_SESSION_KEYRING = 1  # linux/keyctl.h
 _SFD_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK  # SFD_CLOEXEC | SFD_NONBLOCK have their values
 SIGINFO_SIZE = 128  # struct signalfd_siginfo, which begins with the number of the signal
 
@@ -28,6 +32,7 @@ SIGINFO_SIZE = 128  # struct signalfd_siginfo, which begins with the number of t
 _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_MACHINE = os.uname().machine
 _vectors: dict[int, type[ctypes.Array[ctypes.c_char_p]]] = {}
 _refused = False  # whether clone3 is not to be had here; found out once
 
@@ -88,7 +93,7 @@ def execve(path: bytes, argv: ctypes.Array[ctypes.c_char_p], env: ctypes.Array[c
 
 def reset_io_priority() -> None:
     """Be of the usual class and priority for disks again. A refusal changes nothing."""
-    number = _IOPRIO_SET.get(os.uname().machine)
+    number = _IOPRIO_SET.get(_MACHINE)
     if number is not None:
         _syscall(number, ctypes.c_int(_IOPRIO_WHO_PROCESS), ctypes.c_int(0), ctypes.c_int(0))
 
@@ -97,6 +102,41 @@ def become_subreaper() -> None:
     """Make orphans among our descendants our children. Raises OSError."""
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0))) != 0:
         raise _error("prctl")
+
+
+def no_new_privileges() -> None:
+    """From here on no program gains anything by being setuid. Raises OSError."""
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0))) != 0:
+        raise _error("prctl")
+
+
+def capabilities() -> bool:
+    """Whether this process has any: effective, permitted or inheritable. Raises OSError."""
+    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if _libc.capget(header, sets) != 0:
+        raise _error("capget")
+    return any(sets)
+
+
+def bound_capabilities() -> None:
+    """Have no program that is executed from here on gain any capability: for root, before it changes its uid."""
+    for number in range(_LAST_CAPABILITY + 1):
+        if _libc.prctl(_PR_CAPBSET_DROP, *map(ctypes.c_ulong, (number, 0, 0, 0))) != 0:
+            break  # there are no more, or it is not root in full
+
+
+def clear_capabilities() -> None:
+    """Put off all that are left, and with the inheritable ones the ambient ones. Raises OSError."""
+    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if _libc.capset(header, sets) != 0:
+        raise _error("capset")
+
+
+def leave_session_keyring() -> None:
+    """Have a new and empty session keyring, as a login gives one. Refused in most containers, where there are none."""
+    number = _KEYCTL.get(_MACHINE)
+    if number is not None:
+        _syscall(number, ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), None, None, None, None)
 
 
 def signal_fd(signals: Iterable[int]) -> int:

@@ -17,13 +17,16 @@ import time
 from contextlib import suppress
 
 import jobd
-from jobd.keeper import kernel, sockets
+from jobd.host import procs
+from jobd.keeper import kernel, sockets, unprivileged
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.daemonproc import PING_SEC, DaemonProcess, default_argv
 from jobd.keeper.ends import Ends
 from jobd.keeper.freezer import Freezer
+from jobd.keeper.grants import Grants, RootSocket
 from jobd.keeper.link import Link, LinkClosed, LinkError
 from jobd.keeper.log import Log
+from jobd.keeper.lookups import Lookups
 from jobd.keeper.notify import Notifier
 from jobd.keeper.requests import Requests
 from jobd.keeper.shutdown import Shutdown
@@ -67,7 +70,10 @@ class Keeper:
         self.base = base
         self.cgroups = Cgroups(config.state_dir)
         self.table: dict[bytes, Entry] = {}
-        self.daemon = DaemonProcess(config.daemon_argv or default_argv())
+        self.daemon = DaemonProcess(config.daemon_argv or default_argv(), unprivileged.user_of(config))
+        guarded = config.daemon_uid != 0
+        self.grants = Grants(config.state_dir, self.log) if guarded else None
+        self.root_socket = None if self.grants is None else RootSocket(self, self.grants)
         self.late: list[Message] = []  # requests that have to wait until the daemon was told what came before
         self.exit_code: int | None = None  # set when the loop is to end
         self.reexec: Callable[[], None] | None = None  # what to do instead of going on, once nothing waits to be sent
@@ -78,6 +84,7 @@ class Keeper:
         self._peers: set[Link] = set()
         self.ends = Ends(self)
         self.freezer = Freezer(self)
+        self.lookups = Lookups(self)
         self.requests = Requests(self)
         self.shutdown = Shutdown(self)
 
@@ -87,9 +94,7 @@ class Keeper:
         self.log.take_failures()
         signals = kernel.signal_fd((*_HANDLED, *FORWARDED) if os.getpid() == 1 else _HANDLED)
         self.watch(signals, lambda: self._on_signals(signals))
-        if self.handover is None:
-            self.handover = sockets.bind_handover(self.config.state_dir)
-        self.watch(self.handover.fileno(), self._on_handover)
+        self._listen()
         if self.daemon.link is not None:
             self.adopt_link(self.daemon.link)
         self.ends.reap()
@@ -111,6 +116,14 @@ class Keeper:
             if self.reexec is not None and not self._busy():
                 self.reexec()
         return self.exit_code
+
+    def _listen(self) -> None:
+        """The sockets besides the clients': for another keeper, and for root."""
+        if self.handover is None:
+            self.handover = sockets.bind_handover(self.config.state_dir)
+        self.watch(self.handover.fileno(), self._on_handover)
+        if self.root_socket is not None:
+            self.root_socket.serve()
 
     def watch(self, fd: int, handler: Callable[[], object], mask: int = select.EPOLLIN) -> None:
         """Call `handler` whenever `fd` is ready."""
@@ -144,7 +157,8 @@ class Keeper:
             self.cgroups.tidy()
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
         due = [daemon.kill_at, next_fork, self._check_at]
-        due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now), self._notify(now)]
+        due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now), self.lookups.tick(now)]
+        due.append(self._notify(now))
         return max(0.0, min(at for at in due if at is not None) - now)
 
     def _notify(self, now: float) -> float | None:
@@ -197,7 +211,8 @@ class Keeper:
         self._link_waits = False
         self.log.set_level(self.config.log_level)  # until this daemon says something else
         self.watch(link.fileno(), self._on_link)
-        link.send(self._welcome(), [self.listener.fileno(), self.lock, *self.relay])
+        assert self.handover is not None
+        link.send(self._welcome(), [self.listener.fileno(), self.lock, *self.relay, self.handover.fileno()])
         self.shutdown.tell()
 
     def _welcome(self) -> Message:
@@ -209,9 +224,10 @@ class Keeper:
             "keeper_version": jobd.__version__, "boot_id": boot_id, "incarnation": self.daemon.incarnation,
             "mode": config.mode, "socket": config.socket, "state_dir": config.state_dir,
             "config_dir": config.config_dir, "tracking": "cgroup" if self.cgroups.usable else "process",
-            "started_at": self.started_at, "idle_exit_sec": config.idle_exit_sec,
-            "activated": self.activated, "supervised": self.notifier.present,
-            "fds": ["listener", "lock", "relay_read", "relay_write"],
+            "started_at": self.started_at, "idle_exit_sec": config.idle_exit_sec, "rss": procs.resident(),
+            "activated": self.activated, "supervised": self.notifier.present, "shared": config.shared,
+            "daemon_uid": config.daemon_uid if config.shared else os.geteuid(), "rlimits": self.base.rlimits(),
+            "fds": ["listener", "lock", "relay_read", "relay_write", "handover"],
         }  # fmt: skip
 
     def told(self) -> bool:
@@ -319,6 +335,8 @@ class Keeper:
 
     def check_listener(self) -> None:
         """Bind the socket anew if its path has vanished, as logout removes /run/user/UID."""
+        if self.root_socket is not None and not self.shutdown.begun:
+            self.root_socket.check()
         path = self.config.socket
         if self.shutdown.begun or sockets.identity(path) is not None:
             return

@@ -12,7 +12,7 @@ import resource
 import signal
 
 from jobd.host import pidfd, procs
-from jobd.keeper import tree
+from jobd.keeper import sockets, tree
 from jobd.keeper.freezer import STOPS
 from jobd.keeper.link import LinkError, chunks
 from jobd.keeper.spawn import GO, SpawnFailed, spawn
@@ -43,17 +43,17 @@ class Requests:
             "close": self._close, "ack": self._ack, "freeze": self._freeze, "shutdown-begun": self._shutdown_begun,
             "bye": self._bye, "log-level": self._log_level,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
-            "rebind": self._rebind, "start-failed": self._start_failed,
+            "rebind": self._rebind, "backlog": self._backlog, "start-failed": self._start_failed,
         }  # fmt: skip
 
     def handle(self, message: Message, fds: Fds) -> None:
         """Do what a message asks. Raises LinkError for one that is not as agreed."""
         try:
             self._handlers[str(message["op"])](message, fds)
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as e:
-            raise LinkError(f"{message['op']!r}: {type(e).__name__}: {e}") from e
         except OSError as e:
             raise LinkError(f"cannot do {message['op']!r}: {e}") from e
+        except Exception as e:  # a daemon that was taken over may say anything, and must not end the keeper
+            raise LinkError(f"{message['op']!r}: {type(e).__name__}: {e}") from e
         finally:
             for fd in fds.values():
                 os.close(fd)
@@ -103,6 +103,12 @@ class Requests:
     def _rebind(self, _: Message, __: Fds) -> None:
         self._keeper.renew_listener()
 
+    def _backlog(self, message: Message, _: Fds) -> None:
+        """Make the queue of clients as long as the daemon wants it; who connects sees that root listens."""
+        length = message["length"]
+        assert isinstance(length, int)
+        self._keeper.listener.listen(max(1, min(length, sockets.BACKLOG)))
+
     # --- starting ---------------------------------------------------------------------------------------------------
     def _spawn(self, message: Message, fds: Fds) -> None:
         run = message["run"]
@@ -113,7 +119,8 @@ class Requests:
             return
         keeper = self._keeper
         try:
-            entry = spawn(message, fds, keeper.base, keeper.cgroups if keeper.cgroups.usable else None)
+            cgroups = keeper.cgroups if keeper.cgroups.usable else None
+            entry = spawn(message, fds, keeper.base, cgroups, keeper.grants is not None and keeper.grants.has(message))
         except SpawnFailed as e:
             keeper.send({"op": "spawn-failed", "run": run, "step": e.step, "errno": e.errno})
             return
@@ -127,6 +134,8 @@ class Requests:
             return
         assert entry.ctl is not None
         keeper.watch(entry.ctl.fileno(), lambda: self.on_ctl(entry))
+        if entry.looks_up:
+            keeper.lookups.add(entry)
         process = procs.process(entry.pid)  # ours and not reaped, so it is this one
         entry.start = process.start if process else 0
         self._tell_spawned(entry)

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from jobd.keeper import sockets, tree
+from jobd.keeper import files, sockets, tree
 from jobd.keeper.table import Entry
 from jobd.wire.plainpack import PlainpackError, packb, unpackb
 
@@ -130,6 +130,8 @@ class Shutdown:
         if not keeper.activated and keeper.listener_identity == sockets.identity(keeper.config.socket):
             _unlink(keeper.config.socket)
         _unlink(f"{keeper.config.state_dir}/{sockets.HANDOVER}")
+        if keeper.root_socket is not None:
+            keeper.root_socket.close()
         keeper.cgroups.close()
         keeper.log("leaving")
         keeper.exit_code = code
@@ -143,11 +145,7 @@ class Shutdown:
         path = f"{self._keeper.config.state_dir}/{LAST_EXITS}"
         data = packb({"version": _VERSION, "entries": entries})
         try:
-            with open(path + ".new", "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(path + ".new", path)
+            files.replace_own(path, data)
         except OSError as e:
             self._keeper.log(f"cannot write {path}: {e.strerror}; {len(entries)} exits are lost", "error")
 
@@ -155,8 +153,7 @@ class Shutdown:
         """Put the exits that the last keeper wrote into the table, ahead of the first daemon."""
         path = f"{self._keeper.config.state_dir}/{LAST_EXITS}"
         try:
-            with open(path, "rb") as file:
-                loaded = unpackb(file.read(LAST_EXITS_BYTES))
+            loaded = unpackb(files.read_own(path, LAST_EXITS_BYTES))
             for fields in loaded["entries"]:  # type: ignore[index]  # checked by what is caught
                 entry = Entry.load(fields, {})
                 entry.child, entry.empty = False, True

@@ -14,9 +14,15 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from struct import unpack
 
 from jobd.core.paths import MAX_SOCKET_PATH_BYTES
+from jobd.keeper import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 BACKLOG = 4096  # connections that wait while the daemon is away; the kernel caps it at net.core.somaxconn
 HANDOVER = "handover.sock"
+HANDOVER_BACKLOG = 8
 
 
 class StartError(Exception):
@@ -36,8 +42,8 @@ def make_directories(path: str, shared: bool) -> None:
 
 def open_lock(state_dir: str) -> int:
     """The lock file, not yet locked. Raises StartError."""
-    try:
-        return os.open(state_dir + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:  # a lock that somebody may hold is never taken away
+        return files.open_own(state_dir + "/lock", os.O_RDWR, keep_linked=True)
     except OSError as e:
         raise StartError(f"cannot open {state_dir}/lock: {e.strerror}") from e
 
@@ -88,13 +94,18 @@ def is_spent(listener: socket) -> bool:
 
 def bind_handover(state_dir: str) -> socket:
     """Listen in the state directory; only for who holds the lock. Raises OSError."""
+    return bind_packets(state_dir, HANDOVER)
+
+
+def bind_packets(directory: str, name: str) -> socket:
+    """Listen for messages of our own user and root: mode 0600, in place of whatever is there. Raises OSError."""
     sock = socket(AF_UNIX, SOCK_SEQPACKET)
     try:
-        with _Directory(state_dir, HANDOVER) as place:
+        with _Directory(directory, name) as place:
             with suppress(FileNotFoundError):
-                os.unlink(f"{place}/{HANDOVER}")
-            _bind(sock, f"{place}/{HANDOVER}")
-        sock.listen(8)
+                os.unlink(f"{place}/{name}")
+            _bind(sock, f"{place}/{name}")
+        sock.listen(HANDOVER_BACKLOG)
         sock.setblocking(False)
     except BaseException:
         sock.close()
@@ -102,13 +113,13 @@ def bind_handover(state_dir: str) -> socket:
     return sock
 
 
-def connect_handover(state_dir: str) -> socket:
-    """A connection to who holds the state. Raises OSError when nobody answers there."""
+def connect_handover(state_dir: str, daemon_uid: int = 0) -> socket:
+    """A connection to who holds the state: root, we or our daemon's user. Raises OSError when nobody answers there."""
     sock = socket(AF_UNIX, SOCK_SEQPACKET)
     try:
         with _Directory(state_dir, HANDOVER) as place:
             sock.connect(f"{place}/{HANDOVER}")
-        if peer(sock)[1] not in (0, os.geteuid()):
+        if peer(sock)[1] not in (0, os.geteuid(), daemon_uid):
             raise PermissionError(1, f"{HANDOVER} belongs to another user")
     except BaseException:
         sock.close()
@@ -118,13 +129,18 @@ def connect_handover(state_dir: str) -> socket:
 
 def accept_handover(listener: socket) -> socket | None:
     """The next connection by our own user or root; None when there is none."""
+    return accept_packets(listener, (0, os.geteuid()))
+
+
+def accept_packets(listener: socket, uids: Collection[int]) -> socket | None:
+    """The next connection by one of these users; None when there is none."""
     while True:
         try:
             fd, _ = listener._accept()  # type: ignore[attr-defined]  # what socket.accept is made of
         except OSError:
             return None
         sock = socket(AF_UNIX, SOCK_SEQPACKET, 0, fd)
-        if peer(sock)[1] in (0, os.geteuid()):
+        if peer(sock)[1] in uids:
             return sock
         sock.close()
 

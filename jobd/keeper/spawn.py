@@ -18,7 +18,7 @@ from contextlib import suppress
 from fcntl import F_SETPIPE_SZ, fcntl, ioctl
 from struct import pack
 
-from jobd.keeper import kernel
+from jobd.keeper import become, kernel
 from jobd.keeper.table import Entry
 
 TYPE_CHECKING = False
@@ -34,7 +34,6 @@ DEFAULT_WINDOW = (24, 80)  # of a terminal that nobody has attached to: the VT10
 CTL_FD = 3  # of the child; 0, 1 and 2 are always taken in the keeper, so nothing that is needed is ever below
 GO = b"G"
 NEVER_RAN = 222  # exit status of a child whose keeper went away before go; nobody is left to read it
-_PATH = b"/usr/local/bin:/usr/bin:/bin"  # where to look when the job has no PATH, as in confstr(_CS_PATH) and dash
 _NOT_HERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENAMETOOLONG)  # the next directory of PATH
 
 _RLIMITS = {name[7:].lower(): getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
@@ -59,10 +58,28 @@ class Base:
         os.umask(self.umask)
         self.oom_score = b""  # set when the keeper has lowered its own
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self.guarded = False  # the daemon is not root, and may not start what is
+        self.overflow_uid = become.overflow_uid()
+        self.tty = become.tty_group()
+
+    def rlimits(self) -> dict[str, list[int]]:
+        """The limits by their names; -1 is infinity."""
+        return {name: [_signed(limit) for limit in self.limits[which]] for name, which in _RLIMITS.items()}
 
 
-def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> Entry:
+def _signed(limit: int) -> int:
+    return -1 if limit == resource.RLIM_INFINITY else limit
+
+
+def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None, granted: bool = False) -> Entry:
     """Fork the child of a run. Raises SpawnFailed; then nothing is left behind.
+
+    Args:
+        message: the request.
+        fds: what came with it; what is taken is removed.
+        base: what the keeper was given.
+        cgroups: where to make a cgroup for it.
+        granted: root has allowed this command to run as uid 0.
 
     Returns:
         The entry, with the keeper's end of its control socket; the child is on its way to `go`.
@@ -74,10 +91,12 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> En
     directory = None
     step = "pipe"
     try:
-        plan = Plan(message, base)
+        plan = Plan(message, base, granted)
+        entry.looks_up = plan.wish is not None and not plan.wish.sure_root
         entry.ctl, child_ctl = socketpair(AF_UNIX, SOCK_SEQPACKET)
         theirs.append(child_ctl.detach())
         plan.stdio = _stdio(entry, message, base, theirs)
+        plan.own = [fd for fd in plan.stdio if fd != base.null]
         if cgroups is not None:
             step = "cgroup"
             entry.tracking = "cgroup"
@@ -88,14 +107,13 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None) -> En
             if not placed:
                 plan.writes.insert(0, (b"cgroup", entry.cgroup + "/cgroup.procs", b"0"))
             _child(plan, theirs[0])
-    except (SpawnFailed, TypeError, ValueError):  # the last two: not as agreed, which ends the link
-        entry.close()
-        raise
-    except OSError as e:
+    except Exception as e:
         entry.close()
         if cgroups is not None:
             cgroups.leave(entry.cgroup)
-        raise SpawnFailed(step, e.errno or errno.EIO) from e
+        if isinstance(e, OSError):
+            raise SpawnFailed(step, e.errno or errno.EIO) from e
+        raise  # a message that is not as agreed ends the link
     finally:
         for fd in theirs if directory is None else (*theirs, directory):
             os.close(fd)
@@ -140,7 +158,7 @@ def _terminal(entry: Entry, window: object, theirs: list[int]) -> int:
     """Make a terminal, and the pipe through which its output goes to the log: returns the slave, which is the job's."""
     entry.merge = True
     try:
-        entry.pty, slave = os.openpty()  # neither is inherited, and the slave belongs to who opened it: the job's user
+        entry.pty, slave = os.openpty()  # neither is inherited
     except OSError as e:
         raise SpawnFailed("pty", e.errno or errno.EIO) from e
     theirs.append(slave)
@@ -156,56 +174,47 @@ def _terminal(entry: Entry, window: object, theirs: list[int]) -> int:
 class Plan:
     """All that the child needs, worked out before the fork: each page that it writes to has to be copied for it."""
 
-    def __init__(self, message: Message, base: Base) -> None:
+    def __init__(self, message: Message, base: Base, granted: bool = False) -> None:
         """Raises SpawnFailed for a request that no process could carry out."""
+        self.wish = become.wish(message, base.guarded, granted)
+        self.no_new_privileges = bool(message.get("no_new_privileges"))
+        self.overflow_uid, self.tty = base.overflow_uid, base.tty
         argv, env = _words(message["argv"]), _words(message["env"])
         name = _words([message.get("executable") or argv[0]])[0] if argv else b""
         if not argv or b"\0" in b"".join((name, *argv, *env)):
             raise SpawnFailed("argv", errno.EINVAL)
         self.argv, self.env = kernel.strings(argv), kernel.strings(env)
+        self.name = name
+        # Without all that a login sets: what the child completes when it knows the user.
+        self.words = None if self.wish is None or become.is_complete(env) else env
         self.candidates = _candidates(name, env)
         self.cwd = _words([message["cwd"]])[0]
         if b"\0" in self.cwd:
             raise SpawnFailed("chdir", errno.EINVAL)
         self.nice = _different(message.get("nice"), base.nice)
+        self.least_nice = base.nice
+        self.step = b"session"  # what the child is at
+        self.ctl = -1  # its control socket
         self.umask = _different(message.get("umask"), base.umask)
         self.limits = _limits(message.get("rlimits") or {}, base)
         self.writes = [(b"oom", "/proc/self/oom_score_adj", base.oom_score)] if base.oom_score else []
         self.terminal = message.get("stdin") == "pty"
         self.stdio = [-1, -1, -1]  # set when they are made
+        self.own: list[int] = []  # those that are this job's alone
 
 
 def _child(plan: Plan, ctl: int) -> NoReturn:
     """In the child: everything up to execve. `ctl` is its control socket."""
-    step = b"session"
+    plan.ctl = ctl
     try:
-        os.setsid()
-        for what, path, data in plan.writes:
-            step = what
-            _write(path, data)
-        if plan.nice is not None:
-            step = b"nice"
-            with suppress(PermissionError):  # who submits from a shell less nice than the keeper's gets the keeper's
-                os.setpriority(os.PRIO_PROCESS, 0, plan.nice)
-        if plan.umask is not None:
-            os.umask(plan.umask)
-        step = b"chdir"
-        os.chdir(plan.cwd)
-        step = b"stdio"
-        _take_stdio(plan)
-        if ctl != CTL_FD:
-            os.dup2(ctl, CTL_FD, False)
-            ctl = CTL_FD
-        kernel.close_from(CTL_FD + 1)
-        step = b"limits"
-        for which, limit in plan.limits:
-            _limit(which, *limit)
-        step = b"signals"
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        if os.read(ctl, 1) != GO:
+        account = _as_root(plan)
+        _as_user(plan, account)
+        if os.read(plan.ctl, 1) != GO:
             os._exit(NEVER_RAN)
-        step = b"exec"
+        plan.step = b"exec"
         number = _execute(plan)
+    except become.Refused as e:
+        plan.step, number = e.step, e.errno
     except OSError as e:
         number = e.errno or errno.EIO
     except MemoryError:
@@ -213,9 +222,67 @@ def _child(plan: Plan, ctl: int) -> NoReturn:
     except BaseException:
         number = errno.EINVAL  # nothing of ours may go on in this process
     try:
-        os.write(ctl, b"%s:%d" % (step, number))
+        os.write(plan.ctl, b"%s:%d" % (plan.step, number))
     finally:
         os._exit(NEVER_RAN)
+
+
+def _as_root(plan: Plan) -> become.Account | None:
+    """What needs privilege, where there is any: the user's own files are not touched before he is there."""
+    os.setsid()
+    for what, path, data in plan.writes:
+        plan.step = what
+        _write(path, data)
+    plan.step = b"user"
+    account = None if plan.wish is None else _prepare(plan, plan.wish)
+    if plan.nice is not None:
+        plan.step = b"nice"
+        _be_nice(plan, plan.nice, account)
+    plan.step = b"stdio"
+    _take_stdio(plan)
+    if plan.ctl != CTL_FD:
+        os.dup2(plan.ctl, CTL_FD, False)
+        plan.ctl = CTL_FD
+    kernel.close_from(CTL_FD + 1)
+    plan.step = b"limits"
+    for which, limit in plan.limits:  # raising one needs root; after the look-up, which needs descriptors and memory
+        _limit(which, *limit)
+    return account
+
+
+def _as_user(plan: Plan, account: become.Account | None) -> None:
+    """Become the user, for good, and do what depends on who he is."""
+    plan.step = b"user"
+    if account is not None:
+        become.become(account)
+    if plan.no_new_privileges:
+        kernel.no_new_privileges()
+    if plan.umask is not None:
+        os.umask(plan.umask)
+    plan.step = b"chdir"
+    os.chdir(plan.cwd)
+    plan.step = b"signals"
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _prepare(plan: Plan, wish: become.Wish) -> become.Account:
+    """While still root: find the user, give him what is made for this job, and complete the environment."""
+    account = become.look_up(wish, plan.overflow_uid)
+    kernel.leave_session_keyring()
+    become.own_streams(account, plan.own, plan.terminal, plan.tty)
+    if plan.words is not None:
+        env = become.completed(plan.words, account)
+        plan.env = kernel.strings(env)
+        plan.candidates = _candidates(plan.name, env)
+    return account
+
+
+def _be_nice(plan: Plan, value: int, account: become.Account | None) -> None:
+    """Only root's jobs may be less nice than the keeper; who submits from a shell that is gets the keeper's."""
+    if account is not None and account.uid != 0 and value < plan.least_nice:
+        return
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, value)
 
 
 def _take_stdio(plan: Plan) -> None:
@@ -254,7 +321,7 @@ def _candidates(name: bytes, env: Sequence[bytes]) -> list[bytes]:
     """Where the program may be: itself if it names a directory, else along the job's own PATH."""
     if b"/" in name:
         return [name]
-    path = next((item[5:] for item in env if item.startswith(b"PATH=")), _PATH)
+    path = next((item[5:] for item in env if item.startswith(b"PATH=")), become.USER_PATH)
     return [directory + b"/" + name if directory else name for directory in path.split(b":")] if name else []
 
 

@@ -7,15 +7,15 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from jobd import config as configuration
 from jobd.core import mounts
-from jobd.keeper import activation, handover, sockets, state
+from jobd.keeper import activation, files, handover, inherited, sockets, state, statedir, unprivileged
 from jobd.keeper.loop import Keeper, prepare, raise_limits, take_signals
 from jobd.keeper.notify import Notifier
 from jobd.keeper.spawn import Base
-from jobd.keeper.table import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobd.config import Config
+    from jobd.keeper.link import Fds, Message
 
 HELD = 3  # exit status when another jobd has the state: to try again would not help, which a unit can tell by it
 
@@ -43,13 +43,16 @@ def start(config: Config, log_file: str = "") -> Keeper:
     """The keeper of `config`, ready to run. Raises StartError, Held."""
     notifier = Notifier.from_environment()
     passed = activation.take(config.socket)
+    said = unprivileged.find(config)
     sockets.make_directories(config.state_dir, shared=False)
     if why := mounts.refusal(config.state_dir):
         raise sockets.StartError(f"cannot start: {why}")
     lock = sockets.open_lock(config.state_dir)
     base = Base()
     raise_limits()
-    taken = None if sockets.try_lock(lock) else handover.take(config.state_dir, lock)
+    base.guarded = config.daemon_uid != 0
+    taken = None if sockets.try_lock(lock) else handover.take(config.state_dir, lock, config.daemon_uid)
+    changed = config.shared and statedir.settle(config.state_dir, config.daemon_uid, config.daemon_gid)
     if log_file:
         _redirect(f"{config.state_dir}/{log_file}")
     take_signals()
@@ -58,18 +61,16 @@ def start(config: Config, log_file: str = "") -> Keeper:
         assert taken.listener is not None
         taken.listener.setblocking(False)
         keeper = Keeper(config, passed or taken.listener, taken.lock, base, taken.relay)
-        for fields, fds in taken.entries:
-            entry = Entry.load(fields, fds)
-            entry.child = False
-            if "ctl" in fds:
-                entry.ctl = socket(AF_UNIX, SOCK_SEQPACKET, 0, fds["ctl"])
-                entry.ctl.setblocking(False)
-            keeper.ends.adopt(entry)
-        keeper.log(f"took over {len(taken.entries)} runs from process {taken.giver}")
+        count = sum(_adopt(keeper, fields, fds) for fields, fds in taken.entries)
+        keeper.log(f"took over {count} runs from process {taken.giver}")
     else:
         keeper = Keeper(config, passed or sockets.bind_clients(config.socket, config.shared), lock, base)
         keeper.cgroups.find_leftovers()
     keeper.activated, keeper.notifier = passed is not None, notifier
+    if said:
+        keeper.log(said, "info" if config.daemon_uid else "warning")
+    if changed:
+        keeper.log(f"{config.state_dir} has changed hands: it is for a daemon of uid {config.daemon_uid}")
     keeper.shutdown.restore()
     prepare(keeper)
     if why := keeper.cgroups.settle():
@@ -78,6 +79,22 @@ def start(config: Config, log_file: str = "") -> Keeper:
         keeper.log(f"jobd and all jobs stay under what it was started with: {', '.join(config.inherited)}", "warning")
     keeper.log(f"listening on {config.socket}, state in {config.state_dir}")
     return keeper
+
+
+def _adopt(keeper: Keeper, fields: Message, fds: Fds) -> bool:
+    """Look after a run that the daemon of a dead keeper has handed over. Returns whether it is what it says it is."""
+    try:
+        entry = inherited.entry_of(fields, fds, keeper.cgroups, keeper.base.guarded)
+    except inherited.NotBelieved as e:
+        keeper.log(f"not taken over: {e}", "error")
+        for fd in fds.values():
+            os.close(fd)
+        return False
+    if "ctl" in fds:
+        entry.ctl = socket(AF_UNIX, SOCK_SEQPACKET, 0, fds["ctl"])
+        entry.ctl.setblocking(False)
+    keeper.ends.adopt(entry)
+    return True
 
 
 def resume(fd: int) -> int:
@@ -108,7 +125,7 @@ def _fill_stdio() -> None:
 
 def _redirect(path: str) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    log = files.open_own(path, os.O_WRONLY | os.O_APPEND)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
     os.close(null)

@@ -32,7 +32,7 @@ VERSION = 1
 REHEARSAL_SEC = 10.0  # an interpreter starts in 50 ms; ten seconds pass on a machine in deep trouble only
 BLOB_BYTES = 256 << 20  # 1,000 running jobs take half a MiB
 _DAEMON = ("pid", "pidfd", "incarnation", "ready", "failures", "next_at", "kill_at", "born", "replacing")
-_ENTRY = ("child", "watched", "killing")
+_ENTRY = ("child", "watched", "killing", "doubted")
 
 
 def dump(keeper: Keeper) -> bytes:
@@ -56,6 +56,7 @@ def dump(keeper: Keeper) -> bytes:
         "lock": keeper.lock,
         "relay": list(keeper.relay),
         "handover": keeper.handover.fileno(),
+        "root_socket": None if keeper.root_socket is None else keeper.root_socket.fileno(),
         "nofile": list(keeper.base.limits[RLIMIT_NOFILE]),
         "oom_score": keeper.base.oom_score,
         "daemon": {name: getattr(daemon, name) for name in _DAEMON},
@@ -90,7 +91,10 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
     keeper.listener_identity = tuple(blob["listener_identity"]) or None
     keeper.handover = socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["handover"])
     keeper.handover.setblocking(False)
+    if keeper.root_socket is not None and blob.get("root_socket") is not None:
+        keeper.root_socket.take(socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["root_socket"]))
     keeper.listener.setblocking(False)
+    keeper.base.guarded = config.daemon_uid != 0
     keeper.base.limits[RLIMIT_NOFILE], keeper.base.oom_score = tuple(blob["nofile"]), blob["oom_score"]
     for name, value in blob["daemon"].items():
         setattr(keeper.daemon, name, value)
@@ -112,7 +116,7 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
 def _numbers(blob: dict[str, Any]) -> list[int]:
     """All descriptors that a blob names."""
     found = [blob["listener"], blob["lock"], blob["handover"], blob["link"], blob["config"].get("ready_fd")]
-    found += [blob["daemon"]["pidfd"], *blob.get("relay", ())]
+    found += [blob["daemon"]["pidfd"], *blob.get("relay", ()), blob.get("root_socket")]
     for fields in blob["entries"]:
         found += [fields.get(name) for name in (*HELD, "ctl")]
     return [fd for fd in found if fd is not None and fd >= 0]

@@ -24,7 +24,7 @@ HELD = ("pidfd", "out", "err", "stdin", "input", "pty", "pty_out")
 class Entry:
     """A run from its spawn to its ack."""
 
-    __slots__ = (*PLAIN, *HELD, "child", "ctl", "killing", "watched")
+    __slots__ = (*PLAIN, *HELD, "child", "ctl", "doubted", "killing", "looks_up", "watched")
 
     def __init__(self, run: bytes) -> None:
         self.run = run
@@ -52,6 +52,8 @@ class Entry:
         self.pty_out: int | None = None
         self.ctl: socket | None = None  # until the program runs
         self.child = True  # ours to reap; False after a handover
+        self.looks_up = False  # its child has to find its user first
+        self.doubted = False  # its number is only what a daemon that is not root says
         self.watched = False  # the daemon wants to hear when the tree is empty
         self.killing = 0  # rounds of SIGKILL so far, while they go on
 

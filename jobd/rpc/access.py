@@ -94,6 +94,8 @@ def admin_gid() -> int | None:
 
 def is_shared(welcome: Welcome) -> bool:
     """Whether a daemon that was welcomed so serves all users: root's keeper does, unless it was told to be his own."""
+    if welcome.shared is not None:
+        return welcome.shared
     if welcome.mode in (SYSTEM, USER):
         return welcome.mode == SYSTEM
     try:

@@ -36,6 +36,7 @@ class Door:
         admit: takes a connection; it is the taker's to close.
         turn_away: takes one that there are no descriptors for, says so, and closes it.
         complain: logs a line.
+        resize: makes the kernel's queue of a listening socket as long as that.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Door:
         admit: Callable[[socket.socket], None],
         turn_away: Callable[[socket.socket], None],
         complain: Callable[[str], None],
+        resize: Callable[[socket.socket, int], None] = socket.socket.listen,
     ) -> None:
         self._admit = admit
         self._turn_away = turn_away
         self._complain = complain
+        self._resize = resize
         self._listener: socket.socket | None = None
         self._spent = False  # the listener takes nobody any more
         self._accepting: trio.CancelScope | None = None
@@ -142,7 +145,7 @@ class Door:
     def _set_backlog(self, length: int) -> None:
         assert self._listener is not None
         with contextlib.suppress(OSError):
-            self._listener.listen(length)
+            self._resize(self._listener, length)
 
     async def _in_need(self, error: OSError) -> None:
         """There is no descriptor for who waits: he gets the spare one, to be told so."""

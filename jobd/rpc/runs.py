@@ -74,7 +74,8 @@ def failure_text(context: Context, row: RunRow) -> str:
     """`cannot start foo: changing directory to /srv/foo: No such file or directory`."""
     spec = views.spec_of(context.world.registry, row.spec)
     program, cwd = (word.decode(errors="backslashreplace") for word in ((spec.program or (b"?",))[0], spec.cwd))
-    return exits.describe_start_failure(row.job, row.step, row.errno, program, cwd)
+    user = spec.user or f"uid {row.owner}"
+    return exits.describe_start_failure(row.job, row.step, row.errno, program, cwd, user)
 
 
 def is_at_rest(row: JobRow) -> bool:

@@ -42,10 +42,17 @@ class Server:
         self._access = access
         self.shares = Shares(lambda: access.policy.limits)
         self._noise = Noise()
-        self._door = Door(self._admit, _turn_away, lambda text: self._noise.say(access.own_uid, text))
+        self._door = Door(self._admit, _turn_away, lambda text: self._noise.say(access.own_uid, text), self._resize)
         self._nursery: trio.Nursery | None = None
         self._open: set[Connection] = set()
         self.left_at: float | None = None  # when the last client left; None until one has
+
+    def _resize(self, listener: socket.socket, length: int) -> None:
+        """Whoever calls listen(2) is who clients see at the other end: where that has to be root, the keeper does."""
+        if self._access.shared:
+            self._world.keeper.send("backlog", length=length)  # without a keeper it stays as it is
+        else:
+            listener.listen(length)
 
     @property
     def connections(self) -> int:

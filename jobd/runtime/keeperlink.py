@@ -41,6 +41,10 @@ class Welcome(Struct, frozen=True):
     idle_exit_sec: float = 0.0  # what follows an older keeper does not say
     activated: bool = False  # the listening socket is a service manager's, who starts us again for a client
     supervised: bool = False  # a service manager starts the next keeper
+    rss: int = 0  # bytes of memory it had when it said so
+    shared: bool | None = None  # all users are served, each with jobs of his own
+    daemon_uid: int | None = None  # whose process the daemon is
+    rlimits: dict[str, list[int]] = {}  # the keeper's own, which a job has that says nothing; -1 is infinity
 
 
 class Tree(Struct, frozen=True):
@@ -76,6 +80,11 @@ class KeeperLink:
         self.listed = trio.Event()
         self.on_lost: Callable[[], None] = lambda: None
         self.on_other: Callable[[str, Fields, dict[str, int]], None] = lambda _op, _message, _fds: None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all users are served, each with jobs of his own."""
+        return self.welcome is not None and bool(self.welcome.shared)
 
     # --- sending --------------------------------------------------------------------------------------------------
     def send(self, op: str, fds: Mapping[str, int] | None = None, /, **fields: object) -> None:

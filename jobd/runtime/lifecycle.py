@@ -124,7 +124,7 @@ async def _spawn(run: Run, world: Registry) -> None:
         except OSError as error:
             run.failure = ("stdin", error.errno or 0)
             return
-    run.spawn(world.keeper, world.environment(run), fds)
+    run.spawn(world.keeper, world.environment(run), fds, world.policy)
     close_all(fds)  # the keeper has it, and gives us ours
 
 

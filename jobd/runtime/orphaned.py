@@ -46,6 +46,7 @@ class Parts(NamedTuple):
     listener: int
     lock: int
     relay: tuple[int, int]
+    handover: int = -1  # on which the keeper answered, and we do after it; an older one had it alone
 
 
 class Orphanage:
@@ -75,7 +76,7 @@ class Orphanage:
         """The socket on which a new keeper asks. All runs depend on this daemon: what fails is tried again."""
         while True:
             try:
-                return handover.listen(str(self._registry.state_dir))
+                return handover.listen(str(self._registry.state_dir), self._parts().handover)
             except OSError as error:
                 log.error("cannot listen for a new keeper: %s", error)
             await trio.sleep(LISTEN_SEC)
@@ -148,10 +149,10 @@ class Orphanage:
         return entries
 
     async def _respawn(self) -> None:
-        """Start a new keeper, where nobody else would: a system daemon's is started by its init."""
+        """Start a new keeper, where nobody else would and we can be one: a system daemon's is started by its init."""
         welcome = self._registry.keeper.welcome
         assert welcome is not None
-        if welcome.mode == "system" or welcome.supervised:
+        if welcome.mode == "system" or welcome.supervised or (welcome.shared and welcome.daemon_uid):
             return
         words = [sys.executable, "-I", "-m", "jobd"]
         words.append(f"--idle-exit={welcome.idle_exit_sec:f}")

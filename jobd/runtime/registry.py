@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from jobd.core import records, states
 from jobd.core import spec as specs
 from jobd.core.names import transient_base
-from jobd.core.policy import UserLimits
+from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
 from jobd.runtime import lifecycle
 from jobd.runtime.job import Caller, Job
@@ -78,6 +78,7 @@ class Registry:
         self.slots = Slots(lambda: self.limits())
         self.launching = Places()
         self.stopping = False
+        self.policy = Policy()  # replaced with every configuration that is put in force
         self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
         self.rss_floor_bytes = 0
         self.retired = 0  # runs that ended under this daemon

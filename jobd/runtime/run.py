@@ -20,6 +20,7 @@ from jobd.runtime.wake import Changed, Wake
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobd.core.policy import Policy
     from jobd.core.records import RunRow
     from jobd.core.spec import JobSpec
     from jobd.runtime.job import Caller, Job
@@ -159,10 +160,13 @@ class Run:
         self.ctl = fds.get("ctl")
         self.held = {name: fd for name, fd in fds.items() if name in _FED}
 
-    def spawn(self, keeper: KeeperLink, env: list[bytes], fds: dict[str, int]) -> None:
+    def spawn(self, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], policy: Policy) -> None:
         """Ask the keeper for the process; it waits for `go` before it executes the program.
 
         Args:
+            keeper: the link to it.
+            env: the submitted environment.
+            policy: what it says of privileges holds as it is now.
             fds: the file that feeds its stdin, as "input"; it stays the caller's.
         """
         spec, row = self.spec, self.row
@@ -183,6 +187,7 @@ class Run:
             merge=spec.one_stream,
             executable=None,
             label={"owner": row.owner, "job": row.job, "number": row.number},
+            **_identity(spec, row.owner, keeper, policy),
         )
 
     # --- what others ask ------------------------------------------------------------------------------------------
@@ -268,6 +273,13 @@ class Run:
 BREAK_PIPE = "pipe-1"  # the operation: SIGPIPE to a run whose stdout nobody reads any more
 _FED = ("stdin", "input", "pty", "pty_out")  # of jobd.keeper.table.HELD
 _OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")
+
+
+def _identity(spec: JobSpec, owner: int, keeper: KeeperLink, policy: Policy) -> dict[str, object]:
+    """As whom the keeper is to start it: where all users are served, as the owner or as whom root has named."""
+    if not keeper.shared:
+        return {"no_new_privileges": policy.no_new_privileges}
+    return {"user": spec.user or owner, "gid": spec.gid, "no_new_privileges": policy.no_new_privileges}
 
 
 def _int(value: object) -> int:

@@ -58,7 +58,7 @@ def test_welcome_says_who_and_where(keeper: KeeperProcess) -> None:
     assert welcome["incarnation"] == 1
     assert (welcome["mode"], welcome["tracking"]) == ("socket", keeper.tracking)
     assert (welcome["socket"], welcome["state_dir"]) == (str(keeper.socket), str(keeper.state_dir))
-    assert sorted(fds) == ["listener", "lock", "relay_read", "relay_write"]
+    assert sorted(fds) == ["handover", "listener", "lock", "relay_read", "relay_write"]
     assert os.path.samestat(os.fstat(fds["lock"]), os.stat(keeper.state_dir / "lock"))
     close_all(fds)
 

@@ -43,6 +43,7 @@ class FakeKeeper:
         self.sent: list[tuple[str, dict[str, object]]] = []
         self.times: list[float] = []
         self.alive = True
+        self.shared = False
         self.welcome: Welcome = WELCOME
         self.script: dict[str, list[tuple[str, dict[str, object]]]] = {
             "spawn": [("spawned", {"pid": 77, "start": 1, "tracking": "process", "cgroup": ""})],

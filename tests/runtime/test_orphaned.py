@@ -24,7 +24,7 @@ def orphanage_of(bed: Bed, tmp_path: Path) -> tuple[Orphanage, trio.Event]:
     bed.registry.state_dir = tmp_path
     bed.keeper.welcome = replace(WELCOME, mode="system")  # init would start the next keeper
     lost = trio.Event()
-    return Orphanage(bed.registry, lost, lambda: pytest.fail("nobody asks"), trio.Event()), lost
+    return Orphanage(bed.registry, lost, lambda: orphaned.Parts(-1, -1, (-1, -1)), trio.Event()), lost
 
 
 async def test_a_run_that_had_not_gone_when_the_keeper_died_does_not_end_the_daemon(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ async def test_a_socket_for_the_next_keeper_that_cannot_be_made_is_tried_again(
 ) -> None:
     tried: list[str] = []
 
-    def full(state_dir: str) -> None:
+    def full(state_dir: str, _held: int) -> None:
         tried.append(state_dir)
         raise OSError(28, "No space left on device")
 

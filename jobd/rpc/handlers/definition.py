@@ -22,7 +22,8 @@ GONE: Final = "# its definition is gone from the database\n"
 
 async def cat(context: Context, request: m.Cat) -> None:
     """Answer with the definition of each job."""
-    limits = _own_rlimits()
+    welcome = context.world.keeper.welcome
+    limits = _own_rlimits() if welcome is None or not welcome.rlimits else _pairs(welcome.rlimits)
     found = []
     size = 0
     for word in context.expand(request.names, "cat", at_rest=True):
@@ -53,6 +54,11 @@ def _text(context: Context, row: JobRow, limits: dict[str, tuple[int, int]]) -> 
     env = [] if blob is None else specs.decode_env(blob)
     text = definition.render(name, spec, env, limits)
     return text if len(text.encode()) <= MAX_TEXT else definition.render(name, spec, None, limits)
+
+
+def _pairs(rlimits: dict[str, list[int]]) -> dict[str, tuple[int, int]]:
+    """The keeper's limits, which jobs start from: the daemon may have others."""
+    return {name: (soft, hard) for name, (soft, hard) in rlimits.items()}
 
 
 def _own_rlimits() -> dict[str, tuple[int, int]]:

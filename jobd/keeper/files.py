@@ -1,0 +1,83 @@
+"""The keeper's own files, in a directory where an unprivileged daemon may write as well.
+
+A daemon that was taken over plants what it likes under our names: symbolic and hard links, FIFOs, files of its own.
+Nothing here follows, waits for, or believes any of them: what is not a plain file of ours is taken away and made anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from stat import S_ISREG
+
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_ATTEMPTS = 3  # of taking something away that comes back
+
+
+def open_own(path: str, flags: int, *, keep_linked: bool = False) -> int:
+    """Open a file of ours, made where there is none: mode 0600. Raises OSError.
+
+    Args:
+        path: where, in a directory whose entries of ours nobody else can take away.
+        flags: O_RDWR and the like.
+        keep_linked: one of ours with a second name is neither used nor taken away (EMLINK).
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            fd = os.open(path, flags | _SAFE | os.O_CREAT, 0o600)
+        except OSError as e:
+            if e.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+                raise
+        else:
+            info = os.fstat(fd)
+            if _is_ours(info) and info.st_nlink == 1:
+                return fd
+            os.close(fd)
+            if _is_ours(info) and keep_linked:
+                raise OSError(errno.EMLINK, "it has more than one name (a hard link)", path)
+        _take_away(path)
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+
+
+def read_own(path: str, most: int) -> bytes:
+    """The beginning of a file of ours. Raises OSError: FileNotFoundError also for what somebody else put there."""
+    try:
+        fd = os.open(path, os.O_RDONLY | _SAFE)
+    except OSError as e:
+        if e.errno in (errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from e
+        raise
+    with open(fd, "rb") as file:
+        info = os.fstat(fd)
+        if not _is_ours(info) or info.st_nlink != 1:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return file.read(most)
+
+
+def replace_own(path: str, data: bytes) -> None:
+    """Write a file of ours whole, or leave it as it is. Raises OSError."""
+    fresh = path + ".new"
+    _take_away(fresh)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if os.path.isdir(path) and not os.path.islink(path):
+        _take_away(path)
+    os.rename(fresh, path)
+
+
+def _is_ours(info: os.stat_result) -> bool:
+    return S_ISREG(info.st_mode) and info.st_uid == os.geteuid()
+
+
+def _take_away(path: str) -> None:
+    """Remove what is there; a directory goes aside, as what is in it is not ours to go through."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        with suppress(OSError):
+            os.rename(path, f"{path}.{os.urandom(4).hex()}")

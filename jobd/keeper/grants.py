@@ -1,0 +1,187 @@
+"""What root allows a daemon that is not root to start as root: hashes of commands, given on a socket of the keeper's.
+
+`root.sock` lies beside the clients' socket and takes root alone; his jobctl gives a grant ahead of a run without being
+asked. Grants are kept in a file of root's, so that a run can be repeated after a restart of the machine. The newest
+few thousand count.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from jobd.keeper import files, sockets
+from jobd.keeper.link import LinkError
+from jobd.wire.grants import DIGEST_BYTES, digest
+from jobd.wire.plainpack import PlainpackError, packb, unpackb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+
+    from jobd.keeper.link import Message
+    from jobd.keeper.loop import Keeper
+
+SOCKET = "root.sock"
+FILE = "grants"
+MOST = 4096  # grants that are kept
+MAX_BYTES = 64  # of a datagram: a grant takes 52
+_LONGEST = 2 * MOST  # hashes in the file before it is written anew
+
+
+class Grants:
+    """The hashes, oldest first, and their file."""
+
+    def __init__(self, state_dir: str, log: Callable[[str, str], None]) -> None:
+        self._path = f"{state_dir}/{FILE}"
+        self._log = log
+        self._hashes: dict[bytes, None] = {}
+        self._written = 0  # hashes in the file
+        self._load()
+
+    def _load(self) -> None:
+        try:
+            data = files.read_own(self._path, 1 << 24)
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            self._log(f"cannot read {self._path}: {e.strerror}", "error")
+            return
+        found = [data[at : at + DIGEST_BYTES] for at in range(0, len(data) - DIGEST_BYTES + 1, DIGEST_BYTES)]
+        for one in found:
+            self._remember(one)
+        self._written = len(found)
+        if len(found) > MOST or len(data) % DIGEST_BYTES:
+            self._rewrite()
+
+    def _remember(self, one: bytes) -> None:
+        self._hashes.pop(one, None)
+        self._hashes[one] = None
+        if len(self._hashes) > MOST:
+            del self._hashes[next(iter(self._hashes))]
+
+    def add(self, one: bytes) -> None:
+        """Allow a command. Where the disk is full it is allowed until the keeper's end."""
+        known = one in self._hashes
+        self._remember(one)
+        if known:
+            return
+        try:
+            if self._written >= _LONGEST:
+                self._rewrite()
+                return
+            fd = files.open_own(self._path, os.O_WRONLY | os.O_APPEND)
+            try:
+                if os.write(fd, one) != DIGEST_BYTES:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(fd)
+            self._written += 1
+        except OSError as e:
+            self._log(f"cannot write {self._path}: {e.strerror}; a grant is lost with the keeper", "error")
+            self._written = _LONGEST  # what is there may be half a hash: the next one writes all anew
+
+    def _rewrite(self) -> None:
+        try:
+            files.replace_own(self._path, b"".join(self._hashes))
+            self._written = len(self._hashes)
+        except OSError as e:
+            self._log(f"cannot write {self._path}: {e.strerror}", "error")
+
+    def has(self, message: Message) -> bool:
+        """Whether the command of a spawn message may run as root. Raises LinkError for one that is not as agreed."""
+        user = message.get("user")
+        if (type(user) is int and user != 0) or message.get("executable") is not None:
+            return False  # not root, or not what was hashed
+        argv, env, cwd = message["argv"], message["env"], message["cwd"]
+        if not isinstance(argv, list) or not isinstance(env, list) or not isinstance(cwd, bytes):
+            raise LinkError("argv and env are lists of bytes, cwd is bytes")
+        return digest(argv, env, cwd, user if isinstance(user, str) else "") in self._hashes
+
+
+class RootSocket:
+    """The socket on which root gives grants. It never waits: a peer has as long as he likes."""
+
+    def __init__(self, keeper: Keeper, grants: Grants) -> None:
+        self._keeper = keeper
+        self._grants = grants
+        self._directory = os.path.dirname(keeper.config.socket)
+        self._peers: dict[int, socket] = {}
+        self.listener: socket | None = None
+        self._identity: tuple[int, int] | None = None
+
+    def take(self, listener: socket) -> None:
+        """Go on with the socket of the code that we were before a re-exec."""
+        listener.setblocking(False)
+        self.listener, self._identity = listener, sockets.identity(f"{self._directory}/{SOCKET}")
+
+    def fileno(self) -> int | None:
+        """The descriptor of the socket, None where it could not be made."""
+        return None if self.listener is None else self.listener.fileno()
+
+    def serve(self) -> None:
+        """Listen, if nobody has before, and take who comes."""
+        if self.listener is None:
+            self._bind()
+        else:
+            self._keeper.watch(self.listener.fileno(), self._on_peer)
+
+    def check(self) -> None:
+        """Bind it anew if its path leads elsewhere by now."""
+        if self._identity is None or sockets.identity(f"{self._directory}/{SOCKET}") != self._identity:
+            self._bind()
+
+    def close(self) -> None:
+        """At the keeper's end."""
+        if self._identity is not None and sockets.identity(f"{self._directory}/{SOCKET}") == self._identity:
+            os.unlink(f"{self._directory}/{SOCKET}")
+
+    def _bind(self) -> None:
+        try:
+            fresh = sockets.bind_packets(self._directory, SOCKET)
+        except OSError as e:
+            self._keeper.log(f"cannot listen on {self._directory}/{SOCKET}: {e.strerror}", "warning")
+            return
+        if self.listener is not None:
+            self._keeper.unwatch(self.listener.fileno())
+            self.listener.close()
+        self.listener, self._identity = fresh, sockets.identity(f"{self._directory}/{SOCKET}")
+        self._keeper.watch(fresh.fileno(), self._on_peer)
+
+    def _on_peer(self) -> None:
+        assert self.listener is not None
+        peer = sockets.accept_packets(self.listener, (0,))
+        if peer is not None:
+            peer.setblocking(False)
+            self._peers[peer.fileno()] = peer
+            self._keeper.watch(peer.fileno(), lambda: self._on_word(peer))
+
+    def _on_word(self, peer: socket) -> None:
+        try:
+            data = peer.recv(MAX_BYTES + 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            try:
+                peer.send(packb(self._answer(data)))
+            except OSError:
+                data = b""  # he does not read, or is gone
+        if not data:
+            self._keeper.unwatch(peer.fileno())
+            del self._peers[peer.fileno()]
+            peer.close()
+
+    def _answer(self, data: bytes) -> Message:
+        try:
+            message = unpackb(data) if len(data) <= MAX_BYTES else None
+        except PlainpackError:
+            message = None
+        one = message.get("hash") if isinstance(message, dict) and message.get("op") == "grant" else None
+        if not isinstance(one, bytes) or len(one) != DIGEST_BYTES:
+            return {"op": "refused", "why": "this is not a grant"}
+        self._grants.add(one)
+        self._keeper.log(f"root has granted {one.hex()[:16]}", "debug")
+        return {"op": "granted"}
