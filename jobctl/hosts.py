@@ -25,9 +25,7 @@ def split(words: str) -> list[str]:
     """The words between the commas, each once."""
     found = list(dict.fromkeys(words.split(",")))
     if "" in found:
-        raise UsageError(
-            "-H needs names of hosts: HOST, or HOST,HOST" if words.strip(",") else "-H needs the name of a host"
-        )
+        raise UsageError("-H needs the name of a host, or several with a comma between them")
     if len(found) > MAX_HOSTS:
         raise UsageError(f"cannot speak to {len(found)} hosts at a time: {MAX_HOSTS} are allowed")
     return found

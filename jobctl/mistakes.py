@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobctl.argv import before_verb, load
+from jobctl.connect import FAR
 from jobctl.exits import UsageError
 from jobctl.habits import hint, reworded
 from jobctl.spellings import ALIASES, GLOBALS, HELP, NEIGHBOURS, ONLY_SYSTEMCTLS, OPTIONS, VERBS
@@ -48,7 +49,7 @@ def next_step(code: str, message: str, software: str = "") -> str:
         return f"{message}{other_software(software)}"
     if code == "not-found" and message.startswith("cannot find job ") and "did you mean" not in message:
         return f"{message}; jobctl list -a lists all there are"
-    if code == "unavailable" and message.startswith("cannot connect to jobd at "):
+    if code == "unavailable" and message.startswith("cannot connect to jobd at ") and FAR.remote is None:
         return f"{message}; does it run? jobctl --user starts your own"
     return message
 

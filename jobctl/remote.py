@@ -279,6 +279,9 @@ class _Line:
         found = remote_ssh.magic_line(self._noise)
         if found is not None:
             self.was_up, self._noise = True, b""
+            if not self._said_all:
+                self._listen()
+            self._voice.show()
             self._channels.feed(found[1])
 
     def _listen(self) -> None:
@@ -289,6 +292,8 @@ class _Line:
             return
         self._said_all = not data
         self._voice.take(data)
+        if self.was_up:
+            self._voice.show()
 
     def _end(self) -> None:
         """See how ssh ends, and tell all who wait."""
