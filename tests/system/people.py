@@ -36,6 +36,10 @@ class People(Program):
         self.place.mkdir()
         self.place.chmod(0o1777)
 
+    def command(self) -> list[str]:
+        """With a Python that the daemon's own user can run, too."""
+        return [self.python or sys.executable, *super().command()[1:]]
+
     def command_as(self, uid: int, *args: str | bytes, gid: int | None = None, groups: str = "") -> list[str | bytes]:
         """The command line of a jobctl that this user calls; `groups` with commas between them."""
         client: list[str | bytes] = [self.python or sys.executable, "-I", "-m", "jobctl", *args]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
+SECRET = "JOBD_TESTS_SECRET_OF_ROOTS"
 PLAYER = pwd.getpwnam(GAMES).pw_uid
 RULES = f"""
 [[allow]]
@@ -140,7 +141,41 @@ def test_the_audit_says_who_asked(people: People) -> None:
     assert people.said(EVE, "history", "--audit", "--no-legend") == ""
 
 
+# --- what goes along --------------------------------------------------------------------------------------------------
+def environment(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_nothing_of_roots_goes_along_to_another_users_job(people: People) -> None:
+    secret = {SECRET: "1", "HOME": "/root", "USER": "root", "LD_PRELOAD": ""}
+    ran = people.ask(ROOT, "run", "-f", "-p", f"user={GAMES}", "-E", "MINE=1", "--", "env", env=secret, check=True)
+    env = environment(ran.stdout)
+    entry = pwd.getpwnam(GAMES)
+    assert (env["HOME"], env["USER"], env["LOGNAME"]) == (entry.pw_dir, GAMES, GAMES)
+    assert env["MINE"] == "1"
+    assert (
+        not set(env)
+        - {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "MINE", "INVOCATION_ID"}
+        - {name for name in env if name.startswith("JOBD_")}
+        - {"PWD", "SHLVL", "_"}
+    )
+    whole = people.ask(ROOT, "run", "-f", "-p", f"user={GAMES}", "--env", "all", "--", "env", env=secret, check=True)
+    assert environment(whole.stdout)[SECRET] == "1"
+    ids = people.ask(ROOT, "run", "-f", "-p", f"user={GAMES}", "--", "id", "-u", check=True)
+    assert ids.stdout == f"{PLAYER}\n"
+
+
 def test_only_root_may_run_as_somebody_else(people: People) -> None:
     done = people.ask(ALICE, "run", "-p", f"user={BOB}", "--", "true")
     assert done.returncode == 4
     assert done.stdout == ""
+
+
+def test_root_who_restarts_a_users_job_brings_nothing(people: People) -> None:
+    people.said(ALICE, "run", "-u", "tells", "--shell", "--wait", "--", "env; id -u; pwd")
+    for act in (["restart"], ["rerun", "--wait"]):
+        people.ask(ROOT, *act, f"{ALICE}/tells", env={SECRET: "1"}, check=True)
+        people.ask(ALICE, "wait", "tells")
+        said = people.said(ALICE, "logs", "-o", "cat", "tells")
+        assert SECRET not in said
+        assert f"\n{ALICE}\n" in said

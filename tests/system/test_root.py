@@ -1,0 +1,95 @@
+"""root, where the daemon is not: what root submits runs as root, and clients know whom they speak to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from jobd import client as api
+from tests.system.people import ALICE, EVE, GAMES, ROOT, People, many_users, why_not
+from tests.system.program import DEADLINE_SEC
+from tests.terminals import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
+KEEPS = 61199  # the daemon's own user
+
+
+@pytest.fixture(scope="module")
+def people() -> Iterator[People]:
+    with many_users(options=("--daemon-user", str(KEEPS))) as made:
+        yield made
+
+
+def test_the_daemon_is_not_root_and_its_socket_is(people: People) -> None:
+    """The keeper listens: so nobody has to trust the daemon's uid, and EVE's own check passes."""
+    assert people.daemon_status().uid == KEEPS
+    assert os.stat(f"/proc/{people.daemon_pid()}").st_uid == KEEPS
+    for uid in (ROOT, ALICE, EVE):
+        assert people.ask(uid, "list").returncode == 0
+    listener = people.socket.parent / "squatted"
+    command = ["setpriv", f"--reuid={EVE}", f"--regid={EVE}", "--clear-groups", people.python or "", "-I", "-c"]
+    script = f"""import os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind({str(people.place / "squatted")!r}); s.listen()
+os.chmod({str(people.place / "squatted")!r}, 0o777); print("up", flush=True); sys.stdin.read()"""
+    assert not listener.exists()
+    with subprocess.Popen(
+        [*command, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=people.env
+    ) as squatter:
+        assert squatter.stdout is not None
+        assert squatter.stdout.readline() == b"up\n"
+        done = people.ask(ALICE, "--socket", str(people.place / "squatted"), "run", "true", env={"MY_SECRET": "1"})
+        squatter.communicate()
+    assert done.returncode == 1
+    assert f"it belongs to user {EVE}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["run -f -- id -u", "run -f --shell id -u", "run -P -- id -u", "run -f -C / -E A=b --env none -- id -u"],
+)
+def test_what_root_runs_is_roots(people: People, line: str) -> None:
+    done = people.ask(ROOT, *line.split())
+    assert (done.returncode, done.stdout) == (0, "0\n"), done
+
+
+def test_on_a_terminal_too(people: People) -> None:
+    with Terminal() as terminal:
+        client = terminal.start([*people.command_as(ROOT, "run", "-t", "--", "id", "-u")], env=people.env)
+        terminal.read(b"\r\n", terminal.read(b"\n0"))
+        assert client.wait(DEADLINE_SEC) == 0
+
+
+def test_again_needs_no_grant(people: People) -> None:
+    people.said(ROOT, "run", "-u", "once", "--shell", "--wait", "--", "id -u")
+    for act in (["rerun", "--wait"], ["start"], ["restart"]):
+        people.said(ROOT, *act, "once")
+        people.said(ROOT, "wait", "once")
+        assert people.said(ROOT, "logs", "-o", "cat", "once") == "0\n"
+
+
+def test_the_python_api(people: People) -> None:
+    with api.connect_blocking(str(people.socket)) as jobs:
+        run = jobs.run(["id", "-u"])
+        assert run.wait().exit_code == 0
+        assert b"".join(chunk.data for chunk in run.logs()) == b"0\n"
+        other = jobs.run(["id", "-un"], settings={"user": GAMES}, cwd="/")
+        assert other.wait().exit_code == 0
+        assert b"".join(chunk.data for chunk in other.logs()) == f"{GAMES}\n".encode()
+
+    async def main() -> None:
+        async with api.connect(str(people.socket)) as jobs:
+            run = await jobs.run("id -u", shell=True)
+            assert (await run.wait()).exit_code == 0
+
+    trio.run(main)
+
+
+def test_a_user_needs_none(people: People) -> None:
+    assert people.said(ALICE, "run", "-f", "--", "id", "-u") == f"{ALICE}\n"
