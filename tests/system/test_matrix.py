@@ -1,0 +1,367 @@
+"""Who may do what with whose job: every request of the protocol, by callers of every kind, in one table."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobd.core.ids import new_run_id
+from jobd.rpc.dispatch import TABLE
+from jobd.wire import errors
+from jobd.wire import messages as m
+from tests.system.callers import SAME_ID, CallerAs
+from tests.system.people import People, why_not
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ALICE = 61001
+ADMINS, READERS, OPERATORS = 61900, 61901, 61902  # groups
+RULES = f"""
+[[allow]]
+groups = ["readers"]
+actions = ["@read"]
+owners = ["{ALICE}"]
+jobs = ["web", "live"]
+
+[[allow]]
+groups = ["operators"]
+actions = ["stop", "restart"]
+owners = ["*"]
+jobs = ["*"]
+"""
+# By name: uid, primary group, supplementary groups.
+CALLERS = {
+    "root": (0, 0, ()),
+    "admin": (61002, 61002, (27, ADMINS)),
+    "owner": (ALICE, ALICE, ()),
+    "other": (61003, 61003, (27,)),
+    "reader": (61004, READERS, ()),
+    "operator": (61005, 61005, (27, OPERATORS)),
+}
+I = SAME_ID  # noqa: E741  # an id
+
+# For each request: what alice's job, or its run, is to each caller: + may, - may not, . is not there. Then how it is
+# asked for the job `word` whose newest run is `run`.
+#              root admin owner other reader operator
+MATRIX: dict[str, tuple[str, Callable[[str, bytes], m.Request]]] = {
+    "get":          ("+ + + . + +", lambda word, _: m.Get(id=I, names=[word])),
+    "tree":         ("+ + + . + +", lambda word, _: m.Get(id=I, names=[word], tree=True)),
+    "history":      ("+ + + . + +", lambda word, _: m.History(id=I, jobs=[word])),
+    "resolve":      ("+ + + . + +", lambda word, _: m.Resolve(id=I, job=word)),
+    "resolve id":   ("+ + + . + +", lambda _, run: m.Resolve(id=I, run=run.hex())),
+    "resolve end":  ("+ + + . + +", lambda _, run: m.Resolve(id=I, run=run.hex()[-12:])),
+    "resolve both": ("+ + + . + +", lambda word, run: m.Resolve(id=I, job=word, run=run.hex()[-8:])),
+    "wait":         ("+ + + . + +", lambda word, _: m.Wait(id=I, jobs=[word])),
+    "wait run":     ("+ + + . + +", lambda _, run: m.Wait(id=I, runs=[run])),
+    "events":       ("+ + + . + +", lambda word, _: m.Events(id=I, jobs=[word])),
+    "events after": ("+ + + . + +", lambda word, _: m.Events(id=I, jobs=[word], after=1)),
+    "audit":        ("+ + + . + +", lambda word, _: m.Events(id=I, jobs=[word], audit=True)),
+    "logs":         ("+ + + . + -", lambda word, _: m.Logs(id=I, jobs=[word])),
+    "logs all":     ("+ + + . + -", lambda word, _: m.Logs(id=I, jobs=[word], run="all")),
+    "logs run":     ("+ + + . + -", lambda _, run: m.Logs(id=I, jobs=[], run=run.hex())),
+    "cat":          ("+ + + . + -", lambda word, _: m.Cat(id=I, names=[word])),
+    "start":        ("+ + + . - -", lambda word, _: m.Start(id=I, names=[word], runs=[new_run_id()])),
+    "stop":         ("+ + + . - +", lambda word, _: m.Stop(id=I, names=[word])),
+    "stop run":     ("+ + + . - +", lambda word, run: m.Stop(id=I, names=[word], runs=[run])),
+    "restart":      ("+ + + . - +", lambda word, _: m.Restart(id=I, names=[word], runs=[new_run_id()])),
+    "kill":         ("+ + + . - -", lambda word, _: m.Kill(id=I, names=[word])),
+    "kill run":     ("+ + + . - -", lambda word, run: m.Kill(id=I, names=[word], runs=[run], once="x")),
+    "freeze":       ("+ + + . - -", lambda word, _: m.Freeze(id=I, names=[word])),
+    "thaw":         ("+ + + . - -", lambda word, _: m.Thaw(id=I, names=[word])),
+    "reset-failed": ("+ + + . - -", lambda word, _: m.ResetFailed(id=I, names=[word])),
+    "rerun":        ("+ + + . - -", lambda word, _: m.Rerun(id=I, new=new_run_id(), job=word)),
+    "rerun id":     ("+ + + . - -", lambda _, run: m.Rerun(id=I, new=new_run_id(), run=run.hex())),
+    "attach":       ("+ + + . - -", lambda _, run: m.Attach(id=I, run=run)),
+    "close-output": ("+ + + . - -", lambda _, run: m.CloseOutput(id=I, run=run)),
+    "rm":           ("+ + + . - -", lambda word, _: m.Remove(id=I, names=[word])),
+    "rm of a run":  ("+ + + . - -", lambda word, _: m.Remove(id=I, names=[word], runs=[bytes(16)])),
+}  # fmt: skip
+# Those that are about no job of anybody's in particular.
+DAEMON: dict[str, tuple[str, Callable[[], m.Request]]] = {
+    "run":           ("+ + + + + +", lambda: m.Run(id=I, run=new_run_id(), argv=[b"true"], env=[], cwd=b"/")),
+    "list":          ("+ + + + + +", lambda: m.List(id=I, all=True)),
+    "whoami":        ("+ + + + + +", lambda: m.Whoami(id=I, pids=[1])),
+    "auth-whoami":   ("+ + + + + +", lambda: m.AuthWhoami(id=I)),
+    "auth-rules":    ("+ + + + + +", lambda: m.AuthRules(id=I)),
+    "auth-can-i":    ("+ + + + + +", lambda: m.AuthCanI(id=I, action="stop", job=f"{ALICE}/web")),
+    "can-i for":     ("+ + - - - -", lambda: m.AuthCanI(id=I, action="stop", job="web", user="61077")),
+    "status":        ("+ + + + + +", lambda: m.DaemonStatus(id=I)),
+    "daemon-reload": ("+ + - - - -", lambda: m.DaemonReload(id=I)),
+    "run as":        ("+ - - - - -", lambda: m.Run(
+        id=I, run=new_run_id(), argv=[b"true"], env=[], cwd=b"/", settings={"user": "daemon"}, exec_wait=False)),
+}  # fmt: skip
+# Not to be tried by who may: the daemon would be gone. They come last, in tests of their own.
+LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
+    "daemon-reexec": ("+ + - - - -", lambda: m.DaemonReexec(id=I)),
+    "shutdown":      ("+ + - - - -", lambda: m.Shutdown(id=I)),
+}  # fmt: skip
+SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
+MAKES_RUNS = {"start", "restart", "rerun", "rerun id", "rm", "rm of a run"}
+
+
+def why_no_namespace() -> str:
+    """Why the daemon cannot have its own /etc/group; "" if it can."""
+    if why := why_not():
+        return why
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        return "no mount namespaces here"
+    return ""
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_no_namespace()), reason=why_no_namespace() or "-")]
+
+
+class Crowd:
+    """One jobd with all the callers connected, each with a job `web` that has ended; alice has `live` besides."""
+
+    def __init__(self, people: People) -> None:
+        self.people = people
+        self.callers = {
+            name: CallerAs(people.socket, uid, gid=gid, groups=groups) for name, (uid, gid, groups) in CALLERS.items()
+        }
+        self.newest: dict[str, bytes] = {}
+        for name in self.callers:
+            self.make_web(name)
+        self.live = new_run_id()
+        self.live_pid = 0
+        self.run("owner", b"exec sleep 1000", "live", self.live)
+
+    def run(self, caller: str, script: bytes, name: str, run: bytes) -> m.Started:
+        request = m.Run(id=I, run=run, argv=[script], env=[], cwd=b"/", shell=True, name=name)
+        started = self.callers[caller].body(request)
+        assert isinstance(started, m.Started)
+        if run == self.__dict__.get("live"):
+            self.live_pid = started.pid or 0
+        return started
+
+    def make_web(self, caller: str) -> None:
+        """Have this one's `web` there, ended."""
+        run = new_run_id()
+        self.run(caller, b"echo secret", "web", run)
+        self.settle(caller, run)
+        self.newest[caller] = run
+
+    def settle(self, caller: str, run: bytes) -> None:
+        """Wait for the end of the run."""
+        list(self.callers[caller].ask(m.Wait(id=I, runs=[run])))
+
+    def seen_newest(self, caller: str) -> bytes:
+        """Its newest run, settled, as its owner sees it."""
+        owner = self.callers[caller]
+        jobs = owner.body(m.Get(id=I, names=["web"]))
+        assert isinstance(jobs, m.Jobs)
+        run = jobs.jobs[0].run
+        if run is None:
+            self.make_web(caller)
+            return self.newest[caller]
+        self.settle(caller, run)
+        self.newest[caller] = run
+        return run
+
+    def close(self) -> None:
+        for caller in self.callers.values():
+            caller.close()
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Iterator[Crowd]:
+    root = Path(tempfile.mkdtemp(prefix="jobd-matrix-"))
+    root.chmod(0o755)
+    people = People(root, RULES)
+    group = root / "group"
+    shutil.copy("/etc/group", group)
+    with group.open("a") as file:
+        file.write(f"jobd-admin:x:{ADMINS}:\noperators:x:{OPERATORS}:\nreaders:x:{READERS}:\n")
+    mount = 'mount --bind "$0" /etc/group && exec "$@"'
+    made = None
+    try:
+        people.start(wrapper=["unshare", "-m", "sh", "-c", mount, str(group)])
+        made = Crowd(people)
+        yield made
+    finally:
+        if made is not None:
+            made.close()
+        people.close()
+        shutil.rmtree(root)
+
+
+def cell(answers: list[m.FromDaemon]) -> str:
+    """What an answer comes to: + it was served, - denied, . there is no such job; else its code."""
+    for answer in answers:
+        body = answer.body if isinstance(answer, m.Reply | m.Item) else None
+        code = answer.code if isinstance(answer, m.Fault) else body.code if isinstance(body, m.Done) else ""
+        if code in (errors.DENIED, errors.NOT_FOUND):
+            return "-" if code == errors.DENIED else "."
+        if code and code != errors.NOT_APPLICABLE:  # it may, and the job is in no state for it
+            return code
+        rows = body.jobs if isinstance(body, m.Jobs) else body.definitions if isinstance(body, m.Definitions) else []
+        if any(row.load == "not-found" for row in rows):
+            return "."
+    return "+"
+
+
+def test_the_table_has_every_request() -> None:
+    asked = {type(make("web", bytes(16))) for _, make in MATRIX.values()}
+    asked |= {type(make()) for _, make in (*DAEMON.values(), *LAST.values())}
+    assert asked | SILENT == set(TABLE)
+    assert all(len(cells.split()) == len(CALLERS) for cells, _ in (*MATRIX.values(), *DAEMON.values(), *LAST.values()))
+
+
+@pytest.mark.parametrize("request_name", MATRIX)
+def test_alices_job(crowd: Crowd, request_name: str) -> None:
+    cells, make = MATRIX[request_name]
+    found = []
+    for caller in crowd.callers.values():
+        run = crowd.seen_newest("owner")
+        found.append(cell(caller.ask(make(f"{ALICE}/web", run))))
+    assert " ".join(found) == cells
+
+
+# With a cursor, a job that may have gone since is no mistake.
+@pytest.mark.parametrize("request_name", [name for name in MATRIX if name != "events after"])
+def test_ones_own_job_and_a_missing_one(crowd: Crowd, request_name: str) -> None:
+    _, make = MATRIX[request_name]
+    for name, caller in crowd.callers.items():
+        run = crowd.seen_newest(name)
+        assert (name, cell(caller.ask(make("web", run)))) == (name, "+")
+        for word in ("none", f"{ALICE}/none", "nobody-has-this-name/web", "61999/web"):
+            missing = make(word, new_run_id())
+            if word == "none" or missing != make("none", bytes(16)):
+                assert (name, word, cell(caller.ask(missing))) == (name, word, ".")
+
+
+@pytest.mark.parametrize("request_name", MATRIX)
+def test_what_one_may_not_see_is_answered_as_what_is_not_there(crowd: Crowd, request_name: str) -> None:
+    _, make = MATRIX[request_name]
+    stranger = crowd.callers["other"]
+    run, no_run = crowd.seen_newest("owner"), new_run_id()
+    words = {f"{ALICE}/web": run, f"{ALICE}/wqb": no_run, f"{ALICE}/live": crowd.live, f"{ALICE}/lqve": no_run}
+    answers = []
+    for word, run_id in words.items():
+        text = b"\n".join(stranger.frames(make(word, run_id)))
+        plain = text.replace(word.encode(), b"WORD")  # names of one length, so that lengths are the same too
+        hexed = run_id.hex().encode()
+        for part in (hexed, hexed[-12:], hexed[-8:]):
+            plain = plain.replace(part, b"RUN")
+        answers.append(plain)
+    assert answers[0] == answers[1]
+    assert answers[2] == answers[3]
+
+
+@pytest.mark.parametrize("request_name", [*DAEMON, *LAST])
+def test_acts_that_are_about_no_job(crowd: Crowd, request_name: str) -> None:
+    cells, make = {**DAEMON, **LAST}[request_name]
+    for (name, caller), expected in zip(crowd.callers.items(), cells.split(), strict=True):
+        if request_name in LAST and expected == "+":
+            decision = caller.body(m.AuthCanI(id=I, action=request_name))
+            assert isinstance(decision, m.Decision)
+            assert decision.allowed, name
+        else:
+            assert (name, cell(caller.ask(make()))) == (name, expected)
+
+
+def visible(caller: CallerAs) -> list[list[bytes]]:
+    """All that somebody can learn without naming a job, but for how far the numbers of events are."""
+    asked: list[m.Request] = [
+        m.List(id=I, all=True), m.List(id=I), m.List(id=I, patterns=["*", "*/*", f"{ALICE}/*", "li*"]),
+        m.History(id=I), m.History(id=I, jobs=["*", f"{ALICE}/*", "*/live"]), m.History(id=I, states=["running"]),
+        m.Get(id=I, names=["*", "*/*", f"{ALICE}/*"]), m.Cat(id=I, names=[f"{ALICE}/*", "*/l*"]),
+        m.Events(id=I), m.Events(id=I, audit=True), m.Events(id=I, jobs=[f"{ALICE}/*", "*/*"]),
+        m.Wait(id=I, jobs=["*/*"]), m.Logs(id=I, jobs=["*/*"]), m.Stop(id=I, names=["*/live"]), m.DaemonStatus(id=I),
+        m.ResetFailed(id=I), m.AuthRules(id=I),
+    ]  # fmt: skip
+    found = []
+    for request in asked:
+        answers = caller.ask(request)
+        found.append(
+            [repr(a).encode() for a in answers if not (isinstance(a, m.Item) and isinstance(a.body, m.Reached))]
+        )
+    return found
+
+
+def test_a_stranger_learns_nothing_of_what_others_do(crowd: Crowd) -> None:
+    stranger = crowd.callers["other"]
+    before = visible(stranger)
+    crowd.run("owner", b"false", "failing", run := new_run_id())
+    crowd.settle("owner", run)
+    crowd.make_web("reader")
+    assert visible(stranger) == before
+    pids = [crowd.live_pid, os.getpid(), 1]
+    members = stranger.body(m.Whoami(id=I, pids=pids))
+    assert members == m.Members(members=[m.Member(pid=pid) for pid in pids])
+    for name in ("root", "admin", "owner", "reader", "operator"):
+        members = crowd.callers[name].body(m.Whoami(id=I, pids=pids))
+        assert isinstance(members, m.Members)
+        assert [member.job for member in members.members] == ["live", "", ""], name
+
+
+def test_a_bare_name_is_ones_own_or_read_of_the_only_one(crowd: Crowd) -> None:
+    for name in ("root", "reader", "operator"):
+        caller = crowd.callers[name]
+        jobs = caller.body(m.Get(id=I, names=["live"]))
+        assert isinstance(jobs, m.Jobs)
+        assert (jobs.jobs[0].owner, jobs.jobs[0].active) == (ALICE, "active"), name
+        (done, _) = caller.ask(m.Stop(id=I, names=["live"]))
+        assert isinstance(done, m.Item)
+        assert isinstance(done.body, m.Done)
+        assert (done.body.code, f"did you mean '{ALICE}/live'?" in done.body.text) == (errors.NOT_FOUND, True), name
+    own = crowd.callers["reader"].body(m.Get(id=I, names=["web"]))
+    assert isinstance(own, m.Jobs)
+    assert own.jobs[0].owner == crowd.callers["reader"].uid
+
+
+def test_a_name_that_several_have_is_ambiguous_to_who_has_none(crowd: Crowd) -> None:
+    for name in ("owner", "reader"):
+        crowd.run(name, b"true", "both", run := new_run_id())
+        crowd.settle(name, run)
+    for request in (m.Get(id=I, names=["both"]), m.History(id=I, jobs=["both"])):
+        fault = crowd.callers["root"].fault(request)
+        assert fault.code == errors.AMBIGUOUS
+        assert f"{ALICE}/both, {crowd.callers['reader'].uid}/both" in fault.message
+
+
+def test_a_run_id_that_is_anothers_is_not_taken(crowd: Crowd) -> None:
+    stranger, owner = crowd.callers["other"], crowd.callers["owner"]
+    run = m.Run(id=I, run=crowd.live, argv=[b"true"], env=[], cwd=b"/")
+    assert stranger.fault(run).code == errors.MALFORMED
+    assert (
+        owner.fault(m.Run(id=I, run=crowd.live, argv=[b"true"], env=[], cwd=b"/", name="web")).code == errors.MALFORMED
+    )
+    ended = crowd.seen_newest("owner")
+    started = stranger.body(m.Run(id=I, run=ended, argv=[b"sleep 1000"], env=[], cwd=b"/", shell=True, name="double"))
+    assert isinstance(started, m.Started)
+    assert started.owner == stranger.uid
+    jobs = owner.body(m.Get(id=I, names=["web"]))
+    assert isinstance(jobs, m.Jobs)
+    assert (jobs.jobs[0].active, jobs.jobs[0].cgroup, jobs.jobs[0].exit_code) == ("inactive", "", 0)
+    assert cell(stranger.ask(m.Stop(id=I, names=["double"]))) == "+"
+
+
+def test_an_administrators_start_runs_the_owners_job_and_is_recorded_as_his(crowd: Crowd) -> None:
+    admin, run = crowd.callers["admin"], new_run_id()
+    crowd.seen_newest("owner")
+    (done, _) = admin.ask(m.Start(id=I, names=[f"{ALICE}/web"], runs=[run]))
+    assert isinstance(done, m.Item)
+    crowd.settle("owner", run)
+    view = crowd.callers["owner"].body(m.Resolve(id=I, run=run.hex()))
+    assert isinstance(view, m.Runs)
+    assert (view.runs[0].owner, view.runs[0].by_uid) == (ALICE, admin.uid)
+    for name, told in (("owner", True), ("admin", True), ("root", True), ("reader", False), ("other", False)):
+        answers = crowd.callers[name].ask(m.Events(id=I, audit=True))
+        acts = [a.body for a in answers if isinstance(a, m.Item) and isinstance(a.body, m.Change)]
+        assert all(act.by_uid is not None and act.by_gid is not None for act in acts)
+        assert any((act.run, act.by_uid, act.by_gid) == (run, admin.uid, admin.uid) for act in acts) is told, name
+        assert any(act.kind == "daemon-reload" and not act.job for act in acts) is (name in ("root", "admin"))
+
+
+def test_the_last_word_is_an_administrators(crowd: Crowd) -> None:
+    crowd.callers["owner"].ask(m.Stop(id=I, names=["live"]))
+    assert cell(crowd.callers["admin"].ask(m.Shutdown(id=I))) == "+"
+    crowd.people.keeper.wait(60)
