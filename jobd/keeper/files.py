@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
+
+from jobd.keeper import kernel
 
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+MOST_CONFIG_BYTES = 1 << 20
 _ATTEMPTS = 3  # of taking something away that comes back
 
 
@@ -66,6 +69,31 @@ def replace_own(path: str, data: bytes) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         _take_away(path)
     os.rename(fresh, path)
+
+
+def open_below(directory: str, path: str) -> int:
+    """Open a regular file below a directory for reading: no link leads out of it, nothing in it makes us wait.
+
+    Raises:
+        OSError: EINVAL for what is not a regular file, EFBIG for a large one.
+    """
+    if not path or "\0" in path or path.startswith("/") or {"", ".", ".."} & {*path.split("/")}:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = kernel.open_beneath(top, path, os.O_PATH | os.O_CLOEXEC)
+    finally:
+        os.close(top)
+    try:  # looked at before it is opened: that alone would already do something to a device or a FIFO
+        info = os.fstat(found)
+        if not S_ISREG(info.st_mode):
+            number = errno.EISDIR if S_ISDIR(info.st_mode) else errno.EINVAL
+            raise OSError(number, os.strerror(number), path)
+        if info.st_size > MOST_CONFIG_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    finally:
+        os.close(found)
 
 
 def _is_ours(info: os.stat_result) -> bool:

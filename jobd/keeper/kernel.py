@@ -11,16 +11,18 @@ import ctypes
 import errno
 import os
 import signal
+from stat import S_ISLNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_CLONE3, _CLOSE_RANGE = 435, 436  # the same numbers on all architectures since Linux 5.3 and 5.9
+_CLONE3, _CLOSE_RANGE, _OPENAT2 = 435, 436, 437  # the same numbers on all architectures since Linux 5.3 and 5.9
 _CLONE_PIDFD, _CLONE_INTO_CGROUP = 0x1000, 0x2_0000_0000  # linux/sched.h
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}
 _IOPRIO_WHO_PROCESS = 1  # linux/ioprio.h
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 36, 38, 24  # linux/prctl.h
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08  # linux/openat2.h
 _CAPABILITY_VERSION_3 = 0x2008_0522  # linux/capability.h
 _LAST_CAPABILITY = 63  # that the two words of a set have room for
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
@@ -89,6 +91,33 @@ def execve(path: bytes, argv: ctypes.Array[ctypes.c_char_p], env: ctypes.Array[c
     """Execute; returns only on failure, with the errno. Takes any environment, which os.execve would rearrange."""
     _libc.execve(path, argv, env)
     return ctypes.get_errno()
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open a path below an open directory, without following any symbolic link. Raises OSError."""
+    how = (ctypes.c_uint64 * 3)(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS)
+    fd: int = _syscall(_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    if fd >= 0:
+        return fd
+    if ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
+        raise _error(path)
+    return _walk(directory, path, flags)  # an older kernel, or a container that does not know the call
+
+
+def _walk(directory: int, path: str, flags: int) -> int:
+    *parents, name = path.split("/")
+    at = os.dup(directory)
+    try:
+        for parent in parents:
+            at, last = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at), at
+            os.close(last)
+        fd = os.open(name, flags | os.O_NOFOLLOW, dir_fd=at)
+    finally:
+        os.close(at)
+    if S_ISLNK(os.fstat(fd).st_mode):  # O_PATH opens the link itself
+        os.close(fd)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return fd
 
 
 def reset_io_priority() -> None:

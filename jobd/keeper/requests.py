@@ -12,9 +12,10 @@ import resource
 import signal
 
 from jobd.host import pidfd, procs
-from jobd.keeper import sockets, tree
+from jobd.keeper import files, sockets, tree
 from jobd.keeper.freezer import STOPS
 from jobd.keeper.link import LinkError, chunks
+from jobd.keeper.membership import Membership
 from jobd.keeper.spawn import GO, SpawnFailed, spawn
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # Kept free of runs: without room to pass descriptors on, no next daemon could take the runs up. Of few, a quarter.
 SPARE_FDS = 320  # a message takes 250
+MAX_PIDS = 64  # of a question: 50 µs each
 # What `close` closes, by what it is to the run.
 _CLOSES = {"stdin": ("stdin", "input"), "stdout": ("out",), "pty": ("pty_out",)}
 
@@ -43,7 +45,8 @@ class Requests:
             "close": self._close, "ack": self._ack, "freeze": self._freeze, "shutdown-begun": self._shutdown_begun,
             "bye": self._bye, "log-level": self._log_level,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
-            "rebind": self._rebind, "backlog": self._backlog, "start-failed": self._start_failed,
+            "run-of": self._run_of, "open": self._open, "rebind": self._rebind, "backlog": self._backlog,
+            "start-failed": self._start_failed,
         }  # fmt: skip
 
     def handle(self, message: Message, fds: Fds) -> None:
@@ -286,6 +289,30 @@ class Requests:
                 holders = tree.holders(entry)
         answer = {"run": message["run"], "tag": message["tag"], "processes": processes, "holders": holders}
         self._keeper.send({"op": "tree", **answer})
+
+    def _run_of(self, message: Message, _: Fds) -> None:
+        """To which run each process belongs."""
+        pids = message["pids"]
+        assert isinstance(pids, list)
+        assert len(pids) <= MAX_PIDS
+        membership = Membership(self._table)
+        found = [membership.find(int(pid)) for pid in pids]
+        runs = [None if entry is None else entry.run for entry in found]
+        self._keeper.send({"op": "run-of", "tag": message["tag"], "runs": runs})
+
+    def _open(self, message: Message, _: Fds) -> None:
+        """A file of the configuration, for a daemon that may not open it by itself."""
+        answer: Message = {"op": "opened", "tag": message["tag"], "errno": 0, "uid": 0, "mode": 0, "fds": []}
+        try:
+            fd = files.open_below(self._keeper.config.config_dir, str(message["path"]))
+        except OSError as e:
+            self._keeper.send({**answer, "errno": e.errno or errno.EIO})
+            return
+        info = os.fstat(fd)
+        try:
+            self._keeper.send({**answer, "uid": info.st_uid, "mode": info.st_mode, "fds": ["file"]}, [fd])
+        finally:
+            os.close(fd)
 
     def _close(self, message: Message, _: Fds) -> None:
         """The daemon has closed its own: now nobody has it, and the run's end of the pipe sees that."""

@@ -6,6 +6,7 @@ every live run is told, and nothing is sent any more; the daemon goes on capturi
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,9 +17,10 @@ from jobd.keeper.link import Link, LinkClosed
 from jobd.runtime.wake import Changed, Wake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 Fields = dict[str, object]
+MAX_PIDS = 64  # jobd.keeper.requests.MAX_PIDS: of one question
 QUIET_SEC = 0.001  # after so long without a message one leaves at once; in a burst they leave together
 CROWDED_SEC = 0.05  # until the next attempt when the kernel is short of memory or descriptors (as in the keeper)
 HOLDERS_TIMEOUT_SEC = 5.0  # a scan of /proc for holders takes milliseconds; more means that the keeper is in trouble
@@ -73,6 +75,7 @@ class KeeperLink:
         self._sent_at = 0.0
         self._trees: dict[int, tuple[trio.Event, list[Tree]]] = {}
         self._freezes: dict[int, tuple[trio.Event, list[str]]] = {}
+        self._asked: dict[int, tuple[trio.Event, list[tuple[Fields, dict[str, int]]]]] = {}
         self._next_tag = 0
         self.alive = True
         self.welcome: Welcome | None = None
@@ -136,7 +139,7 @@ class KeeperLink:
                         self._dispatch(message, fds)
             except (LinkClosed, ConnectionError):
                 self.alive = False
-                for event, _ in (*self._trees.values(), *self._freezes.values()):
+                for event, _ in (*self._trees.values(), *self._freezes.values(), *self._asked.values()):
                     event.set()
                 self.on_lost()
                 nursery.cancel_scope.cancel()
@@ -150,6 +153,8 @@ class KeeperLink:
             self._on_tree(message)
         elif op == "freeze":
             self._on_freeze(message)
+        elif op in ("run-of", "opened"):
+            self._on_answer(message, fds)
         elif op == "entries":
             self._on_entries(message, fds)
         elif op == "welcome":
@@ -172,6 +177,58 @@ class KeeperLink:
             self.entries.append((entry, {name: fds[f"{i}.{name}"] for name in entry["fds"]}))
         if message["last"]:
             self.listed.set()
+
+    # --- questions ------------------------------------------------------------------------------------------------
+    async def _ask(self, op: str, **fields: object) -> tuple[Fields, dict[str, int]] | None:
+        """The answer to a question; None when the keeper is dead or does not answer in time."""
+        if not self.alive:
+            return None
+        self._next_tag += 1
+        tag = self._next_tag
+        event, answer = self._asked.setdefault(tag, (trio.Event(), []))
+        self.send(op, tag=tag, **fields)
+        try:
+            with trio.move_on_after(HOLDERS_TIMEOUT_SEC):
+                await event.wait()
+        except trio.Cancelled:
+            for _, fds in answer:
+                close_all(fds)
+            raise
+        finally:
+            del self._asked[tag]
+        return answer[0] if answer else None
+
+    def _on_answer(self, message: Fields, fds: dict[str, int]) -> None:
+        waiting = self._asked.get(message["tag"])  # type: ignore[call-overload]  # our own tag, an int
+        if waiting is None:
+            close_all(fds)
+            return
+        waiting[1].append((message, fds))
+        waiting[0].set()
+
+    async def runs_of(self, pids: Sequence[int]) -> list[bytes | None]:
+        """The run that each process belongs to; nobody can tell without a keeper."""
+        found: list[bytes | None] = []
+        for at in range(0, len(pids), MAX_PIDS):
+            part = list(pids[at : at + MAX_PIDS])
+            answer = await self._ask("run-of", pids=part)
+            runs = [None] * len(part) if answer is None else answer[0]["runs"]
+            assert isinstance(runs, list)
+            found += runs
+        return found
+
+    async def open_config(self, path: str) -> int:
+        """A descriptor of a regular file below the configuration directory; the caller's to close.
+
+        Raises:
+            OSError: it cannot be opened; ECONNRESET: there is no keeper to do it.
+        """
+        answer = await self._ask("open", path=path)
+        number = errno.ECONNRESET if answer is None else answer[0]["errno"]
+        if number or answer is None:
+            assert isinstance(number, int)
+            raise OSError(number, os.strerror(number), path)
+        return answer[1]["file"]
 
     # --- trees ----------------------------------------------------------------------------------------------------
     async def tree(self, run: bytes, holders: bool = False) -> Tree:

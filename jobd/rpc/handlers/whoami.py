@@ -7,7 +7,6 @@ from typing import Final
 import trio
 
 from jobd.rpc.context import Context, Refused
-from jobd.runtime.membership import Membership
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -20,10 +19,10 @@ async def whoami(context: Context, request: m.Whoami) -> None:
     if pids == [0]:
         text = "cannot tell which process you are: it is not to be seen from jobd's pid namespace"
         raise Refused(errors.FAILED, text)
-    membership = Membership(context.world.registry)
+    found = await context.world.keeper.runs_of(pids)
     members = []
-    for at, pid in enumerate(pids, 1):
-        run = membership.find(pid)
+    for at, (pid, run_id) in enumerate(zip(pids, found, strict=True), 1):
+        run = None if run_id is None else context.world.registry.runs.get(run_id)
         if run is None or not context.sees(run.row.owner, run.row.job):
             members.append(m.Member(pid=pid))
         else:

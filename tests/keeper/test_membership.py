@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import os
 
 import pytest
 
 from jobd.host import procs
 from jobd.host.procs import Process
-from jobd.runtime.membership import Membership
+from jobd.keeper.membership import Membership
+from jobd.keeper.table import Entry
 
 KEEPER = 10
 WEB, DB, OLD = (bytes([n]) * 16 for n in (1, 2, 3))
@@ -25,6 +26,7 @@ class Proc:
         monkeypatch.setattr(procs, "process", self.table.get)
         monkeypatch.setattr(procs, "control_group", lambda pid: self.groups.get(pid, "/"))
         monkeypatch.setattr(procs, "run_of", self.named.get)
+        monkeypatch.setattr(os, "getpid", lambda: KEEPER)
 
     def add(self, pid: int, parent: int, group: int = 0, session: int = 0, start: int = 5) -> None:
         fields = [0] * 22
@@ -41,16 +43,17 @@ def proc(monkeypatch: pytest.MonkeyPatch) -> Proc:
     return found
 
 
-def find(pid: int, **pids: int) -> bytes | None:
-    """WEB has a control group, DB and OLD have none; `db` and `old` are their main processes."""
-    runs = {
-        WEB: SimpleNamespace(id=WEB, pid=100, pid_start=5, cgroup=f"{BASE}/{WEB.hex()}"),
-        DB: SimpleNamespace(id=DB, pid=pids.get("db", 200), pid_start=5, cgroup=""),
-        OLD: SimpleNamespace(id=OLD, pid=pids.get("old"), pid_start=5, cgroup=""),
-    }
-    registry = SimpleNamespace(runs=runs, keeper=SimpleNamespace(welcome=SimpleNamespace(keeper_pid=KEEPER)))
-    run = Membership(registry).find(pid)  # type: ignore[arg-type]  # doubles
-    return None if run is None else run.id
+def entry(run: bytes, pid: int, cgroup: str = "") -> Entry:
+    made = Entry(run)
+    made.pid, made.start, made.cgroup = pid, 5, cgroup
+    return made
+
+
+def find(pid: int, db: int = 200) -> bytes | None:
+    """WEB has a control group, DB and OLD have none; `db` is the main process of one, the other has none yet."""
+    table = {WEB: entry(WEB, 100, f"{BASE}/{WEB.hex()}"), DB: entry(DB, db), OLD: entry(OLD, 0)}
+    found = Membership(table).find(pid)
+    return None if found is None else found.run
 
 
 @pytest.mark.parametrize(
@@ -74,15 +77,11 @@ def test_by_control_group(proc: Proc, path: str, run: bytes | None) -> None:
 
 def test_a_control_group_whose_name_was_taken_has_a_number(proc: Proc) -> None:
     name = f"{WEB.hex()}.1"
-    registry = SimpleNamespace(
-        runs={WEB: SimpleNamespace(id=WEB, pid=1, pid_start=5, cgroup=f"{BASE}/{name}")},
-        keeper=SimpleNamespace(welcome=None),
-    )
+    table = {WEB: entry(WEB, 1, f"{BASE}/{name}")}
     proc.groups[500] = f"/user.slice/jobd-0a0b0c0d/{name}"
-    run = Membership(registry).find(500)  # type: ignore[arg-type]  # doubles
-    assert run is not None
+    assert Membership(table).find(500) is table[WEB]
     proc.groups[500] = f"/user.slice/jobd-0a0b0c0d/{WEB.hex()}"
-    assert Membership(registry).find(500) is None  # type: ignore[arg-type]  # that one is of a child that never went
+    assert Membership(table).find(500) is None  # that one is of a child that never went
 
 
 def test_by_number_group_session_and_parents(proc: Proc) -> None:
@@ -131,8 +130,6 @@ def test_parents_that_go_round_come_to_an_end(proc: Proc) -> None:
 
 
 def test_the_real_proc() -> None:
-    import os
-
     me = procs.process(os.getpid())
     assert me is not None
     assert (me.parent, me.group, me.session) == (os.getppid(), os.getpgrp(), os.getsid(0))
