@@ -247,6 +247,7 @@ def rules_row(body: Body, rules: Iterable[RuleView]) -> dict[str, Json]:
 def daemon_row(body: Body) -> dict[str, Json]:
     """The object of `daemon-status`."""
     reasons: list[Json] = [*body.get("reasons", [])]
+    uid = body.get("uid")
     return {
         "state": body["state"],
         "reasons": reasons,
@@ -265,4 +266,6 @@ def daemon_row(body: Body) -> dict[str, Json]:
         "running": body["running"],
         "queued": body["queued"],
         "connections": body["connections"],
+        "user": None if uid is None else owner_name(uid),
+        "uid": uid,
     }

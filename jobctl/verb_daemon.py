@@ -9,6 +9,7 @@ import time
 from jobctl import terminal
 from jobctl.escape import escape
 from jobctl.exits import INTERRUPTED, ConnectionLostError, NoDaemonError, ShutDownError
+from jobctl.names import owner_name
 from jobctl.times import since
 
 TYPE_CHECKING = False
@@ -54,6 +55,7 @@ def _text(body: Body) -> str:
         ("State", "; ".join((body["state"], *body.get("reasons", [])))),
         ("Since", since(body["started_at"], time.time_ns())),
         ("Main PID", f"{body['pid']} (incarnation {body.get('incarnation', 0)})"),
+        ("User", _user(body)),
         ("Keeper PID", keeper),
         ("Jobs", f"{body['running']} running, {body['queued']} queued"),
         ("Clients", str(body["connections"])),
@@ -66,6 +68,16 @@ def _text(body: Body) -> str:
     ]
     lines = [f"{label:>{LABEL_WIDTH}}: {escape(value)}\n" for label, value in fields if value]
     return f"{glyph} jobd {escape(body['version'])}\n{''.join(lines)}"
+
+
+def _user(body: Body) -> str:
+    """As whom the daemon runs. For a whole machine that should not be root, who is the keeper."""
+    uid = body.get("uid")
+    if uid is None:
+        return ""
+    name = owner_name(uid)
+    shown = name if name == str(uid) else f"{name} ({uid})"
+    return shown if uid or body["mode"] == "user" else f"{shown}, and no user of its own"
 
 
 def daemon_reload(client: Client) -> int:

@@ -182,6 +182,7 @@ def _yes(value: bool) -> str:
 
 def _daemon_properties(body: Body) -> dict[str, str]:
     """Of the manager, as `systemctl show` has them where they mean the same."""
+    uid = body.get("uid")
     return {
         "Version": body["version"],
         "SystemState": body["state"],
@@ -193,6 +194,8 @@ def _daemon_properties(body: Body) -> dict[str, str]:
         "Socket": body["socket"],
         "StateDirectory": body["state_dir"],
         "StartTimestamp": timestamp(body["started_at"]),
+        "User": "" if uid is None else names.owner_name(uid),
+        "UID": "" if uid is None else str(uid),
         "Tracking": body["tracking"],
         "NRunning": str(body["running"]),
         "NQueued": str(body["queued"]),

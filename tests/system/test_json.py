@@ -28,8 +28,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 # What no job of this test has: queues come later, a note or a reason takes a bad moment, as does a dead keeper.
 NEVER_SET = {"Rules": {"error"}, "Jobs": {"queue", "note"}, "Runs": {"note", "reason"}, "Changes": {"reason"}}
 NEVER_NULL = {
-    "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid"}, "Rules": {"file"}, "Lines": {"pid"},
-    "Changes": {"job", "run", "number", "state", "active", "sub"},
+    "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid", "user", "uid"}, "Rules": {"file"},
+    "Lines": {"pid"}, "Changes": {"job", "run", "number", "state", "active", "sub"},
 }  # fmt: skip
 Row = dict[str, Any]
 

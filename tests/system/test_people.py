@@ -179,3 +179,7 @@ def test_root_who_restarts_a_users_job_brings_nothing(people: People) -> None:
         said = people.said(ALICE, "logs", "-o", "cat", "tells")
         assert SECRET not in said
         assert f"\n{ALICE}\n" in said
+
+
+def test_a_daemon_that_is_root_says_so(people: People) -> None:
+    assert "       User: root (0), and no user of its own\n" in people.said(ALICE, "daemon-status")

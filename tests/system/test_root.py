@@ -93,3 +93,8 @@ def test_the_python_api(people: People) -> None:
 
 def test_a_user_needs_none(people: People) -> None:
     assert people.said(ALICE, "run", "-f", "--", "id", "-u") == f"{ALICE}\n"
+
+
+def test_it_says_as_whom_the_daemon_runs(people: People) -> None:
+    assert f"       User: {KEEPS}\n" in people.said(ALICE, "daemon-status")
+    assert people.said(ALICE, "show", "--value", "-P", "UID") == f"{KEEPS}\n"
