@@ -14,6 +14,7 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 from jobd.host import pidfd
 from jobd.keeper import kernel, unprivileged
 from jobd.keeper.link import Link, LinkCodec
+from jobd.keeper.log import Log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _execute(argv: list[str], link: int, user: unprivileged.User | None) -> None
         os.execve(argv[0], argv, env)
     except BaseException as e:
         why = f"cannot execute the daemon {argv[0]}: {e}"
-        os.write(2, f"jobd: {why}\n".encode("utf-8", "backslashreplace"))
+        Log()(why, "error")
         for data, _ in LinkCodec().encode([({"op": "start-failed", "why": why}, ())]):
             os.write(LINK_FD, data)  # for whoever waits for the start
     finally:

@@ -12,6 +12,7 @@ import sys
 
 import jobd
 from jobd.core import paths
+from jobd.host.logstream import STREAM
 from jobd.keeper import kernel, sockets
 from jobd.keeper.become import NOBODY, overflow_uid
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "jobd"  # made by sysusers.d/jobd.conf
 # What the daemon gets of the keeper's environment: how to write, and its own settings.
-_PASSED = ("LANG", "LANGUAGE", "TZ")
+_PASSED = ("LANG", "LANGUAGE", "TZ", STREAM)
 _PASSED_PREFIXES = ("LC_", "JOBD_")
 
 
