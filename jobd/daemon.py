@@ -285,6 +285,7 @@ def _change(access: Access, registry: Registry, policy: Policy) -> None:
     access.replace(policy)
     registry.policy = policy
     registry.slots.give()
+    registry.room.count_again(registry.owners())
 
 
 def main() -> None:

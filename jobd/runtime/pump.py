@@ -107,9 +107,12 @@ class Pump:
         """Changes the cap of a run, which goes on if there is room now."""
         self._command(self._worker.set_cap, run, max_size, on_full)
 
-    def set_owner_full(self, owner: int, full: bool) -> None:
-        """Stops, or lets go on, the reading of all runs of an owner."""
-        self._command(self._worker.set_owner_full, owner, full)
+    def set_owner_room(self, owner: int, room: int | None) -> None:
+        """Bounds the logs of all runs of an owner that the pump has, together; None: no bound.
+
+        Beyond it nothing more of his is read, but for runs that lose their oldest bytes instead (`on_full`).
+        """
+        self._command(self._worker.set_owner_room, owner, room)
 
     def set_room(self, room: bool) -> None:
         """Stops, or lets go on, the reading of all runs."""

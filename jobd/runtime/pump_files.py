@@ -262,6 +262,15 @@ class Run:
                     os.close(stream.file)
                     stream.file = -1
 
+    def lose_oldest(self) -> None:
+        """Under `drop`: gives up what is oldest in the files, for want of room elsewhere. Raises: OSError."""
+        if self.closed is None:
+            self.closed = self._find_closed()
+        if not self.closed and self.kept:
+            self._rotate()
+        if self.closed:
+            self._drop_oldest()
+
     def _find_closed(self) -> list[Closed]:
         """The complete segments of a log that was taken up, in the order in which they were ended."""
         found: list[Closed] = []

@@ -62,7 +62,7 @@ class PumpThread:
         self._relay = relay
         self._disk = Disk(open_runs)
         self._big = BigPipes()
-        self._full_owners: set[int] = set()
+        self._left: dict[int, int] = {}  # bytes that an owner's runs may still write, where that is bounded
         self._room = True
         self._waiting: dict[Run, None] = {}  # for the disk
         self._retry_at = 0
@@ -155,16 +155,33 @@ class PumpThread:
         limit = _TURN_BYTES if stream.left < 0 else min(stream.left, _TURN_BYTES)
         if not self._room:
             return self._park(stream, "there is no room for logs")
-        if run.owner in self._full_owners and not run.closing:
-            return self._park(stream, f"the logs of uid {run.owner} are full")
         if run.max_size and (run.drop or not run.closing):
+            kept = run.kept
             limit = min(limit, run.room())
+            self._freed(run, kept - run.kept)
             if limit <= 0:
                 return self._park(stream, f"the log is full: max_size of {run.max_size} bytes is reached")
+        if run.owner in self._left and not run.closing:
+            limit = min(limit, self._room_of_owner(run))
+            if limit <= 0:
+                why = f"the logs of uid {run.owner} have as many bytes as a user's may; old ones have to be removed"
+                return self._park(stream, why)
         if stream.file < 0:
             self._disk.open_files(stream)
         limit = self._disk.room(stream, limit)
         return limit if limit > 0 else self._park(stream, "the file system of the logs is full", wait=True)
+
+    def _room_of_owner(self, run: Run) -> int:
+        """What an owner's runs may still write. A run that may lose its oldest bytes makes room. Raises: OSError."""
+        if self._left[run.owner] <= 0 and run.drop:
+            kept = run.kept
+            run.lose_oldest()
+            self._freed(run, kept - run.kept)
+        return self._left[run.owner]
+
+    def _freed(self, run: Run, count: int) -> None:
+        if count and run.owner in self._left:
+            self._left[run.owner] += count
 
     def _moved(self, stream: Stream, moved: int) -> None:
         """Takes note of what was moved; 0 is the end. Raises: OSError."""
@@ -182,6 +199,8 @@ class PumpThread:
 
     def _wrote(self, run: Run, moved: int) -> None:
         self._disk.used(moved)
+        if run.owner in self._left:
+            self._left[run.owner] -= moved
         if run.blocked:
             run.blocked = ""
             self._tell(notice(run, "unblocked"))
@@ -330,14 +349,14 @@ class PumpThread:
             run.set_cap(max_size, on_full == "drop")
             self._unpark(run)
 
-    def set_owner_full(self, owner: int, full: bool) -> None:
-        if full:
-            self._full_owners.add(owner)
-            return
-        self._full_owners.discard(owner)
-        for run in self._runs.values():
-            if run.owner == owner:
-                self._unpark(run)
+    def set_owner_room(self, owner: int, room: int | None) -> None:
+        runs = [run for run in self._runs.values() if run.owner == owner]
+        if room is None:
+            self._left.pop(owner, None)
+        else:
+            self._left[owner] = room - sum(run.kept for run in runs)
+        for run in runs:
+            self._unpark(run)
 
     def set_room(self, room: bool) -> None:
         self._room = room

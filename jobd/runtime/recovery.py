@@ -49,7 +49,7 @@ async def recover(world: Registry) -> None:
         _take_up(world, run, entry is not None)
     for run_id, entry in entries.items():
         _unknown(world, run_id, entry)
-    world.slots.give()
+    world.recovered()
     await world.journal.flush()
 
 

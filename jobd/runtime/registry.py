@@ -21,9 +21,11 @@ from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
 from jobd.runtime import lifecycle
 from jobd.runtime.job import Caller, Job
+from jobd.runtime.room import Room
 from jobd.runtime.run import Run
 from jobd.runtime.slots import Places, Slots
 from jobd.runtime.streams import Streams
+from jobd.store.db import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +79,8 @@ class Registry:
         self.limits: Callable[[], UserLimits] = UserLimits
         self.slots = Slots(lambda: self.limits())
         self.launching = Places()
+        self.room = Room(state_dir / FILE, journal.store, pump, lambda: self.limits())
+        self.streams.on_blocked = self.room.note_blocked
         self.stopping = False
         self.policy = Policy()  # replaced with every configuration that is put in force
         self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
@@ -190,6 +194,7 @@ class Registry:
         job = self.jobs.get((owner, name))
         old = self._at_rest(owner, name)
         begins = self.slots.may_begin(owner)
+        self.room.take(owner, keys.blobs)
         first = states.SUBMIT if begins and self.keeper.alive else states.ENQUEUE
         now = time.time_ns()
         sub = states.after(states.DEAD if old is None else old.sub, first)
@@ -230,6 +235,16 @@ class Registry:
         """Walk the run in a task of its own."""
         assert self._nursery is not None
         self._nursery.start_soon(self._walk, run)
+
+    def recovered(self) -> None:
+        """All live runs are taken up: let those begin who may, and count what their owners have."""
+        assert self._nursery is not None
+        self.room.start(self._nursery, self.owners())
+        self.slots.give()
+
+    def owners(self) -> set[int]:
+        """Who has live runs."""
+        return {run.row.owner for run in self.runs.values()}
 
     async def _walk(self, run: Run) -> None:
         """The crash boundary of a run: a bug in its walk is logged, and ends neither the daemon nor other runs."""

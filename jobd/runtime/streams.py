@@ -34,6 +34,7 @@ class Streams:
     ) -> None:
         self.pump = pump
         self.feeder = feeder
+        self.on_blocked: Callable[[Run], None] = lambda _: None
         self.on_thread_death: Callable[[], None] = lambda: None
         self._state_dir = state_dir
         self._keeper = keeper
@@ -94,6 +95,8 @@ class Streams:
             run = self._runs.get(notice.run)
             if run is not None:
                 _note(run, notice)
+                if notice.kind == "blocked":
+                    self.on_blocked(run)
 
     def on_fed(self) -> None:
         """Give the feeder's news to the runs they are of. What it has closed, the keeper closes too."""

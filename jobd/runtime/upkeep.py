@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from jobd.store.db import Policy
+
 if TYPE_CHECKING:
     from jobd.runtime.registry import Registry
 
 FIRST_SEC: Final = 60.0  # after a start there is better to do
 EVERY_SEC: Final = 600.0  # a run that outlives its time by ten minutes disturbs nobody
+NO_LIMIT: Final = 1 << 62
 IDLE_ROUNDS: Final = 144  # without a new run only age counts, and that is looked at once a day
 
 
@@ -19,6 +22,12 @@ class Upkeep:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._soon = trio.Event()
+        registry.room.wants_retention = self.soon
+
+    def soon(self) -> None:
+        """Somebody has no room for logs."""
+        self._soon.set()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -29,5 +38,14 @@ class Upkeep:
             rounds += 1
             if self._registry.retired != retired or rounds > IDLE_ROUNDS:
                 rounds, retired = 0, self._registry.retired
-                self._registry.store.retain()
-            await trio.sleep(EVERY_SEC)
+                self._registry.store.retain(self._policy())
+                self._registry.room.count_again(self._registry.owners())
+            with trio.move_on_after(EVERY_SEC):
+                await self._soon.wait()
+                rounds = IDLE_ROUNDS
+            self._soon = trio.Event()
+
+    def _policy(self) -> Policy:
+        """What is kept. Old logs go before a user's are full, so that his jobs are not held up for them."""
+        limit = self._registry.limits().log_bytes
+        return Policy(log_bytes_per_owner=NO_LIMIT if limit is None else limit * 7 // 8)

@@ -19,6 +19,7 @@ from .removal import purge_key
 from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, event_of, job_row, run_row, tail_of
 from .schema import LISTED, LIVE, connect
 from .trouble import ERRORS, kind
+from .usage import NAMES_BLOB
 
 if TYPE_CHECKING:
     import sqlite3
@@ -250,6 +251,10 @@ class Reader:
         """The bytes that were stored under this hash."""
         found = self.fetch("SELECT data FROM blobs WHERE hash = ?", (digest,))
         return found[0][0] if found else None  # type: ignore[return-value]  # data is a blob column
+
+    def has_blob(self, owner: int, digest: bytes) -> bool:
+        """Whether a job or run of this owner names the blob."""
+        return bool(self.fetch(f"SELECT {NAMES_BLOB}", (digest, owner))[0][0])
 
     def events_page(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Events behind `after`, in order. Kind `retired` sums up what retention took; its seq is an odd number."""

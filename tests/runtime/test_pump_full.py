@@ -164,7 +164,7 @@ def test_a_cap_turned_to_drop_later_drops(rig: Rig) -> None:
 
 def test_a_full_owner_stops_his_runs_and_nobody_elses(rig: Rig) -> None:
     (out, out_w), (other, other_w) = os.pipe(), os.pipe()
-    rig.pump.set_owner_full(1000, True)
+    rig.pump.set_owner_room(1000, 0)
     rig.pump.add(RUN, rig.directory / "run", out, None, owner=1000)
     rig.pump.add(OTHER, rig.directory / "other", other, None, owner=1001)
     for fd in (out_w, other_w):
@@ -173,7 +173,7 @@ def test_a_full_owner_stops_his_runs_and_nobody_elses(rig: Rig) -> None:
     rig.until_kind(OTHER, "eof")
     assert "uid 1000" in rig.until_kind(RUN, "blocked").text
     assert not (rig.directory / "run").exists()
-    rig.pump.set_owner_full(1000, False)
+    rig.pump.set_owner_room(1000, None)
     rig.until_kind(RUN, "unblocked")
     os.close(out_w)
     assert rig.until_kind(RUN, "eof").out_bytes == 1

@@ -78,11 +78,13 @@ def users(uid: int, act: Callable[[], object], count: int = 1) -> Iterator[list[
 
 
 @contextmanager
-def for_everybody(name: str) -> Iterator[Program]:
+def for_everybody(name: str, config: str = "") -> Iterator[Program]:
     """A jobd of root's that every uid can reach: not below a directory that only root may enter."""
     root = Path(tempfile.mkdtemp(prefix=f"jobd-{name}-"))
     root.chmod(0o755)
     program = Program(root)
+    if config:
+        (program.config_dir / "jobd.toml").write_text(config)
     try:
         program.start()
         yield program
