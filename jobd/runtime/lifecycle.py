@@ -308,6 +308,7 @@ async def _finish(run: Run, world: Registry) -> None:
     if run.ending.status < 0 and result == "lost":
         fields["reason"] = "its exit status could not be read after its keeper had died"
     await _end(run, "finished", result, fields)
+    world.slots.leave(run)  # what is still in its pipes takes nobody's place
 
 
 async def _end(run: Run, kind: str, result: str, fields: dict[str, Value]) -> None:

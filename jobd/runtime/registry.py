@@ -79,7 +79,7 @@ class Registry:
         self.limits: Callable[[], UserLimits] = UserLimits
         self.slots = Slots(lambda: self.limits())
         self.launching = Places()
-        self.room = Room(state_dir / FILE, journal.store, pump, lambda: self.limits())
+        self.room = Room(state_dir / FILE, journal, pump, lambda: self.limits())
         self.streams.on_blocked = self.room.note_blocked
         self.stopping = False
         self.policy = Policy()  # replaced with every configuration that is put in force

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobd.core.policy import UserLimits
+    from jobd.runtime.journal import Journal
     from jobd.runtime.pump import Pump
     from jobd.runtime.run import Run
-    from jobd.store.db import Store
 
 log = logging.getLogger("jobd.runtime")
 
@@ -47,9 +47,9 @@ class _Use:
 class Room:
     """What all owners with runs under this daemon have stored."""
 
-    def __init__(self, path: Path, store: Store, pump: Pump, limits: Callable[[], UserLimits]) -> None:
+    def __init__(self, path: Path, journal: Journal, pump: Pump, limits: Callable[[], UserLimits]) -> None:
         self._path = path
-        self._store = store
+        self._journal = journal
         self._pump = pump
         self._limits = limits
         self._of: dict[int, _Use] = {}
@@ -86,7 +86,7 @@ class Room:
 
     def _has(self, owner: int, key: bytes) -> bool:
         try:
-            return self._store.has_blob(owner, key)
+            return self._journal.store.has_blob(owner, key)
         except StoreError:
             return False
 
@@ -132,16 +132,16 @@ class Room:
             self._nursery.start_soon(self._count, owner, use)
 
     async def _count(self, owner: int, use: _Use) -> None:
-        added, use.added = use.added, 0  # what comes meanwhile may be counted twice, until the next time
         try:
+            added = use.added  # all of it is counted; what comes meanwhile perhaps twice, until the next time
+            await self._journal.flush()
             found = await trio.to_thread.run_sync(usage, self._path, owner, abandon_on_cancel=True)
         except sqlite3.Error as error:
-            use.added += added
             log.warning("cannot count what uid %d has stored: %s", owner, error)
             return
         finally:
             use.counting = False
-        use.blobs = found.blobs
+        use.blobs, use.added = found.blobs, use.added - added
         use.recent.clear()  # some of them may have been removed
         limit = self._limits().log_bytes
         self._pump.set_owner_room(owner, None if limit is None else limit - found.logs)

@@ -83,7 +83,7 @@ class Slots:
         self.enter(run, run.row.state != records.QUEUED)
 
     def leave(self, run: Run) -> None:
-        """The run is over, or was never accepted."""
+        """The run is over, or was never accepted. Saying it again changes nothing."""
         his = self._of.get(run.row.owner)
         if his is None:
             return
@@ -159,11 +159,11 @@ class Places:
         await trio.lowlevel.wait_task_rescheduled(leave)
 
     def _hand_out(self) -> None:
-        """Give what is free to those in line, one each, and go on with the next owner the next time."""
+        """Give what is free to those in line: to who has fewest first, and among these in turn."""
         found = True
         while found and self._free:
             found = False
-            for owner in list(self._lines):
+            for owner in sorted(self._lines, key=lambda owner: self._held.get(owner, 0)):
                 if not self._may(owner):
                     continue
                 found = True
