@@ -20,11 +20,11 @@ from jobctl.names import view_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from jobctl.argv import Value
     from jobctl.client import Client
-    from jobctl.shapes import JobView
+    from jobctl.shapes import Body, JobView
 
 PATIENCE_SEC = 1.0  # a TAB that takes longer is worse than one that shows nothing
 RUNS = 20  # of one job; who wants an older one knows its number
@@ -92,18 +92,26 @@ def _jobs(client: Client, kind: str, prefix: str) -> Iterable[tuple[str, str]]:
     if named:
         pages = [{"type": "get", "names": [f"{prefix}*"]}]
     elif kind in ("live", "failed", "frozen"):  # the usual list has them all, and a page of it is more than enough
-        pages = [{"type": "list", "patterns": [f"{client.uid}/*"]}, {"type": "list"}]
+        pages = [{"type": "list"}]
     else:
         pages = [{"type": "get", "names": [f"{prefix}*"]}, {"type": "list"}]
     found: dict[str, str] = {}
-    for answer in client.gather(pages, lambda: None):
-        if isinstance(answer, Fault):
-            continue
-        for view in answer[0]["jobs"]:
+    for body in _bodies(client, pages):
+        for view in body["jobs"]:
             name = f"{owner}/{view['job']}" if named else view_name(view, client)
             if FILTERS[kind](view):
                 found[name] = view.get("sub", "dead")
     return found.items()
+
+
+def _bodies(client: Client, pages: list[dict[str, object]]) -> Iterator[Body]:
+    """The answers; where those of everybody fill a page, one's own besides."""
+    for answer in client.gather(pages, lambda: None):
+        if isinstance(answer, Fault):
+            continue
+        yield answer[0]
+        if len(pages) == 1 and answer[0].get("more"):
+            yield client.call({"type": "list", "patterns": [f"{client.uid}/*"]}, repeat=False)
 
 
 def _runs(client: Client, job: str) -> Iterable[tuple[str, str]]:

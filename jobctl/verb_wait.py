@@ -163,9 +163,10 @@ def _all_live(client: Client) -> list[bytes]:
 
     live = ("active", "reloading", "activating", "deactivating")
     found = []
-    for view in fetch(client, (f"{client.uid}/*",), every=False, states=[]):
+    owner = client.call({"type": "auth-whoami"})["owner"]  # to jobd we may be another than we are to ourselves
+    for view in fetch(client, (f"{owner}/*",), every=False, states=[]):
         run = view.get("run")
-        if view["owner"] == client.uid and run is not None and view.get("active", "inactive") in live:
+        if view["owner"] == owner and run is not None and view.get("active", "inactive") in live:
             found.append(run)
     return found
 

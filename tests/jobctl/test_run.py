@@ -309,8 +309,10 @@ def test_several_give_the_status_of_the_first_that_failed(daemon: Make) -> None:
 
 def test_without_a_job_wait_waits_for_ones_own_live_runs(daemon: Make) -> None:
     views = [view("a"), view("b", owner=os.geteuid() + 1), view("c", active="failed"), view("d", run=None)]
-    fake = daemon(table(list=lambda _: m.Jobs(jobs=views), wait=ends()))
+    me = m.Identity(uid=os.geteuid(), gid=0, groups=[], pid=1, owner=os.geteuid())
+    fake = daemon(table(auth_whoami=lambda _: me, list=lambda _: m.Jobs(jobs=views), wait=ends()))
     assert jobctl(fake.path, "wait").returncode == 0
+    assert [request.patterns for request in fake.of(m.List) if isinstance(request, m.List)] == [[f"{me.owner}/*"]]
     (request,) = fake.of(m.Wait)
     assert isinstance(request, m.Wait)
     assert request.runs == [RUN_ID]

@@ -21,6 +21,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_n
 KEEPS = 61199  # the daemon's own user
 
 
+def can_map_itself() -> bool:
+    """Whether a user may make a user namespace."""
+    command = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups", "unshare", "--user", "true"]
+    return not why_not() and not subprocess.run(command, capture_output=True, check=False).returncode
+
+
 @pytest.fixture(scope="module")
 def people() -> Iterator[People]:
     with many_users(options=("--daemon-user", str(KEEPS))) as made:
@@ -98,3 +104,25 @@ def test_a_user_needs_none(people: People) -> None:
 def test_it_says_as_whom_the_daemon_runs(people: People) -> None:
     assert f"       User: {KEEPS}\n" in people.said(ALICE, "daemon-status")
     assert people.said(ALICE, "show", "--value", "-P", "UID") == f"{KEEPS}\n"
+
+
+@pytest.mark.skipif(not can_map_itself(), reason="no user namespaces for users here")
+def test_who_is_root_to_himself_alone_is_himself_to_jobd(people: People) -> None:
+    """As in a rootless container: uid 0 there, and a map of one."""
+    command = people.command_as(ALICE, "run", "-f", "--", "id", "-u")
+    at = command.index("--") + 1
+    command = [*command[:at], "unshare", "--user", "--map-root-user", *command[at:]]
+
+    def ask(*line: str) -> str:
+        whole = [*command[: command.index("run")], *line]
+        done = subprocess.run(
+            whole, env=people.env, cwd=people.place, capture_output=True, text=True, timeout=DEADLINE_SEC, check=True
+        )
+        return done.stdout
+
+    assert ask("run", "-f", "--", "id", "-u") == f"{ALICE}\n"
+    assert ask("run", "-u", "slow", "--", "sleep", "0.3") == "slow\n"
+    assert ask("list", "-o", "name") == "slow\n"
+    assert ask("__complete", "jobs", "live", "") == "slow\trunning\n"
+    ask("wait")
+    assert ask("list", "-o", "name") == ""
