@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 
 from jobctl import channels, connect
@@ -189,8 +188,7 @@ class Relay:
         self._up = memoryview(piece or b"")
         if piece == b"":
             self._hears = False
-            with suppress(OSError):
-                self._sock.shutdown(SHUT_WR)
+            channels.shut_down(self._sock, SHUT_WR)
 
 
 def _some(read: Callable[[], bytes]) -> bytes | None:

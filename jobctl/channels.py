@@ -7,9 +7,8 @@ than keeps the stream busy; and nothing here ever waits.
 
 from __future__ import annotations
 
+from _collections import deque  # type: ignore[import-not-found]  # the C module; `collections` takes longer to load than all else here
 from _socket import SHUT_WR
-from collections import deque
-from contextlib import suppress
 from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT
 from struct import Struct
 
@@ -36,6 +35,14 @@ MSG_FLAGS = 0x4000 | 0x40  # MSG_NOSIGNAL | MSG_DONTWAIT
 
 class WireEndedError(Exception):
     """The other side has gone, or does not speak as it should."""
+
+
+def shut_down(sock: socket, how: int) -> None:
+    """shutdown(2); of a socket whose other end has gone there is nothing to shut down."""
+    try:
+        sock.shutdown(how)
+    except OSError:
+        return
 
 
 class Channel:
@@ -246,8 +253,7 @@ class Channels:
         if channel.closing:
             self._forget(channel)
         elif channel.ended:
-            with suppress(OSError):  # it has gone altogether, which reading says
-                channel.sock.shutdown(SHUT_WR)
+            shut_down(channel.sock, SHUT_WR)
             self._forget_ended(channel)
 
     def _forget_ended(self, channel: Channel) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
+from _socket import AF_UNIX, SHUT_RDWR, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
 from _thread import allocate_lock, start_new_thread
 from select import POLLIN, POLLOUT, poll
 
@@ -199,8 +199,11 @@ class _Line:
     def drop(self) -> None:
         """Nothing more is wanted. One that is up sees the end of its streams, and may be others' master."""
         with self._guard:
-            if not self.was_up and not self.is_dead:
+            if self.is_dead:
+                return
+            if not self.was_up:
                 os.kill(self._pid, SIGTERM)
+            channels.shut_down(self._sock, SHUT_RDWR)
 
     # --- the thread's ---------------------------------------------------------------------------------------------
     def _run(self) -> None:

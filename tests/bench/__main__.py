@@ -27,6 +27,7 @@ from tests.bench import (
     memory,
     output,
     recovery,
+    remote,
     requests,
     spawn_latency,
     start_stop,
@@ -41,7 +42,7 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     module.__name__.rpartition(".")[2]: module.measure_all
     for module in (
         hot_verbs, cold_help, completion, foreground, throughput, spawn_latency, output, memory, requests, start_stop,
-        idle, recovery, history, fairness,
+        idle, recovery, history, fairness, remote,
     )
 }  # fmt: skip
 RESULTS = Path("build/bench.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
     from tests.jobctl.fakes import Answer, Script
 
+ROOT = str(Path(__file__).resolve().parents[2])
 HEAVY = ("typer", "msgspec", "typing", "re", "enum", "socket", "trio", "asyncio", "dataclasses", "pathlib", "inspect")
 FOR_ROOT = ("jobd.wire.granting", "jobd.wire.grants", "_blake2")  # and for him only where a keeper wants grants
+FAR = ("jobctl.remote", "jobctl.channels", "jobctl.bridge", "jobctl.fanout", "jobctl.hosts")
 ON_A_TERMINAL = ("jobctl.pager", "jobctl.progress", "jobctl.progress_runs", "jobctl.width")
 PROBE = """
 import os, sys
@@ -81,7 +84,7 @@ def test_hot_verbs_load_nothing_heavy(line: str, daemon: Callable[[Script], Fake
     loaded = result.stderr.decode().split()
     assert result.returncode == 0, result
     assert "jobctl.client" in loaded
-    assert [name for name in loaded if name in (*HEAVY, *ON_A_TERMINAL, *FOR_ROOT, "json")] == []
+    assert [name for name in loaded if name in (*HEAVY, *ON_A_TERMINAL, *FOR_ROOT, *FAR, "json")] == []
 
 
 def test_json_costs_json_alone(daemon: Callable[[Script], FakeDaemon]) -> None:
@@ -91,3 +94,12 @@ def test_json_costs_json_alone(daemon: Callable[[Script], FakeDaemon]) -> None:
     loaded = set(result.stderr.decode().split())
     assert "json" in loaded
     assert not loaded & {"typer", "msgspec", "typing", "socket", "trio"}
+
+
+@pytest.mark.parametrize("module", ["jobctl.bridge", "jobctl.remote"])
+def test_another_host_costs_little_at_either_end(module: str) -> None:
+    script = f"import sys; sys.path.append({ROOT!r}); import {module}; print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", script]
+    loaded = subprocess.run(command, capture_output=True, timeout=20, check=True).stdout.decode().split()
+    assert module in loaded
+    assert set(loaded) & {*HEAVY, "json", "contextlib", "functools", "collections", "subprocess", "threading"} == set()

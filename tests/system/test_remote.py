@@ -56,11 +56,11 @@ def said(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str]:
 
 # --- what works as it does here ---------------------------------------------------------------------------------------
 def test_a_job_runs_over_there_as_a_command_of_ssh_would(far: Sshd, name: str) -> None:
-    script = "pwd; umask; ulimit -n; echo $FOO $BAR; env | cut -d= -f1 | grep -cE '^(SSH_|JOBCTL_)'"
+    script = "pwd; id -u; umask; ulimit -n; echo $FOO $BAR; env | cut -d= -f1 | grep -cE '^(SSH_|JOBCTL_)'"
     done = far.jobctl(
         "run", "-P", "-u", name, "-E", "FOO=a b", "-E", "BAR", "--", "sh", "-c", script, env={"BAR": "mine"}
     )
-    plain = far.ssh("one", "pwd; umask; ulimit -n")
+    plain = far.ssh("one", "pwd; id -u; umask; ulimit -n")
     assert done.stdout == plain.stdout + b"a b mine\n0\n"
     assert (done.returncode, done.stderr.decode()) == (1, f"{name}\n")  # grep -c of none
     assert far.jobctl("run", "-P", "-C", "..", "pwd").stdout == os.fsencode(far_home(far).rpartition("/")[0]) + b"\n"
@@ -181,6 +181,21 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(far: Sshd, name: str) -> None
     assert client.returncode == 130
     until(lambda: not is_alive(ssh) and not far.bridges(), "ssh and the bridge have gone")
     assert far.jobctl("stop", name).returncode == 0
+
+
+def test_ctrl_c_ends_an_ssh_that_has_not_come_through(far: Sshd) -> None:
+    script = far.root / "silent"
+    script.write_text("Host *\n  ProxyCommand cat > /dev/null\n")
+    client = subprocess.Popen(
+        far.command("list"), env={**far.env, "JOBCTL_SSH": f"ssh -F {script}"}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    child = until(lambda: sshds.children(client.pid), "ssh has begun")[0]
+    until(lambda: sshds.children(child), "its proxy, too")
+    os.killpg(client.pid, signal.SIGINT)
+    assert client.communicate(timeout=DEADLINE_SEC) == (b"", b"")
+    assert client.returncode == 130
+    until(lambda: not is_alive(child), "ssh has gone")
 
 
 def test_a_terminal_over_there(far: Sshd, name: str) -> None:
