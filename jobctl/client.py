@@ -98,14 +98,6 @@ class Client:
             self._open(self.start)
         return self.path
 
-    def listener_pid(self) -> int:
-        """The process that has made the socket: the keeper, or a service manager (1), who would start jobd again."""
-        from _socket import SO_PEERCRED, SOL_SOCKET
-
-        self.connect()
-        assert self._sock is not None
-        return int.from_bytes(self._sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)[:4], "little")
-
     def connect_again(self) -> None:
         """Connect anew, at once. Raises NoDaemonError."""
         self.close()

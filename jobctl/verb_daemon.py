@@ -11,6 +11,7 @@ from jobctl.escape import escape
 from jobctl.exits import INTERRUPTED, ConnectionLostError, NoDaemonError, ShutDownError
 from jobctl.names import owner_name
 from jobctl.times import since
+from jobd.core import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,8 +163,8 @@ def _ask_shutdown(client: Client) -> bool:
 
 
 def _keeper_of_systemd(client: Client) -> int:
-    """A pidfd of the keeper where systemd made its socket, and would start the next for who connects; -1 elsewhere."""
-    if client.listener_pid() != 1:
+    """A pidfd of this machine's keeper, where systemd may start the next one for who connects; else -1."""
+    if client.target.host or client.connect() != paths.system_paths().socket:
         return -1
     pid = client.call({"type": "daemon-status"})["keeper_pid"]
     try:

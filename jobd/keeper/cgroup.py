@@ -120,6 +120,14 @@ class Cgroups:
             self._leftover.update(entry.path for entry in os.scandir(self.base) if entry.is_dir())
             self.tidy()
 
+    def strays(self, known: set[str]) -> list[str]:
+        """Cgroups with processes of runs that are not in the table: what two deaths at once have left."""
+        try:
+            found = [entry.path for entry in os.scandir(self.base) if entry.is_dir()] if self.usable else []
+        except OSError:
+            return []
+        return [path for path in found if path not in known and populated(path)]
+
     def leave(self, path: str) -> None:
         """Remove a forgotten run's cgroup, now or when it is empty."""
         if path and not self.remove(path):

@@ -39,7 +39,7 @@ class Notifier:
         self._born = time.monotonic()
         self._unsent: list[bytes] = []
         self._status = ""
-        self._next = 0.0
+        self._next = self._born + EXTEND_EVERY_SEC  # before that the unit's own TimeoutStartSec= is enough
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | os._Environ[str] = os.environ) -> Notifier:
@@ -71,6 +71,7 @@ class Notifier:
         if self.stage in (STARTING, RELOADING):
             self.stage = UP
             self._say(b"READY=1")
+            self._next = 0.0  # from here on the manager counts
 
     def reloading(self) -> None:
         """The daemon is being replaced because somebody asked for that; `ready` follows."""

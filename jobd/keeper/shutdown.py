@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from jobd.keeper import files, sockets, tree
+from jobd.keeper import cgroup, files, sockets, tree
 from jobd.keeper.table import Entry
 from jobd.wire.plainpack import PlainpackError, packb, unpackb
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jobd.keeper.loop import Keeper
 
 ANSWER_SEC = 10.0  # DESIGN.md section 3: without an answer of a daemon the keeper stops the runs itself
+NOBODY_SEC = 1.0  # the same where nothing runs and no daemon has come up
+STRAYS_SEC = 0.1  # between looks whether what runs of an earlier keeper have left has ended
 LEAVE_SEC = 5.0  # from bye to SIGKILL of the daemon
 TERM_SEC, KILL_SEC = 10.0, 10.0  # from SIGTERM to SIGKILL, as a job's default stop timeout; and the wait after that
 LAST_EXITS = "last-exits"
@@ -26,7 +28,7 @@ _VERSION = 1
 
 
 class Shutdown:
-    """Where the keeper is on its way out: `_stage` is "", asked, begun, leaving, term or kill."""
+    """Where the keeper is on its way out: `_stage` is "", asked, begun, leaving, term, kill or strays."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
@@ -55,7 +57,8 @@ class Shutdown:
         if not self._stage:
             self._keeper.log(f"shutting down ({why})")
             self._why, self._stage = why, "asked"
-            self._until = time.monotonic() + ANSWER_SEC
+            nobody = not self._keeper.table and not self._keeper.daemon.ready
+            self._until = time.monotonic() + (NOBODY_SEC if nobody else ANSWER_SEC)
             self._keeper.notifier.stopping()
             self.tell()
 
@@ -88,11 +91,12 @@ class Shutdown:
 
     def tick(self, now: float) -> float | None:
         """Do what is due. Returns when to look again."""
-        if self._stage in ("term", "kill") and all(entry.empty for entry in self._keeper.table.values()):
+        ended = self._stage in ("term", "kill") and all(entry.empty for entry in self._keeper.table.values())
+        if ended or (self._stage == "strays" and not self._strays()):
             self.finish(self._code)
         elif self._until is not None and now >= self._until:
             self._late()
-        return self._until
+        return now + STRAYS_SEC if self._stage == "strays" else self._until
 
     def _late(self) -> None:
         keeper = self._keeper
@@ -104,6 +108,10 @@ class Shutdown:
         elif self._stage == "leaving":
             keeper.daemon.kill()
             self._until = None
+        elif self._stage == "strays":
+            for path in self._strays():
+                cgroup.kill(path)
+            self.finish(self._code)
         elif self._stage == "term":
             self._stage, self._until = "kill", time.monotonic() + KILL_SEC
             for entry in keeper.table.values():
@@ -123,9 +131,20 @@ class Shutdown:
                 tree.send_all(entry, signal.SIGCONT, keeper.ends.strangers())  # a stopped process must see its TERM
         self._until = min(self._until, time.monotonic() + TERM_SEC)
 
+    def _strays(self) -> list[str]:
+        """What is left of runs that were lost with their keeper. Who has us end means those processes too."""
+        known = {entry.cgroup for entry in self._keeper.table.values()}
+        return self._keeper.cgroups.strays(known) if self._why else []
+
     def finish(self, code: int) -> None:
         """Leave nothing behind but what the next jobd needs."""
         keeper = self._keeper
+        if self._stage != "strays" and (strays := self._strays()):
+            keeper.log(f"ending what {len(strays)} lost runs have left", "warning")
+            for path in strays:
+                _terminate(path)
+            self._code, self._stage, self._until = code, "strays", time.monotonic() + TERM_SEC
+            return
         self.save()
         if not keeper.activated and keeper.listener_identity == sockets.identity(keeper.config.socket):
             _unlink(keeper.config.socket)
@@ -167,6 +186,17 @@ class Shutdown:
         """A run was acknowledged: with the last that came from the file, the file has done its work."""
         if entry.restored and not any(other.restored for other in self._keeper.table.values()):
             _unlink(f"{self._keeper.config.state_dir}/{LAST_EXITS}")
+
+
+def _terminate(path: str) -> None:
+    """SIGTERM to all in a cgroup, which may be held."""
+    for pid in cgroup.processes(path):
+        for sig in (signal.SIGTERM, signal.SIGCONT):
+            try:
+                os.kill(pid, sig)
+            except OSError:
+                break  # it has ended
+    cgroup.freeze(path, False)
 
 
 def _unlink(path: str) -> None:

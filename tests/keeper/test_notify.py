@@ -58,17 +58,19 @@ def test_a_life(manager: Manager) -> None:
     notifier = Notifier(manager.path, watchdog_sec=30)
     now = notifier._born
     assert notifier.tick(now, 0, hopeless=False) == now + notify.EXTEND_EVERY_SEC
+    assert manager.heard() == []
+    notifier.tick(now + 5, 0, hopeless=False)
     assert manager.heard() == [b"WATCHDOG=1\n" + EXTEND]
     notifier.reloading()  # nothing is up yet: no reload either
     assert manager.heard() == []
     notifier.ready()
     notifier.ready()
     assert manager.heard() == [b"READY=1"]
-    assert notifier.tick(now + 5, 3, hopeless=False) == now + 15
+    assert notifier.tick(now + 6, 3, hopeless=False) == now + 16
     assert manager.heard() == [b"WATCHDOG=1\nSTATUS=3 runs"]
-    notifier.tick(now + 6, 4, hopeless=False)
+    notifier.tick(now + 11, 4, hopeless=False)
     assert manager.heard() == []
-    notifier.tick(now + 15, 3, hopeless=False)
+    notifier.tick(now + 16, 3, hopeless=False)
     assert manager.heard() == [b"WATCHDOG=1"]
     notifier.reloading()
     [said] = manager.heard()
@@ -78,13 +80,13 @@ def test_a_life(manager: Manager) -> None:
     notifier.stopping()
     notifier.ready()
     assert manager.heard() == [b"STOPPING=1\n" + EXTEND]
-    notifier.tick(now + 16, 1, hopeless=False)
+    notifier.tick(now + 21, 1, hopeless=False)
     assert manager.heard() == [b"WATCHDOG=1\n" + EXTEND + b"\nSTATUS=1 run"]
 
 
 @pytest.mark.parametrize(
     ("runs", "hopeless", "after_sec", "extended"),
-    [(0, False, 0, True), (0, True, 0, False), (0, False, 601, False), (1, True, 601, True)],
+    [(0, False, 1, False), (0, False, 5, True), (0, True, 5, False), (0, False, 601, False), (1, True, 601, True)],
 )
 def test_a_start_is_given_up_only_when_it_costs_no_job(
     manager: Manager, runs: int, hopeless: bool, after_sec: int, extended: bool

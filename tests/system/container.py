@@ -182,6 +182,7 @@ def _prepare(root: str, stage: str, bound: str) -> None:
         os.mkdir(f"{root}/{name}")
     # Copied, as a layer may not be within another one.
     subprocess.run(["cp", "-a", stage + "/.", root + "/upper/"], check=True)
+    os.chmod(root + "/upper", 0o755)
     data = f"lowerdir=/,upperdir={root}/upper,workdir={root}/work"
     root += "/root"
     mount("overlay", root, data=data)
@@ -250,6 +251,8 @@ def _serve(stage: str, bound: str) -> int:
             except OSError as e:
                 os.write(2, f"no container on this machine: {e}\n".encode())
                 os._exit(_BLOCKED)
+            finally:
+                os._exit(1)
         Path(outside + "/cgroup.procs").write_text("0")
         print(pid, flush=True)
         watched = select.poll()

@@ -1,0 +1,389 @@
+"""jobd.service, jobd.socket and the user's unit under a real systemd, installed as `make install-system` does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system import container
+from tests.system.container import Container, Unable
+from tests.system.program import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+PYTHON = "/usr/bin/python3"  # which all users can run, unlike the one of somebody's environment
+LIB = "/usr/local/lib/jobd"
+UNITS = "/usr/local/lib/systemd"
+INSTALL_SEC = 180.0  # pip, and a build
+# Executed by each Python of the installation at its start: by it a test hurts the next daemon.
+SITE = "jobd-test.pth"
+HURT = "import os, sys, time; 'jobd.daemon' in sys.orig_argv and {}\n"
+COUNT = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); echo $i; sleep 0.02; done"
+
+
+class Machine(Container):
+    """A machine with jobd installed and a user called alice."""
+
+    def show(self, name: str, unit: str = "jobd.service") -> str:
+        """A property of a unit."""
+        return self.run("systemctl", "show", "--value", "-p", name, unit).stdout.strip()
+
+    def jobctl(self, *words: str, user: str = "alice", check: bool = True) -> str:
+        """What jobctl says about the system's jobs."""
+        return self.run("jobctl", "--system", *words, user=user, check=check).stdout.strip()
+
+    def pids(self) -> tuple[int, int]:
+        """Those of the keeper and of its daemon."""
+        status = json.loads(self.jobctl("daemon-status", "-o", "json", user="root"))
+        return status["keeper_pid"], status["pid"]
+
+    def kill(self, *pids: int, sig: str = "KILL") -> None:
+        """Signal processes by their numbers inside."""
+        self.run("kill", f"-{sig}", *map(str, pids))
+
+    def gone(self, pid: int | str) -> bool:
+        """Whether a process has ended, reaped or not."""
+        state = self.run("ps", "-o", "stat=", "-p", str(pid), check=False).stdout.strip()
+        return state == "" or state.startswith("Z")
+
+    def start_job(self, name: str, script: str) -> str:
+        """A job of alice; its process."""
+        self.jobctl("run", "-u", name, "--shell", script)
+        return self.property(name, "MainPID")
+
+    def property(self, name: str, key: str, check: bool = True) -> str:
+        return self.jobctl("show", "--value", "-p", key, name, check=check)
+
+    def lines(self, name: str) -> int:
+        """How many lines of COUNT there are; one that is missing or doubled fails."""
+        lines = self.jobctl("logs", "-o", "cat", name).split()
+        assert lines == [str(i + 1) for i in range(len(lines))]
+        return len(lines)
+
+    def goes_on(self, name: str) -> None:
+        """COUNT writes on, and nothing is lost."""
+        before = self.lines(name)
+        until(lambda: self.lines(name) > before, f"{name} writes on")
+
+    def drop_in(self, text: str) -> AbstractContextManager[None]:
+        """Change jobd.service for a while; it is stopped then."""
+        return _DropIn(self, text)
+
+
+class _DropIn:
+    def __init__(self, machine: Machine, text: str) -> None:
+        self._machine, self._text = machine, text
+        self._path = machine.path("/run/systemd/system/jobd.service.d/test.conf")
+
+    def __enter__(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(f"[Service]\n{self._text}\n")
+        self._machine.run("systemctl", "daemon-reload")
+
+    def __exit__(self, *_: object) -> None:
+        self._machine.run("systemctl", "stop", "jobd.socket", "jobd.service", check=False)
+        self._path.unlink()
+        self._machine.run("systemctl", "daemon-reload")
+        self._machine.run("systemctl", "reset-failed", "jobd.service", "jobd.socket", check=False)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make install-system` puts in place, below a directory."""
+    if why := container.missing():
+        pytest.skip(why)
+    check = [PYTHON, "-c", "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"]
+    if not os.path.exists(PYTHON) or subprocess.run(check, capture_output=True, check=False).returncode:
+        pytest.skip(f"{PYTHON} is not there, or is older than 3.11, or has no venv")
+    stage = tmp_path_factory.mktemp("stage")
+    words = ["make", "-s", "-C", str(ROOT), "install-system", f"DESTDIR={stage}", f"PYTHON={PYTHON}"]
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "PREFIX")}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=INSTALL_SEC, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    return stage
+
+
+@pytest.fixture(scope="module")
+def booted(stage: Path) -> Iterator[Machine]:
+    try:
+        machine = Machine(stage, ROOT)
+    except Unable as e:
+        pytest.skip(str(e))
+    try:
+        machine.run("useradd", "--create-home", "--shell", "/bin/sh", "alice")
+        said = machine.run(f"{ROOT}/scripts/install-system", "files").stdout
+        assert said.startswith("installed; 'systemctl enable --now jobd' starts it.")
+        yield machine
+    finally:
+        machine.close()
+
+
+@pytest.fixture
+def machine(booted: Machine) -> Iterator[Machine]:
+    """The machine, with jobd running at the start and stopped at the end, without a job."""
+    booted.run("systemctl", "start", "jobd.service")
+    yield booted
+    booted.run("systemctl", "stop", "jobd.socket", "jobd.service", check=False)  # the last test has removed them
+    booted.run("systemctl", "reset-failed")
+    shutil.rmtree(booted.path("/var/lib/jobd"))
+
+
+def test_the_units_are_as_systemd_wants_them(booted: Machine) -> None:
+    units = [f"{UNITS}/system/jobd.service", f"{UNITS}/system/jobd.socket"]
+    done = booted.run("systemd-analyze", "verify", *units)
+    assert done.stdout + done.stderr == ""
+    security = booted.run("systemd-analyze", "security", "--no-pager", "jobd.service").stdout
+    assert "Overall exposure level for jobd.service" in security
+    for absent in ("NoNewPrivileges", "ProtectSystem", "PrivateTmp", "SystemCallFilter=~@privileged"):
+        assert f"✗ {absent}=" in security or f"✗ {absent}" in security  # jobs would inherit it
+    assert booted.run("getent", "passwd", "jobd").stdout.startswith("jobd:")
+    assert booted.run("getent", "group", "jobd-admin").stdout.startswith("jobd-admin:")
+    assert (booted.path("/etc/jobd/jobs").stat().st_mode & 0o7777) == 0o755
+
+
+def test_it_starts_with_the_machine_and_serves_everybody(machine: Machine) -> None:
+    machine.run("systemctl", "enable", "--quiet", "jobd.service")
+    assert machine.run("systemctl", "is-enabled", "jobd.socket").stdout.strip() == "enabled"
+    machine.run("systemctl", "disable", "--quiet", "jobd.service", "jobd.socket")
+    assert machine.path("/run/jobd/jobd.sock").stat().st_mode & 0o777 == 0o666
+    machine.jobctl("run", "--wait", "-u", "who", "--shell", "id -un; cat /proc/self/cgroup; ulimit -Sn; umask")
+    name, *_, cgroup, limit, mask = machine.jobctl("logs", "-o", "cat", "who").split("\n")
+    assert name == "alice"
+    assert cgroup.startswith("0::/system.slice/jobd.service/jobd-")
+    assert (limit, mask) == (machine.run("sh", "-c", "ulimit -Sn").stdout.strip(), "0022")
+    keeper, daemon = machine.pids()
+    assert str(keeper) == machine.show("MainPID")
+    for pid in (keeper, daemon):
+        own = machine.run("cat", f"/proc/{pid}/cgroup").stdout.split("\n")
+        assert "0::/system.slice/jobd.service/keeper" in own
+        environ = machine.run("cat", f"/proc/{daemon}/environ").stdout
+        assert not [name for name in ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_") if name in environ]
+
+
+def test_a_job_has_nothing_of_the_unit(machine: Machine) -> None:
+    script = "env; for name in NoNewPrivs Seccomp CapBnd SigIgn; do grep ^$name: /proc/self/status; done"
+    machine.jobctl("run", "--wait", "--env", "none", "-u", "bare", "--shell", script + "; cat /proc/self/oom_score_adj")
+    text = machine.jobctl("logs", "-o", "cat", "bare")
+    assert not [name for name in ("NOTIFY_SOCKET", "LISTEN", "WATCHDOG", "JOURNAL_STREAM", "RUNTIME_D") if name in text]
+    bound = machine.run("grep", "^CapBnd:", "/proc/1/status").stdout.strip()
+    assert {"NoNewPrivs:\t0", "Seccomp:\t0", bound, "SigIgn:\t0000000000000000"} <= set(text.split("\n"))
+    assert text.split("\n")[-1] == "0"
+
+
+def test_kill_9_of_the_daemon(machine: Machine) -> None:
+    job = machine.start_job("web", COUNT)
+    keeper, daemon = machine.pids()
+    machine.kill(daemon)
+    until(lambda: machine.pids()[1] != daemon, "the next daemon answers")
+    assert machine.pids()[0] == keeper
+    machine.goes_on("web")
+    assert (machine.property("web", "MainPID"), machine.show("NRestarts")) == (job, "0")
+
+
+def test_kill_9_of_the_keeper(machine: Machine) -> None:
+    job = machine.start_job("web", COUNT)
+    restarts = int(machine.show("NRestarts"))
+    for i in range(2):
+        keeper, daemon = machine.pids()
+        machine.kill(keeper)
+        until(lambda: machine.pids()[0] not in (keeper, None), "the next keeper's daemon answers")  # noqa: B023
+        assert machine.pids()[1] != daemon
+        machine.goes_on("web")
+        assert (machine.property("web", "MainPID"), int(machine.show("NRestarts"))) == (job, restarts + i + 1)
+    machine.jobctl("stop", "web")
+    assert machine.property("web", "Result") == "success"
+
+
+def test_kill_9_of_both(machine: Machine) -> None:
+    silent = machine.start_job("silent", "echo once >> /tmp/once; exec sleep 100000")
+    until(lambda: machine.path("/tmp/once").exists(), "the job runs")
+    machine.jobctl("run", "-u", "done", "--wait", "--", "true")
+    machine.kill(*machine.pids())
+    # The first client after it gets the right answer, as late as may be.
+    history = json.loads(machine.jobctl("history", "-o", "json", "silent"))
+    assert [(run["state"], run["result"]) for run in history] == [("finished", "lost")]
+    assert machine.property("done", "Result") == "success"
+    assert machine.path("/tmp/once").read_text() == "once\n"
+    assert not machine.gone(silent)  # nobody has ended it …
+    machine.run("systemctl", "stop", "jobd.socket", "jobd.service")
+    assert machine.gone(silent)  # … before jobd was told to end
+    assert machine.show("Result") == "success"
+
+
+def test_a_stop_waits_for_each_job_as_long_as_the_job_wants(machine: Machine) -> None:
+    with machine.drop_in("TimeoutStopSec=1"):
+        machine.run("systemctl", "restart", "jobd.service")
+        machine.start_job("slow", "trap 'sleep 2; echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")
+        until(lambda: machine.jobctl("logs", "-o", "cat", "slow") == "up", "the job is up")
+        machine.run("systemctl", "stop", "jobd.socket", "jobd.service")
+        assert machine.show("Result") == "success"
+        machine.run("systemctl", "start", "jobd.service")
+        assert machine.jobctl("logs", "--stdout", "slow") == "up\nbye"
+        assert machine.property("slow", "Result") == "success"
+
+
+def test_a_restart_refuses_nobody(machine: Machine) -> None:
+    machine.start_job("web", COUNT)
+    asking = subprocess.Popen(
+        machine.command("sh", "-c", "for i in $(seq 40); do jobctl --system list -o json || exit; done", user="alice"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    machine.run("systemctl", "restart", "jobd.service")
+    machine.run("systemctl", "restart", "jobd.service")
+    _, said = asking.communicate(timeout=60)
+    assert (asking.returncode, said) == (0, "")
+    [run] = json.loads(machine.jobctl("history", "-o", "json", "web"))
+    assert (run["state"], run["result"]) == ("finished", "stopped")
+
+
+def test_a_reload_is_a_new_daemon_and_no_job_notices(machine: Machine) -> None:
+    job = machine.start_job("web", COUNT)
+    keeper, daemon = machine.pids()
+    machine.run("systemctl", "reload", "jobd.service")
+    assert machine.show("ActiveState") == "active"
+    assert machine.pids()[0] == keeper
+    assert machine.pids()[1] != daemon
+    machine.goes_on("web")
+    assert machine.property("web", "MainPID") == job
+    machine.run("jobctl", "--system", "daemon-reexec", "--keeper")  # systemd sees the same process
+    until(lambda: "re-executed" in machine.run("journalctl", "-u", "jobd.service").stdout, "the keeper has new code")
+    machine.goes_on("web")
+    assert (machine.pids()[0], machine.show("NRestarts")) == (keeper, "0")
+
+
+def test_who_connects_starts_it_and_a_shutdown_is_meant(machine: Machine) -> None:
+    keeper, _ = machine.pids()
+    socket = machine.path("/run/jobd/jobd.sock").stat().st_ino
+    machine.jobctl("shutdown", user="root")
+    assert machine.gone(keeper)
+    until(lambda: machine.show("ActiveState") == "inactive", "systemd has seen it")
+    time.sleep(0.5)  # longer than RestartSec=
+    assert machine.show("ActiveState") == "inactive"
+    assert machine.path("/run/jobd/jobd.sock").stat().st_ino == socket
+    machine.jobctl("list")
+    until(lambda: machine.show("ActiveState") == "active", "systemd has heard that it is ready")
+    machine.run("systemctl", "stop", "jobd.socket", "jobd.service")
+    assert not machine.path("/run/jobd/jobd.sock").exists()
+    assert machine.run("jobctl", "--system", "list", check=False).returncode == 125
+
+
+def test_without_its_socket_unit_it_listens_itself(machine: Machine) -> None:
+    machine.run("systemctl", "stop", "jobd.socket", "jobd.service")
+    machine.run("systemctl", "mask", "--quiet", "--runtime", "jobd.socket")
+    try:
+        machine.run("systemctl", "start", "jobd.service")
+        machine.jobctl("run", "--wait", "--", "true")
+        machine.run("systemctl", "stop", "jobd.service")
+        assert not machine.path("/run/jobd/jobd.sock").exists()
+    finally:
+        machine.run("systemctl", "unmask", "--quiet", "--runtime", "jobd.socket")
+
+
+def test_a_keeper_that_hangs_is_replaced_and_no_job_notices(machine: Machine) -> None:
+    with machine.drop_in("WatchdogSec=1s"):
+        machine.run("systemctl", "restart", "jobd.service")
+        job = machine.start_job("web", COUNT)
+        keeper, _ = machine.pids()
+        time.sleep(1.5)  # longer than WatchdogSec=
+        assert machine.pids()[0] == keeper
+        machine.kill(keeper, sig="STOP")
+        until(lambda: machine.show("MainPID") not in (str(keeper), "0"), "systemd starts another keeper")
+        machine.goes_on("web")
+        assert machine.property("web", "MainPID") == job
+        assert "Watchdog timeout" in machine.run("journalctl", "-u", "jobd.service").stdout
+
+
+def test_a_daemon_that_never_comes_up(machine: Machine) -> None:
+    [site] = machine.path(f"{LIB}/lib").glob("python3*/site-packages")
+    with machine.drop_in("TimeoutStartSec=1s\nRestart=no"):
+        machine.run("systemctl", "stop", "jobd.socket", "jobd.service")
+        (site / SITE).write_text(HURT.format("os._exit(1)"))
+        try:
+            done = machine.run("systemctl", "start", "jobd.service", check=False)
+            assert (done.returncode, machine.show("Result")) == (1, "timeout")
+        finally:
+            (site / SITE).unlink()
+
+
+def test_a_slow_daemon_costs_no_job(machine: Machine) -> None:
+    """A keeper that has taken runs over is not given up for the slowness of the daemon that it starts."""
+    [site] = machine.path(f"{LIB}/lib").glob("python3*/site-packages")
+    with machine.drop_in("TimeoutStartSec=6s"):
+        machine.run("systemctl", "restart", "jobd.service")
+        job = machine.start_job("web", COUNT)
+        keeper, _ = machine.pids()
+        (site / SITE).write_text(HURT.format("time.sleep(7)"))
+        try:
+            machine.kill(keeper)
+            until(lambda: machine.show("ActiveState") == "activating", "a keeper has been started")
+            until(lambda: machine.show("ActiveState") == "active", "it has a daemon")
+        finally:
+            (site / SITE).unlink()
+        machine.goes_on("web")
+        assert machine.property("web", "MainPID") == job
+
+
+def test_a_second_one_by_hand_is_refused_and_left_alone(machine: Machine) -> None:
+    keeper, _ = machine.pids()
+    done = machine.run("jobd", "--system", check=False)
+    assert done.returncode == 3
+    assert f"already running (process {keeper}, state in /var/lib/jobd)" in done.stderr
+
+
+def test_the_users_own_unit(machine: Machine) -> None:
+    uid = machine.run("id", "-u", "alice").stdout.strip()
+    env = {"XDG_RUNTIME_DIR": f"/run/user/{uid}", "HOME": "/home/alice", "USER": "alice", "LOGNAME": "alice"}
+
+    def own(*words: str, check: bool = True) -> str:
+        return machine.run(*words, user="alice", env=env, check=check).stdout.strip()
+
+    machine.run("loginctl", "enable-linger", "alice")
+    try:
+        until(lambda: own("systemctl", "--user", "is-system-running", check=False) == "running", "a user manager", 20)
+    except AssertionError:
+        pytest.skip("logind starts no user managers here")
+    verified = machine.run("systemd-analyze", "--user", "verify", f"{UNITS}/user/jobd.service", user="alice", env=env)
+    assert verified.stdout + verified.stderr == ""
+    own("systemctl", "--user", "start", "jobd")
+    own("jobctl", "--user", "run", "-u", "web", "--shell", COUNT)
+    job = own("jobctl", "--user", "show", "--value", "-p", "MainPID", "web")
+    assert "/jobd.service/jobd-" in machine.run("cat", f"/proc/{job}/cgroup").stdout
+    keeper = own("systemctl", "--user", "show", "--value", "-p", "MainPID", "jobd")
+    machine.kill(int(keeper))
+    until(lambda: own("systemctl", "--user", "show", "--value", "-p", "NRestarts", "jobd") == "1", "the next keeper")
+    own("systemctl", "--user", "reload", "jobd")
+    assert own("jobctl", "--user", "show", "--value", "-p", "MainPID", "web") == job
+    own("systemctl", "--user", "stop", "jobd")
+    assert machine.gone(job)
+    # jobctl's own is on the same state: the unit says so, and does not try for ever.
+    own("jobctl", "--user", "run", "-u", "web", "--shell", COUNT)
+    assert machine.run("systemctl", "--user", "start", "jobd", user="alice", env=env, check=False).returncode == 1
+    assert own("systemctl", "--user", "show", "--value", "-p", "ExecMainStatus", "jobd") == "3"
+    assert own("systemctl", "--user", "is-active", "jobd", check=False) == "failed"
+    own("jobctl", "--user", "shutdown")
+    own("systemctl", "--user", "start", "jobd")
+    own("systemctl", "--user", "stop", "jobd")
+
+
+def test_uninstall_takes_away_all_but_state_and_configuration(machine: Machine) -> None:
+    machine.jobctl("run", "--wait", "-u", "kept", "--", "true")
+    said = machine.run("make", "-s", "-C", str(ROOT), "uninstall-system").stdout
+    assert "What is yours is kept: /etc/jobd" in said
+    assert machine.show("LoadState") == "not-found"
+    left = machine.run("find", "/usr/local", "-name", "*job[dc]*", "-not", "-path", f"{ROOT}/*").stdout
+    assert left == ""
+    assert machine.path("/var/lib/jobd/state.db").exists()
+    assert machine.path("/etc/jobd/jobs").is_dir()
+    assert machine.run("pgrep", "-f", "jobd.daemon", check=False).stdout == ""
