@@ -39,6 +39,7 @@ class Notifier:
         self._born = time.monotonic()
         self._unsent: list[bytes] = []
         self._status = ""
+        self._heard = False  # the manager, from us
         self._next = self._born + EXTEND_EVERY_SEC  # before that the unit's own TimeoutStartSec= is enough
 
     @classmethod
@@ -98,7 +99,7 @@ class Notifier:
             return None
         if self._unsent:
             self._flush()
-        if now >= self._next:
+        if now >= self._next or (runs and not self._heard):  # who has taken runs over may not run out of time
             words = [b"WATCHDOG=1"] if self.watchdog_sec else []
             if self.stage == STOPPING or (self.stage == STARTING and (runs or self._may_take(now, hopeless))):
                 words.append(_EXTEND)
@@ -122,6 +123,7 @@ class Notifier:
     # --- the socket -------------------------------------------------------------------------------------------------
     def _say(self, words: bytes) -> None:
         if self.path:
+            self._heard = True
             self._unsent.append(words)
             self._flush()
 

@@ -86,7 +86,14 @@ def test_a_life(manager: Manager) -> None:
 
 @pytest.mark.parametrize(
     ("runs", "hopeless", "after_sec", "extended"),
-    [(0, False, 1, False), (0, False, 5, True), (0, True, 5, False), (0, False, 601, False), (1, True, 601, True)],
+    [
+        (0, False, 1, False),
+        (0, False, 5, True),
+        (0, True, 5, False),
+        (0, False, 601, False),
+        (1, True, 601, True),
+        (1, False, 0, True),
+    ],
 )
 def test_a_start_is_given_up_only_when_it_costs_no_job(
     manager: Manager, runs: int, hopeless: bool, after_sec: int, extended: bool

@@ -165,6 +165,10 @@ def test_it_starts_with_the_machine_and_serves_everybody(machine: Machine) -> No
     assert (limit, mask) == (machine.run("sh", "-c", "ulimit -Sn").stdout.strip(), "0022")
     keeper, daemon = machine.pids()
     assert str(keeper) == machine.show("MainPID")
+    users = machine.run("ps", "-o", "user=", "-p", f"{keeper},{daemon}").stdout.split()
+    assert users == ["root", "jobd"]
+    state = machine.run("stat", "-c", "%U:%G %a", "/var/lib/jobd").stdout.strip()
+    assert state == "root:jobd 1770"
     for pid in (keeper, daemon):
         own = machine.run("cat", f"/proc/{pid}/cgroup").stdout.split("\n")
         assert "0::/system.slice/jobd.service/keeper" in own
@@ -276,7 +280,7 @@ def test_who_connects_starts_it_and_a_shutdown_is_meant(machine: Machine) -> Non
     until(lambda: machine.show("ActiveState") == "active", "systemd has heard that it is ready")
     machine.run("systemctl", "stop", "jobd.socket", "jobd.service")
     assert not machine.path("/run/jobd/jobd.sock").exists()
-    assert machine.run("jobctl", "--system", "list", check=False).returncode == 125
+    assert "cannot connect to jobd" in machine.run("jobctl", "--system", "list", check=False).stderr
 
 
 def test_without_its_socket_unit_it_listens_itself(machine: Machine) -> None:
@@ -320,11 +324,11 @@ def test_a_daemon_that_never_comes_up(machine: Machine) -> None:
 def test_a_slow_daemon_costs_no_job(machine: Machine) -> None:
     """A keeper that has taken runs over is not given up for the slowness of the daemon that it starts."""
     [site] = machine.path(f"{LIB}/lib").glob("python3*/site-packages")
-    with machine.drop_in("TimeoutStartSec=6s"):
+    with machine.drop_in("TimeoutStartSec=2s"):
         machine.run("systemctl", "restart", "jobd.service")
         job = machine.start_job("web", COUNT)
         keeper, _ = machine.pids()
-        (site / SITE).write_text(HURT.format("time.sleep(7)"))
+        (site / SITE).write_text(HURT.format("time.sleep(3)"))
         try:
             machine.kill(keeper)
             until(lambda: machine.show("ActiveState") == "activating", "a keeper has been started")
