@@ -12,8 +12,10 @@ from jobctl.foreground import Screen, Session
 from jobctl.foreground_control import Control
 from jobctl.foreground_feed import Feed
 from jobctl.foreground_output import Stream
+from jobctl.foreground_pages import PassingFeed
 from jobctl.foreground_sink import Sink
 from jobctl.foreground_stdin import Stdin
+from jobctl.logs_raw import is_fifo
 from jobctl.logs_source import ERR, OUT
 
 TYPE_CHECKING = False
@@ -70,6 +72,8 @@ def submit(client: Client, request: dict[str, object], pipe: bool, pty: bool, qu
 def make_feed(kind: str, follow: bool) -> Feed:
     """The input of a run; `follow`: it begins behind what the run has had."""
     keys = kind == PTY and os.isatty(foreground_stdin.STDIN)
+    if kind != PTY and is_fifo(foreground_stdin.STDIN):
+        return PassingFeed(follow=follow)
     return Feed(ahead=KEYS_AHEAD_BYTES if keys else 0, follow=follow, says_end=kind != PTY)
 
 

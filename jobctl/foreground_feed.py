@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    Piece: TypeAlias = "tuple[int, memoryview, bool]"  # offset, bytes, whether the input ends behind them
+    from jobctl.foreground_pages import Pages
+
+    Piece: TypeAlias = "tuple[int, memoryview | Pages, bool]"  # offset, bytes, whether the input ends behind them
 
 BLOCK_BYTES = 256 << 10  # messages.MAX_INPUT_BYTES, the most one Input may carry; a test compares
 MIN_READ_BYTES = 64 << 10  # a block with less room is full: a pipe gives no more than that at a time, usually
@@ -69,8 +71,13 @@ class Feed:
             return 0
         if self.skip:
             return min(self.skip, BLOCK_BYTES)
-        may = min(self.limit + self._ahead, self.received + MAX_KEPT_BYTES) - self.end
-        return min(max(0, may), BLOCK_BYTES)
+        return min(self.room_ahead(), BLOCK_BYTES)
+
+    def room_ahead(self) -> int:
+        """How many bytes there is credit for and may be kept."""
+        if self.ended or self.state != OPEN:
+            return 0
+        return max(0, min(self.limit + self._ahead, self.received + MAX_KEPT_BYTES) - self.end)
 
     def buffer(self) -> memoryview:
         """Where to read to; no longer than `room`, which is not 0."""
@@ -91,6 +98,16 @@ class Feed:
             return
         self._blocks[-1].used += count
         self.end += count
+
+    def hold(self, data: memoryview, start: int) -> None:
+        """These bytes from `start` on were read, and are counted already; nothing else is held."""
+        self._blocks.clear()
+        for at in range(0, len(data), BLOCK_BYTES):
+            piece = data[at : at + BLOCK_BYTES]
+            block = _Block(bytearray(BLOCK_BYTES), start + at)
+            block.data[: len(piece)] = piece
+            block.used = len(piece)
+            self._blocks.append(block)
 
     def put(self, data: bytes) -> None:
         """These few bytes follow, whether there is room or not: a key."""

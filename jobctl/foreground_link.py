@@ -12,6 +12,7 @@ from struct import Struct
 from jobctl.client import LENGTH, MALFORMED, MSG_NOSIGNAL, PROTOCOL_VERSION, SOFTWARE, check_version
 from jobctl.connect import open_target
 from jobctl.exits import ConnectionLostError, Fault
+from jobctl.foreground_pages import Pages
 from jobd.wire import frames
 from jobd.wire.plainpack import packb, unpackb
 
@@ -42,7 +43,7 @@ class Link:
         self.greeted = False  # the daemon's Hello has come: it will serve us
         self.uid = -1  # who the daemon says we are
         self.held = b""  # received, and not taken
-        self._queue: list[bytes | memoryview] = []
+        self._queue: list[bytes | memoryview | Pages] = []
         self._id = 0
         self._queue.append(frames.pack(packb({"type": "hello", "version": PROTOCOL_VERSION, "software": SOFTWARE})))
         self.flush()
@@ -68,7 +69,7 @@ class Link:
         self.flush()
         return self._id
 
-    def send_input(self, attach: int, offset: int, data: memoryview, eof: bool) -> None:
+    def send_input(self, attach: int, offset: int, data: memoryview | Pages, eof: bool) -> None:
         """Send an Input. `data` is not copied: it must stay as it is while this is not idle."""
         self._id += 1
         head = bytearray(packb({"type": "input", "id": self._id, "request": attach, "offset": offset, "eof": eof}))
@@ -83,15 +84,32 @@ class Link:
         """Send what the socket takes now. That the other end has gone, reading says."""
         try:
             while self._queue:
-                sent = self._sock.sendmsg(self._queue, (), MSG_NOSIGNAL)
-                while self._queue and sent >= len(self._queue[0]):
-                    sent -= len(self._queue.pop(0))
-                if sent:
-                    self._queue[0] = memoryview(self._queue[0])[sent:]
+                first = self._queue[0]
+                if isinstance(first, Pages):
+                    first.send(self._sock.fileno())
+                    if not first:
+                        del self._queue[0]
+                else:
+                    self._send_buffers()
         except BlockingIOError:
             return
         except OSError:
             self._queue.clear()
+
+    def _send_buffers(self) -> None:
+        """Send what the socket takes of all that comes before the next Pages."""
+        buffers: list[bytes | memoryview] = []
+        for item in self._queue:
+            if isinstance(item, Pages):
+                break
+            buffers.append(item)
+        sent = self._sock.sendmsg(buffers, (), MSG_NOSIGNAL)
+        for buffer in buffers:
+            if sent < len(buffer):
+                self._queue[0] = memoryview(buffer)[sent:]
+                return
+            sent -= len(buffer)
+            del self._queue[0]
 
     # --- reading --------------------------------------------------------------------------------------------------
     def receive(self, at_most: int = RECEIVE_BYTES) -> bool:

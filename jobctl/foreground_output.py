@@ -8,6 +8,7 @@ Bytes go from socket to pipe without passing through this process, as in logs_ra
 from __future__ import annotations
 
 from select import POLLIN, POLLOUT
+from time import monotonic
 
 from jobctl.exits import Fault
 from jobctl.foreground_sink import SAFE_BYTES
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from jobctl.shapes import Message
 
 BLOCK_BYTES = 256 << 10  # of a copy, where the sink is no pipe; stays in the processor's cache
+# Of a frame that is under way the kernel makes pieces of 64 KiB, and each would wake us: they may gather for a moment.
+GATHER_BYTES = 128 << 10
+GATHER_SEC = 0.0005
 MAX_TURNS = 64  # pieces moved before the other stream has its turn
 
 
@@ -46,6 +50,7 @@ class Stream:
         self._tail = memoryview(b"")  # taken, and not written yet
         self._block = bytearray()
         self._waits_for_sink = False
+        self.rests_until = 0.0  # more is sure to come, and is let gather
 
     # --- connections ----------------------------------------------------------------------------------------------
     @property
@@ -75,6 +80,7 @@ class Stream:
             self.link.close()
         self.link = None
         self._asked = 0
+        self.rests_until = 0.0
 
     def give_up(self) -> None:
         """Nobody wants the rest."""
@@ -90,8 +96,15 @@ class Stream:
         waits_for_sink = self._waits_for_sink or self.sink.pending or bool(self._tail)
         if self._watched:
             wanted[self.sink.fd] = wanted.get(self.sink.fd, 0) | (POLLOUT if waits_for_sink else 0)
-        if self.link is not None and self._asked and not waits_for_sink:
+        if self.link is not None and self._asked and not waits_for_sink and not self.rests_until:
             wanted[self.link.fileno()] = POLLIN if self.link.idle else POLLIN | POLLOUT
+
+    def rest(self, now: float) -> float:
+        """For how long (seconds) the connection need not be looked at: what is on its way may gather."""
+        if self.rests_until <= now:
+            self.rests_until = 0.0
+            return 0.0
+        return self.rests_until - now
 
     def polled(self, ready: dict[int, int]) -> None:
         """See to what poll(2) found.
@@ -133,6 +146,8 @@ class Stream:
                     # A splice does not say which of its two ends was not ready. If this one moved anything it was the
                     # socket, most likely; else it was not the one that poll(2) has just called ready.
                     self._waits_for_sink = self.sink.splices and not moved and not self._waits_for_sink
+                    if self._left >= GATHER_BYTES and not self._waits_for_sink:
+                        self.rests_until = monotonic() + GATHER_SEC
                     return
                 moved = True
             elif not self._head(self.link):

@@ -9,6 +9,7 @@ from select import POLLERR, POLLHUP, POLLIN, POLLNVAL
 
 from jobctl.exits import Fault
 from jobctl.foreground_feed import OPEN, SHUT, TAKEN
+from jobctl.foreground_pages import PassingFeed
 from jobctl.foreground_sink import HangupError
 from jobctl.logs_raw import S_IFMT, is_fifo, widen_pipe
 
@@ -100,6 +101,8 @@ class Stdin:
 
     def read(self) -> int:
         """Read once; how many bytes came."""
+        if isinstance(self.feed, PassingFeed) and self.feed.passes:
+            return self.feed.take(STDIN)
         count = os.readv(STDIN, [self.feed.buffer()])
         self.feed.add(count)
         return count

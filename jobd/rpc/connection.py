@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from jobd.rpc.feeding import Feeding
     from jobd.wire.frames import Body
 
-RECV_BYTES: Final = 64 << 10  # one read takes a small request whole and a 1 MiB one in sixteen
+# A connection that carries a flood gets room for a whole piece; the kernel gives what net.core.wmem_max allows.
+FLOOD_BYTES: Final = 64 << 10
+SEND_BUFFER_BYTES: Final = 1 << 20
 HELLO_SEC: Final = 5.0  # DESIGN.md, section 6
 BODY_SEC: Final = 10.0  # DESIGN.md, section 6: the rest of a frame that has begun
 HELLO_BYTES: Final = 32 << 10  # of a hello: 4,096 characters of software, and little else
@@ -48,10 +50,16 @@ class Connection:
         self._buffer.most = HELLO_BYTES
         self._has_place = False  # among those that receive something large
         self._lock = trio.Lock()
+        self._wide = False  # the socket takes more at a time
         self.tasks: dict[int, trio.CancelScope] = {}
         self._idle: trio.Event | None = None
         self.feeds: dict[int, Feeding] = {}  # by the Attach that they belong to
         self.readers = 0  # of logs and events, under way (Context.reading)
+
+    def feed(self, attach: int, feeding: Feeding) -> None:
+        """The Inputs of this Attach are for that run, from now on."""
+        self.feeds[attach] = feeding
+        self._buffer.expect_flood()
 
     # --- reading --------------------------------------------------------------------------------------------------
     def greeted(self) -> None:
@@ -121,7 +129,7 @@ class Connection:
                 count = self.sock.recv_into(space)
                 self._buffer.filled(count)
                 return count
-            data = self.sock.recv(RECV_BYTES)
+            data = self.sock.recv(self._buffer.wants)
         except BlockingIOError:
             raise
         except OSError as error:
@@ -259,6 +267,9 @@ class Connection:
 
     async def send_file(self, prefix: bytes, fd: int, offset: int, count: int) -> None:
         """Send one frame whose tail is `count` bytes of a file. As `send`."""
+        if count >= FLOOD_BYTES and not self._wide:
+            self._wide = True
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         async with self._lock:
             await self._finish(prefix, begun=False)
             try:

@@ -117,7 +117,7 @@ class Feeder:
                 os.close(fd)
         return told
 
-    def feed(self, run: bytes, data: bytes) -> None:
+    def feed(self, run: bytes, data: inlet.Data) -> None:
         """More for a run; b"" is its end."""
         self._command(self._worker.feed, run, data)
 

@@ -24,10 +24,17 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
+    from jobd.runtime.inlet import Data
+
 log = logging.getLogger("jobd.runtime")
 
 RETRY_SEC: Final = 1.0  # as the pump's
 TAP_BYTES: Final = 64 << 10  # of a terminal at a time; the kernel's own buffer for one holds less
+# In a flood the loop is told of every so many bytes, and when nothing has happened for a moment: a wake-up of the loop
+# costs as much as moving 64 KiB. Less than FLOOD_BYTES is no flood.
+FLOOD_BYTES: Final = 64 << 10
+NEWS_BYTES: Final = 512 << 10
+UNTOLD_SEC: Final = 0.001
 _FLAGS: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 _EVENTS: Final = 64
 
@@ -80,25 +87,39 @@ class FeederThread:
         self._inlets: dict[bytes, Inlet] = {}
         self._taps: dict[bytes, Tap] = {}
         self._by_fd: dict[int, Inlet | Tap] = {}
+        self._poked = False
+        self._fed: dict[Inlet, None] = {}  # have taken something that is not in their files yet
+        self._untold: dict[Inlet, None] = {}  # have news that may wait a moment
         self._waiting: set[Inlet] = set()  # for the disk
         self._retry_at = 0.0
 
     def poke(self) -> None:
         """Make the thread look at its commands."""
-        os.eventfd_write(self._poke_fd, 1)
+        if not self._poked:
+            self._poked = True
+            os.eventfd_write(self._poke_fd, 1)
 
     def run(self) -> None:
         """The thread's work, until `stop`."""
         while self._running:
             timeout = max(0.0, self._retry_at - time.monotonic()) if self._waiting else None
-            for fd, mask in self._epoll.poll(timeout, _EVENTS):
+            if self._untold:
+                timeout = UNTOLD_SEC
+            events = self._epoll.poll(timeout, _EVENTS)
+            if not events:
+                self._tell_all()
+            for fd, mask in events:
                 if fd == self._poke_fd:
                     os.eventfd_read(fd)
+                    self._poked = False  # before the queue is looked at: a later command pokes again
                 else:
                     self._on_event(fd, mask)
             while self._commands:
                 function, arguments = self._commands.popleft()
+                if function != self.feed:  # which may take from an inlet what it has
+                    self.serve_fed()
                 function(*arguments)
+            self.serve_fed()
             if self._waiting and time.monotonic() >= self._retry_at:
                 waiting, self._waiting = self._waiting, set()
                 for inlet in waiting:
@@ -123,11 +144,16 @@ class FeederThread:
         self._serve(inlet)
         self._tell(inlet)
 
-    def feed(self, run: bytes, data: bytes) -> None:
+    def feed(self, run: bytes, data: Data) -> None:
         inlet = self._inlets.get(run)
         if inlet is not None:
             inlet.take(data)
-            self._serve(inlet)
+            self._fed[inlet] = None
+
+    def serve_fed(self) -> None:
+        """All that has come for a run meanwhile is written at once."""
+        while self._fed:
+            self._serve(self._fed.popitem()[0])
 
     def _serve(self, inlet: Inlet) -> None:
         """Bring on what can be, and listen for what is waited for."""
@@ -149,9 +175,23 @@ class FeederThread:
         if inlet.closed:
             self._tell(self._drop_inlet(inlet))
             return
-        self._epoll.modify(inlet.target, select.EPOLLOUT if inlet.full else 0)
+        if inlet.full != inlet.listening:
+            inlet.listening = inlet.full
+            self._epoll.modify(inlet.target, select.EPOLLOUT if inlet.full else 0)
         if moved or inlet.received != received or inlet.ended or inlet.trouble != trouble:
-            self._tell(inlet)
+            self._untold[inlet] = None
+            step = max(inlet.received - inlet.told[0], inlet.delivered - inlet.told[1])
+            if not FLOOD_BYTES <= step < NEWS_BYTES or inlet.ended or inlet.trouble != trouble:
+                self._tell_now(inlet)
+
+    def _tell_now(self, inlet: Inlet) -> None:
+        self._untold.pop(inlet, None)
+        inlet.told = inlet.received, inlet.delivered
+        self._tell(inlet)
+
+    def _tell_all(self) -> None:
+        while self._untold:
+            self._tell_now(next(iter(self._untold)))
 
     def _drop_inlet(self, inlet: Inlet) -> Fed:
         self._forget_inlet(inlet)
@@ -163,6 +203,8 @@ class FeederThread:
         self._epoll.unregister(inlet.target)
         del self._by_fd[inlet.target], self._inlets[inlet.run]
         self._waiting.discard(inlet)
+        self._fed.pop(inlet, None)
+        self._untold.pop(inlet, None)
 
     # --- terminals --------------------------------------------------------------------------------------------------
     def add_tap(self, tap: Tap) -> None:

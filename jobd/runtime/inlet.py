@@ -14,9 +14,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
+import time
 from collections import deque
-from typing import Final
+from typing import Final, TypeAlias
+
+Data: TypeAlias = bytes | bytearray | memoryview
 
 NAME: Final = "in"
 END: Final = "in.end"
@@ -25,6 +29,10 @@ TURN_BYTES: Final = 1 << 20  # one splice: no pipe of an ordinary user holds mor
 # The largest folio of the page cache: MAX_PAGECACHE_ORDER is at most 11 (linux/pagemap.h).
 PUNCH_BYTES: Final = os.sysconf("SC_PAGE_SIZE") << 11
 RESERVE_BYTES: Final = 16 << 20  # left to the database, as the pump leaves it
+# The free space is asked again after so many bytes, or so many seconds: as the pump does.
+ASK_BYTES: Final = 4 << 20
+ASK_SEC: Final = 1.0
+MAX_PIECES: Final = 64  # written by one call
 _FLAGS: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 _PUNCH: Final = 0x03  # fallocate(2): KEEP_SIZE | PUNCH_HOLE
 _CLOSED: Final = (errno.EPIPE, errno.EIO)  # the run has closed its stdin; a terminal that nobody has open
@@ -53,8 +61,8 @@ class Inlet:
     """One run's stdin. `target` is the pipe, or the terminal's master; it and `file` belong to the inlet."""
 
     __slots__ = (
-        "_directory", "_punched", "closed", "delivered", "ended", "file", "full", "received", "run",
-        "target", "trouble", "tty", "waiting",
+        "_asked_at", "_directory", "_punched", "_unasked", "closed", "delivered", "ended", "file", "full", "listening",
+        "received", "run", "target", "told", "trouble", "tty", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: bytes, directory: str, target: int, file: int, tty: bool) -> None:
@@ -69,12 +77,16 @@ class Inlet:
         self._punched = self.delivered // PUNCH_BYTES * PUNCH_BYTES
         self.ended = os.path.exists(f"{directory}/{END}")  # nothing follows `received`
         self.closed = False  # nothing more can be fed
-        self.waiting: deque[bytes | bytearray] = deque()  # taken, and not in the file yet; b"" is the end
+        self.waiting: deque[Data] = deque()  # taken, and not in the file yet; b"" is the end
         self.full = False  # the target takes nothing now
+        self.listening = False  # to whether it does again
+        self.told = self.received, self.delivered  # as the loop knows them
+        self._unasked = 0  # bytes that may be written before the free space is asked
+        self._asked_at = 0.0
         self.trouble = ""  # why nothing goes on
 
     # --- into the file ----------------------------------------------------------------------------------------------
-    def take(self, data: bytes) -> None:
+    def take(self, data: Data) -> None:
         """More from the client; b"" is the end. A byte that waits costs a byte, in however small pieces it comes."""
         last = self.waiting[-1] if self.waiting else None
         if data and isinstance(last, bytearray):
@@ -84,25 +96,34 @@ class Inlet:
 
     def write(self) -> None:
         """Bring what waits into the file. Raises OSError, with the rest still waiting: try again later."""
-        while self.waiting and not self.closed:
-            data = self.waiting[0]
-            if not data:
+        waiting = self.waiting
+        while waiting and not self.closed:
+            if not waiting[0]:
                 os.close(os.open(f"{self._directory}/{END}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self.ended = True
-            else:
-                self._check_room()
-                written = os.pwrite(self.file, data, self.received)
-                self.received += written
-                if written < len(data):
-                    self.waiting[0] = data[written:]
-                    continue
-            self.waiting.popleft()
+                waiting.popleft()
+                continue
+            pieces = list(itertools.takewhile(len, itertools.islice(waiting, MAX_PIECES)))
+            self._check_room(sum(map(len, pieces)))
+            written = os.pwritev(self.file, pieces, self.received)
+            self.received += written
+            self._unasked -= written
+            while waiting and 0 < len(waiting[0]) <= written:
+                written -= len(waiting.popleft())
+            if written:
+                waiting[0] = waiting[0][written:]
 
-    def _check_room(self) -> None:
+    def _check_room(self, count: int) -> None:
+        now = time.monotonic()
+        if self._unasked >= count and now - self._asked_at < ASK_SEC:
+            return
         status = os.fstatvfs(self.file)
         total, free = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
-        if total and free < min(RESERVE_BYTES, total // 100):
+        spare = free - min(RESERVE_BYTES, total // 100) if total else ASK_BYTES  # some file systems have no numbers
+        if spare < 0:
+            self._unasked = 0
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._unasked, self._asked_at = min(spare, ASK_BYTES), now
 
     # --- out of it --------------------------------------------------------------------------------------------------
     def deliver(self) -> bool:

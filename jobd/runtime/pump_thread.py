@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 
 # Bytes of one stream and turn: the largest pipe an ordinary user may have.
 _TURN_BYTES = 1024 * 1024
-# A stream that comes again soon with little is let gather, until an eighth of its pipe is filled at the rate seen, or a
-# millisecond has passed: fewer, larger records, and a job that does not meet the pump at the pipe's lock at each line.
-_GATHER_SEC = 0.001
-_GATHER_NS = 2_000_000
-_GATHER_BYTES = 16 * 1024
 # Waiting for the disk: one try a second is soon for people and nothing for the machine.
 _RETRY_NS = 1_000_000_000
 _EVENTS = 256  # a turn; what remains comes first in the next
@@ -142,10 +137,7 @@ class PumpThread:
             self._tell(notice(run, "error", f"cannot write the log: {traceback.format_exc()}"))
             self._park(stream, "cannot write the log: an error of the program", wait=True)
             return 0
-        passed = stream.last_mono - before
-        if not 0 < moved < _GATHER_BYTES or moved == limit or passed > _GATHER_NS:
-            return 0
-        return min(_GATHER_SEC, passed * 1e-9 * stream.pipe_bytes / 8 / moved)
+        return stream.pause(moved, limit, stream.last_mono - before)
 
     def _limit(self, stream: Stream) -> int:
         """How many bytes the stream may move now; 0 after it was parked. Raises: OSError."""

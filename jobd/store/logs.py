@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# A frame of the protocol is at most 1 MiB (DESIGN.md, section 6); 512 bytes for the head of the message.
-PIECE_MAX = 1024 * 1024 - 512
+# A frame of the protocol is at most 1 MiB with the head of its message (DESIGN.md, section 6). A full 64 KiB less, so
+# that a flood's pieces begin where pages do.
+PIECE_MAX = 15 * 64 * 1024
 # Looking for a newline: what one pread takes.
 _CHUNK = 64 * 1024
 

@@ -6,7 +6,7 @@ is answered by a Fault; without one the stream cannot be trusted any more, and t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, cast
 
 import msgspec
 
@@ -16,8 +16,17 @@ from jobd.wire import messages as m
 MAX_ERROR_TEXT: Final = 200  # characters; msgspec repeats a wrong tag of any length in its message
 OUTPUT_DATA_MAX: Final = frames.MAX - 256  # the rest of the frame takes 140 bytes with the longest numbers
 
+
+class _InputView(m.Input, frozen=True, kw_only=True, tag="input"):
+    """An Input whose data are not copied."""
+
+    data: Annotated[memoryview, msgspec.Meta(max_length=m.MAX_INPUT_BYTES)] = memoryview(b"")  # type: ignore[assignment]
+
+
+_INPUT: Final = msgspec.msgpack.encode({"type": "input"})[1:]  # what an Input from our clients begins with, at byte 1
 _encoder = msgspec.msgpack.Encoder()
 _client_decoder: msgspec.msgpack.Decoder[m.FromClient] = msgspec.msgpack.Decoder(m.FromClient)
+_input_decoder = msgspec.msgpack.Decoder(_InputView)
 _daemon_decoder: msgspec.msgpack.Decoder[m.FromDaemon] = msgspec.msgpack.Decoder(m.FromDaemon)
 
 
@@ -75,8 +84,17 @@ def output_prefix(
 
 # --- reading ----------------------------------------------------------------------------------------------------
 def decode_client(body: frames.Body) -> m.FromClient:
-    """What a client sent. Raises ProtocolError."""
+    """What a client sent. Raises ProtocolError.
+
+    The data of an Input are part of `body` if that is a memoryview.
+    """
     try:
+        if isinstance(body, memoryview):
+            if body[1 : 1 + len(_INPUT)] == _INPUT:
+                view = _input_decoder.decode(body)
+                data = cast("bytes", view.data)
+                return m.Input(id=view.id, request=view.request, offset=view.offset, data=data, eof=view.eof)
+            body = bytes(body)
         message = _client_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise _malformed(e) from e

@@ -7,20 +7,32 @@ copied at most three times however it arrives. jobctl's hot path imports this mo
 from __future__ import annotations
 
 from struct import Struct
+from sys import getrefcount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    Body: TypeAlias = bytes | bytearray
+    Body: TypeAlias = bytes | bytearray | memoryview
 
 MAX = 1 << 20  # bytes of body; DESIGN.md, section 6 (messages.MAX_FRAME_BYTES is the same, and tested to be)
 HEADER = 4
 LARGE = 64 << 10  # a longer body gets room of its own, once a quarter of it is there: who only announces costs nothing
 
+ROOM = (256 << 10) + 512  # of a room that is used again: what an Input of the largest size takes
+MAX_ROOMS = 20  # a client sends 4 MiB ahead (runtime.feeder.WINDOW_BYTES)
+HEAD = 128  # more than there is before the data of an Input
+
 _length = Struct(">I")
 _pack_length = _length.pack
 _length_at = _length.unpack_from
+
+
+def _count(rooms: list[bytearray]) -> int:
+    return getrefcount(rooms[0])
+
+
+FREE_COUNT = _count([bytearray()])  # of what is in a list and nowhere else
 
 
 class FrameError(ValueError):
@@ -47,7 +59,7 @@ class FrameBuffer:
     of a large body can be received to its place at once, in `space`.
     """
 
-    __slots__ = ("_data", "_got", "_large", "_more", "_need", "_pos", "announced", "most")
+    __slots__ = ("_data", "_got", "_large", "_more", "_need", "_pos", "_rooms", "announced", "most", "wants")
 
     def __init__(self) -> None:
         self.most = MAX  # bytes of body that are taken
@@ -56,8 +68,18 @@ class FrameBuffer:
         self._pos = 0
         self._more = bytearray()
         self._need = HEADER  # bytes that must be there before another look is worth it
-        self._large: bytearray | None = None  # a large body, of which `_got` bytes are there
+        self._large: bytearray | memoryview | None = None  # a large body, of which `_got` bytes are there
         self._got = 0
+        self._rooms: list[bytearray] | None = None
+        self.wants = LARGE  # how many bytes to receive at a time, where there is no `space`
+
+    def expect_flood(self) -> None:
+        """Many large bodies will come: use their room again, as soon as nobody refers to it any more.
+
+        They are memoryviews then. It saves the system the giving and taking of memory, which is half the work.
+        """
+        if self._rooms is None:
+            self._rooms = []
 
     def feed(self, data: bytes) -> None:
         """Add what was received."""
@@ -93,6 +115,8 @@ class FrameBuffer:
                 return None
             body, self._large = self._large, None
             self.announced = 0
+            if self._rooms is not None:
+                self.wants = HEAD  # of the next: the rest goes to its room then
             return body
         start = self._pos + HEADER
         have = len(self._data) - self._pos
@@ -114,22 +138,39 @@ class FrameBuffer:
             start = HEADER
         self._need = HEADER
         self.announced = 0
+        self.wants = LARGE
         self._pos = end = start + length
         return self._data[start:end]
 
     def _make_room(self, length: int) -> None:
         """Set aside what a large body needs, once enough of it has come."""
         if length <= LARGE:
+            self.wants = LARGE
             return
-        if self.pending * 4 < length:
+        if self._rooms is not None and length <= ROOM:
+            large: bytearray | memoryview = memoryview(self._room(self._rooms))[:length]
+        elif self.pending * 4 < length:
             self._need = length // 4 + 1
             return
+        else:
+            large = bytearray(length)
         have = self._join() - HEADER
-        self._large = bytearray(length)
+        self._large = large
         self._large[:have] = memoryview(self._data)[HEADER:]
         self._got = have
         self._data = b""
         self._need = HEADER
+
+    @staticmethod
+    def _room(rooms: list[bytearray]) -> bytearray:
+        """One that nobody uses."""
+        for number in range(len(rooms)):
+            if getrefcount(rooms[number]) == FREE_COUNT:
+                return rooms[number]
+        room = bytearray(ROOM)
+        if len(rooms) < MAX_ROOMS:
+            rooms.append(room)
+        return room
 
     def _join(self) -> int:
         """Make one piece of all there is; return its length."""

@@ -58,13 +58,16 @@ def run_feeding(root: Path, size: int, seed: int) -> Report:
     killer = threading.Thread(target=kill, name="killer")
     try:
         program.start()
-        with data.open("rb") as stdin:
-            client = subprocess.Popen(
-                program.jobctl_command("run", "-P", "--name", "fed", "--", "cat"),
-                env=program.env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
+        source = subprocess.Popen(["cat", data], env=program.env, stdout=subprocess.PIPE)  # a pipe, which is spliced
+        client = subprocess.Popen(
+            program.jobctl_command("run", "-P", "--name", "fed", "--", "cat"),
+            env=program.env, stdin=source.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert source.stdout is not None
+        source.stdout.close()
         killer.start()
         problem = _compare(client, size, right)
+        source.wait()
     finally:
         stop.set()
         if killer.ident is not None:

@@ -26,6 +26,7 @@ def read(feed: Feed, data: bytes) -> None:
 def pieces(feed: Feed) -> list[tuple[int, bytes, bool]]:
     found = []
     while (piece := feed.next_piece()) is not None:
+        assert isinstance(piece[1], memoryview)
         found.append((piece[0], bytes(piece[1]), piece[2]))
     return found
 

@@ -15,6 +15,7 @@ from jobd.runtime.feeder_thread import Fed, FeederThread, fed
 from jobd.runtime.inlet import Inlet, create
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 RUN = b"r" * 16
@@ -36,20 +37,19 @@ def test_a_daemon_that_leaves_does_not_end_what_is_fed(tmp_path: Path) -> None:
 
 
 def test_on_a_full_disk_the_run_has_what_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.pwrite
-
-    def nearly_full(fd: int, data: bytes, at: int) -> int:
+    def nearly_full(fd: int, pieces: list[bytes], at: int) -> int:
         if at >= 5:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(fd, data[:5], at)
+        return os.pwrite(fd, b"".join(pieces)[:5], at)
 
     news: list[Fed] = []
     worker = FeederThread(deque(), lambda item: news.append(fed(item) if isinstance(item, Inlet) else item))
     reader, writer = os.pipe2(os.O_NONBLOCK)
     worker.add_inlet(Inlet(RUN, str(tmp_path / "run"), writer, create(str(tmp_path / "run")), False))
     with monkeypatch.context() as m:
-        m.setattr(os, "pwrite", nearly_full)
+        m.setattr(os, "pwritev", nearly_full)
         worker.feed(RUN, b"hello world")
+        worker.serve_fed()
     assert os.read(reader, 100) == b"hello"
     assert (news[-1].received, news[-1].delivered) == (5, 5)
     assert "No space" in news[-1].text
@@ -84,3 +84,28 @@ def test_a_thread_that_has_died_is_told_of_and_waited_for_by_nobody(tmp_path: Pa
     feeder.stop()
     for fd in held.values():
         os.close(fd)
+
+
+def test_in_a_flood_the_loop_is_told_of_large_steps_and_of_the_last(tmp_path: Path) -> None:
+    piece, count = 128 << 10, 20
+    total = piece * count
+    commands: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
+    news: list[int] = []
+
+    def tell(item: Fed | Inlet) -> None:
+        if isinstance(item, Inlet):
+            news.append(item.received)
+            if item.received == total:
+                commands.append((worker.stop, ()))
+                worker.poke()
+
+    worker = FeederThread(commands, tell)
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    worker.add_inlet(Inlet(RUN, str(tmp_path / "run"), writer, create(str(tmp_path / "run")), False))
+    for _ in range(count):
+        worker.feed(RUN, bytes(piece))
+        worker.serve_fed()
+    assert 0 < len(news) < count / 2
+    worker.run()  # a moment later the rest is told
+    assert news[-1] == total
+    os.close(reader)

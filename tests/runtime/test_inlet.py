@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,7 +142,7 @@ def test_a_full_disk_loses_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as m:
-        m.setattr(os, "pwrite", full)
+        m.setattr(os, "pwritev", full)
         rig.inlet.waiting.append(b"hello")
         with pytest.raises(OSError, match="No space"):
             rig.inlet.write()
@@ -164,8 +165,7 @@ def test_small_pieces_that_wait_are_kept_as_one(rig: Rig) -> None:
 
 
 def test_a_short_write_goes_on_where_it_stopped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, data[:3], at))
+    monkeypatch.setattr(os, "pwritev", lambda fd, pieces, at: os.pwrite(fd, b"".join(pieces)[:3], at))
     rig.feed(b"hello world")
     assert rig.read() == b"hello world"
 
@@ -182,3 +182,33 @@ def test_files_go_and_so_does_an_empty_directory(tmp_path: Path) -> None:
     assert [path.name for path in directory.iterdir()] == ["out.0000000000000000"]
     assert NAME == "in"
     inlet.remove(str(tmp_path / "never"))
+
+
+def test_all_that_waits_is_written_in_order_and_the_end_behind_it(rig: Rig) -> None:
+    source = random.Random(4)
+    pieces = [source.randbytes(source.choice([5000, 9000])) for _ in range(inlet.MAX_PIECES * 2)]
+    for piece in (*pieces, b""):
+        rig.inlet.take(memoryview(piece) if piece else piece)
+    rig.inlet.write()
+    assert rig.inlet.ended
+    assert os.pread(rig.file, 1 << 21, 0) == b"".join(pieces)
+
+
+def test_free_space_is_asked_for_again_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = os.fstatvfs
+
+    def ask(fd: int) -> os.statvfs_result:
+        asked.append(fd)
+        return real(fd)
+
+    monkeypatch.setattr(os, "fstatvfs", ask)
+    for _ in range(8):
+        rig.inlet.take(bytes(inlet.ASK_BYTES // 4))
+        rig.inlet.write()
+    assert len(asked) == 2
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + inlet.ASK_SEC)
+    rig.inlet.take(bytes(5000))
+    rig.inlet.write()
+    assert len(asked) == 3

@@ -242,3 +242,29 @@ def test_output_of_any_length_is_read_as_the_whole_would(length: int) -> None:
 def test_longest_output_fits_a_frame() -> None:
     big = 2**64 - 1
     assert len(output_prefix(big, RUN, 2, big, -(2**63), big, codec.OUTPUT_DATA_MAX)) <= 256
+
+
+def test_of_a_view_the_data_of_an_input_are_not_copied() -> None:
+    request = m.Input(id=1, request=2, offset=3, data=b"x" * 100_000, eof=True)
+    frame = bytearray(encode(request))
+    message = decode_client(memoryview(frame)[frames.HEADER :])
+    assert isinstance(message, m.Input)
+    assert message == request
+    frame[-20] = ord("y")
+    assert b"y" in bytes(message.data)
+
+
+def test_a_view_is_held_to_the_same_rules() -> None:
+    for bad in (
+        {"type": "input", "id": 1, "request": 2, "offset": 3, "data": b"x" * (m.MAX_INPUT_BYTES + 1)},
+        {"type": "input", "id": 1, "request": 2, "offset": -1, "data": b"x"},
+        {"type": "input", "id": 1, "request": 2, "offset": 3, "data": b"x", "more": 1},
+        {"type": "start", "id": 1, "names": ["a\0b"]},
+    ):
+        with pytest.raises(ProtocolError):
+            decode_client(memoryview(packed(bad)))
+    wait = m.Wait(id=1, runs=[RUN])
+    assert decode_client(memoryview(encode(wait))[frames.HEADER :]) == wait
+    assert decode_client(memoryview(packed({"type": "input", "id": 1, "request": 2, "offset": 3}))) == m.Input(
+        id=1, request=2, offset=3
+    )

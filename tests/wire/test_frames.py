@@ -11,7 +11,7 @@ from jobd.wire import frames, messages
 BODIES = [b"", b"a", b"\x81\xa1k\x01", bytes(range(256)), b"x" * 70_000]
 
 
-def drain(buffer: frames.FrameBuffer) -> list[bytes | bytearray]:
+def drain(buffer: frames.FrameBuffer) -> list[frames.Body]:
     found = []
     while (body := buffer.next()) is not None:
         found.append(body)
@@ -58,7 +58,7 @@ def test_large_bodies_arrive_whole_either_way(sizes: list[int], cuts: list[int],
     bodies = [bytes(i % 251 for i in range(7)) * (size // 7) for size in sizes]
     data = b"".join(map(frames.pack, bodies))
     buffer = frames.FrameBuffer()
-    found: list[bytes | bytearray] = []
+    found: list[frames.Body] = []
     at = 0
     while at < len(data):
         count = cuts[at % len(cuts)]
@@ -144,3 +144,46 @@ def test_tiny_pieces_of_the_largest_frame_take_little_memory() -> None:
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 2 * frames.MAX
+
+
+def test_of_a_flood_the_rooms_are_used_again_when_nobody_needs_them() -> None:
+    buffer = frames.FrameBuffer()
+    buffer.expect_flood()
+    held: list[frames.Body] = []
+    rooms = set()
+    for n in range(60):
+        data = bytes([n]) * (200_000 + n)
+        frame = frames.pack(data)
+        while (body := buffer.next()) is None:
+            space = buffer.space()
+            count = min(len(frame), buffer.wants if space is None else len(space))
+            if space is None:
+                buffer.feed(frame[:count])
+            else:
+                space[:count] = frame[:count]
+                buffer.filled(count)
+                space.release()
+            frame = frame[count:]
+        assert not frame
+        assert isinstance(body, memoryview)
+        held.append(body)
+        rooms.add(id(body.obj))
+        assert [bytes(body[:1]) for body in held] == [bytes([i]) for i in range(n - len(held) + 1, n + 1)]
+        if len(held) == 5:
+            del held[0]
+    assert len(rooms) <= 6
+
+
+def test_in_a_flood_other_bodies_come_as_ever() -> None:
+    buffer = frames.FrameBuffer()
+    buffer.expect_flood()
+    bodies = [*BODIES, b"y" * 300_000, b"z" * frames.MAX, b"x" * 100_000, *BODIES]
+    left = b"".join(map(frames.pack, bodies))
+    found = []
+    while left:
+        count = buffer.wants if (space := buffer.space()) is None else len(space)
+        buffer.feed(left[:count])
+        left = left[count:]
+        found += [bytes(body) for body in drain(buffer)]
+    assert found == bodies
+    assert buffer.pending == 0

@@ -72,7 +72,7 @@ def _attached(row: RunRow, stdin: str, state: m.Fed | None = None) -> m.Attached
 async def _feed(context: Context, request: m.Attach, feeding: Feeding) -> None:
     run, stdin = feeding.run, feeding.stdin
     if request.input:
-        context.connection.feeds[request.id] = feeding
+        context.connection.feed(request.id, feeding)
         feeding.take_over()
         # What the one before has sent is to be where we say that it is.
         while not stdin.settled and feeding.current and not run.gone:

@@ -7,7 +7,7 @@ merged by time; followed, each is a task and their pieces arrive as they come.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import trio
 
@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobd.core.records import RunRow
+    from jobd.runtime.run import Run
 
 LOGS: Final = "logs"  # the action
 MAX_JOBS: Final = 256  # jobs of one request; each is a task and up to three open files
+# A follower's files are closed while it waits, unless it was sent so much at once that more will come soon; of such
+# there are a few.
+FLOOD_BYTES: Final = 64 << 10
+MAX_HELD: Final = 32
 
 
 class Reader:
     """Sends what sources give, as answers to one request."""
+
+    held: ClassVar[int] = 0  # logs that stay open while their followers wait
 
     def __init__(self, context: Context, request: m.Logs) -> None:
         self._context = context
@@ -96,17 +103,27 @@ class Reader:
             try:
                 while True:
                     closed = source.is_closed(row)
-                    await self._pieces(source, row, log, cursor, final=closed)
+                    sent = await self._pieces(source, row, log, cursor, final=closed)
                     if closed:
                         return
                     # Nothing awaits between the last look and this wait, so a notice cannot fall in between; one
                     # that came while pieces were sent is covered by looking again.
                     if not source.is_closed(row) and not has_more(log, cursor):
-                        log.close()
-                        await live.output_changed.wait()
+                        await self._wait(live, log, floods=sent >= FLOOD_BYTES)
                         self._check(row)
             finally:
                 self._pump.unwatch(row.run)
+
+    @classmethod
+    async def _wait(cls, live: Run, log: RunLog, floods: bool) -> None:
+        holds = floods and cls.held < MAX_HELD
+        if not holds:
+            log.close()
+        cls.held += holds
+        try:
+            await live.output_changed.wait()
+        finally:
+            cls.held -= holds
 
     def _check(self, row: RunRow) -> None:
         """What is allowed may have changed since the reading began."""
@@ -126,9 +143,13 @@ class Reader:
         )
         await self._connection.item(self._request.id, body)
 
-    async def _pieces(self, source: LogSource, row: RunRow, log: RunLog, cursor: Cursor, final: bool) -> None:
+    async def _pieces(self, source: LogSource, row: RunRow, log: RunLog, cursor: Cursor, final: bool) -> int:
+        """Send what there is; how many bytes."""
+        sent = 0
         while (piece := source.next_piece(log, cursor, final)) is not None:
             await self._send(row, log, piece)
+            sent += piece.length
+        return sent
 
     async def _send(self, row: RunRow, log: RunLog, piece: Piece) -> None:
         request = self._request.id
