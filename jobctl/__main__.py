@@ -26,7 +26,7 @@ LOCAL = ("completion",)  # no other host has to do with it
 NO_JOBS = ("run", "whoami", "auth", "completion")  # their operands name something else
 LOOKS = (
     "status", "logs", "events", "result", "history", "show", "cat", "list", "is-active", "is-failed", "whoami", "auth",
-    "daemon-status",
+    "daemon-status", "is-system-running",
 )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ VERBS = {  # verb: module and function
     "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
     "daemon-reload": ("jobctl.verb_daemon", "daemon_reload"),
     "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
+    "is-system-running": ("jobctl.verb_daemon", "is_system_running"),
     "auth": ("jobctl.verb_auth", "auth"),
     "shutdown": ("jobctl.verb_daemon", "shutdown"),
     "completion": ("jobctl.verb_completion", "completion"),
@@ -81,7 +82,7 @@ NEIGHBOURS = {
 ONLY_SYSTEMCTLS = (
     "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert",
     "try-restart", "condrestart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
-    "list-timers", "is-system-running",
+    "list-timers",
 )  # fmt: skip
 
 STAYING = ("wait", "follow", "pipe", "pty")  # options of run and rerun with which these end as the job does

@@ -1,4 +1,4 @@
-"""daemon-status, daemon-reload, daemon-reexec, shutdown: the daemon itself."""
+"""daemon-status, is-system-running, daemon-reload, daemon-reexec, shutdown: the daemon itself."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from jobd.core import paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.client import Client
-    from jobctl.options import JsonOutput, Keeper, NoBlock
+    from jobctl.options import JsonOutput, Keeper, NoBlock, QuietAnswer
     from jobctl.shapes import Body
 
 NOT_RUNNING = 3  # systemctl status
+RUNNING, OFFLINE = "running", "offline"  # systemctl is-system-running
+NOT_GOOD = 1
 LABEL_WIDTH = 11  # systemctl's; the same in status
 
 
@@ -47,7 +49,7 @@ def daemon_status(client: Client, *, output: JsonOutput = None) -> int:
 
 
 def _text(body: Body) -> str:
-    good = body["state"] == "running"
+    good = body["state"] == RUNNING
     glyph = terminal.GLYPH if good else terminal.FAILED_GLYPH
     if terminal.use_colour():
         glyph = f"{terminal.GREEN if good else terminal.RED}{glyph}{terminal.PLAIN}"
@@ -79,6 +81,21 @@ def _user(body: Body) -> str:
     name = owner_name(uid)
     shown = name if name == str(uid) else f"{name} ({uid})"
     return shown if uid or body["mode"] == "user" else f"{shown}, and no user of its own"
+
+
+def is_system_running(client: Client, *, quiet: QuietAnswer = False) -> int:
+    """Say in one word how jobd is: running, degraded, stopping or offline.
+
+    Why it is degraded, daemon-status says.
+    """
+    client.start = False
+    try:
+        state = client.call({"type": "daemon-status"})["state"]
+    except NoDaemonError:
+        state = OFFLINE
+    if not quiet:
+        terminal.say(f"{escape(state)}\n")
+    return 0 if state == RUNNING else NOT_GOOD
 
 
 def daemon_reload(client: Client) -> int:

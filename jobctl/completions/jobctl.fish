@@ -180,7 +180,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -209,6 +209,7 @@ complete -c jobctl -n __jobctl_no_verb -a rm -d 'Remove jobs: their names are fr
 complete -c jobctl -n __jobctl_no_verb -a daemon-reload -d 'Read jobd.toml again: rules and limits.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
+complete -c jobctl -n __jobctl_no_verb -a is-system-running -d 'Say in one word how jobd is: running, degraded, stopping or offline.'
 complete -c jobctl -n __jobctl_no_verb -a shutdown -d 'Stop all jobs in order, keep what is queued, and end jobd.'
 complete -c jobctl -n __jobctl_no_verb -a auth -d 'Show whom jobd takes you for, and what you may do.'
 complete -c jobctl -n __jobctl_no_verb -a help -d 'Show help on a verb, or this.'
@@ -358,6 +359,8 @@ complete -c jobctl -n '__jobctl_verb daemon-status' -s o -l output -x -a 'json j
 
 complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in place.'
 
+complete -c jobctl -n '__jobctl_verb is-system-running' -s q -l quiet -d 'Only the exit status.'
+
 complete -c jobctl -n '__jobctl_verb shutdown' -l no-block -d 'Return at once.'
 
 complete -c jobctl -n '__jobctl_verb auth' -l as -x -d 'Ask about this user; for administrators.'
@@ -365,7 +368,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

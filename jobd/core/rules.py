@@ -52,6 +52,7 @@ VERBS: Final[dict[str, str]] = {
     "whoami": EVERYONE,
     "auth": EVERYONE,
     "daemon-status": EVERYONE,
+    "is-system-running": EVERYONE,
     "daemon-reload": ADMIN,
     "daemon-reexec": ADMIN,
     "shutdown": ADMIN,

@@ -98,7 +98,8 @@ def refusing(request: m.Request) -> Answer:
 
 
 OPERANDS = {
-    "run": ["--", "true"], "list": [], "daemon-status": [], "daemon-reload": [], "daemon-reexec": [], "shutdown": [],
+    "run": ["--", "true"], "list": [], "daemon-status": [], "is-system-running": [],
+    "daemon-reload": [], "daemon-reexec": [], "shutdown": [],
     "completion": ["bash"], "auth": ["whoami"],
 }  # fmt: skip
 RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and people wrote, as they wrote it

@@ -322,6 +322,23 @@ def test_daemon_reexec_returns_when_another_daemon_answers(daemon: Make) -> None
     assert next(pids, None) is None
 
 
+@pytest.mark.parametrize(("state", "status"), [("running", 0), ("degraded", 1), ("stopping", 1)])
+def test_is_system_running(daemon: Make, state: str, status: int) -> None:
+    body = m.Daemon(**{name: getattr(STATUS, name) for name in STATUS.__struct_fields__} | {"state": state})
+    path = daemon(table(daemon_status=lambda _: body)).path
+    result = jobctl(path, "is-system-running")
+    assert (result.returncode, result.stdout, result.stderr) == (status, f"{state}\n".encode(), b"")
+    assert (jobctl(path, "is-system-running", "-q").returncode, jobctl(path, "is-system-running", "-q").stdout) == (
+        status,
+        b"",
+    )
+
+
+def test_without_a_daemon_the_system_is_offline(tmp_path: Path) -> None:
+    result = jobctl(str(tmp_path / "none"), "is-system-running")
+    assert (result.returncode, result.stdout) == (1, b"offline\n")
+
+
 def test_daemon_reload_is_silent_or_says_why(daemon: Make) -> None:
     def done(verb: str, body: m.Ok | m.Fault) -> tuple[int, str, str]:
         result = jobctl(daemon(table(daemon_reload=lambda _: body)).path, verb)
