@@ -25,7 +25,7 @@ from jobd.config import LOG_LEVEL
 from jobd.core import records
 from jobd.core.paths import USER
 from jobd.keeper.link import Link
-from jobd.rpc.access import Access, is_shared
+from jobd.rpc.access import Access
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
 from jobd.runtime import daemonlog, logout
@@ -183,7 +183,7 @@ class Daemon:
             registry.policy = configuration.policy
             await recover(registry)
             world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
-            access = Access(configuration.policy, shared=is_shared(self.keeper.welcome))
+            access = Access(configuration.policy, shared=self.keeper.shared)
             configuration.on_change = partial(_change, access, registry)
             configuration.refresh = access.look_up_group
             self.server = Server(world, access)

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import grp
 import os
-from typing import TYPE_CHECKING
 
 import trio
 
 from jobd.core import rules
-from jobd.core.paths import SYSTEM, USER
 from jobd.core.policy import Policy
 from jobd.core.rules import ADMIN_GROUP, Decision, Owner, Who
 from jobd.host.peer import NOBODY, Peer, overflow_uid, serves_all_uids
 from jobd.rpc.people import People
-
-if TYPE_CHECKING:
-    from jobd.runtime.keeperlink import Welcome
 
 ROOT = "root"
 OWN_USER = "the daemon's own user"
@@ -90,15 +85,3 @@ def admin_gid() -> int | None:
         return grp.getgrnam(ADMIN_GROUP).gr_gid
     except KeyError:
         return None
-
-
-def is_shared(welcome: Welcome) -> bool:
-    """Whether a daemon that was welcomed so serves all users: root's keeper does, unless it was told to be his own."""
-    if welcome.shared is not None:
-        return welcome.shared
-    if welcome.mode in (SYSTEM, USER):
-        return welcome.mode == SYSTEM
-    try:
-        return os.stat(f"/proc/{welcome.keeper_pid}").st_uid == 0
-    except OSError:  # it has died: we are what is left of it
-        return os.geteuid() == 0

@@ -91,7 +91,10 @@ class Context(RunLookup):
 
     async def learn(self, request: m.Request) -> None:
         """Look that up."""
-        unknown = self.unknown(request)
+        await self.learn_names(self.unknown(request))
+
+    async def learn_names(self, unknown: list[str | int]) -> None:
+        """Look names and uids up; those that nobody tells in time are not known."""
         if unknown:
             people = self.access.people
             with trio.move_on_after(NAMES_SEC) as scope:

@@ -33,6 +33,11 @@ class RunLookup(JobLookup):
         """The run of a row if it is live."""
         return self.world.registry.run(row.owner, row.run)
 
+    def find_live(self, run_id: bytes) -> Run | None:
+        """A live run of a job that he sees."""
+        run = self.world.registry.runs.get(run_id)
+        return run if run is not None and self.sees(run.row.owner, run.row.job) else None
+
     def live_runs(self) -> Iterator[Run]:
         """Live runs of jobs that he sees."""
         for run in self.world.registry.runs.values():

@@ -51,7 +51,7 @@ class Notice(NamedTuple):
 
 PIPE_DEFAULT = 64 * 1024  # pipe(7)
 # A stream that comes again soon with little is let gather, until an eighth of its pipe (half of a large one) is filled
-# at the rate seen, or a millisecond has passed: fewer, larger records, and a job that seldom meets the pump at the lock.
+# at the rate seen, or a millisecond has passed: fewer, larger records; a job that seldom meets the pump at the lock.
 _GATHER_SEC = 0.001
 _GATHER_NS = 2_000_000
 _GATHER_BYTES = 16 * 1024

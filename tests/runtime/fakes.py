@@ -186,6 +186,9 @@ class FakeStore:
         found = [e for e in self.events if (e.owner, e.job, e.run) == (owner, job, run)]
         return found[::-1][:limit]
 
+    def has_blob(self, _owner: int, key: bytes) -> bool:
+        return key in self.blobs
+
     def blob(self, key: bytes) -> bytes | None:
         return self.blobs.get(key)
 

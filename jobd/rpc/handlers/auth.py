@@ -39,6 +39,7 @@ async def can_i(context: Context, request: m.AuthCanI) -> None:
         if key is None:
             raise Refused(errors.NOT_FOUND, f"cannot find the owner of {request.job!r}", job=request.job)
         owner, job = key
+        await context.learn_names(context.access.people.unknown((), [owner]))  # rules for others may name him
     decision = context.access.decide(who, request.action, owner, job)
     await context.connection.reply(
         request.id,

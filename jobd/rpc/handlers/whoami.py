@@ -22,8 +22,8 @@ async def whoami(context: Context, request: m.Whoami) -> None:
     found = await context.world.keeper.runs_of(pids)
     members = []
     for at, (pid, run_id) in enumerate(zip(pids, found, strict=True), 1):
-        run = None if run_id is None else context.world.registry.runs.get(run_id)
-        if run is None or not context.sees(run.row.owner, run.row.job):
+        run = None if run_id is None else context.find_live(run_id)
+        if run is None:
             members.append(m.Member(pid=pid))
         else:
             row = run.row

@@ -1,0 +1,79 @@
+"""What a submission may ask for is root's, the policy's, or the user's own."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+import pytest
+
+from jobd.core.policy import Policy
+from jobd.core.spec import JobSpec
+from jobd.rpc import privileges
+from jobd.rpc.access import Access
+from jobd.rpc.context import Refused
+from jobd.runtime.job import Caller
+from jobd.wire import errors
+
+ALICE, ROOT = Caller(61001, 61011, 5), Caller(0, 0, 6)
+SPEC = JobSpec(argv=(b"true",), cwd=b"/")
+
+
+def shared(**policy: object) -> Access:
+    return Access(Policy(**policy), shared=True)  # type: ignore[arg-type]  # a test's own words
+
+
+def refusal(settings: dict[str, str], caller: Caller, access: Access, spec: JobSpec = SPEC) -> Refused:
+    def ask() -> None:
+        privileges.check(settings, caller, access)
+        privileges.bounded(spec, settings, caller, access)
+
+    with pytest.raises(Refused) as caught:
+        ask()
+    assert caught.value.code == errors.DENIED
+    return caught.value
+
+
+def test_only_root_of_a_shared_daemon_says_as_whom() -> None:
+    for caller, access in ((ALICE, shared()), (ALICE, Access()), (ROOT, Access())):
+        for user in ("root", "daemon", "61001", "", "0day"):
+            assert refusal({"user": user}, caller, access).details == {"key": "user"}
+    privileges.check({"user": "daemon"}, ROOT, shared())
+
+
+def test_the_group_is_the_submitters_but_never_roots_for_somebody_else() -> None:
+    assert privileges.bounded(SPEC, {}, ALICE, shared()).gid == ALICE.gid
+    assert privileges.bounded(SPEC, {}, ROOT, shared()).gid == 0
+    assert privileges.bounded(JobSpec(argv=(b"true",), cwd=b"/", user="61002"), {}, ROOT, shared()).gid is None
+    assert privileges.bounded(SPEC, {}, ALICE, Access()).gid is None
+
+
+def test_negative_niceness_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    eager = JobSpec(argv=(b"true",), cwd=b"/", nice=-5)
+    monkeypatch.setattr(os, "getpriority", lambda *_: 3)
+    assert refusal({"limits.nice": "-5"}, ALICE, shared(), eager).details == {"key": "limits.nice"}
+    assert privileges.bounded(eager, {}, ALICE, shared()).nice == 0  # his shell's
+    assert privileges.bounded(eager, {"limits.nice": "-5"}, ROOT, shared()).nice == -5
+    assert privileges.bounded(eager, {"limits.nice": "-5"}, ALICE, Access()).nice == -5  # the kernel decides
+    monkeypatch.setattr(os, "getpriority", lambda *_: -7)
+    assert privileges.bounded(eager, {"limits.nice": "-5"}, ALICE, shared()).nice == -5  # no more than jobd itself
+
+
+def test_limits_are_no_higher_than_the_policys_or_else_jobds_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda number: (100, -1 if number == resource.RLIMIT_CORE else 1000))
+    policy = Policy(rlimits={"nofile": 512, "nproc": 5000})
+    asked = {
+        "nofile": (1024, 4096), "core": (0, -1), "data": (-1, -1), "nproc": (4096, 4096), "stack": (8, 16),
+        "cpu": (50, -1),
+    }  # fmt: skip
+    given = {
+        "nofile": (512, 512), "core": (0, -1), "data": (1000, 1000), "nproc": (4096, 4096), "stack": (8, 16),
+        "cpu": (50, 1000),
+    }  # fmt: skip
+    assert privileges.bounded_limits(asked, policy) == given
+    # What is not asked for is inherited from the keeper, who has root's.
+    assert privileges.bounded_limits({}, policy) == {"nofile": (100, 512), "nproc": (100, 1000)}
+    spec = JobSpec(argv=(b"true",), cwd=b"/", rlimits=asked)
+    assert privileges.bounded(spec, {}, ALICE, Access(policy, shared=True)).rlimits == given
+    assert privileges.bounded(spec, {}, ROOT, Access(policy, shared=True)).rlimits == asked
+    assert privileges.bounded(spec, {}, ALICE, Access(policy)).rlimits == asked
