@@ -1,0 +1,113 @@
+"""What root allows a daemon that is not root: the hashes, their file, and the socket that takes root alone."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobd.keeper import grants as module
+from jobd.keeper.grants import MOST, Grants, RootSocket
+from jobd.keeper.link import LinkError
+from jobd.wire.grants import digest
+from jobd.wire.plainpack import packb, unpackb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobd.keeper.link import Message
+
+ARGV, ENV, CWD = [b"/bin/id"], [b"A=1"], b"/"
+COMMAND: Message = {"user": 0, "argv": ARGV, "env": [*ENV, b"JOBD_RUN=1"], "cwd": CWD, "executable": None}
+
+
+def made(directory: Path) -> Grants:
+    return Grants(str(directory), lambda text, _: pytest.fail(text))
+
+
+def test_a_command_is_allowed_as_it_is_and_no_other(tmp_path: Path) -> None:
+    grants = made(tmp_path)
+    assert not grants.has(COMMAND)
+    grants.add(digest(ARGV, ENV, CWD, ""))
+    assert grants.has(COMMAND)
+    assert grants.has({**COMMAND, "user": None})
+    others: list[Message] = [
+        {"argv": [b"/bin/id", b"-u"]}, {"env": []}, {"cwd": b"/tmp"}, {"user": "root"}, {"executable": b"/bin/sh"},
+    ]  # fmt: skip
+    for other in others:
+        assert not grants.has({**COMMAND, **other})
+    assert not grants.has({**COMMAND, "user": 61001}), "nobody asks for a grant of a user's"
+    with pytest.raises(LinkError):
+        grants.has({**COMMAND, "cwd": "/"})
+
+
+def test_grants_outlive_the_keeper_and_half_a_write(tmp_path: Path) -> None:
+    hashes = [os.urandom(32) for _ in range(3)]
+    for one in (*hashes, hashes[0]):
+        made(tmp_path).add(one)
+    file = tmp_path / module.FILE
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_bytes() == b"".join(hashes)
+    file.write_bytes(file.read_bytes() + b"half")
+    assert list(made(tmp_path)._hashes) == hashes
+    assert file.read_bytes() == b"".join(hashes)
+
+
+def test_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 4)
+    monkeypatch.setattr(module, "_LONGEST", 8)
+    hashes = [bytes([n]) * 32 for n in range(20)]
+    grants = made(tmp_path)
+    for one in hashes:
+        grants.add(one)
+    assert list(grants._hashes) == hashes[-4:]
+    assert (tmp_path / module.FILE).stat().st_size <= 8 * 32
+    assert list(made(tmp_path)._hashes) == hashes[-4:]
+    assert MOST == 4096
+
+
+def test_a_full_disk_loses_a_grant_only_with_the_keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    grants = Grants(str(tmp_path), lambda text, _: said.append(text))
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        grants.add(digest(ARGV, ENV, CWD, ""))
+    assert grants.has(COMMAND)
+    assert "No space left" in said[0]
+    grants.add(b"x" * 32)  # there is room again: all are written
+    assert len(made(tmp_path)._hashes) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's file")
+def test_a_file_that_the_daemon_made_grants_nothing(tmp_path: Path) -> None:
+    file = tmp_path / module.FILE
+    file.write_bytes(digest(ARGV, ENV, CWD, ""))
+    os.chown(file, 61999, 61999)
+    grants = made(tmp_path)
+    assert not grants.has(COMMAND)
+    grants.add(b"x" * 32)
+    assert file.stat().st_uid == 0
+    assert file.read_bytes() == b"x" * 32
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\xc1", b"x" * 65, packb([]), packb({"op": "grant"}), packb({"op": "grant", "hash": b"x" * 31}),
+        packb({"op": "grant", "hash": "x" * 32}), packb({"op": "revoke", "hash": b"x" * 32}), packb(None),
+    ],
+)  # fmt: skip
+def test_what_is_no_grant_is_refused_with_a_reason(tmp_path: Path, data: bytes) -> None:
+    grants = made(tmp_path)
+    keeper = SimpleNamespace(config=SimpleNamespace(socket=str(tmp_path / "jobd.sock")), log=lambda *_: None)
+    root_socket = RootSocket(keeper, grants)  # type: ignore[arg-type]  # a double
+    assert root_socket._answer(data)["op"] == "refused"
+    assert not grants._hashes
+    answer = unpackb(packb(root_socket._answer(packb({"op": "grant", "hash": b"x" * 32}))))
+    assert answer == {"op": "granted"}

@@ -1,0 +1,141 @@
+"""What a daemon hands over is looked at before root signals, freezes or kills it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobd.host import procs
+from jobd.keeper import inherited, tree
+from jobd.keeper.cgroup import Cgroups
+from jobd.keeper.inherited import NotBelieved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jobd.keeper.link import Message
+    from jobd.keeper.table import Entry
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only a keeper of root's has a daemon that is not")
+RUN, OTHER = b"\1" * 16, b"\2" * 16
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of root's that carries RUN in its environment."""
+    env = {**os.environ, "JOBD_RUN": RUN.hex()}
+    with subprocess.Popen(["sleep", "60"], env=env, start_new_session=True) as made:
+        while procs.run_of(made.pid) != RUN:  # it is not executed yet
+            pass
+        yield made
+        made.kill()
+
+
+def fields_of(pid: int, run: bytes = RUN, **more: object) -> Message:
+    seen = procs.process(pid)
+    return {
+        "run": run, "pid": pid, "start": 1 if seen is None else seen.start, "went": True, "execd": True, "step": "",
+        "errno": 0, "exit": None, "empty": False, "frozen": False, "tracking": "process", "cgroup": "", "merge": False,
+        "ops": [], "once": [], "label": {"owner": 0}, **more,
+    }  # fmt: skip
+
+
+def take(fields: Message, pid: int | None, tmp_path: Path, *, guarded: bool = True) -> Entry:
+    fds = {} if pid is None else {"pidfd": os.pidfd_open(pid)}
+    try:
+        return inherited.entry_of(fields, fds, Cgroups(str(tmp_path), parent=""), guarded)
+    finally:
+        for fd in fds.values():
+            os.close(fd)
+
+
+def test_a_run_of_ours(process: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    entry = take(fields_of(process.pid), process.pid, tmp_path)
+    assert (entry.run, entry.pid, entry.child, entry.doubted) == (RUN, process.pid, False, False)
+
+
+def test_a_process_of_roots_that_is_not_of_the_run(process: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    for pid, run in ((1, RUN), (os.getppid(), RUN), (process.pid, OTHER)):
+        with pytest.raises(NotBelieved):
+            take(fields_of(pid, run), pid, tmp_path)
+
+
+def test_a_process_that_is_not_the_one_it_is_said_to_be(process: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    with pytest.raises(NotBelieved, match="is not 2"):
+        take(fields_of(2), process.pid, tmp_path)
+    with pytest.raises(NotBelieved):
+        take({**fields_of(process.pid), "start": 7}, process.pid, tmp_path)
+    file = os.open("/dev/null", os.O_RDONLY)
+    with pytest.raises(NotBelieved, match="not a process"):
+        inherited.entry_of(fields_of(process.pid), {"pidfd": file}, Cgroups(str(tmp_path), parent=""), True)
+    os.close(file)
+
+
+def test_who_cleared_his_environment_is_believed_unless_he_is_root(tmp_path: Path) -> None:
+    for uid in (61001, 0):
+        with subprocess.Popen(["sleep", "60"], env={}, user=uid, group=uid, extra_groups=[], cwd="/") as made:
+            try:
+                if uid:
+                    assert take(fields_of(made.pid), made.pid, tmp_path).pid == made.pid
+                else:
+                    with pytest.raises(NotBelieved):
+                        take(fields_of(made.pid), made.pid, tmp_path)
+            finally:
+                made.kill()
+
+
+def test_the_number_of_a_process_that_is_gone_names_no_group(tmp_path: Path) -> None:
+    """Of a session whose leader has ended nobody can say whose it is."""
+    script = "sleep 60 & echo $!"
+    with subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE) as leader:
+        assert leader.stdout is not None
+        left = int(leader.stdout.readline())
+    try:
+        entry = inherited.entry_of(fields_of(leader.pid), {}, Cgroups(str(tmp_path), parent=""), True)
+        assert entry.doubted
+        assert tree.members(entry, ()) == {}
+        entry.doubted = False
+        assert set(tree.members(entry, ())) == {left}
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/sys/fs/cgroup", "/sys/fs/cgroup/system.slice/ssh.service", "/etc", "relative", "/",
+        f"/sys/fs/cgroup/jobd-00000000/{RUN.hex()}",
+    ],
+)  # fmt: skip
+def test_a_control_group_that_no_keeper_of_this_state_made(tmp_path: Path, path: str) -> None:
+    with pytest.raises(NotBelieved, match="control group"):
+        take({**fields_of(2), "cgroup": path}, None, tmp_path)
+    ours = Cgroups(str(tmp_path), parent="/sys/fs/cgroup")
+    assert not ours.is_of(f"{ours.base}/../{RUN.hex()}", RUN)
+    assert not ours.is_of(f"{ours.base}/{OTHER.hex()}", RUN)
+    assert ours.is_of(f"{ours.base}/{RUN.hex()}", RUN)
+    assert ours.is_of(f"{ours.base}/{RUN.hex()}.1", RUN)
+    (tmp_path / ours._name).mkdir()
+    (tmp_path / ours._name / RUN.hex()).mkdir()
+    assert not ours.is_of(f"{tmp_path}/{ours._name}/{RUN.hex()}", RUN), "this is no control group"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"run": b"short"}, {"run": "text"}, {"pid": 0}, {"pid": -1}, {"pid": 1}, {"pid": "7"}, {"pid": True},
+        {"ops": "term-1"}, {"exit": 0}, {"exit": {"op": "bye"}}, {"cgroup": None}, {"start": None},
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense(tmp_path: Path, more: Message) -> None:
+    with pytest.raises(NotBelieved):
+        take({**fields_of(2**22 + 7), **more}, None, tmp_path)
+
+
+def test_a_daemon_of_the_keepers_own_user_is_believed(tmp_path: Path) -> None:
+    assert take(fields_of(os.getpid()), os.getpid(), tmp_path, guarded=False).pid == os.getpid()
