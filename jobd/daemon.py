@@ -177,7 +177,7 @@ class Daemon:
             await jobs.start(registry.serve)
             assert self.keeper.welcome is not None
             option = os.environ.get(LOG_LEVEL, "")
-            configuration = Configuration(self.keeper.welcome.config_dir, self.keeper.welcome.mode, self.keeper, option)
+            configuration = Configuration(self.keeper.welcome.config_dir, self.keeper, option)
             await configuration.load_first()
             registry.limits = lambda: configuration.policy.limits
             registry.policy = configuration.policy

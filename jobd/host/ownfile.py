@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_BYTES: Final = 1 << 20
+_NOT_REGULAR: Final = "it is not a regular file"
+_TOO_LARGE: Final = f"it is larger than {MAX_BYTES >> 20} MiB"
+# What opening says by its number, ours or the keeper's (jobd.keeper.files).
+_WHAT_IT_IS: Final = {
+    errno.ELOOP: "it is a symbolic link",
+    errno.EINVAL: _NOT_REGULAR,
+    errno.EISDIR: _NOT_REGULAR,
+    errno.EFBIG: _TOO_LARGE,
+}
 
 
 class Untrusted(Exception):  # noqa: N818  # what the file is, not what went wrong here
@@ -41,10 +50,7 @@ class Trust(Struct, frozen=True):
 
 def open_regular(path: str, trust: Trust) -> int:
     """A descriptor of the regular file at `path`, in a directory that can be trusted. Raises OSError, Untrusted."""
-    try:
-        check_owner(os.stat(os.path.dirname(path)), trust)
-    except Untrusted as error:
-        raise Untrusted(f"of its directory: {error}") from error
+    check_directory(path, trust)
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _check_regular(os.fstat(fd))
@@ -52,6 +58,14 @@ def open_regular(path: str, trust: Trust) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def check_directory(path: str, trust: Trust) -> None:
+    """Raises Untrusted when others may write to the directory of this file, and OSError."""
+    try:
+        check_owner(os.stat(os.path.dirname(path)), trust)
+    except Untrusted as error:
+        raise Untrusted(f"of its directory: {error}") from error
 
 
 def read(fd: int, path: str, trust: Trust) -> str:
@@ -68,7 +82,7 @@ def read(fd: int, path: str, trust: Trust) -> str:
             found += piece
     finally:
         os.close(fd)
-    raise Untrusted(f"it is larger than {MAX_BYTES >> 20} MiB")
+    raise Untrusted(_TOO_LARGE)
 
 
 @contextmanager
@@ -81,8 +95,8 @@ def explained(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise FileNotFoundError(error.errno, error.strerror) from error
-        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        raise ConfigError([f"{path}: cannot read it: {why}"]) from error
+        why = _WHAT_IT_IS.get(error.errno or 0, f"cannot read it: {error.strerror}")
+        raise ConfigError([f"{path}: {why}"]) from error
 
 
 def check_owner(info: os.stat_result, trust: Trust) -> None:
@@ -101,4 +115,4 @@ def check_owner(info: os.stat_result, trust: Trust) -> None:
 
 def _check_regular(info: os.stat_result) -> None:
     if not stat.S_ISREG(info.st_mode):
-        raise Untrusted("it is not a regular file")
+        raise Untrusted(_NOT_REGULAR)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ import trio
 
 from jobd.core import configfile
 from jobd.core.configfile import ConfigError
-from jobd.core.paths import CONFIG_FILE, SYSTEM
+from jobd.core.paths import CONFIG_FILE
 from jobd.core.policy import Policy
 from jobd.host import ownfile
 from jobd.host.accounts import Accounts
@@ -33,13 +34,13 @@ LOOKUP_SEC: Final = 20.0  # for all names of a file; systemd-logind waits 25 s f
 class Configuration:
     """Owns the policy. `on_change` is told of every new one, and `refresh` waited for, before `load` returns."""
 
-    def __init__(self, config_dir: str, mode: str, keeper: KeeperLink, log_level: str = "") -> None:
+    def __init__(self, config_dir: str, keeper: KeeperLink, log_level: str = "") -> None:
         self.path = os.path.join(config_dir, CONFIG_FILE)
         self.policy = Policy(file=self.path)
         self.error = ""  # why the file as it is now could not be taken
         self.on_change: Callable[[Policy], None] = lambda _: None
         self.refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # what else is looked up by name
-        self._trust = ownfile.Trust.of(system=mode == SYSTEM)
+        self._trust = ownfile.Trust.of(system=keeper.shared)
         self._keeper = keeper
         self._level_option = log_level  # of the command line, which goes before the file
         self._level_told = ""
@@ -94,5 +95,10 @@ class Configuration:
             return ""
 
     async def _open(self) -> int:
-        """The one place where the file is opened."""
-        return ownfile.open_regular(self.path, self._trust)
+        """By the keeper: the daemon of a whole machine may not be allowed to read it."""
+        with suppress(PermissionError):
+            ownfile.check_directory(self.path, self._trust)
+        try:
+            return await self._keeper.open_config(CONFIG_FILE)
+        except ConnectionResetError:  # it is dead
+            return ownfile.open_regular(self.path, self._trust)

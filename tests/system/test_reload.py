@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.people import ALICE, BOB, EVE, ROOT, many_users, why_not
+from tests.system.people import ALICE, BOB, DAEMON, EVE, ROOT, many_users, why_not
 from tests.system.program import DEADLINE_SEC, Program, until
 
 if TYPE_CHECKING:
@@ -128,6 +129,21 @@ def test_a_rule_holds_from_the_reload_on_and_only_administrators_may_ask_for_it(
         assert not may_look(EVE)
 
 
+def test_a_daemon_with_a_user_of_its_own_has_the_file_opened_by_the_keeper() -> None:
+    if why := why_not():
+        pytest.skip(why)
+    with many_users(RULES, options=["--daemon-user", DAEMON]) as people:
+        people.toml.chmod(0o600)
+        people.config_dir.chmod(0o700)
+        people.ask(ROOT, "daemon-reload", check=True)
+        assert lines(people) == [1]
+        people.toml.write_text("x")
+        done = people.ask(ROOT, "daemon-reload")
+        assert (done.returncode, f"{people.toml}:1:2: " in done.stderr) == (6, True)
+        os.chown(people.toml, pwd.getpwnam(DAEMON).pw_uid, -1)  # who could change his own rules
+        assert "it belongs to uid" in people.ask(ROOT, "daemon-reload").stderr
+
+
 def test_things_that_are_no_files_hold_nobody_up(reloaded: Program, file: Path) -> None:
     def refused(why: str) -> None:
         begun = time.monotonic()
@@ -142,9 +158,9 @@ def test_things_that_are_no_files_hold_nobody_up(reloaded: Program, file: Path) 
     file.mkdir()
     refused("it is not a regular file")
     file.symlink_to("/etc/passwd")
-    refused("cannot read it: it is a symbolic link")
+    refused("it is a symbolic link")
     file.symlink_to("/dev/zero")
-    refused("cannot read it: it is a symbolic link")
+    refused("it is a symbolic link")
     with file.open("wb") as sparse:
         sparse.truncate(10 << 30)
     refused("it is larger than 1 MiB")
