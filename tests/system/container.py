@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 SYSTEMD = "/lib/systemd/systemd"
@@ -41,7 +40,8 @@ MASKED = (
     "systemd-udev-trigger.service", "systemd-update-utmp.service", "ldconfig.service",
 )  # fmt: skip
 
-_CLONE = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000  # mount cgroup uts ipc pid net
+_CLONE = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x40000000  # mount cgroup uts ipc net
+_CLONE_PID = 0x20000000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 _DETACH, _PDEATHSIG, _CAPBSET_DROP = 2, 1, 24
 _DROPPED = (16, 17, 22, 25)  # CAP_SYS_MODULE, _RAWIO, _BOOT, _TIME
@@ -214,10 +214,12 @@ def _prepare(root: str, stage: str, bound: str) -> None:
     (units / "test.target").write_text(TARGET)
 
 
-def _init(stage: str, bound: str) -> None:
+def _init(cgroup: str, stage: str, bound: str) -> None:
     """PID 1 of the new namespaces: become systemd."""
     _call("prctl", _PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.setsid()
+    Path(cgroup + "/cgroup.procs").write_text("0")
+    _call("unshare", _CLONE)  # the root of the new cgroup namespace is where we are
     mount(None, "/", _REC | _PRIVATE)
     mount("tmpfs", "/mnt", data="mode=755,size=1g")
     _prepare("/mnt", stage, bound)
@@ -237,23 +239,20 @@ def _init(stage: str, bound: str) -> None:
 
 def _serve(stage: str, bound: str) -> int:
     """Make the namespaces, wait until nobody needs them any more, and clear up."""
-    outside = own_cgroup()
-    cgroup = f"{outside}/jobd-container-{os.getpid()}"
+    cgroup = f"{own_cgroup()}/jobd-container-{os.getpid()}"
     os.mkdir(cgroup)
     pid = 0
     try:
-        Path(cgroup + "/cgroup.procs").write_text("0")
-        _call("unshare", _CLONE)  # the root of the new cgroup namespace is where we are
+        _call("unshare", _CLONE_PID)  # of our children; the other namespaces are theirs alone
         pid = os.fork()
         if pid == 0:
             try:
-                _init(stage, bound)
+                _init(cgroup, stage, bound)
             except OSError as e:
                 os.write(2, f"no container on this machine: {e}\n".encode())
                 os._exit(_BLOCKED)
             finally:
                 os._exit(1)
-        Path(outside + "/cgroup.procs").write_text("0")
         print(pid, flush=True)
         watched = select.poll()
         watched.register(0, select.POLLIN)
@@ -264,8 +263,6 @@ def _serve(stage: str, bound: str) -> int:
         return _BLOCKED
     finally:
         status = _end(pid) if pid else 0
-        with suppress(OSError):
-            Path(outside + "/cgroup.procs").write_text("0")
         _remove(cgroup)
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 0
 
