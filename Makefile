@@ -62,6 +62,7 @@ tools:
 	  command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; \
 	if [ -n "$$CI" ] && ! [ -x /usr/sbin/sshd ]; then missing="$$missing openssh-server"; fi; \
+	if [ -n "$$CI" ] && ! [ -x /lib/systemd/systemd ]; then missing="$$missing systemd dbus libpam-systemd"; fi; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && RUNLEVEL=1 apt-get install -qqy$$missing || echo "cannot install$$missing: going on without"; \

@@ -137,6 +137,7 @@ class Container:
             for pipe in (self._helper.stdout, self._helper.stderr):
                 if pipe is not None:
                     pipe.close()
+        assert not os.path.exists(_cgroup(self._helper.pid)), "its control group is left"
 
 
 def missing() -> str:
@@ -174,6 +175,10 @@ def own_cgroup() -> str:
     with open("/proc/self/cgroup") as file:
         own = next((line[3:].strip() for line in file if line.startswith("0::")), "")
     return (points[0] + own).rstrip("/") if points and own and ".." not in own else ""
+
+
+def _cgroup(helper: int) -> str:
+    return f"{own_cgroup()}/jobd-container-{helper}"
 
 
 def _prepare(root: str, stage: str, bound: str) -> None:
@@ -239,7 +244,7 @@ def _init(cgroup: str, stage: str, bound: str) -> None:
 
 def _serve(stage: str, bound: str) -> int:
     """Make the namespaces, wait until nobody needs them any more, and clear up."""
-    cgroup = f"{own_cgroup()}/jobd-container-{os.getpid()}"
+    cgroup = _cgroup(os.getpid())
     os.mkdir(cgroup)
     pid = 0
     try:

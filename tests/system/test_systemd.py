@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system import container
-from tests.system.container import Container, Unable
+from tests.system.container import Unable
+from tests.system.machine import COUNT, HURT, SITE, Machine
 from tests.system.program import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
 pytestmark = pytest.mark.slow
 
@@ -27,76 +27,6 @@ PYTHON = "/usr/bin/python3"  # which all users can run, unlike the one of somebo
 LIB = "/usr/local/lib/jobd"
 UNITS = "/usr/local/lib/systemd"
 INSTALL_SEC = 180.0  # pip, and a build
-# Executed by each Python of the installation at its start: by it a test hurts the next daemon.
-SITE = "jobd-test.pth"
-HURT = "import os, sys, time; 'jobd.daemon' in sys.orig_argv and {}\n"
-COUNT = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); echo $i; sleep 0.02; done"
-
-
-class Machine(Container):
-    """A machine with jobd installed and a user called alice."""
-
-    def show(self, name: str, unit: str = "jobd.service") -> str:
-        """A property of a unit."""
-        return self.run("systemctl", "show", "--value", "-p", name, unit).stdout.strip()
-
-    def jobctl(self, *words: str, user: str = "alice", check: bool = True) -> str:
-        """What jobctl says about the system's jobs."""
-        return self.run("jobctl", "--system", *words, user=user, check=check).stdout.strip()
-
-    def pids(self) -> tuple[int, int]:
-        """Those of the keeper and of its daemon."""
-        status = json.loads(self.jobctl("daemon-status", "-o", "json", user="root"))
-        return status["keeper_pid"], status["pid"]
-
-    def kill(self, *pids: int, sig: str = "KILL") -> None:
-        """Signal processes by their numbers inside."""
-        self.run("kill", f"-{sig}", *map(str, pids))
-
-    def gone(self, pid: int | str) -> bool:
-        """Whether a process has ended, reaped or not."""
-        state = self.run("ps", "-o", "stat=", "-p", str(pid), check=False).stdout.strip()
-        return state == "" or state.startswith("Z")
-
-    def start_job(self, name: str, script: str) -> str:
-        """A job of alice; its process."""
-        self.jobctl("run", "-u", name, "--shell", script)
-        return self.property(name, "MainPID")
-
-    def property(self, name: str, key: str, check: bool = True) -> str:
-        return self.jobctl("show", "--value", "-p", key, name, check=check)
-
-    def lines(self, name: str) -> int:
-        """How many lines of COUNT there are; one that is missing or doubled fails."""
-        lines = self.jobctl("logs", "-o", "cat", name).split()
-        assert lines == [str(i + 1) for i in range(len(lines))]
-        return len(lines)
-
-    def goes_on(self, name: str) -> None:
-        """COUNT writes on, and nothing is lost."""
-        before = self.lines(name)
-        until(lambda: self.lines(name) > before, f"{name} writes on")
-
-    def drop_in(self, text: str) -> AbstractContextManager[None]:
-        """Change jobd.service for a while; it is stopped then."""
-        return _DropIn(self, text)
-
-
-class _DropIn:
-    def __init__(self, machine: Machine, text: str) -> None:
-        self._machine, self._text = machine, text
-        self._path = machine.path("/run/systemd/system/jobd.service.d/test.conf")
-
-    def __enter__(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(f"[Service]\n{self._text}\n")
-        self._machine.run("systemctl", "daemon-reload")
-
-    def __exit__(self, *_: object) -> None:
-        self._machine.run("systemctl", "stop", "jobd.socket", "jobd.service", check=False)
-        self._path.unlink()
-        self._machine.run("systemctl", "daemon-reload")
-        self._machine.run("systemctl", "reset-failed", "jobd.service", "jobd.socket", check=False)
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +154,22 @@ def test_kill_9_of_both(machine: Machine) -> None:
     machine.run("systemctl", "stop", "jobd.socket", "jobd.service")
     assert machine.gone(silent)  # … before jobd was told to end
     assert machine.show("Result") == "success"
+
+
+def test_runs_have_controllers_under_every_keeper(machine: Machine) -> None:
+    offered = machine.path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+    if not {"memory", "pids"} <= set(offered):
+        pytest.skip("the host keeps its controllers (memory, pids) in cgroup v1")
+    machine.start_job("web", COUNT)
+    unit = machine.path("/sys/fs/cgroup/system.slice/jobd.service")
+    [base] = unit.glob("jobd-*")
+    for _ in range(3):
+        until(lambda: {"memory", "pids"} <= set((base / "cgroup.subtree_control").read_text().split()), "controllers")
+        assert (unit / "cgroup.procs").read_text() == ""
+        keeper, _ = machine.pids()
+        machine.kill(keeper)
+        until(lambda: machine.pids()[0] not in (keeper, None), "the next keeper's daemon answers")  # noqa: B023
+        machine.goes_on("web")
 
 
 def test_a_stop_waits_for_each_job_as_long_as_the_job_wants(machine: Machine) -> None:
