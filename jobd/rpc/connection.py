@@ -288,7 +288,7 @@ class Connection:
                 raise
             except OSError as error:
                 raise Gone from error
-        await trio.lowlevel.checkpoint()  # a client that reads as fast as we send must not starve the others
+        await self.share.turn()  # a client that reads as fast as we send must not starve the others
 
     def break_off(self) -> None:
         """Make both ends see the end of this connection."""

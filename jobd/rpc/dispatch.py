@@ -42,7 +42,7 @@ Silent = Callable[[Context, Any], None]
 
 
 class Row(Struct, frozen=True):
-    """How one request is served: `quick`, or else `long`. With both, `quick` serves what asks for no process tree.
+    """How one request is served: `quick`, or else `long`. With both, `quick` serves what asks for little.
 
     A `silent` one is part of a long one that is under way, and has no answer of its own.
     """
@@ -54,7 +54,8 @@ class Row(Struct, frozen=True):
 
     def is_quick(self, request: m.Request) -> bool:
         """Whether this request is answered in place."""
-        return self.quick is not None and (self.long is None or not (isinstance(request, m.Get) and request.tree))
+        small = not isinstance(request, m.Get) or look.is_small(request)
+        return self.quick is not None and (self.long is None or small)
 
 
 TABLE: Final[dict[type, Row]] = {
@@ -68,7 +69,7 @@ TABLE: Final[dict[type, Row]] = {
     m.Thaw: Row("thaw", long=freeze.thaw),
     m.ResetFailed: Row("reset-failed", long=remove.reset_failed),
     m.Remove: Row("rm", long=remove.remove),
-    m.Get: Row("status", quick=look.get_quick, long=look.get_tree),
+    m.Get: Row("status", quick=look.get_quick, long=look.get_long),
     m.List: Row("list", quick=look.list_jobs),
     m.History: Row("history", quick=look.history),
     m.Resolve: Row("history", quick=look.resolve),

@@ -29,8 +29,10 @@ async def submit_once(
     context: Context, request: int, exec_wait: bool, known: Callable[[], RunRow | None], submit: Callable[[], Run]
 ) -> None:
     """Call `submit` unless `known` finds such a run: a retry after a lost reply is answered as the first was."""
-    await context.world.registry.may_submit()
-    async with context.connection.share.submitting:
+    share = context.connection.share
+    async with share.submitting:
+        await share.turn()
+        await context.world.registry.may_submit()
         row = known()
         live = submit() if row is None else context.live_run(row)
         if live is None:

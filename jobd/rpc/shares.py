@@ -32,6 +32,7 @@ TURN: Final = 32  # requests in a slice, however short they are
 ROUND_SEC: Final = 0.002  # who has used less than a slice in this time owes nothing
 SEAT_SEC: Final = 0.0002  # what a new connection costs: its task, and the hello
 LONG_SEC: Final = 0.0002  # what a request that is a task costs at least, after it was read
+STEP_SEC: Final = 0.0002  # what a step of a long request costs, if nobody knows better
 LARGE_AT_ONCE: Final = 16  # frames of more than 64 KiB that are received at once for one uid
 # Submissions of one uid on their way to the disk. One commit takes all there are, and then all of them go on at once.
 SUBMITTING: Final = 16
@@ -42,12 +43,25 @@ class Share:
     """One uid's. Made with his first connection, gone with his last."""
 
     __slots__ = (
-        "began", "connections", "crowd", "large", "line", "readers", "requests", "room", "seating", "submitting", "uid",
-        "unsent", "used",
+        "began",
+        "connections",
+        "crowd",
+        "large",
+        "line",
+        "readers",
+        "requests",
+        "room",
+        "seating",
+        "submitting",
+        "turns",
+        "uid",
+        "unsent",
+        "used",
     )  # fmt: skip
 
-    def __init__(self, uid: int) -> None:
+    def __init__(self, uid: int, turns: Turns | None = None) -> None:
         self.uid = uid
+        self.turns = turns
         self.connections = 0
         self.requests = 0  # long ones, under way on all his connections
         self.crowd: Crowd | None = None  # once he has many connections
@@ -60,6 +74,17 @@ class Share:
         self.used = 0.0  # seconds of the slice
         self.began = 0.0
         self.line: deque[trio.lowlevel.Task] = deque()  # who waits for the next slice
+
+    async def turn(self, sec: float = STEP_SEC) -> None:
+        """Between two steps of a long request: pay for the last one, and let others have their turn."""
+        if self.turns is None:
+            await trio.lowlevel.checkpoint()
+            return
+        self.turns.spend(self, sec)
+        if self.turns.is_due(self):
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.turns.take(self)
 
 
 class Turns:
@@ -147,7 +172,7 @@ class Shares:
         """One connection more."""
         share = self._of.get(uid)
         if share is None:
-            share = self._of[uid] = Share(uid)
+            share = self._of[uid] = Share(uid, self.turns)
             self._reckon()
         share.connections += 1
         self.connections += 1

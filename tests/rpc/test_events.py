@@ -14,6 +14,7 @@ from jobd.host.peer import Peer
 from jobd.rpc.access import Access
 from jobd.rpc.context import MAX_READERS, Context, Refused
 from jobd.rpc.handlers import events
+from jobd.rpc.shares import Share
 from jobd.runtime import eventsource
 from jobd.runtime.journal import Journal
 from jobd.store.db import Policy
@@ -32,6 +33,7 @@ class Answers:
     """The connection of a reader, which takes as much as a test lets it."""
 
     def __init__(self) -> None:
+        self.share = Share(0)
         self.readers = 0
         self.bodies: list[m.AnyBody] = []
         self.writes = 0

@@ -12,6 +12,7 @@ from jobd.host.peer import Peer
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context
 from jobd.rpc.handlers import lifecycle
+from jobd.rpc.shares import Share
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.runtime.fakes import ROOT, Bed, serving
@@ -21,6 +22,7 @@ class Answers:
     """The connection of a request: notes what it is told."""
 
     def __init__(self) -> None:
+        self.share = Share(0)
         self.bodies: list[m.AnyBody] = []
 
     async def item(self, _request: int, body: m.AnyBody) -> None:

@@ -29,6 +29,7 @@ async def each(context: Context, request: int, words: list[str], act: Act) -> No
     async with trio.open_nursery() as nursery:
         for index, word in enumerate(words):
             nursery.start_soon(one, word, index)
+            await context.connection.share.turn()
     await context.connection.end(request)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from jobd.core import names
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
@@ -37,6 +35,7 @@ async def _serve(context: Context, request: m.Events, source: EventSource, wante
         await context.connection.item(request.id, _missed(gap))
     reached = -1
     while True:
+        await context.connection.share.turn()
         page = source.page(upto)
         bodies: list[m.AnyBody] = [] if page.gap is None else [_missed(page.gap)]
         bodies += _changes(context, page.events)
@@ -44,7 +43,6 @@ async def _serve(context: Context, request: m.Events, source: EventSource, wante
             reached = source.position
             bodies.append(m.Reached(seq=reached))
         await context.connection.items(request.id, bodies)
-        await trio.lowlevel.checkpoint()
         if page.more:
             continue
         if not request.follow:

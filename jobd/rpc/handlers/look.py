@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -15,13 +15,15 @@ from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jobd.core.records import JobRow
     from jobd.rpc.lookup import Key
 
-LIST_PAGE = 1000  # messages.List
+LIST_PAGE: Final = 300  # jobs, or runs: 5 ms that all others wait
 PAGE_BYTES: Final = 512 << 10  # of command lines and the rest of a page; a frame is twice as large
+FEW_NAMES: Final = 8  # jobs that are looked at in one turn
+View = TypeVar("View", m.JobView, m.RunView)
 VIEW_BYTES: Final = 800  # of a view: names and numbers of all its fields
 WORD_BYTES: Final = 5  # ahead of each word in msgpack
 LOADED = "loaded"
@@ -30,27 +32,45 @@ FAILED_SHOWN_NS = 24 * 3600 * 10**9  # DESIGN.md, section 9
 
 # --- get ----------------------------------------------------------------------------------------------------------
 def get_quick(context: Context, request: m.Get) -> m.Jobs:
-    """State of jobs by name or glob."""
-    registry = context.world.registry
-    found = []
-    for word in context.expand(request.names, "status", at_rest=True):
-        row = context.find(word, "status")
-        if row is None:
-            found.append(views.missing(word, context.owner_asked(word)))
-        else:
-            found.append(views.job_view(registry, row))
-    return m.Jobs(jobs=found)
+    """State of a few jobs by name."""
+    return m.Jobs(jobs=[_view(context, word) for word in dict.fromkeys(request.names)])
 
 
-async def get_tree(context: Context, request: m.Get) -> None:
-    """The same with the processes of each."""
-    jobs = get_quick(context, request).jobs
+def _view(context: Context, word: str) -> m.JobView:
+    row = context.find(word, "status")
+    if row is None:
+        return views.missing(word, context.owner_asked(word))
+    return views.job_view(context.world.registry, row)
+
+
+def is_small(request: m.Get) -> bool:
+    """Whether a Get is for few jobs and no process tree, so that it may be answered in place."""
+    return not (request.tree or len(request.names) > FEW_NAMES or any(map(names.is_glob, request.names)))
+
+
+async def get_long(context: Context, request: m.Get) -> None:
+    """The same for many, and with the processes of each if that is asked; others have their turns meanwhile."""
+    share = context.connection.share
+    words: dict[str, None] = {}
+    for word in request.names:
+        words.update(dict.fromkeys(context.expand([word], "status", at_rest=True)))
+        await share.turn()
+    jobs: list[m.JobView] = []
+    for at, word in enumerate(words):
+        jobs.append(_view(context, word))
+        if at % FEW_NAMES == 0:
+            await share.turn()
+    if request.tree:
+        await _add_processes(context, jobs)
+    await context.connection.reply(request.id, m.Jobs(jobs=jobs))
+
+
+async def _add_processes(context: Context, jobs: list[m.JobView]) -> None:
     for index, view in enumerate(jobs):
         if view.run is not None and view.active not in ("inactive", "failed"):
             tree = await context.world.keeper.tree(view.run)
             processes = [m.Process(pid=pid, ppid=ppid, command=command) for pid, ppid, command in tree.processes]
             jobs[index] = replace(view, processes=processes)
-    await context.connection.reply(request.id, m.Jobs(jobs=jobs))
 
 
 # --- list ---------------------------------------------------------------------------------------------------------
@@ -70,9 +90,8 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
     now = time.time_ns()
     fits = [context.matcher(pattern) for pattern in request.patterns]
     wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, fits, every, now)]
-    found = [views.job_view(context.world.registry, row) for row in wanted]
-    jobs = found[: _fitting(found)]
-    if len(jobs) < len(found):
+    jobs = _fitting(views.job_view(context.world.registry, row) for row in wanted)
+    if len(jobs) < len(wanted):
         more = jobs[-1].owner, jobs[-1].job
     return m.Jobs(jobs=jobs, more="" if more is None else f"{more[0]}/{more[1]}")
 
@@ -88,15 +107,21 @@ def _cursor(text: str) -> Key | None:
     return uid, name
 
 
-def _fitting(found: Sequence[m.JobView | m.RunView]) -> int:
-    """How many of these, at least one, a frame surely holds: command lines may be long."""
+def _size(view: m.JobView | m.RunView) -> int:
+    words = (*view.argv, view.cwd, view.note.encode(), getattr(view, "description", "").encode())
+    return VIEW_BYTES + sum(map(len, words)) + WORD_BYTES * len(words)
+
+
+def _fitting(made: Iterable[View]) -> list[View]:
+    """As many of these, at least one, as a page holds; hardly more are made."""
+    found: list[View] = []
     size = 0
-    for count, view in enumerate(found):
-        words = (*view.argv, view.cwd, view.note.encode(), getattr(view, "description", "").encode())
-        size += VIEW_BYTES + sum(map(len, words)) + WORD_BYTES * len(words)
-        if size > PAGE_BYTES and count:
-            return count
-    return len(found)
+    for view in made:
+        size += _size(view)
+        if found and (size > PAGE_BYTES or len(found) >= LIST_PAGE):
+            break
+        found.append(view)
+    return found
 
 
 def _matches(row: JobRow, request: m.List, fits: Sequence[Callable[[int, str], bool]], every: bool, now: int) -> bool:
@@ -132,9 +157,8 @@ def history(context: Context, request: m.History) -> m.Runs:
     )
     registry = context.world.registry
     now = (live.row if (live := context.live_run(row)) is not None else row for row in rows)
-    found = [views.run_view(registry, row) for row in now]
-    runs = found[: _fitting(found)]
-    return m.Runs(runs=runs, more=runs[-1].seq if len(runs) < len(found) else more)
+    runs = _fitting(views.run_view(registry, row) for row in now)
+    return m.Runs(runs=runs, more=runs[-1].seq if len(runs) < len(rows) else more)
 
 
 def resolve(context: Context, request: m.Resolve) -> m.Runs:
