@@ -93,7 +93,7 @@ class Connection:
             if body is not None:
                 return body
             if self._buffer.announced > LARGE and not self._has_place:
-                await self.share.large.acquire()  # until then the rest waits in the kernel, and no clock runs
+                await self._take_place()  # until then the rest waits in the kernel, and no clock runs
                 self._has_place = True
                 until = None
             if until is None and self._buffer.pending > 0:
@@ -107,6 +107,12 @@ class Connection:
                 raise codec.ProtocolError(errors.MALFORMED, what)
             if not received:
                 return None
+
+    async def _take_place(self) -> None:
+        try:
+            self.share.large.acquire_nowait()  # a flood of input has one such frame after the other
+        except trio.WouldBlock:
+            await self.share.large.acquire()
 
     async def hung_up(self) -> None:
         """Return when the client is gone altogether, and not only has nothing more to say.
