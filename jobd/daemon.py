@@ -189,6 +189,7 @@ class Daemon:
             self.server = Server(world, access)
             world.connections = lambda: 0 if self.server is None else self.server.connections
             jobs.start_soon(Upkeep(registry).run)
+            jobs.start_soon(configuration.catch_up)
             orphanage = Orphanage(registry, self._lost, self._parts, self._leave)
             jobs.start_soon(orphanage.run)
             if self.keeper.welcome is not None and self.keeper.welcome.mode == USER:

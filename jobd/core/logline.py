@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 LEVELS = ("debug", "info", "warning", "error")
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 MAX_BYTES = 4096  # PIPE_BUF: written at once or not at all
-MAX_WORD = 200  # characters of what a client named
 MAX_FRAMES = 30  # of a trace
 MAX_CAUSES = 4
-MAX_MESSAGE = 500  # characters of an exception's own words
+MAX_MESSAGE = 200  # characters of an exception's own words, which may be a client's
 
 BURST = 20  # records of one kind
 WINDOW_SEC = 60.0  # in this time; the others are counted
@@ -29,13 +28,6 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def word(text: str) -> str:
-    """What a client named, in quotes and of bounded length."""
-    if len(text) <= MAX_WORD:
-        return repr(text)
-    return f"{text[:MAX_WORD]!r}…"
 
 
 def line(text: str, level: str, stamp: str | None, pid: int) -> bytes:

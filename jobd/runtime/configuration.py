@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobd.runtime")
 
-LOOKUP_SEC: Final = 20.0  # for all names of a file; systemd-logind waits 25 s for a name service
+LOOKUP_SEC: Final = 20.0  # for all names of a file
+RETRY_SEC: Final = 60.0  # a name service that did not answer when the machine came up will later
+
+
+class LookupTimeoutError(ConfigError):
+    """The name service does not answer."""
 
 
 class Configuration:
@@ -44,6 +49,7 @@ class Configuration:
         self._keeper = keeper
         self._level_option = log_level  # of the command line, which goes before the file
         self._level_told = ""
+        self._try_again = False
         self._lock = trio.Lock()
 
     async def load(self) -> None:
@@ -69,8 +75,21 @@ class Configuration:
         """At the start: without a file that can be taken there are no rules, and the state says why."""
         try:
             await self.load()
-        except ConfigError:
+        except ConfigError as error:
+            self._try_again = isinstance(error, LookupTimeoutError)
             log.error("starting without rules: nobody but owners and administrators may do anything")
+
+    async def catch_up(self) -> None:
+        """Try again until there is an answer, if the name service gave none at the start."""
+        while self._try_again:
+            await trio.sleep(RETRY_SEC)
+            try:
+                await self.load()
+            except LookupTimeoutError:
+                continue
+            except ConfigError:
+                return  # it has been told
+            self._try_again = False
 
     def _set_level(self, level: str) -> None:
         if self._level_option:
@@ -85,7 +104,8 @@ class Configuration:
         with trio.move_on_after(LOOKUP_SEC):
             parse = partial(configfile.parse, text, self.path, Accounts())
             return await trio.to_thread.run_sync(parse, abandon_on_cancel=True)
-        raise ConfigError([f"{self.path}: its users and groups could not be looked up within {LOOKUP_SEC:g} s"])
+        why = f"{self.path}: its users and groups could not be looked up within {LOOKUP_SEC:g} s"
+        raise LookupTimeoutError([why])
 
     async def _text(self) -> str:
         try:

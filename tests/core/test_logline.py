@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobd.core.logline import BURST, LEVELS, MAX_BYTES, MAX_KINDS, WINDOW_SEC, RateLimit, brief, line, printable, word
+from jobd.core.logline import BURST, LEVELS, MAX_BYTES, MAX_KINDS, WINDOW_SEC, RateLimit, brief, line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,11 +47,6 @@ def test_a_long_record_is_cut_where_a_pipe_would_split_it(text: str) -> None:
         assert MAX_BYTES - 8 <= len(made) <= MAX_BYTES
         assert made.decode().endswith("…\n")
     assert time.process_time() - begun < 0.5
-
-
-def test_what_a_client_named_is_quoted_and_short() -> None:
-    assert word("we\nb") == r"'we\nb'"
-    assert len(word("x" * (1 << 20))) < 210
 
 
 # --- rates --------------------------------------------------------------------------------------------------------

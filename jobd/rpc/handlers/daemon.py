@@ -71,7 +71,6 @@ async def reload(context: Context, request: m.DaemonReload) -> None:
         await context.world.configuration.load()
     except ConfigError as error:
         raise Refused(errors.BAD_SETTING, f"cannot reload: {error}; what was in force still is") from error
-    await context.access.look_up_group()
     said = context.world.configuration.policy.warnings
     more = [f"{len(said) - SHOWN_WARNINGS} more warnings, in the log"] if len(said) > SHOWN_WARNINGS else []
     text = "\n".join((*said[:SHOWN_WARNINGS], *more))
