@@ -136,7 +136,7 @@ def _status(call: Call) -> int:
         return load(call.verb)(client, *operands, **call.options)
     except UsageError as e:
         warn(str(e))
-        return NOT_THE_JOBS if _kind(call) == JOB else USAGE
+        return usage_status(call)
     except Fault as e:
         from jobctl.mistakes import next_step
 
@@ -150,6 +150,11 @@ def _status(call: Call) -> int:
     except OutputError as e:
         warn(str(e))
         return NOT_THE_JOBS if _kind(call) == JOB else FAILURE
+
+
+def usage_status(call: Call) -> int:
+    """The exit status of a line that means nothing."""
+    return NOT_THE_JOBS if _kind(call) == JOB else USAGE
 
 
 def _kind(call: Call) -> int:

@@ -283,11 +283,11 @@ class Bridge:
             assert isinstance(path, bytes)
             wanted = self._wanted.narrowed(str(question.get("mode", "")), os.fsdecode(path))
             start = bool(question.get("start"))
-            if self._found is not None and not question.get("another"):
+            if self._found is not None:
                 sock = self._found.connect(start=start)
             else:
                 found, sock = endpoint.connect(wanted.path, wanted.mode, start=start)
-                self._found = self._found or found
+                self._found = found
         except endpoint.EndpointError as e:
             return _refusal(e.code, e.message)
         self._channels.add(number, sock)
@@ -338,4 +338,16 @@ def _names(question: Answer) -> Answer:
     return {"uids": of("uids", names.owner_name), "gids": of("gids", names.group_name)}
 
 
-OPERATIONS: dict[str, Callable[[Answer], Answer]] = {"session": _session, "names": _names}
+def _usage(question: Answer) -> Answer:
+    """What the processes of a job use, as jobctl here would read it; of nothing but control groups and processes."""
+    from jobctl import usage
+
+    cgroup, pids = question.get("cgroup", ""), question.get("pids", [])
+    assert isinstance(cgroup, str)
+    assert isinstance(pids, list)
+    plain = cgroup.startswith("/sys/fs/cgroup/") and "/../" not in cgroup
+    found = usage.look(cgroup if plain else "", [int(pid) for pid in pids[: usage.MAX_PROCESSES]])
+    return {name: getattr(found, name) for name in found.__slots__}
+
+
+OPERATIONS: dict[str, Callable[[Answer], Answer]] = {"session": _session, "names": _names, "usage": _usage}

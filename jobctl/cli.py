@@ -291,7 +291,7 @@ def means_the_jobs(args: list[str]) -> bool:
     """Whether the exit status of a line that typer refused would have been a job's."""
     words = list(args)
     while words and words[0].startswith("-"):
-        takes = words.pop(0) in GLOBALS["socket"]
+        takes = words.pop(0) in (*GLOBALS["socket"], *GLOBALS["host"])
         words = words[1:] if takes else words
     if not words or words[0] not in ("run", "rerun"):
         return bool(words) and words[0] in ("wait", "attach")

@@ -33,7 +33,6 @@ RECEIVE_BYTES = 64 << 10  # more would be mapped and unmapped anew for each rece
 MSG_NOSIGNAL = 0x4000  # SIGPIPE is for stdout (see __main__): a daemon that went away is an error to handle
 LENGTH = Struct(">I")
 RETRY_SEC = 0.05  # between attempts to connect while no socket is there: a keeper binding it anew takes less
-PATIENCE_SEC = 10.0  # for the socket to come back; a keeper that re-executes itself needs 0.1 s
 LIVED_SEC = 5.0  # a connection that held this long was a good one, and its loss counts as the first
 MAX_POLL_MS = 2**31 - 1  # poll(2) takes an int
 MAX_LOSSES = 10  # in a row; a daemon that dies at each of our requests is not to be asked for ever
@@ -83,12 +82,12 @@ class Client:
         self.close()
         if self._losses > MAX_LOSSES:
             raise NoDaemonError(f"cannot go on: the connection to jobd at {self.path} is lost again and again")
-        deadline = time.monotonic() + PATIENCE_SEC
+        began = time.monotonic()
         while True:
             try:
                 return self._open(self.start)
             except NoDaemonError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > began + self.target.patience_sec:
                     raise
                 time.sleep(RETRY_SEC)
 

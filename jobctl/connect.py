@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from jobd.wire.endpoint import Endpoint
 
 
+PATIENCE_SEC = 10.0  # for the socket to come back; a keeper that re-executes itself needs 0.1 s
+NETWORK_SEC = 60.0
+
+
 class _Far:
     """The other host that this jobctl speaks of, if it does: its users and processes are not ours."""
 
@@ -26,23 +30,21 @@ FAR = _Far()  # of this process, as it speaks of one host
 class Target:
     """Which daemon the command line names, and which one that was: once found, we reconnect to no other."""
 
-    __slots__ = ("another", "batch", "found", "host", "mode", "remote", "socket", "software")
+    __slots__ = ("batch", "found", "host", "mode", "remote", "socket", "software")
 
     def __init__(self, mode: str = "", socket: str = "", host: str = "", batch: bool = False) -> None:
         self.mode = mode  # "user", "system", or "" for the default order
         self.socket = socket
         self.host = host  # one, as -H takes it; "" for this one
         self.batch = batch  # nobody is to be asked for a password
-        self.another = False  # than the one that was found by the target of which this is a `sibling`
         self.remote: Remote | None = None
         self.found: Endpoint | None = None
         self.software = ""  # name and version of the daemon, once it has said so
 
-    def sibling(self, mode: str) -> Target:
-        """Another daemon on the same host."""
-        target = Target(mode, "", self.host, self.batch)
-        target.remote, target.another = self.remote, True
-        return target
+    @property
+    def patience_sec(self) -> float:
+        """How long a daemon that was lost may take to come back; a network takes longer."""
+        return NETWORK_SEC if self.remote is not None and self.remote.is_lost else PATIENCE_SEC
 
 
 def needs_grant(path: str) -> bool:

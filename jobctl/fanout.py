@@ -21,7 +21,6 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 READ_BYTES = 64 << 10
 LINE_BYTES = 1 << 20  # a longer one comes out in pieces
 SEPARATOR = ": "
-USAGE = 2
 JSON = "json"
 STREAMS = ("logs", "events")  # their JSON is an object a line, of which each gets its host
 STREAM_KEY = "host"
@@ -95,8 +94,10 @@ def run(call: Call, words: str) -> int:
             hosts.parse(name)
         _check(call)
     except UsageError as e:
+        from jobctl.__main__ import usage_status
+
         terminal.warn(str(e))
-        return USAGE
+        return usage_status(call)
     children = [Child(name, call) for name in names]
     try:
         _Crowd(call, children).relay()

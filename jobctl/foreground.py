@@ -12,7 +12,7 @@ import time
 from select import POLLIN, POLLOUT, poll
 
 from jobctl import names, terminal
-from jobctl.client import MAX_LOSSES, PATIENCE_SEC, RETRY_SEC
+from jobctl.client import MAX_LOSSES, RETRY_SEC
 from jobctl.exits import NOT_THE_JOBS, SIGNALED, ConnectionLostError, Fault, NoDaemonError
 from jobctl.foreground_feed import TAKEN, InputLostError
 from jobctl.foreground_link import Link
@@ -280,7 +280,7 @@ class Session:
             self._connect(start=False)
         except NoDaemonError:
             now = time.monotonic()
-            if now - self._away_since > PATIENCE_SEC:
+            if now - self._away_since > self._target.patience_sec:
                 raise
             self._retry_at = now + RETRY_SEC
 
@@ -362,7 +362,7 @@ class Session:
         """The daemon has gone: begin anew, at once the first time."""
         now = time.monotonic()
         self._losses += 1
-        if self._losses > MAX_LOSSES and now - self._good_at > PATIENCE_SEC:
+        if self._losses > MAX_LOSSES and now - self._good_at > self._target.patience_sec:
             raise self._refusal or NoDaemonError("cannot go on: the connection to jobd is lost again and again")
         self._close()
         self._phase = AWAY

@@ -13,8 +13,8 @@ from _socket import AF_UNIX, SHUT_RDWR, SOCK_CLOEXEC, SOCK_STREAM, socket, socke
 from _thread import allocate_lock, start_new_thread
 from select import POLLIN, POLLOUT, poll
 
-from jobctl import channels, remote_ssh
-from jobctl.connect import FAR
+from jobctl import channels, remote_ssh, terminal
+from jobctl.connect import FAR, NETWORK_SEC
 from jobctl.exits import Fault, NoDaemonError
 from jobd.wire.plainpack import PlainpackError, packb, unpackb
 
@@ -59,6 +59,7 @@ class Remote:
         self._line: _Line | None = None
         self.needs_grant = False  # what we run there, as root
         self._was_up = False
+        self._told = False  # that it is lost
         self._began = 0.0
         self._names: dict[tuple[str, int], str] = {}
         self._session: Words | None = None
@@ -68,18 +69,31 @@ class Remote:
         question: Words = {"op": "open", "mode": target.mode, "start": start}
         if target.socket:
             question["socket"] = os.fsencode(target.socket)
-        if target.another:
-            question["another"] = True
         near, far = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
         try:
             answer = self._up().ask(question, far)
-        except BaseException:
+        except BaseException as e:
             near.close()
+            if isinstance(e, NoDaemonError) and self.is_lost and not self._told:
+                self._told = True
+                terminal.warn(f"{e}; trying again for {NETWORK_SEC:g} s")
             raise
-        path = answer["path"]
-        assert isinstance(path, bytes)
+        self._told = False
         self.needs_grant = bool(answer.get("grants"))
-        return near, os.fsdecode(path)
+        path = answer.get("path")
+        return near, os.fsdecode(path) if isinstance(path, bytes) else ""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether there was a connection to the host, and there is none now."""
+        return self._was_up and (self._line is None or self._line.is_dead)
+
+    def usage(self, cgroup: str, pids: list[int]) -> Words:
+        """What processes there use: the fields of jobctl.usage.Usage."""
+        try:
+            return self._up().ask({"op": "usage", "cgroup": cgroup, "pids": pids})
+        except Fault:
+            return {}
 
     def grant(self, request: Words) -> None:
         """Have the bridge, which is root's, tell the keeper of a Run. Raises Fault if that does not take it."""
@@ -89,7 +103,10 @@ class Remote:
     def session(self) -> Words:
         """What a command that ssh starts there would have: directory, environment, umask, limits."""
         if self._session is None:
-            self._session = self._up().ask({"op": "session"})
+            found = self._up().ask({"op": "session"})
+            if not {"cwd", "env", "least", "umask", "rlimits", "nice"} <= found.keys():
+                raise Fault("internal", f"cannot use {self.host.word}: its jobd-stdio-bridge says too little")
+            self._session = found
         return self._session
 
     def name(self, kind: str, number: int) -> str:

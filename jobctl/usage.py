@@ -31,30 +31,38 @@ class Usage:
 
 def of(view: JobView) -> Usage:
     """What the job uses; of one that has ended, what it used."""
-    usage = Usage()
-    cgroup = view.get("cgroup", "")
-    processes = view.get("processes", [])
-    if cgroup:
-        usage.tasks = _number(_read(f"{cgroup}/pids.current"))
-        usage.memory = _number(_read(f"{cgroup}/memory.current"))
-        usage.peak = _number(_read(f"{cgroup}/memory.peak"))
-        usage.cpu_usec = _number(_read(f"{cgroup}/cpu.stat").partition(b"usage_usec ")[2].partition(b"\n")[0])
-    if usage.tasks is None and processes:
-        usage.tasks = len(processes)
+    cgroup, processes = view.get("cgroup", ""), view.get("processes", [])
     user, system = view.get("cpu_user_usec"), view.get("cpu_system_usec")
+    pids = [process["pid"] for process in processes[:MAX_PROCESSES]] if user is None or system is None else []
+    used = look(cgroup, pids) if FAR.remote is None else Usage()
+    if FAR.remote is not None and (cgroup or pids):
+        for name, number in FAR.remote.usage(cgroup, pids).items():
+            if name in Usage.__slots__ and isinstance(number, int):
+                setattr(used, name, number)
+    if used.tasks is None and processes:
+        used.tasks = len(processes)
     if user is not None and system is not None:
-        usage.cpu_usec = user + system
-    elif usage.cpu_usec is None and processes:
-        usage.cpu_usec = sum(_cpu_usec(process["pid"]) for process in processes[:MAX_PROCESSES])
-    if usage.peak is None:
-        usage.peak = view.get("max_rss_bytes")
-    return usage
+        used.cpu_usec = user + system
+    if used.peak is None:
+        used.peak = view.get("max_rss_bytes")
+    return used
+
+
+def look(cgroup: str, pids: list[int]) -> Usage:
+    """What is used on this host by a control group, or where there is none by processes."""
+    used = Usage()
+    if cgroup:
+        used.tasks = _number(_read(f"{cgroup}/pids.current"))
+        used.memory = _number(_read(f"{cgroup}/memory.current"))
+        used.peak = _number(_read(f"{cgroup}/memory.peak"))
+        used.cpu_usec = _number(_read(f"{cgroup}/cpu.stat").partition(b"usage_usec ")[2].partition(b"\n")[0])
+    if used.cpu_usec is None and pids:
+        used.cpu_usec = sum(map(_cpu_usec, pids))
+    return used
 
 
 def _read(path: str) -> bytes:
-    """A small file of the kernel's; nothing where there is none, or it is another host's."""
-    if FAR.remote is not None:
-        return b""
+    """A small file of the kernel's; nothing where there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -78,5 +86,7 @@ def _cpu_usec(pid: int) -> int:
 
 
 def name_of(pid: int) -> bytes:
-    """The name of a process, as ps shows it; nothing for one that is not there."""
+    """The name of a process, as ps shows it; nothing for one that is not there, or on another host."""
+    if FAR.remote is not None:
+        return b""
     return _read(f"/proc/{pid}/comm").rstrip(b"\n")

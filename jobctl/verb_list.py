@@ -122,13 +122,13 @@ def _mention_own(client: Client) -> None:
     """When the system's daemon answered and the caller's own has live jobs too, say so."""
     from jobd.core import paths
 
-    uid = client.uid if client.target.host else os.geteuid()
-    if client.path != paths.SYSTEM_SOCKET or uid == 0:
+    if client.path != paths.SYSTEM_SOCKET or client.target.host or os.geteuid() == 0:
         return
     from jobctl.client import Client as Other
+    from jobctl.connect import Target
     from jobctl.exits import ConnectionLostError, Fault
 
-    own = Other(client.target.sibling(paths.USER), start=False)
+    own = Other(Target(paths.USER), start=False)
     own.deadline = time.monotonic() + PATIENCE_SEC
     try:
         views = own.call({"type": "list"}, repeat=False)["jobs"]
@@ -138,8 +138,7 @@ def _mention_own(client: Client) -> None:
         own.close()
     count = sum(view.get("active", "inactive") not in ("inactive", "failed") for view in views)
     if count:
-        host = f"-H {client.target.host} " if client.target.host else ""
-        terminal.note(f"{count} more: jobctl {host}--user")
+        terminal.note(f"{count} more: jobctl --user")
 
 
 def _count(jobs: int, every: bool, states: list[str], legend: bool) -> str:

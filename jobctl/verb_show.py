@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from jobctl import names, terminal
+from jobctl.connect import FAR
 from jobctl.escape import escape, show_command
 from jobctl.signals import signal_name
 from jobctl.status_text import STEP_STATUS, cgroup_path
@@ -120,12 +121,14 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
 
 
 def _uid(view: JobView) -> str:
-    """Of the user that it runs as; empty when that user is not known here."""
+    """Of the user that it runs as; empty when that user is not known here, or is of another host."""
     user = view.get("user", "")
     if not user:
         return str(view["owner"])
     if user.isdecimal():
         return user
+    if FAR.remote is not None:
+        return ""
     from pwd import getpwnam
 
     try:

@@ -227,7 +227,7 @@ def _fish_value(kind: str | Words, value: str) -> str:
         kinds.DIRECTORY: "__fish_complete_directories (__jobctl_typed)",
         kinds.JOBS: f"__jobctl_jobs {value}",
         kinds.RUNS: f"__jobctl_jobs {value}",
-        kinds.HOSTS: "__jobctl_list (__fish_print_hostnames)",
+        kinds.HOSTS: "__jobctl_hosts",
         kinds.NUMBER: "__jobctl_numbers",
         kinds.QUEUES: "__jobctl_queues",
         kinds.VARIABLE: "set -xn | string replace -r \\$ =",

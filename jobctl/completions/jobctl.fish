@@ -115,6 +115,12 @@ function __jobctl_list
     printf '%s\n' "$before"$argv
 end
 
+# The hosts that ssh knows, behind a comma and a user's name.
+function __jobctl_hosts
+    set -l before (string match -r -- '.*[,@]' (__jobctl_typed))
+    printf '%s\n' "$before"(__fish_print_hostnames)
+end
+
 # What run runs is completed as if it stood alone.
 function __jobctl_command
     __jobctl_read
@@ -217,7 +223,7 @@ complete -c jobctl -n __jobctl_no_verb -a completion -d 'Print the completion sc
 complete -c jobctl -n __jobctl_no_command -l user -d 'Speak to your own jobd.'
 complete -c jobctl -n __jobctl_no_command -l system -d 'Speak to the system\'s jobd.'
 complete -c jobctl -n __jobctl_no_command -l socket -r -F -d 'Speak to the jobd at this socket.'
-complete -c jobctl -n __jobctl_no_command -s H -l host -x -a '(__jobctl_list (__fish_print_hostnames))' -d 'Speak to the jobd of this host, by ssh.'
+complete -c jobctl -n __jobctl_no_command -s H -l host -x -a '(__jobctl_hosts)' -d 'Speak to the jobd of this host, by ssh.'
 complete -c jobctl -n __jobctl_no_command -l no-pager -d 'Write straight to the terminal.'
 
 complete -c jobctl -n '__jobctl_verb run' -s u -l name -l unit -x -d 'The job\'s name. Default: COMMAND-N.'

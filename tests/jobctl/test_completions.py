@@ -204,6 +204,27 @@ def test_the_daemon_that_the_line_names_is_asked(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS)
+def test_hosts_are_those_that_ssh_knows_and_no_job_of_theirs_is_asked_for(
+    shell: str, daemon: Callable[[Script], FakeDaemon], tmp_path: Path
+) -> None:
+    fake = daemon(of(*LIVE))
+    with make_shell(shell, tmp_path, fake.path) as typed:
+        ssh = tmp_path / ".ssh"
+        ssh.mkdir()
+        (ssh / "config").write_text("Host buildone build* !buildno\n  Port 7\n")
+        (ssh / "known_hosts").write_text("buildtwo,192.0.2.7 ssh-ed25519 AAAA\n|1|x=|y= ssh-ed25519 AAAA\n")
+        # zsh and fish bring their own lists of hosts, which differ in what they read.
+        wanted = ["buildone", "buildtwo"] if shell == "bash" else ["buildtwo"]
+        for line in ("-H build", "--host build", "-H x,build", "-H me@build", "list -H build"):
+            found = {word.rpartition(",")[2].rpartition("@")[2] for word in typed.offers(f"jobctl {line}")}
+            assert found >= set(wanted), (line, found)
+        for line in ("-H build stop ic", "--host=build stop ic", "stop --host build ic"):
+            assert typed.offers(f"jobctl {line}") == [], line
+    assert fake.requests == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_program_that_prints_what_is_no_name_gets_nothing_into_the_line(shell: str, tmp_path: Path) -> None:
     hostile = tmp_path / "bin"
     hostile.mkdir()

@@ -205,6 +205,15 @@ class Sshd:
             env=self.env, input=data, capture_output=True, timeout=DEADLINE_SEC, check=False,
         )  # fmt: skip
 
+    def logins(self) -> set[int]:
+        """The pids of the sshds that serve somebody, each as its user."""
+        assert self.process is not None
+        found: set[int] = set()
+        for pid in children(self.process.pid):
+            ends = [child for child in children(pid) if Path(f"/proc/{child}/comm").read_text() == "sshd\n"]
+            found.update(ends or [pid])  # of root's, a child relays, and pid itself keeps the privileges
+        return found
+
     def bridges(self) -> list[int]:
         """The pids of the far ends that run."""
         return [pid for pid, line in marked_processes(self.jobd.mark).items() if "bin/jobd-stdio-bridge" in line]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -84,6 +85,7 @@ def test_verbs_that_look_and_act(far: Sshd, name: str) -> None:
     status = far.jobctl("status", name)
     assert (status.returncode, status.stderr) == (0, b"")
     assert f"● {name} - sleep 1000\n" in status.stdout.decode()
+    assert re.search(r"^ +CPU: ", status.stdout.decode(), re.MULTILINE)
     assert far.jobctl("stop", name).returncode == 0
     assert far.jobctl("is-active", name).returncode == 3
     whoami = far.jobctl("auth", "whoami").stdout.decode()
@@ -166,6 +168,33 @@ def kill(far: Sshd, who: str, jobctl: int) -> None:
         bridges = until(far.bridges, "the bridge runs")
         assert len(bridges) == 1, bridges
         os.kill(bridges[0], signal.SIGKILL)
+
+
+def test_a_network_that_goes_silent(far: Sshd) -> None:
+    """Nothing ends, nothing comes: ssh gives up, the next login takes over, and every byte is there once."""
+    usual = far.env["JOBCTL_SSH"]
+    env = {**far.env, "JOBCTL_SSH": f"{usual} -o ServerAliveInterval=1 -o ServerAliveCountMax=1"}  # the first counts
+    before = far.logins()
+    client = subprocess.Popen(
+        far.command("run", "-qP", "cat"), env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, start_new_session=True, bufsize=0,
+    )  # fmt: skip
+    assert client.stdin is not None
+    client.stdin.write(b"one\n")
+    assert read(client.stdout, 4) == b"one\n"
+    (session,) = far.logins() - before
+    os.kill(session, signal.SIGSTOP)
+    try:
+        client.stdin.write(b"two\n")
+        assert read(client.stdout, 4) == b"two\n"
+        client.stdin.close()
+        client.stdin = None
+        said = client.communicate(timeout=DEADLINE_SEC)
+        assert (client.returncode, *said) == (0, b"", b"Timeout, server 127.0.0.1 not responding.\n")
+    finally:
+        os.kill(session, signal.SIGCONT)
+        client.kill()
+        client.communicate()
 
 
 def test_ctrl_c_ends_it_at_once_and_leaves_nothing(far: Sshd, name: str) -> None:
@@ -351,5 +380,5 @@ def test_json_of_several_hosts(far: Sshd, name: str) -> None:
 @pytest.mark.parametrize("line", [["run", "-P", "cat"], ["rerun", "-t", "web"], ["attach", "web"]])
 def test_what_is_for_one_host_alone(far: Sshd, line: list[str]) -> None:
     done = far.jobctl(*line, host="one,two")
-    assert (done.returncode, done.stdout) == (2, b"")
+    assert (done.returncode, done.stdout) == (125, b"")
     assert b"on several hosts at a time" in done.stderr
