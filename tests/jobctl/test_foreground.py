@@ -319,8 +319,8 @@ def pending_signals(pid: int) -> int:
 
 PATIENT = """
 import sys
-from jobctl import foreground
-foreground.PATIENCE_SEC = 0.2
+from jobctl import connect
+connect.PATIENCE_SEC = 0.2
 from jobctl.__main__ import main
 main()
 """

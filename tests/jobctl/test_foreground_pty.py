@@ -144,7 +144,7 @@ def test_whatever_becomes_of_the_daemon_the_terminal_is_as_before(serve: Serve, 
     run = Dying(how)
     fake = serve(run)
     run.path = fake.path
-    patient = "from jobctl import foreground\nforeground.PATIENCE_SEC = 0.2\n"
+    patient = "from jobctl import connect\nconnect.PATIENCE_SEC = 0.2\n"
     code = f"{patient}from jobctl.__main__ import main\nmain()"
     before = terminal.modes()
     process = terminal.start([sys.executable, "-I", "-c", code, "--socket", fake.path, "run", "-t", "cat"])
