@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import signal
+from contextlib import suppress
 from stat import S_ISLNK
 
 TYPE_CHECKING = False
@@ -34,8 +35,11 @@ SIGINFO_SIZE = 128  # struct signalfd_siginfo, which begins with the number of t
 _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_loaded: list[ctypes.CDLL] = []
 _MACHINE = os.uname().machine
 _vectors: dict[int, type[ctypes.Array[ctypes.c_char_p]]] = {}
+# Of ourselves; made here, since making a type takes longer than the call.
+_capability_header, _capability_sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
 _refused = False  # whether clone3 is not to be had here; found out once
 
 
@@ -141,10 +145,9 @@ def no_new_privileges() -> None:
 
 def capabilities() -> bool:
     """Whether this process has any: effective, permitted or inheritable. Raises OSError."""
-    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    if _libc.capget(header, sets) != 0:
+    if _libc.capget(_capability_header, _capability_sets) != 0:
         raise _error("capget")
-    return any(sets)
+    return any(_capability_sets)
 
 
 def bound_capabilities() -> None:
@@ -156,8 +159,7 @@ def bound_capabilities() -> None:
 
 def clear_capabilities() -> None:
     """Put off all that are left, and with the inheritable ones the ambient ones. Raises OSError."""
-    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    if _libc.capset(header, sets) != 0:
+    if _libc.capset(_capability_header, (ctypes.c_uint32 * 6)()) != 0:
         raise _error("capset")
 
 
@@ -166,6 +168,12 @@ def leave_session_keyring() -> None:
     number = _KEYCTL.get(_MACHINE)
     if number is not None:
         _syscall(number, ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), None, None, None, None)
+
+
+def load_library(name: str) -> None:
+    """Have a shared library in memory, if there is one of this name."""
+    with suppress(OSError):
+        _loaded.append(ctypes.CDLL(name))
 
 
 def signal_fd(signals: Iterable[int]) -> int:

@@ -61,6 +61,8 @@ class Base:
         self.guarded = False  # the daemon is not root, and may not start what is
         self.overflow_uid = become.overflow_uid()
         self.tty = become.tty_group()
+        if os.geteuid() == 0:
+            become.load_name_service()
 
     def rlimits(self) -> dict[str, list[int]]:
         """The limits by their names; -1 is infinity."""
