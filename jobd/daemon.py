@@ -24,6 +24,7 @@ import trio
 from jobd.config import LOG_LEVEL
 from jobd.core import records
 from jobd.core.paths import USER
+from jobd.host import secrecy
 from jobd.keeper.link import Link
 from jobd.rpc.access import Access
 from jobd.rpc.server import Server
@@ -117,6 +118,8 @@ class Daemon:
             await self._welcomed.wait()
             welcome = self.keeper.welcome
             assert welcome is not None
+            if welcome.shared and welcome.daemon_uid:
+                secrecy.hide()
             try:
                 store = Store.open(Path(welcome.state_dir))
             except StoreError as error:
