@@ -29,6 +29,7 @@ __all__ = ["SHOWN_ID", "Context", "Refused"]
 # 32,768. One that waits has no file open.
 MAX_READERS: Final = 64
 NAMES_SEC: Final = 2.0  # for the names of a request; whoever cannot be asked for in this time is nobody
+MAX_NAMES: Final = 64  # of users, in one request: each may be a question to a server far away
 MAX_OWNERS: Final = 1000  # whose names are looked up ahead
 
 
@@ -95,6 +96,8 @@ class Context(RunLookup):
 
     async def learn_names(self, unknown: list[str | int]) -> None:
         """Look names and uids up; those that nobody tells in time are not known."""
+        if sum(isinstance(word, str) for word in unknown) > MAX_NAMES:
+            raise Refused(errors.LIMIT, f"cannot look for jobs of more than {MAX_NAMES} users by name at once")
         if unknown:
             people = self.access.people
             with trio.move_on_after(NAMES_SEC) as scope:

@@ -71,7 +71,7 @@ TABLE: Final[dict[type, Row]] = {
     m.Remove: Row("rm", long=remove.remove),
     m.Get: Row("status", quick=look.get_quick, long=look.get_long),
     m.List: Row("list", quick=look.list_jobs),
-    m.History: Row("history", quick=look.history),
+    m.History: Row("history", long=look.history),
     m.Resolve: Row("history", quick=look.resolve),
     m.Logs: Row("logs", long=logs.logs),
     m.Wait: Row("wait", long=wait.wait),

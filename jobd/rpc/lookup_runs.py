@@ -40,8 +40,9 @@ class RunLookup(JobLookup):
 
     def live_runs(self) -> Iterator[Run]:
         """Live runs of jobs that he sees."""
+        every = self.who.is_admin
         for run in self.world.registry.runs.values():
-            if run.row.owner == self.own or self.sees(run.row.owner, run.row.job):
+            if every or run.row.owner == self.own or self.sees(run.row.owner, run.row.job):
                 yield run
 
     def now(self, row: RunRow) -> RunRow | None:
@@ -63,13 +64,13 @@ class RunLookup(JobLookup):
         before: int | None,
         limit: int,
         offset: int,
-    ) -> tuple[list[RunRow], int | None]:
-        """Runs that he sees, newest first, and the next page's `before`; see Reader.runs_page."""
+    ) -> tuple[list[RunRow], int | None, int]:
+        """Runs that he sees, newest first, and the next page's `before` and `offset`; see Reader.runs_page."""
         page = self.world.registry.store.runs_page(
             scope=self.scope(), jobs=jobs, states=states, since=since, until=until, before=before, limit=limit,
             offset=offset,
         )  # fmt: skip
-        return page.rows, page.more
+        return page.rows, page.more, page.skip
 
     def find_run(self, run_id: bytes, action: str) -> RunRow | None:
         """The row of a run as it is now; None: there is none that he may see. Raises Refused (DENIED)."""

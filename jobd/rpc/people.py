@@ -8,6 +8,7 @@ What was found is believed for a minute, what was not for a few seconds.
 from __future__ import annotations
 
 import pwd
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -73,8 +74,12 @@ class People:
 
     async def learn(self, words: Iterable[str | int]) -> None:
         """Look names and uids up, in a thread."""
-        asked = list(words)
-        found = await trio.to_thread.run_sync(partial(_look_up, asked), limiter=self._asking, abandon_on_cancel=True)
+        asked, left = list(words), threading.Event()
+        look_up = partial(_look_up, asked, left)
+        try:
+            found = await trio.to_thread.run_sync(look_up, limiter=self._asking, abandon_on_cancel=True)
+        finally:
+            left.set()
         now = trio.current_time()
         if len(self._uids) + len(self._names) > MAX_KNOWN:
             self._uids.clear()
@@ -100,5 +105,11 @@ class People:
         return self._uids.get(name, (0.0, None))[0] <= now
 
 
-def _look_up(words: list[str | int]) -> list[tuple[str, int | None]]:
-    return [(word, uid_of(word)) if isinstance(word, str) else (name_of(word), word) for word in words]
+def _look_up(words: list[str | int], left: threading.Event) -> list[tuple[str, int | None]]:
+    """In a thread, which ends soon when nobody waits for it any more."""
+    found: list[tuple[str, int | None]] = []
+    for word in words:
+        if left.is_set():
+            break
+        found.append((word, uid_of(word)) if isinstance(word, str) else (name_of(word), word))
+    return found

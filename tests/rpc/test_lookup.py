@@ -48,7 +48,7 @@ class Town:
             registry=self.bed.registry, keeper=keeper, configuration=configuration, connections=lambda: 99, started_at=0
         )
         answers = Answers()
-        answers.share = SimpleNamespace(connections=1)  # type: ignore[attr-defined]  # as of a connection
+        answers.share.connections = 1
         return Context(world, answers, Peer(uid, uid, 1), self.access)  # type: ignore[arg-type]  # doubles
 
     async def job(self, owner: int, name: str, *, live: bool = False) -> Run:

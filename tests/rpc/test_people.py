@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from jobd.host.peer import Peer
 from jobd.rpc import people
+from jobd.rpc.access import Access
+from jobd.rpc.context import MAX_NAMES, Context, Refused
 from jobd.rpc.people import KNOWN_SEC, UNKNOWN_SEC, People
+from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,3 +103,34 @@ def test_no_uid_is_read_into_a_name() -> None:
     with pytest.raises(KeyError):
         pwd.getpwnam("0day")
     assert people.uid_of("a\0b") is None
+
+
+async def test_a_request_names_only_so_many_users(book: Book) -> None:
+    access = Access(shared=True)
+    context = Context(None, None, Peer(61001, 61001, 1), access)  # type: ignore[arg-type]  # nobody gets so far
+    request = m.Get(id=1, names=[f"ghost{n}/web" for n in range(MAX_NAMES + 1)])
+    with pytest.raises(Refused, match="more than 64 users"):
+        await context.learn(request)
+    assert book.asked == []
+
+
+async def test_who_does_not_wait_any_more_asks_nothing_more(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, asked, go = People(), threading.Event(), threading.Event()
+    known._asking = trio.CapacityLimiter(1)
+
+    def slow(name: str) -> object:
+        book.asked.append(name)
+        asked.set()
+        assert go.wait(30)
+        raise KeyError(name)
+
+    monkeypatch.setattr(book, "getpwnam", slow)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(known.learn, ["a", "b"])
+        with trio.fail_after(30):
+            await trio.to_thread.run_sync(asked.wait)
+        nursery.cancel_scope.cancel()
+    go.set()
+    with trio.fail_after(30):
+        async with known._asking:  # the thread has ended
+            assert book.asked == ["a"]

@@ -181,9 +181,15 @@ async def _serve(context: Context, request: m.Logs) -> None:
         await source.seek()
     reader = Reader(context, request)
     if request.follow:
-        async with trio.open_nursery() as nursery:
-            for source in sources:
-                nursery.start_soon(reader.follow, source)
+        try:
+            async with trio.open_nursery() as nursery:
+                for source in sources:
+                    nursery.start_soon(reader.follow, source)
+        except ExceptionGroup as group:
+            refused, others = group.split(Refused)
+            if refused is None or others is not None:
+                raise
+            raise _first(refused) from None
     elif len(sources) > 1:
         await reader.merge(sources)
     elif sources:
@@ -200,3 +206,8 @@ def _newest(context: Context, request: m.Logs) -> list[RunRow]:
         raise Refused(errors.LIMIT, f"cannot read the logs of {len(words)} jobs at once; at most {MAX_JOBS}")
     selector = "0" if request.run == "all" else request.run
     return [context.pick(word, selector, LOGS) for word in words]
+
+
+def _first(group: ExceptionGroup[Refused]) -> Refused:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error

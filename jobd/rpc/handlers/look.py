@@ -17,7 +17,7 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from jobd.core.records import JobRow
+    from jobd.core.records import JobRow, RunRow
     from jobd.rpc.lookup import Key
 
 LIST_PAGE: Final = 300  # jobs, or runs: 5 ms that all others wait
@@ -138,27 +138,33 @@ def _is_old_failure(row: JobRow, now: int) -> bool:
 
 
 # --- history ------------------------------------------------------------------------------------------------------
-def history(context: Context, request: m.History) -> m.Runs:
-    """A page of runs, newest first."""
+async def history(context: Context, request: m.History) -> None:
+    """Answer with a page of runs, newest first. It is empty at the end alone, however far what is seen lies apart."""
     jobs: list[Key] = []
     for word in context.expand(request.jobs, "history", at_rest=True, everybody=True):
         row = context.job(word, "history")
         jobs.append((row.owner, row.job))
-    if request.jobs and not jobs:
-        return m.Runs(runs=[])
-    rows, more = context.runs_page(
-        jobs=jobs,
-        states=request.states,
-        since=request.since,
-        until=request.until,
-        before=request.before,
-        limit=request.limit,
-        offset=request.offset,
-    )
+    rows: list[RunRow] = []
+    more, offset = request.before, request.offset
+    at_end = bool(request.jobs) and not jobs
+    while not (rows or at_end):
+        rows, more, offset = context.runs_page(
+            jobs=jobs,
+            states=request.states,
+            since=request.since,
+            until=request.until,
+            before=more,
+            limit=request.limit,
+            offset=offset,
+        )
+        at_end = more is None
+        if not (rows or at_end):
+            await context.connection.share.turn()
     registry = context.world.registry
     now = (live.row if (live := context.live_run(row)) is not None else row for row in rows)
     runs = _fitting(views.run_view(registry, row) for row in now)
-    return m.Runs(runs=runs, more=runs[-1].seq if len(runs) < len(rows) else more)
+    more = runs[-1].seq if len(runs) < len(rows) else None if at_end else more
+    await context.connection.reply(request.id, m.Runs(runs=runs, more=more))
 
 
 def resolve(context: Context, request: m.Resolve) -> m.Runs:
