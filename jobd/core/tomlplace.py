@@ -94,6 +94,12 @@ class Places:
         before = bisect_left(self._newlines, offset)
         return before + 1, offset - (self._newlines[before - 1] if before else -1)
 
+    def ends(self, line: int, column: int, text: str) -> bool:
+        """Whether nothing, or a comment, follows on this line."""
+        start = self._newlines[line - 2] + 1 if line > 1 else 0
+        end = self._newlines[line - 1] if line <= len(self._newlines) else len(text)
+        return text[start + column - 1 : end].strip()[:1] in ("", "#")
+
     def paths(self) -> list[Path]:
         """All that is known, in no particular order."""
         return list(self._at)
@@ -286,5 +292,7 @@ def _explained(message: str, text: str, places: Places) -> TomlError:
         line, column = int(found[1]), int(found[2])
     else:
         line, column = places.of(len(text.rstrip("\r\n")))
+    if why == "Invalid value" and places.ends(line, column, text):
+        return TomlError(line, column, "a value is missing")
     why = _WORDS.get(why, why[:1].lower() + why[1:])
     return TomlError(line, column, why)

@@ -63,7 +63,7 @@ class Configuration:
                     log.error("%s", problem)
                 raise
             for warning in policy.warnings:
-                log.warning("%s", warning)
+                log.warning("%s", warning.replace(": warning: ", ": ", 1))
             self.error = ""
             self.policy = policy
             self._set_level(policy.log_level)

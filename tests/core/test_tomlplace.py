@@ -101,6 +101,8 @@ def test_lines_that_end_as_on_windows() -> None:
         ("[[r]]\nx = 1\n[[r]]\ny = 1\ny = 2\n", 5, 1, '"r.y" is there twice; first on line 4'),
         ("x = { a = 1, a = 2 }\n", 1, 14, '"x.a" is there twice; first on line 1'),
         ("x = hello\n", 1, 5, 'this is no value; text stands in "quotes"'),
+        ("y = 1\nx = \n", 2, 5, "a value is missing"),
+        ("x = # nothing", 1, 5, "a value is missing"),
         ("\nx\n", 2, 2, 'a key needs a "=" and a value'),
         ("x = 'a\ny = 1\n", 1, 5, "the quotation marks that begin here have no end"),
         ("x = '''a\ny = 1\n", 1, 5, "the quotation marks that begin here have no end"),

@@ -68,7 +68,7 @@ def test_a_broken_file_changes_nothing_and_everybody_is_told_why(reloaded: Progr
     why = f'{file}:4: unknown key "runnin"; did you mean "running"?'
     done = reloaded.jobctl("daemon-reload")
     assert (done.returncode, done.stdout) == (6, "")
-    assert done.stderr == f"jobctl: cannot reload: {why}; what was in force still is\n"
+    assert done.stderr == f"jobctl: cannot reload, and what was in force still is: {why}\n"
     status = reloaded.daemon_status()
     assert (status.state, status.reasons) == ("degraded", [why])
     assert why in reloaded.jobctl("auth", "rules").stderr

@@ -70,7 +70,7 @@ async def reload(context: Context, request: m.DaemonReload) -> None:
     try:
         await context.world.configuration.load()
     except ConfigError as error:
-        raise Refused(errors.BAD_SETTING, f"cannot reload: {error}; what was in force still is") from error
+        raise Refused(errors.BAD_SETTING, f"cannot reload, and what was in force still is: {error}") from error
     said = context.world.configuration.policy.warnings
     more = [f"{len(said) - SHOWN_WARNINGS} more warnings, in the log"] if len(said) > SHOWN_WARNINGS else []
     text = "\n".join((*said[:SHOWN_WARNINGS], *more))
