@@ -8,7 +8,19 @@ from jobd.core.names import closest
 HELP = "help"
 LOAD = ("loaded", "not-found")
 ACTIVE = ("active", "inactive", "failed", "activating", "deactivating")
-SUB = ("dead", "queued", "start", "running", "stop-sigterm", "stop-sigkill", "final-sigterm", "final-sigkill", "failed")
+FROZEN = "frozen"  # beside what it is else
+SUB = (
+    "dead",
+    "queued",
+    "start",
+    "running",
+    FROZEN,
+    "stop-sigterm",
+    "stop-sigkill",
+    "final-sigterm",
+    "final-sigkill",
+    "failed",
+)
 # Of systemctl --state=help; no job has them.
 SYSTEMD = (
     "abandoned", "activating-done", "auto-restart", "auto-restart-queued", "bad-setting", "cleaning", "condition",

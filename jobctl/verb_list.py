@@ -184,7 +184,7 @@ def _cells(client: Client, view: JobView) -> tuple[str, ...]:
         names.view_name(view, client),
         view.get("load", "loaded"),
         view.get("active", "inactive"),
-        view.get("sub", "dead"),
+        "frozen" if view.get("frozen") else view.get("sub", "dead"),
         escape(description) or "-",
     )
 

@@ -185,7 +185,7 @@ __jobctl_set() {
         set='today yesterday now' commas=0
         ;;
     States)
-        set='active inactive failed activating deactivating dead queued start running stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help' commas=1
+        set='active inactive failed activating deactivating dead queued start running frozen stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help' commas=1
         ;;
     StatusOutput)
         set='short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0

@@ -271,7 +271,7 @@ complete -c jobctl -n '__jobctl_verb thaw' -a '(__jobctl_jobs frozen)'
 complete -c jobctl -n '__jobctl_verb reset-failed' -a '(__jobctl_jobs failed)'
 
 complete -c jobctl -n '__jobctl_verb list' -s a -l all -d 'Inactive jobs too.'
-complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active inactive failed activating deactivating dead queued start running stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
+complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active inactive failed activating deactivating dead queued start running frozen stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
 complete -c jobctl -n '__jobctl_verb list' -l failed -d 'The same as --state=failed.'
 complete -c jobctl -n '__jobctl_verb list' -s l -l full -d 'Do not cut lines to the width of the terminal.'
 complete -c jobctl -n '__jobctl_verb list' -l plain -d 'No column for the bullet.'

@@ -95,7 +95,6 @@ class Connection:
             if self._buffer.announced > LARGE and not self._has_place:
                 await self._take_place()  # until then the rest waits in the kernel, and no clock runs
                 self._has_place = True
-                until = None
             if until is None and self._buffer.pending > 0:
                 until = trio.current_time() + BODY_SEC
             limit = first_within if until is None else until - trio.current_time()

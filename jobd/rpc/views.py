@@ -29,6 +29,12 @@ def missing(word: str, owner: int) -> m.JobView:
     return m.JobView(job=word, owner=owner, load="not-found")
 
 
+def is_frozen(registry: Registry, row: JobRow) -> bool:
+    """Whether a job is held by `freeze`."""
+    live = registry.run(row.owner, row.latest) if row.latest is not None else None
+    return live is not None and live.frozen and row.sub not in states.AT_REST
+
+
 def job_view(registry: Registry, row: JobRow) -> m.JobView:
     """A job as it is now."""
     spec = spec_of(registry, row.spec)
@@ -38,19 +44,18 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         run = live.row
         note = live.trouble or run.note
         tracking, cgroup = live.tracking, live.cgroup
-        frozen = live.frozen and row.sub not in states.AT_REST
     else:
         run = registry.store.run(row.owner, row.latest) if row.latest is not None else None
         note = "" if run is None else run.note or run.reason
         tracking = cgroup = ""
-        frozen = False
     view = {
         "job": row.job, "owner": row.owner, "active": row.active, "sub": row.sub, "result": row.result,
         "transient": row.transient, "description": spec.description, "user": spec.user,
         "argv": list(spec.argv), "shell": spec.shell,
         "cwd": spec.cwd, "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking,
         "cgroup": cgroup, "stop_signal": spec.stop_signal, "stop_timeout_usec": spec.stop_timeout_usec,
-        "runtime_limit_usec": spec.runtime_usec, "kill_mode": spec.kill_mode, "stdin": spec.stdin, "frozen": frozen,
+        "runtime_limit_usec": spec.runtime_usec, "kill_mode": spec.kill_mode, "stdin": spec.stdin,
+        "frozen": is_frozen(registry, row),
     }  # fmt: skip
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types

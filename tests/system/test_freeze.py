@@ -73,10 +73,14 @@ def test_frozen_and_thawed(frozen: Program) -> None:
             assert (done.stdout, done.stderr) == ("", "")
             assert frozen.show("job", "FreezerState") == "frozen"
         assert stands_still(frozen)
-        assert frozen.jobctl("is-active", "job").returncode == 0
+        assert frozen.jobctl("is-active", "job").stdout == "active\n"  # as systemctl has it
+        for state in ("frozen", "running"):
+            listed = frozen.jobctl("list", "--no-legend", "--plain", f"--state={state}", check=True).stdout
+            assert listed.split()[:4] == ["job", "loaded", "active", "frozen"]
         for _ in range(2):
             frozen.jobctl("thaw", "j*", check=True)
             assert frozen.show("job", "FreezerState") == "running"
+        assert not frozen.jobctl("list", "--no-legend", "--state=frozen", check=True).stdout
         goes_on(frozen)
 
 

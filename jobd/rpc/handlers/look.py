@@ -27,6 +27,7 @@ View = TypeVar("View", m.JobView, m.RunView)
 VIEW_BYTES: Final = 800  # of a view: names and numbers of all its fields
 WORD_BYTES: Final = 5  # ahead of each word in msgpack
 LOADED = "loaded"
+FROZEN: Final = "frozen"  # in the place of SUB, which stays what it was
 FAILED_SHOWN_NS = 24 * 3600 * 10**9  # DESIGN.md, section 9
 
 
@@ -89,8 +90,12 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
             rows[key] = row
     now = time.time_ns()
     fits = [context.matcher(pattern) for pattern in request.patterns]
-    wanted = [row for _, row in sorted(rows.items()) if _matches(row, request, fits, every, now)]
-    jobs = _fitting(views.job_view(context.world.registry, row) for row in wanted)
+    registry, wanted = context.world.registry, []
+    for _, row in sorted(rows.items()):
+        frozen = FROZEN in request.states and views.is_frozen(registry, row)
+        if _matches(row, request, fits, every, now, frozen):
+            wanted.append(row)
+    jobs = _fitting(views.job_view(registry, row) for row in wanted)
     if len(jobs) < len(wanted):
         more = jobs[-1].owner, jobs[-1].job
     return m.Jobs(jobs=jobs, more="" if more is None else f"{more[0]}/{more[1]}")
@@ -124,11 +129,18 @@ def _fitting(made: Iterable[View]) -> list[View]:
     return found
 
 
-def _matches(row: JobRow, request: m.List, fits: Sequence[Callable[[int, str], bool]], every: bool, now: int) -> bool:
+def _matches(
+    row: JobRow,
+    request: m.List,
+    fits: Sequence[Callable[[int, str], bool]],
+    every: bool,
+    now: int,
+    frozen: bool = False,
+) -> bool:
     if fits and not any(fit(row.owner, row.job) for fit in fits):
         return False
     if request.states:
-        return not {LOADED, row.active, row.sub}.isdisjoint(request.states)
+        return frozen or not {LOADED, row.active, row.sub}.isdisjoint(request.states)
     return every or (row.active != "inactive" and not _is_old_failure(row, now))
 
 
