@@ -64,7 +64,9 @@ class Notifier:
         """From `plain`; an older keeper has none, and has given READY with a variable that is gone."""
         if not fields:
             return cls()
-        return cls(str(fields["path"]), float(fields["watchdog_sec"]), str(fields["stage"]))  # type: ignore[arg-type]
+        again = cls(str(fields["path"]), float(fields["watchdog_sec"]), str(fields["stage"]))  # type: ignore[arg-type]
+        again._next = 0.0  # the manager has been counting
+        return again
 
     # --- what there is to say ---------------------------------------------------------------------------------------
     def ready(self) -> None:

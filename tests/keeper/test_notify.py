@@ -140,4 +140,7 @@ def test_the_next_code_of_the_same_process_goes_on(manager: Manager) -> None:
     notifier.ready()
     again = Notifier.load(notifier.plain())
     assert (again.path, again.watchdog_sec, again.stage) == (manager.path, 3.0, notify.UP)
+    manager.heard()
+    again.tick(again._born, 0, hopeless=False)
+    assert manager.heard() == [b"WATCHDOG=1\nSTATUS=0 runs"]
     assert not Notifier.load(None).present

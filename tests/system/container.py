@@ -88,7 +88,8 @@ class Container:
                 assert self._helper.stderr is not None
                 said = self._helper.stderr.read().decode().strip()
                 raise (Unable if self._helper.returncode == _BLOCKED else AssertionError)(said)
-            assert time.monotonic() < end, "systemd does not come up"
+            if time.monotonic() > end:
+                raise Unable(f"systemd does not come up within {BOOT_SEC:.0f} s")
             time.sleep(0.01)
 
     def command(self, *words: str, user: str = "", env: dict[str, str] | None = None) -> list[str]:
@@ -245,9 +246,9 @@ def _init(cgroup: str, stage: str, bound: str) -> None:
 def _serve(stage: str, bound: str) -> int:
     """Make the namespaces, wait until nobody needs them any more, and clear up."""
     cgroup = _cgroup(os.getpid())
-    os.mkdir(cgroup)
     pid = 0
     try:
+        os.mkdir(cgroup)
         _call("unshare", _CLONE_PID)  # of our children; the other namespaces are theirs alone
         pid = os.fork()
         if pid == 0:
@@ -278,7 +279,7 @@ def _end(pid: int) -> int:
 
 
 def _remove(cgroup: str) -> None:
-    for _ in range(500):
+    for _ in range(500 if os.path.isdir(cgroup) else 0):
         try:
             for directory, _, _ in os.walk(cgroup, topdown=False):
                 os.rmdir(directory)

@@ -11,7 +11,7 @@ from tests.system.program import until
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-# Executed by each Python of the installation at its start: by it a test hurts the next daemon.
+# Executed by each Python of the installation at its start, twice (lib and lib64): by it a test hurts the next daemon.
 SITE = "jobd-test.pth"
 HURT = "import os, sys, time; 'jobd.daemon' in sys.orig_argv and {}\n"
 # A job whose output tells whether a line is missing, or there twice.
