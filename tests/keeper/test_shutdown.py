@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.keeper.cgroup import Cgroups
 from tests.keeper import harness
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, alive, close_all
 
@@ -119,3 +121,28 @@ def test_a_damaged_file_of_last_exits_is_no_reason_not_to_start(tmp_path: Path) 
     with keeper:
         assert keeper.ready_daemon().list() == {}
         assert "cannot read" in keeper.log
+
+
+@pytest.mark.parametrize("tracking", ["cgroup"], indirect=True)  # without, nobody knows whose a process was
+@pytest.mark.parametrize(
+    ("command", "end"), [("exec sleep 1000", signal.SIGTERM), ("trap '' TERM; read x", signal.SIGKILL)]
+)
+def test_what_lost_runs_have_left_ends_too(hasty: KeeperProcess, command: str, end: signal.Signals) -> None:
+    path, fd = Cgroups(str(hasty.state_dir)).make(OTHER)
+    os.close(fd)
+    with open(path + "/cgroup.procs", "w") as procs:
+        left = subprocess.Popen(["sh", "-c", f"echo; {command}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        procs.write(str(left.pid))
+    daemon = hasty.ready_daemon()
+    assert left.stdout is not None
+    left.stdout.readline()
+    hasty.processes[0].send_signal(signal.SIGTERM)
+    daemon.expect("shutdown")
+    daemon.send("bye")
+    daemon.kill()
+    assert hasty.processes[0].wait(DEADLINE_SEC) == 0
+    assert left.wait(DEADLINE_SEC) == -end
+    assert "ending what 1 lost runs have left" in hasty.log
+    for pipe in (left.stdin, left.stdout):
+        assert pipe is not None
+        pipe.close()
