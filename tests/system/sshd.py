@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.system.own import public_python
+from tests.system import people
 from tests.system.program import DEADLINE_SEC, Program, is_alive, marked_processes, until
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def missing() -> str:
     if not shutil.which("ssh"):
         return "ssh is not installed"
     if os.geteuid() == 0:
+        if why := people.why_not():
+            return why
         able = subprocess.run(
             ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/run"], capture_output=True, check=False
         )
@@ -93,8 +95,10 @@ class Sshd:
         self.is_root = os.geteuid() == 0
         self.home = root / "home"
         self.home.mkdir()
+        root.chmod(0o755)
         (root / "jobd").mkdir()
-        self.jobd = Program(root / "jobd")
+        place = root / "jobd"
+        self.jobd = people.People(place, options=("--daemon-user", people.DAEMON)) if self.is_root else Program(place)
         self._make_bridge()
         self._make_keys()
         if self.is_root:
@@ -106,7 +110,7 @@ class Sshd:
 
     # --- what has to be there ---------------------------------------------------------------------------------------
     def _make_bridge(self) -> None:
-        python = public_python(self.root) or sys.executable
+        python = self.jobd.python if isinstance(self.jobd, people.People) else sys.executable
         (self.root / "bin").mkdir()
         for name, module in (("jobd-stdio-bridge", "jobctl.bridge"), ("jobctl", "jobctl.__main__")):
             script = self.root / "bin" / name
@@ -129,8 +133,6 @@ class Sshd:
         (self.root / "principals").write_text("deployers\n")
 
     def _make_account(self) -> None:
-        for path in (self.root, self.root / "jobd", self.jobd.socket.parent):
-            path.chmod(0o755)
         shutil.chown(self.home, UID, UID)
         line = f"{USER}:x:{UID}:{UID}::{self.home}:/bin/bash\n"
         privsep = (

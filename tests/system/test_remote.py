@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.system import people
 from tests.system import sshd as sshds
 from tests.system.clients import read
 from tests.system.program import DEADLINE_SEC, is_alive, until
@@ -129,6 +131,18 @@ def test_ones_own_daemon_over_there_is_started(far: Sshd, name: str) -> None:
         assert far.jobctl("list", "-ao", "name").stdout.decode().split().count(name) == 0
     finally:
         assert far.jobctl("--user", "shutdown").returncode == 0
+
+
+def test_root_over_there_grants_what_is_to_run_as_root(far: Sshd, name: str) -> None:
+    if not far.is_root:
+        pytest.skip("only root can start a jobd for all users")
+    status = json.loads(far.jobctl("daemon-status", "-o", "json").stdout)
+    assert status["uid"] == pwd.getpwnam(people.DAEMON).pw_uid
+    for options in ("-qP", "-qf"):
+        done = far.jobctl("run", options, "-u", name, "--", "id", "-u", host="root@one")
+        assert (done.returncode, done.stdout) == (0, b"0\n"), done.stderr
+    done = far.jobctl("run", "-qP", "-C", "/", "-p", f"user={sshds.UID}", "--", "id", "-u", host="root@one")
+    assert (done.returncode, done.stdout.decode()) == (0, f"{sshds.UID}\n"), done.stderr
 
 
 # --- whoever dies -----------------------------------------------------------------------------------------------------
