@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PREFIXES: Final = ("max_", "default_", "limit_")  # of systemd's words: MaxConnections, LimitNOFILE
 SHOWN: Final = 60  # characters of a word of the file in a message
+MAX_WHY: Final = 400  # of a message without its place: whatever is in the file, it goes into a line and a frame
 
 
 class ReadError(ValueError):
@@ -50,7 +51,7 @@ class Said:
 
     def _listed(self, found: list[tuple[int, str]], what: str) -> list[str]:
         ordered = sorted(dict.fromkeys(found), key=lambda item: item[0])
-        return [printable(f"{self._file}:{line}: {what}{why}") for line, why in ordered]
+        return [f"{printable(self._file)}:{line}: {what}{_short(why)}" for line, why in ordered]
 
 
 class Table:
@@ -187,6 +188,11 @@ class Table:
                 where = f"in [{name}]" if name else "above the first [table]"
                 found.update((key, where) for key in keys if key not in found)
         return found
+
+
+def _short(why: str) -> str:
+    shown = printable(why[: MAX_WHY + 1])
+    return shown if len(shown) <= MAX_WHY else f"{shown[:MAX_WHY]}…"
 
 
 def kind(value: object) -> str:

@@ -191,6 +191,20 @@ def test_what_is_not_text_is_told_with_its_line() -> None:
         decode(b"# one\n\xff\n", "jobd.toml")
 
 
+@pytest.mark.parametrize("letter", ["x", "\u202e", "é"])
+def test_a_message_is_short_whatever_is_in_the_file(letter: str) -> None:
+    long = letter * 300_000
+    for text in (
+        f'"{long}" = 1',
+        f'log_level = "{long}"',
+        f'[limits]\nlog_size = "{long}"',
+        f'[[allow]]\nusers = ["{long}*"]\nactions = ["{long}"]\njobs = ["{long}", "a/{long}"]\ngroups = "{long}"',
+    ):
+        assert all(len(said) < 450 and said.isprintable() for said in problems(text))
+    found = policy(f'[[allow]]\nusers = ["{long}"]\nactions = ["@read"]')
+    assert len(found.warnings[0]) < 450
+
+
 def test_every_verb_and_group_can_be_named() -> None:
     words = ", ".join(f'"{word}"' for word in (*rules.ACTIONS, *rules.GROUPS))
     assert policy(f'[[allow]]\nusers = ["*"]\nactions = [{words}]').allow[0].any_user
