@@ -23,6 +23,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
 }
 EVERYBODY: Final = "*"
 MAX_UID: Final = 2**32 - 2  # -1 is nobody
+MAX_RULES: Final = 1000  # each of which is looked at for what others do; and all are shown in one answer
 MAX_COUNT: Final = 10**9
 # What is counted in bytes, and may be written as a size.
 SIZES: Final = frozenset({"as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"})
@@ -100,7 +101,10 @@ def _allow(top: Table) -> list[Table]:
     if isinstance(value, dict):
         top.problem("allow", "a rule is written [[allow]], in two pairs of brackets")
         return []
-    return top.tables("allow", "[allow]")
+    found = top.tables("allow", "[allow]")
+    if len(found) > MAX_RULES:
+        found[MAX_RULES].problem("", f"more than {MAX_RULES} rules")
+    return found[:MAX_RULES]
 
 
 def _rule(table: Table, lookup: Lookup) -> Rule | None:

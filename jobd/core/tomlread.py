@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PREFIXES: Final = ("max_", "default_", "limit_")  # of systemd's words: MaxConnections, LimitNOFILE
 SHOWN: Final = 60  # characters of a word of the file in a message
+MAX_WORD: Final = 256  # characters of an element of a list
 MAX_WHY: Final = 400  # of a message without its place: whatever is in the file, it goes into a line and a frame
 
 
@@ -118,6 +119,8 @@ class Table:
                 self._mistaken(key, f"must be a list of strings; {kind(item)} is in it{why}", at)
             elif not item or "\0" in item:
                 self._mistaken(key, "has an empty word" if not item else "has a NUL in a word", at)
+            elif len(item) > MAX_WORD:
+                self._mistaken(key, f"has a word of more than {MAX_WORD} characters", at)
             else:
                 found.append(item)
         return tuple(found)
