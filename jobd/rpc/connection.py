@@ -33,6 +33,7 @@ BODY_SEC: Final = 10.0  # DESIGN.md, section 6: the rest of a frame that has beg
 HELLO_BYTES: Final = 32 << 10  # of a hello: 4,096 characters of software, and little else
 DROP_BYTES: Final = 416 << 10  # of a socket's buffer: twice the usual, which is what anybody may ask for
 STALL_SEC: Final = 60.0  # in which a client that has more to ask reads no byte of an answer
+MAX_FLOODS: Final = 16  # connections of one uid that keep room for floods of input, 5 MiB each; others are slower
 MAX_UNDER_WAY: Final = 4096  # long requests of one connection at once; root's too
 
 
@@ -48,6 +49,7 @@ class Connection:
         self.share = Share(ROOT) if share is None else share
         self._buffer = FrameBuffer()
         self._buffer.most = HELLO_BYTES
+        self._floods = False  # it keeps room for what feeds runs
         self._has_place = False  # among those that receive something large
         self._lock = trio.Lock()
         self._wide = False  # the socket takes more at a time
@@ -59,7 +61,16 @@ class Connection:
     def feed(self, attach: int, feeding: Feeding) -> None:
         """The Inputs of this Attach are for that run, from now on."""
         self.feeds[attach] = feeding
-        self._buffer.expect_flood()
+        if not self._floods and self.share.floods < MAX_FLOODS:
+            self._floods = True
+            self.share.floods += 1
+            self._buffer.expect_flood()
+
+    def close(self) -> None:
+        """Nothing comes on it, or goes, any more."""
+        self.sock.close()
+        if self._floods:
+            self.share.floods -= 1
 
     # --- reading --------------------------------------------------------------------------------------------------
     def greeted(self) -> None:

@@ -10,6 +10,7 @@ import trio
 from jobd.core import names, rules
 from jobd.rpc.lookup import Refused
 from jobd.rpc.lookup_runs import SHOWN_ID, RunLookup
+from jobd.rpc.shares import ROOT
 from jobd.runtime.job import Caller
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SHOWN_ID", "Context", "Refused"]
 
-# Readers of logs and events on one connection: those of all connections that a uid may have (server.MAX_PER_UID) are
-# 32,768. One that waits has no file open.
+# Readers of logs and events on one connection; a uid has as many on all of his as he may have connections. One that
+# waits has no file open, but all who follow are woken by every commit.
 MAX_READERS: Final = 64
 NAMES_SEC: Final = 2.0  # for the names of a request; whoever cannot be asked for in this time is nobody
 MAX_NAMES: Final = 64  # of users, in one request: each may be a question to a server far away
@@ -111,11 +112,17 @@ class Context(RunLookup):
         """While one reader of logs or events is served. Raises Refused (LIMIT) if there are too many of them."""
         if self.connection.readers >= MAX_READERS:
             raise Refused(errors.LIMIT, f"cannot serve more than {MAX_READERS} readers on one connection at once")
+        share, limit = self.connection.share, self.access.policy.limits.connections
+        if share.uid != ROOT and share.readers >= limit:
+            text = f"cannot serve more than {limit} readers of logs and events for uid {share.uid} at once"
+            raise Refused(errors.LIMIT, text)
         self.connection.readers += 1
+        share.readers += 1
         try:
             yield
         finally:
             self.connection.readers -= 1
+            share.readers -= 1
 
 
 def _words(request: m.Request) -> list[str] | None:

@@ -185,6 +185,7 @@ class Server:
             log.exception("connection of uid %d, pid %d failed", peer.uid, peer.pid)
         finally:
             self._open.discard(connection)
+            connection.close()
             self._leave(sock, share)
 
     async def _talk(self, connection: Connection, peer: Peer) -> None:

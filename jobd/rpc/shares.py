@@ -43,20 +43,8 @@ class Share:
     """One uid's. Made with his first connection, gone with his last."""
 
     __slots__ = (
-        "began",
-        "connections",
-        "crowd",
-        "large",
-        "line",
-        "readers",
-        "requests",
-        "room",
-        "seating",
-        "submitting",
-        "turns",
-        "uid",
-        "unsent",
-        "used",
+        "began", "connections", "crowd", "floods", "large", "line", "readers", "requests", "room", "seating",
+        "submitting", "turns", "uid", "unsent", "used",
     )  # fmt: skip
 
     def __init__(self, uid: int, turns: Turns | None = None) -> None:
@@ -65,7 +53,8 @@ class Share:
         self.connections = 0
         self.requests = 0  # long ones, under way on all his connections
         self.crowd: Crowd | None = None  # once he has many connections
-        self.readers = 0  # of logs and events, among them
+        self.readers = 0  # of logs and events, among the requests
+        self.floods = 0  # of his connections that feed runs, and keep room for it
         self.unsent = 0  # bytes of answers that wait for him to read
         self.large = trio.Semaphore(LARGE_AT_ONCE)
         self.submitting = trio.Semaphore(SUBMITTING)
