@@ -166,9 +166,8 @@ class Daemon:
         try:
             registry = self.registry = Registry(state_dir, journal, pump, feeder, self.keeper)
             registry.rss_floor_bytes = self._keeper_size()
-            registry.streams.on_thread_death = (
-                self._leave.set
-            )  # the next daemon takes up every pipe where this one stopped
+            # The next daemon takes up every run and every pipe where this one stopped.
+            registry.streams.on_thread_death = registry.on_crash = self._leave.set
             await self._with_runs(registry)
             await journal.flush()
         finally:

@@ -91,6 +91,7 @@ class Registry:
         self._specs: dict[bytes, JobSpec] = {}
         self._counters: dict[tuple[int, str], int] = {}
         self._idle = trio.Event()
+        self.on_crash: Callable[[], None] = lambda: None
         self._crashed: set[bytes] = set()  # runs whose task has failed: nobody walks them before the next daemon
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
@@ -247,7 +248,7 @@ class Registry:
         return {run.row.owner for run in self.runs.values()}
 
     async def _walk(self, run: Run) -> None:
-        """The crash boundary of a run: a bug in its walk is logged, and ends neither the daemon nor other runs."""
+        """The crash boundary of a run: a bug in its walk is logged, ends no other run, and has the daemon replaced."""
         try:
             await lifecycle.live(run, self)
         except Exception as error:
@@ -256,6 +257,10 @@ class Registry:
             run.changed.set()
             self._crashed.add(run.id)
             self._check_idle()
+            if run.accepted is not None:
+                # The next daemon takes it up, and who waits for it goes on waiting there. If it fails there again, it
+                # is left alone: one run that cannot be walked is not to be the end of every daemon.
+                self.on_crash()
 
     def drop(self, run: Run) -> None:
         """Forget a run that could not be accepted."""

@@ -266,7 +266,9 @@ async def test_what_waits_to_start_at_a_shutdown_stays_queued(autojump_clock: Mo
 
 
 async def test_a_task_that_fails_does_not_hold_up_a_shutdown(autojump_clock: MockClock) -> None:
+    left = []
     async with serving(Bed()) as bed:
+        bed.registry.on_crash = lambda: left.append(1)
         run = bed.submit()
         await wait_all_tasks_blocked()
         run.job.row = apply_job(
@@ -275,6 +277,7 @@ async def test_a_task_that_fails_does_not_hold_up_a_shutdown(autojump_clock: Moc
         bed.keeper.exited(run.id, 0)
         await wait_all_tasks_blocked()
         assert run.log_error.startswith("internal error")
+        assert left == [1]  # the daemon is replaced: the next takes the run up
         with trio.fail_after(1):
             await bed.registry.stop_all()
 

@@ -6,6 +6,8 @@ import os
 
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from jobd.core import states
+from jobd.core.records import Event, apply_job
 from jobd.runtime.recovery import recover
 from tests.runtime.fakes import ROOT, Bed, serving
 
@@ -123,3 +125,22 @@ async def test_a_run_missing_from_a_new_database_is_taken_up_under_its_name(auto
         await wait_all_tasks_blocked()
         assert second.store.jobs[0, "job-1"].active == "active"
         assert len(second.registry.runs) == 1
+
+
+async def test_a_task_that_fails_again_does_not_end_this_daemon_too(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        run = first.submit()
+        await wait_all_tasks_blocked()
+    second = await _killed_and_recovered(first, pid=77)
+    left = []
+    async with serving(second):
+        second.registry.on_crash = lambda: left.append(1)
+        await recover(second.registry)
+        again = second.registry.runs[run.id]
+        broken = Event(seq=9, at=9, kind="", owner=0, job="job-1", data={"job.sub": states.DEAD})
+        again.job.row = apply_job(again.job.row, broken)
+        second.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked()
+        assert again.log_error.startswith("internal error")
+        assert not left
