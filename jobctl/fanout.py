@@ -7,7 +7,7 @@ whole; the exit status is the worst.
 from __future__ import annotations
 
 import os
-from select import POLLHUP, POLLIN, poll
+from select import POLLIN, poll
 
 from jobctl import hosts, terminal
 from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, SIGNALED, UsageError
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from jobctl.shapes import Json
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+SIGINT = 2
 READ_BYTES = 64 << 10
 LINE_BYTES = 1 << 20  # a longer one comes out in pieces
 SEPARATOR = ": "
 JSON = "json"
 STREAMS = ("logs", "events")  # their JSON is an object a line, of which each gets its host
 STREAM_KEY = "host"
+GROUPED = (  # their lines come out together, when a host has said all
+    "list", "status", "show", "cat", "result", "history", "daemon-status", "is-active", "is-failed", "whoami", "auth",
+)  # fmt: skip
 ALONE = ("attach",)
 ALONE_OPTIONS = ("pipe", "pty")
 
@@ -34,7 +38,7 @@ class Child:
     def __init__(self, host: str, call: Call) -> None:
         self.host = host
         self.status = NOT_THE_JOBS
-        self.kept: list[bytes] = []  # its stdout, where that is shown as a whole
+        self.kept: list[bytes] = []  # of its stdout, what is shown as a whole
         self.open: dict[int, int] = {}  # our end of each pipe, and what it stands for
         self._held: dict[int, bytes] = {}
         pairs = {fd: os.pipe2(os.O_CLOEXEC) for fd in (STDOUT, STDERR)}
@@ -102,7 +106,9 @@ def run(call: Call, words: str) -> int:
     try:
         _Crowd(call, children).relay()
     except KeyboardInterrupt:
-        return INTERRUPTED  # the terminal has told them, too
+        for child in children:
+            os.kill(child.pid, SIGINT)  # the terminal has told them, if it was one
+        return INTERRUPTED
     for child in children:
         child.wait()
     if call.verb not in STREAMS and _is_json(call):
@@ -132,6 +138,7 @@ class _Crowd:
         self._is_json = _is_json(call)
         self._output = str(call.options.get("output"))
         self._is_stream = call.verb in STREAMS
+        self._is_grouped = call.verb in GROUPED
         self._raw = bool(call.options.get("raw")) or not terminal.is_terminal()
 
     def relay(self) -> None:
@@ -141,26 +148,31 @@ class _Crowd:
         for fd in owners:
             poller.register(fd, POLLIN)
         while owners:
-            for fd, events in poller.poll():
-                if not events & (POLLIN | POLLHUP):
-                    continue
+            for fd, _ in poller.poll():
                 child = owners[fd]
                 number = child.open[fd]
                 for line in child.read(fd):
-                    self._write(child, number, line)
+                    self._take(child, number, line)
                 if fd not in child.open:
                     poller.unregister(fd)
                     del owners[fd]
+                    if number == STDOUT and not self._is_json:
+                        terminal.write(b"".join(child.kept))
 
-    def _write(self, child: Child, number: int, line: bytes) -> None:
+    def _take(self, child: Child, number: int, line: bytes) -> None:
+        """A line of one host's: write it, or keep it for the end."""
         if number == STDERR:
             terminal.note(f"{child.host}{SEPARATOR}{line.decode('utf-8', 'surrogateescape').rstrip(chr(10))}")
-        elif self._is_json and not self._is_stream:
-            child.kept.append(line)
-        elif self._is_json:
+        elif self._is_json and self._is_stream:
             _print_with_host(child.host, line, self._output)
+        elif self._is_json:
+            child.kept.append(line)
         else:
-            terminal.write(f"{child.host}{SEPARATOR}".encode() + self._safe(line))
+            shown = f"{child.host}{SEPARATOR}".encode() + self._safe(line)
+            if self._is_grouped:
+                child.kept.append(shown)
+            else:
+                terminal.write(shown)
 
     def _safe(self, line: bytes) -> bytes:
         """A line as it is, for a program; escaped, for a person."""

@@ -381,6 +381,32 @@ def test_several_hosts_at_a_time(far: Sshd, name: str) -> None:
     assert far.jobctl("is-active", name, host=every).returncode == 3
 
 
+def test_lines_of_a_list_stay_together_and_are_safe_on_a_terminal(far: Sshd, name: str) -> None:
+    far.jobctl("run", "-u", name, "--", "sh", "-c", r"printf 'a\nb\033[1m'; exit 3")
+    far.jobctl("wait", name)
+    lines = far.jobctl("list", "-a", host=",".join(sshds.HOSTS)).stdout.decode().splitlines()
+    order = [line.partition(":")[0] for line in lines]
+    assert [host for i, host in enumerate(order) if order[i - 1] != host] == list(dict.fromkeys(order))
+    assert set(order) == set(sshds.HOSTS)
+    with Terminal() as terminal:
+        client = terminal.start(far.command("logs", "-o", "cat", name, host="one,two"), env=far.env)
+        assert client.wait(DEADLINE_SEC) == 0
+        assert b"two: b\\x1b[1m\r\n" in terminal.read_rest()
+
+
+def test_connections_may_share_one_login(far: Sshd) -> None:
+    """As ssh_config can say: what is not our own ssh's is not ended with it."""
+    control = f"ssh -F {far.root}/ssh_config -o ControlPath={far.root}/c -o ControlMaster=auto -o ControlPersist=60"
+    before = (far.root / "sshd.log").read_text().count("Accepted ")
+    try:
+        for _ in range(3):
+            done = far.jobctl("run", "-qP", "echo", "x", env={"JOBCTL_SSH": control})
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"x\n", b"")
+        assert (far.root / "sshd.log").read_text().count("Accepted ") == before + 1
+    finally:
+        far.ssh("-o", f"ControlPath={far.root}/c", "-O", "exit", "one")
+
+
 def test_json_of_several_hosts(far: Sshd, name: str) -> None:
     far.jobctl("run", "-u", name, "--wait", "echo", "x")
     found = json.loads(far.jobctl("history", "-o", "json", name, host="one,two,127.0.0.1:1").stdout)
