@@ -223,6 +223,25 @@ def test_a_reload_is_a_new_daemon_and_no_job_notices(machine: Machine) -> None:
     assert (machine.pids()[0], machine.show("NRestarts")) == (keeper, "0")
 
 
+def test_the_log_is_in_the_journal_with_priorities(machine: Machine) -> None:
+    file = machine.path("/etc/jobd/jobd.toml")
+    file.write_text("[limits]\nrunnin = 1\n")
+    try:
+        assert machine.run("jobctl", "--system", "daemon-reload", check=False).returncode == 6
+        assert machine.run("jobctl", "--system", "is-system-running", check=False).stdout == "degraded\n"
+    finally:
+        file.unlink()
+    machine.run("jobctl", "--system", "daemon-reload")
+    assert machine.run("jobctl", "--system", "is-system-running").stdout == "running\n"
+    journal = ("journalctl", "-u", "jobd.service", "-o", "cat")
+    wrong = '/etc/jobd/jobd.toml:2: unknown key "runnin"; did you mean "running"?'
+    until(lambda: wrong in machine.run(*journal, "-p", "err").stdout.split("\n"), "an error in the journal")
+    said = machine.run(*journal, "-p", "info..info").stdout.split("\n")
+    assert any(line.startswith("ready: ") for line in said)  # the daemon's
+    assert any(line.startswith("listening on ") for line in said)  # the keeper's
+    assert not [line for line in machine.run(*journal).stdout.split("\n") if line.startswith("<")]
+
+
 def test_who_connects_starts_it_and_a_shutdown_is_meant(machine: Machine) -> None:
     keeper, _ = machine.pids()
     socket = machine.path("/run/jobd/jobd.sock").stat().st_ino
