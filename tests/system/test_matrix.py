@@ -13,7 +13,7 @@ import pytest
 
 from jobd.core.ids import new_run_id
 from jobd.rpc.dispatch import TABLE
-from jobd.wire import errors
+from jobd.wire import codec, errors
 from jobd.wire import messages as m
 from tests.system.callers import SAME_ID, CallerAs
 from tests.system.people import People, why_not
@@ -359,6 +359,18 @@ def test_an_administrators_start_runs_the_owners_job_and_is_recorded_as_his(crow
         assert all(act.by_uid is not None and act.by_gid is not None for act in acts)
         assert any((act.run, act.by_uid, act.by_gid) == (run, admin.uid, admin.uid) for act in acts) is told, name
         assert any(act.kind == "daemon-reload" and not act.job for act in acts) is (name in ("root", "admin"))
+
+
+def test_who_attaches_to_anothers_run_is_recorded(crowd: Crowd) -> None:
+    for name, told in (("admin", True), ("owner", False)):
+        uid, gid, groups = CALLERS[name]
+        caller = CallerAs(crowd.people.socket, uid, gid=gid, groups=groups)
+        caller.sock.sendall(codec.encode(m.Attach(id=I, run=crowd.live)))
+        assert isinstance(codec.decode_daemon(caller.receive()), m.Item)
+        caller.close()
+        answers = crowd.callers["owner"].ask(m.Events(id=I, jobs=["live"], audit=True))
+        acts = [a.body for a in answers if isinstance(a, m.Item) and isinstance(a.body, m.Change)]
+        assert any((act.kind, act.run, act.by_uid) == ("attached", crowd.live, uid) for act in acts) is told
 
 
 def test_the_last_word_is_an_administrators(crowd: Crowd) -> None:
