@@ -9,10 +9,13 @@ import pytest
 
 from tests.system.clients import Clients
 from tests.system.program import Program
+from tests.system.sshd import running_sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.system.sshd import Sshd
 
 
 @pytest.fixture
@@ -35,6 +38,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield program
     finally:
         program.close()
+
+
+@pytest.fixture(scope="session")
+def far() -> Iterator[Sshd]:
+    """A host to reach by ssh, for all tests that leave it as they found it; they skip where there can be none."""
+    with running_sshd() as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ that no machine has. As anybody else it is that user's own sshd, which lets only
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -65,6 +66,7 @@ exec "$@"
 """
 
 
+@functools.cache
 def missing() -> str:
     """Why there can be no sshd here; "" if there can."""
     if not sshd_path():

@@ -20,8 +20,6 @@ from tests.system.program import DEADLINE_SEC, is_alive, until
 from tests.terminals import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.system.sshd import Sshd
 
 WHY_NOT = sshds.missing()
@@ -45,12 +43,6 @@ NASTY: list[str | bytes] = [
     "é",
 ]
 DETACH = b"\x1d\x1d\x1d"
-
-
-@pytest.fixture(scope="module")
-def far() -> Iterator[Sshd]:
-    with sshds.running_sshd() as made:
-        yield made
 
 
 def said(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str]:
@@ -228,7 +220,7 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(far: Sshd, name: str) -> None
 
 def test_ctrl_c_ends_an_ssh_that_has_not_come_through(far: Sshd) -> None:
     script = far.root / "silent"
-    script.write_text("Host *\n  ProxyCommand cat > /dev/null\n")
+    script.write_text("Host *\n  ProxyCommand cat 3>&1 > /dev/null\n")
     client = subprocess.Popen(
         far.command("list"), env={**far.env, "JOBCTL_SSH": f"ssh -F {script}"}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
@@ -315,110 +307,3 @@ def test_what_login_scripts_write_is_passed_over(far: Sshd) -> None:
         done = far.jobctl("run", "-qP", "echo", "here", env={"JOBCTL_BRIDGE": f"{noise}; exec jobd-stdio-bridge"})
         assert (done.returncode, done.stdout) == (0, b"here\n"), done.stderr
         assert done.stderr == (b"there\n" if "there" in noise else b"")
-
-
-# --- keys that are for jobd alone -------------------------------------------------------------------------------------
-def check_tied(far: Sshd, ssh: str) -> None:
-    """What a key or certificate that is for jobd alone can do, and cannot."""
-    assert far.jobctl("run", "-qP", "echo", "here", env={"JOBCTL_SSH": f"ssh {ssh}"}).stdout == b"here\n"
-    done = far.jobctl("list", "--socket", "/run/other.sock", env={"JOBCTL_SSH": f"ssh {ssh}"})
-    assert said(done) == (4, "jobctl: cannot choose a jobd: this bridge is for one alone (on one)\n")
-    marker = far.home / "marker"
-    assert far.ssh(*ssh.split(), "one", f"touch {marker}").stdout.startswith(b"JOBD1 ")
-    assert not marker.exists()
-    forward = far.ssh(*ssh.split(), "-W", "127.0.0.1:1", "one")
-    assert b"forward" in forward.stderr
-    assert b"prohibited" in forward.stderr
-
-
-def test_a_key_that_can_only_talk_to_jobd(far: Sshd) -> None:
-    check_tied(far, f"-F {far.root}/ssh_config -o IdentityFile={far.root}/tied")
-
-
-def test_a_certificate_that_can_only_talk_to_jobd(far: Sshd) -> None:
-    command = f"force-command={far.root}/bin/jobd-stdio-bridge --socket {far.jobd.socket}"
-    far.keygen("-s", "ca", "-I", "alice", "-n", "deployers", "-V", "+5m", "-O", "clear", "-O", command, "certified.pub")
-    check_tied(far, f"-F {far.root}/ssh_config -o IdentityFile={far.root}/certified")
-
-
-def test_a_plain_conversation_half_closed(far: Sshd) -> None:
-    """A client of another kind: it says all it has to say, ends its stdin, and hears the answers."""
-    from jobd.wire import frames
-    from jobd.wire.plainpack import packb, unpackb
-
-    requests = [
-        {"type": "hello", "version": 1, "software": "test"},
-        {"type": "list", "id": 1},
-        {"type": "daemon-status", "id": 2},
-    ]
-    done = far.ssh("one", "jobd-stdio-bridge", data=b"".join(frames.pack(packb(each)) for each in requests))
-    line, _, rest = done.stdout.partition(b"\n")
-    assert line.startswith(b"JOBD1 ")
-    buffer = frames.FrameBuffer()
-    buffer.feed(rest)
-    answers = []
-    while (body := buffer.next()) is not None:
-        answer = unpackb(bytes(body))
-        assert isinstance(answer, dict)
-        answers.append(answer["type"])
-    assert answers == ["hello", "reply", "reply"]
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-# --- several hosts ----------------------------------------------------------------------------------------------------
-def test_several_hosts_at_a_time(far: Sshd, name: str) -> None:
-    every = ",".join(sshds.HOSTS)
-    far.jobctl("run", "-u", name, "--", "sh", "-c", r"printf 'a\nb\033[1m'; exit 3")
-    far.jobctl("wait", name)
-    done = far.jobctl("logs", name, host=f"{every},127.0.0.1:1")
-    assert sorted(done.stdout.splitlines()) == sorted(
-        line for host in sshds.HOSTS for line in (f"{host}: a".encode(), f"{host}: b\x1b[1m".encode())
-    )
-    assert done.returncode == 1
-    assert done.stderr.decode() == (
-        "127.0.0.1:1: jobctl: cannot reach 127.0.0.1:1: connect to host 127.0.0.1 port 1: Connection refused\n"
-    )
-    assert far.jobctl("is-active", name, host=every).returncode == 3
-
-
-def test_lines_of_a_list_stay_together_and_are_safe_on_a_terminal(far: Sshd, name: str) -> None:
-    far.jobctl("run", "-u", name, "--", "sh", "-c", r"printf 'a\nb\033[1m'; exit 3")
-    far.jobctl("wait", name)
-    lines = far.jobctl("list", "-a", host=",".join(sshds.HOSTS)).stdout.decode().splitlines()
-    order = [line.partition(":")[0] for line in lines]
-    assert [host for i, host in enumerate(order) if order[i - 1] != host] == list(dict.fromkeys(order))
-    assert set(order) == set(sshds.HOSTS)
-    with Terminal() as terminal:
-        client = terminal.start(far.command("logs", "-o", "cat", name, host="one,two"), env=far.env)
-        assert client.wait(DEADLINE_SEC) == 0
-        assert b"two: b\\x1b[1m\r\n" in terminal.read_rest()
-
-
-def test_connections_may_share_one_login(far: Sshd) -> None:
-    """As ssh_config can say: what is not our own ssh's is not ended with it."""
-    control = f"ssh -F {far.root}/ssh_config -o ControlPath={far.root}/c -o ControlMaster=auto -o ControlPersist=60"
-    before = (far.root / "sshd.log").read_text().count("Accepted ")
-    try:
-        for _ in range(3):
-            done = far.jobctl("run", "-qP", "echo", "x", env={"JOBCTL_SSH": control})
-            assert (done.returncode, done.stdout, done.stderr) == (0, b"x\n", b"")
-        assert (far.root / "sshd.log").read_text().count("Accepted ") == before + 1
-    finally:
-        far.ssh("-o", f"ControlPath={far.root}/c", "-O", "exit", "one")
-
-
-def test_json_of_several_hosts(far: Sshd, name: str) -> None:
-    far.jobctl("run", "-u", name, "--wait", "echo", "x")
-    found = json.loads(far.jobctl("history", "-o", "json", name, host="one,two,127.0.0.1:1").stdout)
-    assert list(found) == ["one", "two", "127.0.0.1:1"]
-    assert found["127.0.0.1:1"] is None
-    assert found["one"][0]["job"] == name
-    lines = far.jobctl("logs", "-o", "json", name, host="one,two").stdout.splitlines()
-    assert {json.loads(line)["host"] for line in lines} == {"one", "two"}
-
-
-@pytest.mark.parametrize("line", [["run", "-P", "cat"], ["rerun", "-t", "web"], ["attach", "web"]])
-def test_what_is_for_one_host_alone(far: Sshd, line: list[str]) -> None:
-    done = far.jobctl(*line, host="one,two")
-    assert (done.returncode, done.stdout) == (125, b"")
-    assert b"on several hosts at a time" in done.stderr
