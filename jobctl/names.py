@@ -22,7 +22,11 @@ ACTIVE_STATES = ("active", "reloading")
 
 
 def expand(client: Client, words: tuple[str, ...]) -> list[str]:
-    """The names that `words` mean, each once, in order: globs become the existing jobs they match, maybe none."""
+    """The names that `words` mean, each once, in order: globs become the existing jobs they match, maybe none.
+
+    None is no error, as with systemctl, and is told to a person only: cron would send it by mail.
+    """
+    from jobctl import terminal
     from jobd.core.names import is_glob
 
     found: dict[str, None] = {}
@@ -30,9 +34,11 @@ def expand(client: Client, words: tuple[str, ...]) -> list[str]:
         if not is_glob(word):
             found[word] = None
             continue
-        for view in views(client, [word]):
-            if view.get("load", "loaded") != "not-found":
-                found[shown_name(view["job"], view["owner"], client.uid)] = None
+        matches = [view for view in views(client, [word]) if view.get("load", "loaded") != "not-found"]
+        for view in matches:
+            found[shown_name(view["job"], view["owner"], client.uid)] = None
+        if not matches and terminal.is_terminal(terminal.STDERR):
+            terminal.note(f"no job matches {word!r}")
     return list(found)
 
 

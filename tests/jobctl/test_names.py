@@ -9,7 +9,8 @@ import pytest
 from jobctl import names
 from jobd.wire import errors
 from jobd.wire import messages as m
-from tests.jobctl.fakes import FakeDaemon, jobctl, run_view
+from tests.jobctl.fakes import FakeDaemon, jobctl, run_view, table
+from tests.jobctl.terminals import on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,3 +70,12 @@ def test_a_word_that_is_neither_is_not_found(daemon: Make) -> None:
     assert jobctl(daemon(script).path, "logs", "0000abcd").returncode == 4
     assert jobctl(daemon(script).path, "result", "0000abcd").returncode == 4
     assert jobctl(daemon(script).path, "wait", "0000abcd").returncode == 125
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["stop", "rm", "freeze"])
+def test_a_pattern_that_matches_nothing_is_told_to_a_person_and_no_error(daemon: Make, verb: str) -> None:
+    path = daemon(table(get=lambda _: m.Jobs(jobs=[]))).path
+    assert on_terminal(path, verb, "batch-*") == b"no job matches 'batch-*'\r\n"
+    done = jobctl(path, verb, "batch-*")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
