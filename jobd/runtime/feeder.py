@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # What may be sent ahead of what the run has read: it is on disk, and in the memory of the client, at most this much.
 WINDOW_BYTES: Final = 4 << 20
+GATHER_BYTES: Final = 64 << 10  # of what waits for the thread in small pieces: more are put together anew
 STOP_SEC: Final = 10.0  # for the thread to come to its end: it never waits but for one write to a slow disk
 
 
@@ -118,8 +119,18 @@ class Feeder:
         return told
 
     def feed(self, run: bytes, data: inlet.Data) -> None:
-        """More for a run; b"" is its end."""
-        self._command(self._worker.feed, run, data)
+        """More for a run; b"" is its end. While the thread hangs in the disk, a byte costs a byte here too."""
+        is_small = 0 < len(data) < inlet.SMALL_BYTES
+        gathering = self._worker.gathering
+        with self._worker.lock:
+            last = gathering.pop(run, None)
+            if is_small and last is not None and len(last) < GATHER_BYTES:
+                last += data
+                gathering[run] = last
+                return
+            if is_small:
+                data = gathering[run] = bytearray(data)
+            self._command(self._worker.feed, run, data)
 
     def resize(self, run: bytes, rows: int, columns: int) -> None:
         """A run's terminal has another size now: its programs get SIGWINCH."""

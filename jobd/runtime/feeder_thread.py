@@ -15,6 +15,7 @@ import os
 import select
 import struct
 import termios
+import threading
 import time
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -88,6 +89,8 @@ class FeederThread:
         self._taps: dict[bytes, Tap] = {}
         self._by_fd: dict[int, Inlet | Tap] = {}
         self._poked = False
+        self.lock = threading.Lock()  # to take a command, or to add to one; never held for the disk
+        self.gathering: dict[bytes, bytearray] = {}  # by run, what is fed by its last command, and may grow
         self._fed: dict[Inlet, None] = {}  # have taken something that is not in their files yet
         self._untold: dict[Inlet, None] = {}  # have news that may wait a moment
         self._waiting: set[Inlet] = set()  # for the disk
@@ -115,7 +118,9 @@ class FeederThread:
                 else:
                     self._on_event(fd, mask)
             while self._commands:
-                function, arguments = self._commands.popleft()
+                with self.lock:
+                    function, arguments = self._commands.popleft()
+                    self.gathering.clear()
                 if function != self.feed:  # which may take from an inlet what it has
                     self.serve_fed()
                 function(*arguments)

@@ -109,3 +109,25 @@ def test_in_a_flood_the_loop_is_told_of_large_steps_and_of_the_last(tmp_path: Pa
     worker.run()  # a moment later the rest is told
     assert news[-1] == total
     os.close(reader)
+
+
+def test_small_pieces_are_put_together_while_the_thread_does_not_come_to_them(tmp_path: Path) -> None:
+    feeder = Feeder(lambda: None)
+    feeder._thread = threading.current_thread()  # as one that hangs in the disk
+    others = [bytes([n]) * 16 for n in range(2)]
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    file = create(str(tmp_path / "run"))
+    assert feeder.add(RUN, str(tmp_path / "run"), {"stdin": writer, "input": os.dup(file)}) is not None
+    for n in range(20_000):
+        feeder.feed(RUN, b"%05d" % n)
+        feeder.feed(others[n % 2], b"x")
+    feeder.feed(RUN, b"y" * 5000)
+    feeder.feed(RUN, b"z")
+    feeder.feed(RUN, b"")
+    feeder._command(feeder._worker.stop)
+    assert len(feeder._commands) < 20
+    feeder._worker.run()
+    expected = b"".join(b"%05d" % n for n in range(20_000)) + b"y" * 5000 + b"z"
+    assert os.pread(file, 1 << 20, 0) == expected
+    for fd in (reader, file):
+        os.close(fd)
