@@ -35,6 +35,7 @@ from jobd.runtime.feeder import Feeder
 from jobd.runtime.idle import FIRST_CLIENT_SEC, IdleExit
 from jobd.runtime.journal import Journal
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
+from jobd.runtime.lastgood import LastGood
 from jobd.runtime.orphaned import Orphanage, Parts
 from jobd.runtime.pump import Pump
 from jobd.runtime.pump_relay import Relay
@@ -177,9 +178,10 @@ class Daemon:
     async def _with_runs(self, registry: Registry) -> None:
         async with trio.open_nursery() as jobs:
             await jobs.start(registry.serve)
-            assert self.keeper.welcome is not None
-            option = os.environ.get(LOG_LEVEL, "")
-            configuration = Configuration(self.keeper.welcome.config_dir, self.keeper, option)
+            welcome = self.keeper.welcome
+            assert welcome is not None
+            last = LastGood(welcome.state_dir, welcome.keeper)
+            configuration = Configuration(welcome.config_dir, self.keeper, last, os.environ.get(LOG_LEVEL, ""))
             await configuration.load_first()
             registry.limits = lambda: configuration.policy.limits
             registry.policy = configuration.policy

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from jobd.runtime.keeperlink import KeeperLink
+    from jobd.runtime.lastgood import LastGood
 
 log = logging.getLogger("jobd.runtime")
 
@@ -39,7 +40,7 @@ class LookupTimeoutError(ConfigError):
 class Configuration:
     """Owns the policy. `on_change` is told of every new one, and `refresh` waited for, before `load` returns."""
 
-    def __init__(self, config_dir: str, keeper: KeeperLink, log_level: str = "") -> None:
+    def __init__(self, config_dir: str, keeper: KeeperLink, last: LastGood, log_level: str = "") -> None:
         self.path = os.path.join(config_dir, CONFIG_FILE)
         self.policy = Policy(file=self.path)
         self.error = ""  # why the file as it is now could not be taken
@@ -49,6 +50,7 @@ class Configuration:
         self._keeper = keeper
         self._level_option = log_level  # of the command line, which goes before the file
         self._level_told = ""
+        self._last = last
         self._try_again = False
         self._lock = trio.Lock()
 
@@ -56,7 +58,8 @@ class Configuration:
         """Read the file and put it in force. Raises ConfigError: what was in force before is still."""
         async with self._lock:
             try:
-                policy = await self._read()
+                text = await self._text()
+                policy = await self._parse(text)
             except ConfigError as error:
                 self.error = str(error)
                 for problem in error.problems:
@@ -65,19 +68,36 @@ class Configuration:
             for warning in policy.warnings:
                 log.warning("%s", warning.replace(": warning: ", ": ", 1))
             self.error = ""
-            self.policy = policy
-            self._set_level(policy.log_level)
-            self.on_change(policy)
-            with trio.move_on_after(LOOKUP_SEC):
-                await self.refresh()
+            await self._put_in_force(policy)
+            try:
+                await trio.to_thread.run_sync(self._last.save, text)
+            except OSError as error:
+                log.warning("cannot keep the settings for the next daemon: %s", error)
 
     async def load_first(self) -> None:
-        """At the start: without a file that can be taken there are no rules, and the state says why."""
+        """At the start, where the file may be broken: then what another daemon of this keeper has last taken holds.
+
+        There may be none: then there are no rules. The state says why.
+        """
         try:
             await self.load()
+            return
         except ConfigError as error:
             self._try_again = isinstance(error, LookupTimeoutError)
-            log.error("starting without rules: nobody but owners and administrators may do anything")
+        before = None if self._try_again else await trio.to_thread.run_sync(self._last.load)
+        with suppress(ConfigError):
+            if before is not None:
+                await self._put_in_force(await self._parse(before))
+                log.warning("going on with the settings of before")
+                return
+        log.error("starting without rules: nobody but owners and administrators may do anything")
+
+    async def _put_in_force(self, policy: Policy) -> None:
+        self.policy = policy
+        self._set_level(policy.log_level)
+        self.on_change(policy)
+        with trio.move_on_after(LOOKUP_SEC):
+            await self.refresh()
 
     async def catch_up(self) -> None:
         """Try again until there is an answer, if the name service gave none at the start."""
@@ -99,8 +119,7 @@ class Configuration:
             self._level_told = level
             self._keeper.send("log-level", level=level)
 
-    async def _read(self) -> Policy:
-        text = await self._text()
+    async def _parse(self, text: str) -> Policy:
         with trio.move_on_after(LOOKUP_SEC):
             parse = partial(configfile.parse, text, self.path, Accounts())
             return await trio.to_thread.run_sync(parse, abandon_on_cancel=True)

@@ -14,9 +14,10 @@ import trio.testing
 from jobd.core.configfile import ConfigError
 from jobd.runtime import configuration, daemonlog
 from jobd.runtime.configuration import LOOKUP_SEC, RETRY_SEC, Configuration
+from jobd.runtime.lastgood import NAME, LastGood
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from trio.testing import MockClock
@@ -76,7 +77,7 @@ def levels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def made(path: Path, log_level: str = "") -> tuple[Configuration, Keeper, list[Policy]]:
     keeper = Keeper(path)
-    found = Configuration(str(path), keeper, log_level)  # type: ignore[arg-type]  # what is used of it
+    found = Configuration(str(path), keeper, LastGood(str(path), "k"), log_level)  # type: ignore[arg-type]  # a double
     told: list[Policy] = []
     found.on_change = told.append
     return found, keeper, told
@@ -149,3 +150,68 @@ async def test_the_level_of_the_log_is_the_files_unless_the_command_line_has_one
     with_option, keeper, _ = made(tmp_path, "error")
     await with_option.load()
     assert (len(levels), keeper.sent) == (3, [])
+
+
+@pytest.mark.usefixtures("names", "levels")
+async def test_a_broken_file_is_no_end_of_the_rules_for_the_next_daemon(tmp_path: Path) -> None:
+    first, _, _ = made(tmp_path)
+    (tmp_path / "jobd.toml").write_text(RULE)
+    await first.load_first()
+    (tmp_path / "jobd.toml").write_text("x")
+    second, _, told = made(tmp_path)
+    await second.load_first()
+    assert told == [second.policy]
+    assert second.policy.allow == first.policy.allow
+    assert second.error.endswith(':1:2: a key needs a "=" and a value')
+    (tmp_path / "jobd.toml").write_text("")  # an empty one is a good one
+    await second.load()
+    (tmp_path / "jobd.toml").write_text("x")
+    third, _, _ = made(tmp_path)
+    await third.load_first()
+    assert third.policy.allow == ()
+
+
+@pytest.mark.usefixtures("names", "levels")
+async def test_a_disk_that_is_full_is_no_reason_to_refuse_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _, told = made(tmp_path)
+    await found.load()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(LastGood, "save", full)
+    (tmp_path / "jobd.toml").write_text(RULE)
+    await found.load()
+    assert len(told[-1].allow) == 1
+
+
+def test_what_is_kept_is_for_the_same_keeper_and_of_nobody_elses_hand(tmp_path: Path) -> None:
+    text = "a = 1\r\n# \u202e\n"
+    kept, path = LastGood(str(tmp_path), "k"), tmp_path / NAME
+    assert kept.load() is None
+    kept.save(text)
+    kept.save(text)
+    assert kept.load() == text
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert LastGood(str(tmp_path), "k2").load() is None
+    path.chmod(0o620)
+    assert kept.load() is None
+    path.unlink()
+    plants: list[Callable[[], None]] = [
+        lambda: os.mkfifo(path),
+        path.mkdir,
+        lambda: path.symlink_to("/dev/zero"),
+    ]
+    for plant in plants:
+        plant()
+        assert kept.load() is None
+        if path.is_dir():
+            with pytest.raises(OSError, match="directory"):
+                kept.save(text)
+            path.rmdir()
+        else:
+            kept.save(text)
+            assert kept.load() == text
+            path.unlink()

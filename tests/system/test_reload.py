@@ -170,7 +170,9 @@ def test_things_that_are_no_files_hold_nobody_up(reloaded: Program, file: Path) 
     assert f"{file}:1:5: " in reloaded.jobctl("daemon-reload").stderr
 
 
-def test_a_new_daemon_reads_anew_and_has_no_rules_when_it_cannot(reloaded: Program, file: Path) -> None:
+def test_a_new_daemon_reads_anew_and_goes_on_with_the_rules_of_before_when_it_cannot(
+    reloaded: Program, file: Path
+) -> None:
     def replaced() -> None:
         old = reloaded.daemon_pid()
         os.kill(reloaded.keeper_pid, signal.SIGHUP)
@@ -181,10 +183,31 @@ def test_a_new_daemon_reads_anew_and_has_no_rules_when_it_cannot(reloaded: Progr
     assert lines(reloaded) == [1]
     file.write_text("[broken\n")
     assert reloaded.jobctl("daemon-reload").returncode == 6
-    assert lines(reloaded) == [1]
     replaced()
-    assert lines(reloaded) == []
+    assert lines(reloaded) == [1]
+    reloaded.replace_daemon()
+    assert lines(reloaded) == [1]
     status = reloaded.daemon_status()
     assert (status.state, len(status.reasons)) == ("degraded", 1)
     assert status.reasons[0].startswith(f"{file}:1:8: ")
-    assert reloaded.jobctl("run", "--wait", "true").returncode == 0  # owners need no rule
+
+
+def test_a_jobd_that_starts_with_a_broken_file_has_no_rules(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    file = program.config_dir / "jobd.toml"
+    try:
+        file.write_text(RULES)
+        program.start()
+        assert lines(program) == [1]
+        program.jobctl("shutdown", check=True)
+        program.keeper.wait(DEADLINE_SEC)
+        file.write_text("[broken\n")
+        program.start()
+        assert lines(program) == []
+        assert program.daemon_status().state == "degraded"
+        assert program.jobctl("run", "--wait", "true").returncode == 0  # owners need no rule
+        file.write_text(RULES)
+        program.jobctl("daemon-reload", check=True)
+        assert lines(program) == [1]
+    finally:
+        program.close()
