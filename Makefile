@@ -80,6 +80,8 @@ install:
 	install -Dm644 jobctl/completions/jobctl.bash $(PREFIX)/share/bash-completion/completions/jobctl
 	install -Dm644 jobctl/completions/_jobctl $(PREFIX)/share/zsh/site-functions/_jobctl
 	install -Dm644 jobctl/completions/jobctl.fish $(PREFIX)/share/fish/vendor_completions.d/jobctl.fish
+	install -d $(PREFIX)/share/systemd/user
+	sed 's|/usr/local/lib/jobd/|$(PREFIX)/lib/jobd/|' systemd/jobd-user.service >$(PREFIX)/share/systemd/user/jobd.service
 	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "installed; $(PREFIX)/bin is not in your PATH yet" ;; esac
 	@echo "completion: bash (with bash-completion) and fish find it by themselves; 'jobctl help completion' tells of zsh"
 
@@ -88,7 +90,7 @@ uninstall:
 	rm -f $(PREFIX)/bin/jobd $(PREFIX)/bin/jobctl $(PREFIX)/bin/jobd-stdio-bridge
 	for page in man/*.[1-8]; do rm -f $(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 	rm -f $(PREFIX)/share/bash-completion/completions/jobctl $(PREFIX)/share/zsh/site-functions/_jobctl
-	rm -f $(PREFIX)/share/fish/vendor_completions.d/jobctl.fish
+	rm -f $(PREFIX)/share/fish/vendor_completions.d/jobctl.fish $(PREFIX)/share/systemd/user/jobd.service
 
 # PREFIX here is /usr/local unless somebody says otherwise; ~/.local would be the home of root.
 install-system uninstall-system:

@@ -248,7 +248,7 @@ def test_who_connects_starts_it_and_a_shutdown_is_meant(machine: Machine) -> Non
     machine.jobctl("shutdown", user="root")
     assert machine.gone(keeper)
     until(lambda: machine.show("ActiveState") == "inactive", "systemd has seen it")
-    time.sleep(0.5)  # longer than RestartSec=
+    time.sleep(0.8)  # longer than RestartSec=
     assert machine.show("ActiveState") == "inactive"
     assert machine.path("/run/jobd/jobd.sock").stat().st_ino == socket
     machine.jobctl("list")
@@ -319,6 +319,20 @@ def test_a_second_one_by_hand_is_refused_and_left_alone(machine: Machine) -> Non
     done = machine.run("jobd", "--system", check=False)
     assert done.returncode == 3
     assert f"already running (process {keeper}, state in /var/lib/jobd)" in done.stderr
+
+
+def test_a_socket_beside_one_by_hand_gives_up(machine: Machine) -> None:
+    machine.run("systemctl", "stop", "jobd.socket", "jobd.service")
+    properties = [f"--property={words}" for words in ("Type=notify", "Delegate=yes", "KillMode=process")]
+    machine.run("systemd-run", "--quiet", "--collect", "--unit=byhand", *properties, "jobd", "--system")
+    try:
+        machine.run("systemctl", "start", "jobd.socket")  # takes the path away
+        client = subprocess.Popen(machine.command("timeout", "2", "jobctl", "--system", "list"), stderr=subprocess.PIPE)
+        until(lambda: machine.show("Result", "jobd.socket") == "trigger-limit-hit", "systemd starts it no more")
+        assert machine.show("ExecMainStatus") == "3"
+        client.communicate(timeout=30)  # whatever it says
+    finally:
+        machine.run("systemctl", "stop", "byhand.service")
 
 
 def test_the_users_own_unit(machine: Machine) -> None:
