@@ -42,6 +42,12 @@ class Target:
         self.software = ""  # name and version of the daemon, once it has said so
 
     @property
+    def program(self) -> str:
+        """How jobctl is called for the same daemon, in words about what to do next."""
+        where = f" -H {self.host}" if self.host else ""
+        return f"jobctl{where} --{self.mode}" if self.mode and self.host else f"jobctl{where}"
+
+    @property
     def patience_sec(self) -> float:
         """How long a daemon that was lost may take to come back; a network takes longer."""
         return NETWORK_SEC if self.remote is not None and self.remote.is_lost else PATIENCE_SEC

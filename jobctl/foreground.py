@@ -133,10 +133,8 @@ class Session:
             except NoDaemonError as e:
                 if not self.shown:
                     raise
-                raise Fault(
-                    errors.UNAVAILABLE,
-                    f"cannot go on with {self.shown}: {e.message}; when it is back: jobctl attach {self.shown}",
-                ) from e
+                again = f"when it is back: {self._target.program} attach {self.shown}"
+                raise Fault(errors.UNAVAILABLE, f"cannot go on with {self.shown}: {e.message}; {again}") from e
             finally:
                 self._close()
                 self._screen.leave(new_line=self.control.ended is None)
@@ -164,7 +162,7 @@ class Session:
         if self.control.ended is not None:
             terminal.warn(detached.reason)
         elif self.shown:
-            terminal.warn(f"{detached.reason}; {self.shown} goes on: jobctl attach {self.shown}")
+            terminal.warn(f"{detached.reason}; {self.shown} goes on: {self._target.program} attach {self.shown}")
         else:
             terminal.warn(f"{detached.reason}; the job goes on, if it was accepted")
         return detached.status

@@ -8,6 +8,7 @@ import pwd
 import re
 import signal
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -201,6 +202,33 @@ def test_a_network_that_goes_silent(far: Sshd) -> None:
         os.kill(session, signal.SIGCONT)
         client.kill()
         client.communicate()
+
+
+def test_a_host_that_does_not_come_back(far: Sshd, name: str) -> None:
+    once = far.root / "once"
+    once.write_text(f'#!/bin/sh\nmkdir {once}.was 2>/dev/null && exec ssh "$@"\necho "ssh: no way" >&2\nexit 255\n')
+    once.chmod(0o755)
+    code = (
+        "import sys; sys.argv[0] = 'jobctl'; from jobctl import connect; connect.NETWORK_SEC = 0.2\n"
+        "from jobctl.__main__ import main; main()"
+    )
+    command = [sys.executable, "-I", "-c", code, *far.command("run", "-P", "-u", name, "cat")[1:]]
+    client = subprocess.Popen(
+        command, env={**far.env, "JOBCTL_SSH": f"{once} -F {far.root}/ssh_config"}, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, bufsize=0,
+    )  # fmt: skip
+    assert client.stdin is not None
+    client.stdin.write(b"one\n")
+    assert read(client.stdout, 4) == b"one\n"
+    os.kill(sshds.ssh_of(client.pid), signal.SIGKILL)
+    _, said = client.communicate(timeout=DEADLINE_SEC)
+    assert client.returncode == 125
+    lines = said.decode().splitlines()
+    assert lines[0] == name
+    assert lines[1].startswith("jobctl: cannot reach one: no way; trying again for ")
+    last = f"cannot go on with {name}: cannot reach one: no way; when it is back: jobctl -H one attach {name}"
+    assert lines[2:] == [f"jobctl: {last}"]
+    assert far.jobctl("stop", name).returncode == 0
 
 
 def test_ctrl_c_ends_it_at_once_and_leaves_nothing(far: Sshd, name: str) -> None:
