@@ -29,9 +29,7 @@ async def submit_once(
     context: Context, request: int, exec_wait: bool, known: Callable[[], RunRow | None], submit: Callable[[], Run]
 ) -> None:
     """Call `submit` unless `known` finds such a run: a retry after a lost reply is answered as the first was."""
-    share = context.connection.share
-    async with share.submitting:
-        await share.turn()
+    async with context.connection.share.submits():
         await context.world.registry.may_submit()
         row = known()
         live = submit() if row is None else context.live_run(row)

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from jobd.core.policy import UserLimits
     from jobd.host.peer import Peer
@@ -36,6 +37,7 @@ STEP_SEC: Final = 0.0002  # what a step of a long request costs, if nobody knows
 LARGE_AT_ONCE: Final = 16  # frames of more than 64 KiB that are received at once for one uid
 # Submissions of one uid on their way to the disk. One commit takes all there are, and then all of them go on at once.
 SUBMITTING: Final = 16
+SUBMITTING_AMONG_OTHERS: Final = 4  # halves what these wait at worst; runs cannot be started faster anyway
 MAX_UNSENT: Final = 16 << 20  # bytes of answers that one uid's clients do not read
 
 
@@ -43,8 +45,8 @@ class Share:
     """One uid's. Made with his first connection, gone with his last."""
 
     __slots__ = (
-        "began", "connections", "crowd", "floods", "large", "line", "readers", "requests", "room", "seating",
-        "submitting", "turns", "uid", "unsent", "used",
+        "_submitting", "_submitting_few", "began", "connections", "crowd", "floods", "large", "line", "readers",
+        "requests", "room", "seating", "turns", "uid", "unsent", "used",
     )  # fmt: skip
 
     def __init__(self, uid: int, turns: Turns | None = None) -> None:
@@ -57,12 +59,21 @@ class Share:
         self.floods = 0  # of his connections that feed runs, and keep room for it
         self.unsent = 0  # bytes of answers that wait for him to read
         self.large = trio.Semaphore(LARGE_AT_ONCE)
-        self.submitting = trio.Semaphore(SUBMITTING)
+        self._submitting = trio.Semaphore(SUBMITTING)
+        self._submitting_few = trio.Semaphore(SUBMITTING_AMONG_OTHERS)
         self.room: deque[tuple[socket.socket, Peer]] = deque()  # accepted, and not served yet
         self.seating = False  # somebody sees to the room
         self.used = 0.0  # seconds of the slice
         self.began = 0.0
         self.line: deque[trio.lowlevel.Task] = deque()  # who waits for the next slice
+
+    @asynccontextmanager
+    async def submits(self) -> AsyncIterator[None]:
+        """While a submission is on its way to the disk. It begins in a turn of its own."""
+        alone = self.turns is None or self.turns.slice_sec == ALONE_SEC
+        async with self._submitting if alone else self._submitting_few:
+            await self.turn()
+            yield
 
     async def turn(self, sec: float = STEP_SEC) -> None:
         """Between two steps of a long request: pay for the last one, and let others have their turn."""

@@ -92,6 +92,8 @@ def measure_all(_root: Path) -> list[Figure]:
     with for_everybody("fairness") as jobd:
         prepare(jobd)
         path = str(jobd.socket)
+        with users(ALICE, compute, os.cpu_count() or 1):
+            computing = asked(path)
         for name, attack in ATTACKS.items():
             quiet: list[float] = []
             busy: list[float] = []
@@ -108,10 +110,16 @@ def measure_all(_root: Path) -> list[Figure]:
                     unit="times quiet",
                     reach=REACH,
                     ours=words(busy),
-                    yardstick=f"quiet: {words(quiet)}",
+                    yardstick=f"quiet: {words(quiet)}; while he only computes: {words(computing)}",
                 )
             )
     return figures
+
+
+def compute() -> None:
+    """What takes the processors and nothing of jobd."""
+    while True:
+        pass
 
 
 def settle(path: str) -> None:
