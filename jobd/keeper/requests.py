@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Kept free of runs: without room to pass descriptors on, no next daemon could take the runs up. Of few, a quarter.
 SPARE_FDS = 320  # a message takes 250
+RUN_BYTES = 16  # of a run id, which names a directory
 MAX_PIDS = 64  # of a question: 50 µs each
 # What `close` closes, by what it is to the run.
 _CLOSES = {"stdin": ("stdin", "input"), "stdout": ("out",), "pty": ("pty_out",)}
@@ -116,6 +117,7 @@ class Requests:
     def _spawn(self, message: Message, fds: Fds) -> None:
         run = message["run"]
         assert isinstance(run, bytes)
+        assert len(run) == RUN_BYTES
         entry = self._table.get(run)
         if entry is not None:
             self._tell_spawned(entry)

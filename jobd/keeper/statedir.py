@@ -39,7 +39,7 @@ def settle(path: str, uid: int, gid: int) -> bool:
             if uid:
                 raise StartError(f"cannot start: {path} belongs to uid {info.st_uid}, not to root")
             return False
-        shared = info.st_gid != 0
+        shared = info.st_gid != 0 and S_IMODE(info.st_mode) in (SHARED_MODE, OWN_MODE)
         if uid and shared and info.st_gid == gid and S_IMODE(info.st_mode) == SHARED_MODE and _is_of(top, uid):
             return False
         if not uid and not shared:
@@ -72,9 +72,10 @@ def _give(directory: int, path: str, uid: int, gid: int, *, everything: bool, de
     with os.scandir(directory) as entries:
         found = [entry.name for entry in entries if depth or not _is_keepers(entry.name)]
     for name in found:
-        kind = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-        if S_ISSOCK(kind):
-            continue  # of a jobd before us, which is not there any more
+        seen = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        kind = seen.st_mode
+        if S_ISSOCK(kind) or (seen.st_uid == 0 and not everything):
+            continue  # of a jobd before us, which is not there any more; or nothing of the daemon's
         if not S_ISDIR(kind) and not S_ISREG(kind):
             raise StartError(f"cannot start: {path}/{name} is neither file nor directory: remove it first")
         if depth == _DEEPEST:
@@ -83,7 +84,7 @@ def _give(directory: int, path: str, uid: int, gid: int, *, everything: bool, de
         try:
             info = os.fstat(inner)  # of what is open now, whatever the name leads to
             if not everything and info.st_uid == 0:
-                continue  # nothing of the daemon's
+                continue  # exchanged this instant
             if S_ISDIR(info.st_mode):
                 _give(inner, f"{path}/{name}", uid, gid, everything=everything, depth=depth + 1)
             elif not S_ISREG(info.st_mode) or info.st_nlink != 1:

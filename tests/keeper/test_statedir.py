@@ -83,6 +83,8 @@ def test_what_was_planted_is_refused_and_left_alone(state: Path, tmp_path: Path,
         os.mkfifo(planted)
     else:
         planted.hardlink_to(victim)
+    if kind != "hard link":
+        os.chown(planted, UID, GID, follow_symlinks=False)
     with pytest.raises(StartError, match="planted"):
         settle(str(state), 0, 0)
     assert victim.stat().st_uid == NEXT
