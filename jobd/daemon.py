@@ -188,6 +188,7 @@ class Daemon:
             await recover(registry)
             world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
             access = Access(configuration.policy, shared=self.keeper.shared)
+            await access.begin(jobs)
             configuration.on_change = partial(_change, access, registry)
             configuration.refresh = access.look_up_group
             self.server = Server(world, access)

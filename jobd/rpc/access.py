@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grp
 import os
+from typing import Final
 
 import trio
 
@@ -16,6 +17,7 @@ from jobd.core.rules import ADMIN_GROUP, Decision, Owner, Who
 from jobd.host.peer import NOBODY, Peer, overflow_uid, serves_all_uids
 from jobd.rpc.people import People
 
+GROUP_SEC: Final = 2.0  # for the first look at the groups of the machine, which mostly takes a millisecond
 ROOT = "root"
 OWN_USER = "the daemon's own user"
 
@@ -33,7 +35,7 @@ class Access:
         self.policy = policy or Policy()
         self.generation = 0  # grows when somebody may have come to see less, or more
         self.people = People()
-        self.admin_gid = admin_gid()
+        self.admin_gid: int | None = None  # until it is looked up there are no administrators but root and ourselves
         self._strangers = None if serves_all_uids() else overflow_uid()
 
     def replace(self, policy: Policy) -> None:
@@ -41,8 +43,20 @@ class Access:
         self.policy = policy
         self.generation += 1
 
+    async def begin(self, nursery: trio.Nursery) -> None:
+        """Look the administrators' group up. A name service that is slow keeps nobody else from being served."""
+        known = trio.Event()
+
+        async def look_up() -> None:
+            await self.look_up_group()
+            known.set()
+
+        nursery.start_soon(look_up)
+        with trio.move_on_after(GROUP_SEC):
+            await known.wait()
+
     async def look_up_group(self) -> None:
-        """Look the administrators' group up again."""
+        """Look the administrators' group up, again too."""
         self.admin_gid = await trio.to_thread.run_sync(admin_gid, abandon_on_cancel=True)
         self.generation += 1
 
@@ -83,5 +97,5 @@ def admin_gid() -> int | None:
     """The gid of the administrators' group, if the machine has one. Asks the system, and may block."""
     try:
         return grp.getgrnam(ADMIN_GROUP).gr_gid
-    except KeyError:
+    except (KeyError, OSError):
         return None

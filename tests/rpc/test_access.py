@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import grp
 import os
+from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from jobd.core.policy import Policy, Rule
 from jobd.core.rules import ADMIN_GROUP
 from jobd.host.peer import NOBODY, Peer, serves_all_uids
 from jobd.rpc import access
 from jobd.rpc.access import Access
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 OVERFLOW = 65534
 ADMINS = 61900
@@ -22,8 +27,9 @@ def made(monkeypatch: pytest.MonkeyPatch, *, shared: bool, own: int = OWN, mappe
     monkeypatch.setattr(os, "geteuid", lambda: own)
     monkeypatch.setattr(access, "serves_all_uids", lambda: mapped)
     monkeypatch.setattr(access, "overflow_uid", lambda: OVERFLOW)
-    monkeypatch.setattr(access, "admin_gid", lambda: ADMINS)
-    return Access(shared=shared)
+    one = Access(shared=shared)
+    one.admin_gid = ADMINS
+    return one
 
 
 def peer(uid: int, *groups: int) -> Peer:
@@ -81,6 +87,25 @@ async def test_a_reload_changes_what_is_decided_and_says_so(monkeypatch: pytest.
     await one.look_up_group()
     assert one.who(61002, (5,)).is_admin
     assert not one.who(61002, (ADMINS,)).is_admin
+
+
+async def test_the_group_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    answer = trio.Event()
+
+    async def slow(_: object, **__: object) -> int:
+        await answer.wait()
+        return ADMINS
+
+    one = made(monkeypatch, shared=True)
+    one.admin_gid = None
+    monkeypatch.setattr(trio.to_thread, "run_sync", slow)
+    async with trio.open_nursery() as nursery:
+        await one.begin(nursery)
+        assert autojump_clock.current_time() == pytest.approx(access.GROUP_SEC)
+        assert not one.who(61001, (ADMINS,)).is_admin
+        assert one.who(0, ()).is_admin
+        answer.set()
+    assert one.who(61001, (ADMINS,)).is_admin
 
 
 def test_the_real_files(monkeypatch: pytest.MonkeyPatch) -> None:
