@@ -25,13 +25,17 @@ INFINITY: Final = -1  # of a resource limit
 LIMIT_KEYS: Final = ("core", "nofile")  # job files have no key for the others, and `nice` is another thing there
 
 
-def render(name: str, spec: JobSpec, env: Sequence[bytes] | None, rlimits: Mapping[str, tuple[int, int]]) -> str:
+TOO_LARGE: Final = "its environment is too large to be shown here"
+PRIVATE: Final = "its environment is shown to its owner and to administrators"
+
+
+def render(name: str, spec: JobSpec, env: Sequence[bytes] | str, rlimits: Mapping[str, tuple[int, int]]) -> str:
     """The definition of a transient job.
 
     Args:
         name: the job's, as its reader writes it.
         spec: how it is run.
-        env: its `NAME=value` entries; None leaves them out, with a comment.
+        env: its `NAME=value` entries; or a comment that says why they are not there.
         rlimits: the resource limits of a job that says nothing of them.
     """
     lines = [f"# transient: {name}"]
@@ -45,9 +49,10 @@ def render(name: str, spec: JobSpec, env: Sequence[bytes] | None, rlimits: Mappi
         lines.append(f"success_exit_status = [{', '.join(map(str, spec.success_codes))}]")
     if spec.stdin != NULL:
         lines.append(f"# stdin: {spec.stdin}")
-    if env is None:
-        lines.append("# its environment is too large to be shown here")
-    tables = {"environment": _environment(env or ()), "stop": _stop(spec), "limits": _limits(spec, rlimits)}
+    if isinstance(env, str):
+        lines.append(f"# {env}")
+        env = ()
+    tables = {"environment": _environment(env), "stop": _stop(spec), "limits": _limits(spec, rlimits)}
     tables["logs"] = _logs(spec)
     for title, found in tables.items():
         if found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core import definition
-from jobd.core.definition import NO_TOML, quote, render
+from jobd.core.definition import NO_TOML, TOO_LARGE, quote, render
 from jobd.core.spec import KEYS, JobSpec, parse_settings
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def test_a_variable_that_is_there_twice_counts_once() -> None:
 
 
 def test_an_environment_that_is_left_out_is_said() -> None:
-    text = render("web", make("x"), None, {})
+    text = render("web", make("x"), TOO_LARGE, {})
     assert "# its environment is too large to be shown here\n" in text
     assert "environment" not in tomllib.loads(text)
 

@@ -75,6 +75,15 @@ def test_jobs_of_others_have_their_owners_name(people: People, line: str, shown:
             assert shown in people.said(uid, *line.split())
 
 
+def test_an_environment_is_its_owners(people: People) -> None:
+    for uid in (PLAYER, ROOT):
+        assert "\n[environment]\n" in people.said(uid, "cat", "games/web" if uid == ROOT else "web")
+    shown = people.said(BOB, "cat", "games/web")
+    assert "# its environment is shown to its owner and to administrators\n" in shown
+    assert "[environment]" not in shown
+    assert "exec sleep 1000" in shown
+
+
 def test_ones_own_are_bare(people: People) -> None:
     for line in ("list", "status -n0 web", "history", "events", "result web", "logs web web", "history --audit"):
         said = people.ask(ALICE, *line.split()).stdout

@@ -47,13 +47,15 @@ def _text(context: Context, row: JobRow, limits: dict[str, tuple[int, int]]) -> 
         spec = registry.spec(row.spec)
     except KeyError:
         return f"# transient: {name}\n{GONE}"
+    if not context.is_trusted(row):
+        return definition.render(name, spec, definition.PRIVATE, limits)
     blob = registry.store.blob(row.env)
     if blob is None:
         live = context.live(row)
         blob = None if live is None else live.env  # accepted a moment ago, and not yet written
     env = [] if blob is None else specs.decode_env(blob)
     text = definition.render(name, spec, env, limits)
-    return text if len(text.encode()) <= MAX_TEXT else definition.render(name, spec, None, limits)
+    return text if len(text.encode()) <= MAX_TEXT else definition.render(name, spec, definition.TOO_LARGE, limits)
 
 
 def _pairs(rlimits: dict[str, list[int]]) -> dict[str, tuple[int, int]]:
