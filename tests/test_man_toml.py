@@ -90,7 +90,9 @@ def test_levels_and_groups_of_verbs() -> None:
 
 def test_examples_can_be_taken() -> None:
     examples = [text for text in re.findall(r"\.Bd .*\n([^#]*?)\.Ed", section("EXAMPLES")) if "=" in text]
-    assert len(examples) == 2
+    readme = (PAGE.parents[1] / "README.md").read_text()
+    examples += re.findall(r"cat > /etc/jobd/jobd\.toml .*\n(\[\[allow\]\](?:\n\w.* = .*)+)", readme)
+    assert len(examples) == 3
     for text in examples:
         policy = parse(text, "jobd.toml", Nobody())
         assert policy.allow or policy.rlimits
