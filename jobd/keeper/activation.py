@@ -35,8 +35,26 @@ def take(path: str) -> socket | None:
     if why := _refusal(sock, path):
         sock.close()
         raise sockets.StartError(f"cannot start: the socket that was passed {why}")
-    sock.setblocking(False)
+    if os.get_blocking(FIRST_FD):
+        sock.setblocking(False)
+        _wake(sock)
     return sock
+
+
+def _wake(sock: socket) -> None:
+    """Have a daemon go on that waits in accept(2), where it never waits.
+
+    Without NonBlocking= systemd makes the socket a blocking one at each start, also for the daemon of the last keeper:
+    there is one of it. That daemon is to hand its runs over.
+    """
+    client = socket(AF_UNIX, SOCK_STREAM)
+    client.setblocking(False)
+    try:
+        client.connect(sock.getsockname())
+    except OSError:
+        return  # its path has vanished, or there are clients enough
+    finally:
+        client.close()
 
 
 def _refusal(sock: socket, path: str) -> str:

@@ -94,6 +94,19 @@ def test_the_socket_stays_at_the_end_and_is_bound_anew_only_when_its_path_has_va
     keeper.sock.close()
 
 
+def test_a_daemon_that_was_made_to_wait_for_a_client_goes_on(tmp_path: Path) -> None:
+    keeper = Activated(tmp_path)
+    assert isinstance(keeper.sock, socket.socket)
+    assert keeper.sock.getblocking()
+    waiting = subprocess.Popen(
+        [sys.executable, "-I", "-c", "import socket; socket.socket(fileno=0).accept()"], stdin=keeper.sock.fileno()
+    )
+    with keeper:
+        keeper.ready_daemon()
+        assert waiting.wait(DEADLINE_SEC) == 0
+    keeper.sock.close()
+
+
 def pair(_: Activated) -> socket.socket:
     ours, theirs = socket.socketpair()
     ours.close()
