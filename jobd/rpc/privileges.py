@@ -17,7 +17,7 @@ from jobd.rpc.context import Refused
 from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jobd.core.policy import Policy
     from jobd.core.spec import JobSpec
@@ -54,6 +54,17 @@ def bounded(spec: JobSpec, settings: Mapping[str, str], caller: Caller, access: 
         raise Refused(errors.DENIED, f"cannot set {NICE_KEY}: below {lowest} it is root's", key=NICE_KEY)
     limits = bounded_limits(spec.rlimits, access.policy)
     return replace(spec, gid=caller.gid, nice=max(spec.nice, lowest), rlimits=limits)
+
+
+def again(owner: int, access: Access) -> Callable[[JobSpec], JobSpec]:
+    """The same for what this owner has submitted before, perhaps under another policy; for Registry.rerun."""
+
+    def bounded_now(spec: JobSpec) -> JobSpec:
+        if not access.shared or owner == 0:
+            return spec
+        return replace(spec, rlimits=bounded_limits(spec.rlimits, access.policy))
+
+    return bounded_now
 
 
 def bounded_limits(asked: Mapping[str, Limits], policy: Policy) -> dict[str, Limits]:

@@ -170,16 +170,26 @@ class Registry:
         self.remember_spec(keys.spec, spec)
         return self._accept(owner, name, run_id, spec, keys, by)
 
-    def rerun(self, row: JobRow | RunRow, run_id: bytes, by: Caller, stdin: str | None = None) -> Run:
+    def rerun(
+        self,
+        row: JobRow | RunRow,
+        run_id: bytes,
+        by: Caller,
+        stdin: str | None = None,
+        bounded: Callable[[JobSpec], JobSpec] | None = None,
+    ) -> Run:
         """Make what `row` has submitted, a job at rest or a run of one, the job's next run.
 
-        Without `stdin` a pipe becomes /dev/null, since nobody is there to feed it. Raises NameTaken and Stopping as
-        `submit` does, and KeyError: the definition is gone from the store.
+        `bounded` brings it down to what its owner may have by now. Without `stdin` a pipe becomes /dev/null, since
+        nobody is there to feed it. Raises NameTaken and Stopping as `submit` does, and KeyError: the definition is gone
+        from the store.
         """
         if self.stopping:
             raise Stopping
         self._at_rest(row.owner, row.job)  # first: the definition of a run that is being accepted is not written yet
         spec = self.spec(row.spec)
+        if bounded is not None:
+            spec = bounded(spec)
         # The blobs go along: retention may take them with the job's last run before this one is written.
         env_blob = self.store.blob(row.env)
         if env_blob is None:

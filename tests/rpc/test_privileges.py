@@ -14,6 +14,8 @@ from jobd.rpc.access import Access
 from jobd.rpc.context import Refused
 from jobd.runtime.job import Caller
 from jobd.wire import errors
+from tests.runtime.fakes import Bed, serving
+from tests.runtime.test_registry import ended
 
 ALICE, ROOT = Caller(61001, 61011, 5), Caller(0, 0, 6)
 SPEC = JobSpec(argv=(b"true",), cwd=b"/")
@@ -77,3 +79,18 @@ def test_limits_are_no_higher_than_the_policys_or_else_jobds_own(monkeypatch: py
     assert privileges.bounded(spec, {}, ALICE, Access(policy, shared=True)).rlimits == given
     assert privileges.bounded(spec, {}, ROOT, Access(policy, shared=True)).rlimits == asked
     assert privileges.bounded(spec, {}, ALICE, Access(policy)).rlimits == asked
+
+
+async def test_what_was_submitted_before_is_brought_down_when_it_starts_again() -> None:
+    async with serving(Bed()) as bed:
+        for owner, limit in ((ALICE.uid, 512), (0, 4096)):
+            spec = JobSpec(argv=(b"true",), cwd=b"/", rlimits={"nofile": (1024, 4096)})
+            run = bed.registry.submit(owner, "web", bytes([owner % 7 + 1] * 16), spec, b"\x90", ALICE)
+            await ended(bed, run)
+            access = shared(rlimits={"nofile": 512})
+            bounded = privileges.again(owner, access)
+            again = bed.registry.rerun(run.job.row, bytes([owner % 7 + 2] * 16), ALICE, bounded=bounded)
+            await ended(bed, again)
+            assert again.spec.rlimits["nofile"][1] == limit
+            assert bed.registry.spec(again.row.spec) == again.spec
+            assert privileges.again(owner, Access(access.policy))(spec) == spec

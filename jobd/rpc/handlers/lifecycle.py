@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from jobd.core import exits
 from jobd.core.ids import ONCE_OPERATION, USER_OPERATION
 from jobd.core.records import ONCE
+from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead
 from jobd.rpc.runs import accepted, failure_text, is_at_rest, until_gone
@@ -70,7 +71,9 @@ def _started(context: Context, word: str, row: RunRow) -> m.Done:
 
 def _rerun(context: Context, row: JobRow, run_id: bytes) -> Run:
     try:
-        return context.world.registry.rerun(row, run_id, context.caller)
+        return context.world.registry.rerun(
+            row, run_id, context.caller, bounded=privileges.again(row.owner, context.access)
+        )
     except NameTaken:
         raise Refused(errors.EXISTS, f"cannot start {row.job}: it is running", job=row.job) from None
     except Stopping:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobd.core import names
+from jobd.rpc import privileges
 from jobd.rpc.context import SHOWN_ID, Context, Refused
 from jobd.rpc.runs import submit_once
 from jobd.runtime.registry import NameTaken, Stopping
@@ -35,7 +36,9 @@ def _submit_again(context: Context, request: m.Rerun) -> Run:
     known = context.submitted(row.owner, row.job, request.new)
     assert known is None  # he sees the job, and so its runs
     try:
-        run = context.world.registry.rerun(row, request.new, context.caller, request.stdin)
+        run = context.world.registry.rerun(
+            row, request.new, context.caller, request.stdin, privileges.again(row.owner, context.access)
+        )
     except NameTaken:
         text = f"cannot rerun {row.job!r}: it is running; stop it first, or restart it"
         raise Refused(errors.EXISTS, text, job=row.job) from None
