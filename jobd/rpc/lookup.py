@@ -94,8 +94,7 @@ class JobLookup:
     # --- owners ---------------------------------------------------------------------------------------------------
     def owners(self) -> list[int]:
         """All who have jobs."""
-        registry = self.world.registry
-        return sorted({*registry.store.owners(), *(owner for owner, _ in registry.jobs)})
+        return sorted(self.world.registry.all_owners())
 
     def _owners_named(self, words: Sequence[str]) -> list[int | None]:
         people = self.access.people

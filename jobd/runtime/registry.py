@@ -89,6 +89,7 @@ class Registry:
         self.left_at = trio.current_time()  # when the last run did
         self._nursery: trio.Nursery | None = None
         self._specs: dict[bytes, JobSpec] = {}
+        self._all_owners: set[int] | None = None
         self._counters: dict[tuple[int, str], int] = {}
         self._idle = trio.Event()
         self.on_crash: Callable[[], None] = lambda: None
@@ -225,6 +226,8 @@ class Registry:
         run = Run(job, apply_run(None, event), spec, keys.env_blob)
         self.runs[run_id] = run
         self.slots.enter(run, begins)
+        if self._all_owners is not None:
+            self._all_owners.add(owner)
         run.accepted = job.accept(event, run, keys.blobs)
         self.start_task(run)
         return run
@@ -252,6 +255,12 @@ class Registry:
         assert self._nursery is not None
         self.room.start(self._nursery, self.owners())
         self.slots.give()
+
+    def all_owners(self) -> set[int]:
+        """Who has jobs, or had some since the daemon's start. Asked once: many requests of root need it."""
+        if self._all_owners is None:
+            self._all_owners = {*self.store.owners(), *self.owners()}
+        return self._all_owners
 
     def owners(self) -> set[int]:
         """Who has live runs."""

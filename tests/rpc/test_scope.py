@@ -41,8 +41,7 @@ async def test_the_scope_is_what_is_seen(seed: int) -> None:
     far = 1e18
     access.people._names.update({uid: (far, name) for uid, name in NAMES.items()})
     access.people._uids.update({name: (far, uid) for uid, name in NAMES.items() if name})
-    store = SimpleNamespace(owners=lambda: [*NAMES, CALLER])
-    world = SimpleNamespace(registry=SimpleNamespace(store=store, jobs={}))
+    world = SimpleNamespace(registry=SimpleNamespace(all_owners=lambda: {*NAMES, CALLER}, jobs={}))
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE t (owner, job)")
     keys = list(itertools.product((*NAMES, CALLER), JOBS))
