@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from _socket import AF_UNIX, SO_ACCEPTCONN, SO_DOMAIN, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socket
+from _socket import AF_UNIX, SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socket
 
 from jobd.host import pidfd, procs
 from jobd.keeper import sockets
@@ -146,24 +146,13 @@ def _take(link: Link, state_dir: str, lock: int) -> Taken:
     if taken.giver > 0 and (process is None or process.zombie):
         raise LinkError("its keeper has just died")  # and its daemon has not said yet that it listens now
     link.send({"op": "take"})
-    for message, fds in _messages(link, GIVE_SEC):
-        if message["op"] == "held":
-            doing = "still stopping its jobs" if message.get("stopping") else "already running"
-            raise Held(f"cannot start: jobd is {doing} (process {message['pid']}, state in {state_dir})")
-        if message["op"] == "leaving":
-            raise LinkError("another jobd is leaving")
-        if message["op"] != "given":
-            raise LinkError(f"cannot take over: {message['op']!r}")
-        if "listener" in fds:
-            _check_listener(fds["listener"])
-            if not os.path.sameopenfile(fds["lock"], lock):
-                raise LinkError("its holder has another lock")
-            taken.listener, taken.lock = socket(AF_UNIX, SOCK_STREAM, 0, fds["listener"]), fds["lock"]
-            taken.relay = (fds["relay_read"], fds["relay_write"]) if "relay_read" in fds else None
-        for i, fields in enumerate(message["entries"]):  # type: ignore[arg-type, var-annotated]
-            taken.entries.append((fields, {name: fds[f"{i}.{name}"] for name in fields["fds"]}))
-        if message["last"]:
-            break
+    got: list[int] = []
+    try:
+        _receive(link, state_dir, lock, taken, got)
+    except BaseException:
+        for fd in got:
+            os.close(fd)
+        raise
     link.send({"op": "taken"})
     link.flush()
     _wait_until_gone(taken.giver)
@@ -171,11 +160,37 @@ def _take(link: Link, state_dir: str, lock: int) -> Taken:
     return taken
 
 
+def _receive(link: Link, state_dir: str, lock: int, taken: Taken, got: list[int]) -> None:
+    """Take what the holder gives; `got` is every descriptor that came."""
+    for message, fds in _messages(link, GIVE_SEC):
+        got += fds.values()
+        if message["op"] == "held":
+            doing = "still stopping its jobs" if message.get("stopping") else "already running"
+            raise Held(f"cannot start: jobd is {doing} (process {message['pid']}, state in {state_dir})")
+        if message["op"] == "leaving":
+            raise LinkError("another jobd is leaving")
+        if message["op"] != "given":
+            raise LinkError(f"cannot take over: {message['op']!r}")
+        if taken.lock < 0:
+            _check_listener(fds["listener"])
+            if not os.path.sameopenfile(fds["lock"], lock):
+                raise LinkError("its holder has another lock")
+            taken.lock = fds["lock"]
+            taken.relay = (fds["relay_read"], fds["relay_write"]) if "relay_read" in fds else None
+            listener = fds["listener"]
+        for i, fields in enumerate(message["entries"]):  # type: ignore[arg-type, var-annotated]
+            taken.entries.append((fields, {name: fds[f"{i}.{name}"] for name in fields["fds"]}))
+        if message["last"]:
+            taken.listener = socket(AF_UNIX, SOCK_STREAM, 0, listener)
+            return
+
+
 def _check_listener(fd: int) -> None:
     """Raises LinkError when it is no listening Unix socket."""
     sock = socket(AF_UNIX, SOCK_STREAM, 0, os.dup(fd))
     try:
-        if sock.getsockopt(SOL_SOCKET, SO_DOMAIN) != AF_UNIX or not sock.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
+        found = [sock.getsockopt(SOL_SOCKET, option) for option in (SO_DOMAIN, SO_TYPE, SO_ACCEPTCONN)]
+        if found != [AF_UNIX, SOCK_STREAM, 1]:
             raise LinkError("its holder has no listening socket")
     finally:
         sock.close()

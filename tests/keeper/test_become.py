@@ -271,8 +271,10 @@ def alone(directory: Path, prepare: str) -> AloneKeeper:
 
 def test_a_lookup_that_never_ends_is_ended(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "passwd")  # nobody ever writes to it: a name service that does not answer
-    with alone(tmp_path, f"mount --bind {tmp_path}/passwd /etc/passwd") as keeper:
+    with alone(tmp_path, "") as keeper:
         daemon = keeper.ready_daemon()
+        mount = ["mount", "--bind", str(tmp_path / "passwd"), "/etc/passwd"]
+        subprocess.run(["nsenter", "-t", str(keeper.processes[0].pid), "-m", *mount], check=True, timeout=DEADLINE_SEC)
         run, other = os.urandom(16), os.urandom(16)
         message, fds = daemon.spawn(run, b"/bin/true", user=UID, gid=GID)
         _, others = daemon.spawn(other, b"/bin/true")  # without a user: it is not held up

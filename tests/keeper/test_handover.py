@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -9,6 +10,7 @@ import select
 import shutil
 import signal
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ import pytest
 
 from jobd.host import pidfd
 from jobd.keeper import handover, sockets, start
+from jobd.keeper.link import Link, LinkError
 from jobd.keeper.loop import raise_limits
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, close_all, read_all
 
@@ -217,9 +220,10 @@ def test_more_runs_than_select_takes_and_than_the_soft_limit_allows_are_handed_o
                 for n in range(500)
             ]
             server = handover.listen(str(tmp_path))
+            clients = sockets.bind_clients(str(tmp_path / "jobd.sock"), shared=False)
             while (link := handover.accept(server)) is None:
                 time.sleep(0.01)
-            status = 0 if handover.give(link, server.fileno(), lock, entries) else 2
+            status = 0 if handover.give(link, clients.fileno(), lock, entries) else 2
         finally:
             os._exit(status)
     os.close(lock)
@@ -258,3 +262,55 @@ def test_a_giver_whose_taker_goes_away_keeps_everything(tmp_path: Path, monkeypa
     assert not handover.give(link, 0, 0, [({"run": RUN}, {"out": 0})])
     server.close()
     link.close()
+
+
+@pytest.mark.parametrize("lie", ["another lock", "no socket", "no entries", "a word for a list", "nonsense"])
+def test_a_holder_that_lies_is_not_taken_over_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str) -> None:
+    monkeypatch.setattr(handover, "ANSWER_SEC", 0.2)
+    lock, other = sockets.open_lock(str(tmp_path)), sockets.open_lock(str(tmp_path))
+    assert sockets.try_lock(lock)
+    server = handover.listen(str(tmp_path))
+    stranger = os.open(tmp_path / "stranger", os.O_RDWR | os.O_CREAT)
+    clients = sockets.bind_clients(str(tmp_path / "jobd.sock"), shared=False)
+    given: Message = {"op": "given", "entries": [], "fds": ["listener", "lock"], "last": True}
+    fds = [clients.fileno(), lock]
+    if lie == "another lock":
+        fds = [clients.fileno(), stranger]
+    elif lie == "no socket":
+        fds = [stranger, lock]
+    elif lie == "no entries":
+        del given["entries"]
+    elif lie == "a word for a list":
+        given["entries"] = [{"run": RUN, "fds": ["pidfd"]}, 7]
+    else:
+        given = {"op": "given", "fds": []}
+        fds = []
+
+    def give() -> None:
+        while (link := handover.accept(server)) is None:
+            select.select([server], [], [], 0.1)
+            if stop.is_set():
+                return
+        with contextlib.suppress(LinkError):
+            link.send(given, fds)
+            link.flush()
+        links.append(link)
+        give()
+
+    stop, links = threading.Event(), list[Link]()
+    thread = threading.Thread(target=give)
+    thread.start()
+    try:
+        with pytest.raises(sockets.StartError, match="cannot take over"):
+            handover.take(str(tmp_path), other)
+    finally:
+        stop.set()
+        thread.join()
+        for link in links:
+            link.close()
+    assert os.pread(lock, 100, 0) == b"%d\n" % os.getpid()
+    assert os.fstat(stranger).st_size == 0
+    server.close()
+    clients.close()
+    for fd in (lock, other, stranger):
+        os.close(fd)
