@@ -155,6 +155,7 @@ class Writer:
 
     def __init__(self, output: str, safe: bool, prefixed: bool) -> None:
         """`safe`: escape what a terminal would act on. `prefixed`: several jobs, begin lines with `NAME | `."""
+        self.escaped = False  # something a terminal would have acted on
         self._safe = safe
         self._prefixed = prefixed and output not in ("verbose", "json", "json-pretty", "json-seq")
         self._colour = safe and terminal.use_colour()
@@ -190,6 +191,7 @@ class Writer:
         if not self._safe:
             return line.data
         text = escape_line(line.data)
+        self.escaped = self.escaped or b"\x1b" in line.data
         if self._colour and line.stream == 2:
             text = f"{STDERR_COLOUR}{text}{terminal.PLAIN}"
         return text.encode()

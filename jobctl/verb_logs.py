@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
 
 END_LINES = "1000"  # journalctl -e
+PTY = "pty"  # JobSpec.stdin
 
 
 def logs(
@@ -165,16 +166,25 @@ def _show_one(client: Client, query: Query, view: View) -> int:
         from jobctl.logs_lines import Splitter, shown_name
 
         query.split = view.output != "cat"
-        print_lines(Splitter(shown_name(client), view.progress).lines(source.bodies()), view, prefixed=False)
+        lines = Splitter(shown_name(client), view.progress).lines(source.bodies())
+        if print_lines(lines, view, prefixed=False) and query.job:
+            _hint_at_raw(client, query.job)
     view.progress.clear()
     return 0
 
 
-def print_lines(lines: Iterator[Line], view: View, prefixed: bool) -> None:
-    """Write lines as they come."""
+def _hint_at_raw(client: Client, job: str) -> None:
+    """A job that has a terminal of its own writes for one, and can hardly be read with that escaped."""
+    if any(view.get("stdin") == PTY for view in names.views(client, [job])):
+        terminal.note("what it did to its terminal is shown escaped; as it was: jobctl logs --raw")
+
+
+def print_lines(lines: Iterator[Line], view: View, prefixed: bool) -> bool:
+    """Write lines as they come; whether something of them was escaped."""
     from jobctl.logs_lines import Writer
 
     writer = Writer(view.output, view.safe, prefixed)
     for line in lines:
         view.progress.clear()
         terminal.write(writer.text(line))
+    return writer.escaped

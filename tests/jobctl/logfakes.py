@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jobd.wire import messages as m
-from tests.jobctl.fakes import RUN_ID, output_frame
+from tests.jobctl.fakes import RUN_ID, output_frame, view
 
 if TYPE_CHECKING:
     from tests.jobctl.fakes import Answer, FakeDaemon, Script
@@ -27,10 +27,13 @@ def head(request: m.Logs, run: bytes = RUN_ID, number: int = 1, **fields: object
     return m.Item(id=request.id, body=m.LogRun(run=run, number=number, **{**usual, **fields}))  # type: ignore[arg-type]
 
 
-def writes(*pieces: tuple[int, int, bytes, int]) -> Script:
+def writes(*pieces: tuple[int, int, bytes, int], stdin: str = "null") -> Script:
     """A job whose log is these pieces: stream, offset, data, seconds."""
 
     def script(request: m.Request) -> Answer:
+        if isinstance(request, m.Get):
+            yield m.Reply(id=request.id, body=m.Jobs(jobs=[view("web", stdin=stdin)]))
+            return
         assert isinstance(request, m.Logs)
         yield head(request)
         for stream, offset, data, at in pieces:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.wire import messages as m
+from tests.jobctl import terminals
 from tests.jobctl.fakes import (
     DEADLINE_SEC,
     RUN_ID,
@@ -157,6 +158,16 @@ def test_a_terminal_gets_times_and_nothing_it_would_act_on(daemon: Make) -> None
     ]
     cat = on_terminal(daemon(EVIL).path, "logs", "-o", "cat", "web").decode().splitlines()
     assert cat[0] == "\\x1b]52;c;eA==\\x07\\u202eevil\\xff"
+
+
+def test_of_a_job_with_a_terminal_it_is_said_how_to_see_it_as_it_was(daemon: Make) -> None:
+    hint = b"jobctl logs --raw"
+    drawn = writes((OUT, 0, b"\x1b[1mbold\x1b[m\n", 0), stdin="pty")
+    plain = writes((OUT, 0, b"plain\n", 0), stdin="pty")
+    assert terminals.on_terminal(daemon(drawn).path, "logs", "web").endswith(hint + b"\r\n")
+    assert hint not in terminals.on_terminal(daemon(drawn).path, "logs", "--raw", "web")
+    assert hint not in terminals.on_terminal(daemon(plain).path, "logs", "web")
+    assert hint not in terminals.on_terminal(daemon(EVIL).path, "logs", "web")
 
 
 def test_raw_is_exact_on_a_terminal_too(daemon: Make) -> None:
