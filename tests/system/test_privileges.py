@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why := why_not()), reaso
 DAEMON_UID = 61999
 OPTIONS = ("--daemon-user", str(DAEMON_UID))
 GID = 61111
+LAST = "that is all"
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +68,16 @@ def output(jobd: People, owner: int, run_id: bytes) -> list[str]:
 
 def said(jobd: People, caller: CallerAs, script: str, **fields: object) -> list[str]:
     """The lines that a script writes as this caller's job."""
-    started = submitted(caller, run(script, **fields))
+    started = submitted(caller, run(f"{script}\necho {LAST}", **fields))
     assert started.step == "", started.text
     ended(caller, started.run)
-    return output(jobd, caller.uid, started.run)
+    lines = until(lambda: whole(output(jobd, caller.uid, started.run)), "all of its output is in the file")
+    return lines[:-1]
 
 
 def whole(lines: list[str]) -> list[str]:
-    """The lines, when the last of them (a umask) is there."""
-    return lines if lines and lines[-1].startswith("0") else []
+    """The lines when the last is there: the end of a run is told before the end of its output is on disk."""
+    return lines if lines[-1:] == [LAST] else []
 
 
 def newest(people: People, uid: int, job: str) -> bytes:
@@ -143,17 +145,16 @@ def test_jobs_of_three_users(jobd: People, alice: CallerAs) -> None:
 
 def test_fifty_jobs_of_two_users_have_three_descriptors_each(jobd: People, alice: CallerAs) -> None:
     bob = CallerAs(jobd.socket, BOB)
-    started = [
-        (caller, submitted(caller, run("ls -1 /proc/self/fd | wc -l"))) for _ in range(25) for caller in (alice, bob)
-    ]
+    script = f"ls -1 /proc/self/fd | wc -l; echo {LAST}"
+    started = [(caller, submitted(caller, run(script))) for _ in range(25) for caller in (alice, bob)]
     for caller, one in started:
-        ended(caller, one.run)
-        assert output(jobd, caller.uid, one.run) == ["4"]
+        found = until(lambda: whole(output(jobd, caller.uid, one.run)), "it has written")  # noqa: B023  # called at once
+        assert found == ["4", LAST]
     bob.close()
 
 
 def test_nothing_of_roots_reaches_a_job_that_root_restarts(jobd: People, alice: CallerAs) -> None:
-    script = "env; id -u; pwd; umask; exec sleep 60"
+    script = f"env; id -u; pwd; umask; echo {LAST}; exec sleep 60"
     started = submitted(alice, run(script, name="web", umask=0o27))
     secret = {"AWS_SECRET_ACCESS_KEY": "hunter2"}
     jobd.ask(ROOT, "restart", f"{ALICE}/web", env=secret, check=True)
@@ -161,7 +162,7 @@ def test_nothing_of_roots_reaches_a_job_that_root_restarts(jobd: People, alice: 
     assert new != started.run
     lines = until(lambda: whole(output(jobd, ALICE, new)), "it has written")
     assert not any("hunter2" in line for line in lines)
-    assert lines[-3:] == [str(ALICE), "/", "0027"]
+    assert lines[-4:-1] == [str(ALICE), "/", "0027"]
     jobd.ask(ROOT, "stop", f"{ALICE}/web", check=True)
 
 
@@ -201,6 +202,32 @@ def test_only_root_gives_grants(jobd: People) -> None:
 def test_root_as_another_user_needs_none(jobd: People) -> None:
     done = jobd.ask(ROOT, "run", "--follow", "-p", f"user={EVE}", "--", "sh", "-c", "id -u; id -g", check=True)
     assert ids(done) == [str(EVE), str(EVE)]
+
+
+def test_the_socket_of_root_comes_back(jobd: People) -> None:
+    path = jobd.socket.parent / "root.sock"
+    before = path.stat().st_ino
+    path.unlink()
+    second = subprocess.run(jobd.command(), env=jobd.env, capture_output=True, text=True, timeout=60)
+    assert "already running" in second.stderr, "and the one that runs looks at its sockets"
+    assert until(path.exists, "it is bound again")
+    assert (path.stat().st_mode & 0o777, path.stat().st_uid) == (0o600, 0)
+    assert path.stat().st_ino != before or ids(jobd.ask(ROOT, "run", "--follow", "--", "echo", "again")) == ["again"]
+
+
+def test_a_configuration_that_lies_in_wait(jobd: People) -> None:
+    toml = jobd.config_dir / "jobd.toml"
+    for plant, why in ((os.mkfifo, "regular file"), (lambda path: os.symlink("/dev/zero", path), "symbolic link")):
+        plant(toml)
+        done = jobd.ask(ROOT, "daemon-reload")
+        toml.unlink()
+        assert done.returncode != 0
+        assert why in done.stderr
+    with toml.open("wb") as file:
+        file.truncate(10 << 30)
+    assert jobd.ask(ROOT, "daemon-reload").returncode != 0
+    toml.unlink()
+    assert jobd.ask(ROOT, "daemon-reload").returncode == 0
 
 
 # --- death --------------------------------------------------------------------------------------------------------
