@@ -52,10 +52,11 @@ class Row(Struct, frozen=True):
     long: Long | None = None
     silent: Silent | None = None
 
-    def is_quick(self, request: m.Request) -> bool:
+    def is_quick(self, context: Context, request: m.Request) -> bool:
         """Whether this request is answered in place."""
-        small = not isinstance(request, m.Get) or look.is_small(request)
-        return self.quick is not None and (self.long is None or small)
+        if self.quick is None or self.long is None:
+            return self.quick is not None
+        return look.is_small(request) if isinstance(request, m.Get) else not context.filters()
 
 
 TABLE: Final[dict[type, Row]] = {
@@ -70,7 +71,7 @@ TABLE: Final[dict[type, Row]] = {
     m.ResetFailed: Row("reset-failed", long=remove.reset_failed),
     m.Remove: Row("rm", long=remove.remove),
     m.Get: Row("status", quick=look.get_quick, long=look.get_long),
-    m.List: Row("list", quick=look.list_jobs),
+    m.List: Row("list", quick=look.list_jobs, long=look.list_in_turns),
     m.History: Row("history", long=look.history),
     m.Resolve: Row("history", quick=look.resolve),
     m.Logs: Row("logs", long=logs.logs),

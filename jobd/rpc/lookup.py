@@ -10,12 +10,12 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import names, rules
+from jobd.core import globs, names, rules
 from jobd.core.rules import Owner
 from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from jobd.core.globs import Globs
     from jobd.core.records import JobRow
@@ -99,9 +99,9 @@ class JobLookup:
     def _owners_named(self, words: Sequence[str]) -> list[int | None]:
         people = self.access.people
         literal = {people.uid(word) for word in words if not names.is_glob(word)} - {None}
-        globs = [word for word in words if names.is_glob(word)]
-        if globs:
-            literal |= {uid for uid in self.owners() if rules.fits_owner(globs, Owner(uid, people.name(uid)))}
+        patterns = [word for word in words if names.is_glob(word)]
+        if patterns:
+            literal |= {uid for uid in self.owners() if rules.fits_owner(patterns, Owner(uid, people.name(uid)))}
         return list(literal)
 
     def key(self, word: str) -> Key | None:
@@ -128,9 +128,9 @@ class JobLookup:
         if asked is None:
             return lambda _, job: fnmatch.fnmatchcase(job, name)
         if names.is_glob(asked):
-            globs = (asked,)
+            words = (asked,)
             return lambda owner, job: (
-                fnmatch.fnmatchcase(job, name) and rules.fits_owner(globs, Owner(owner, people.name(owner)))
+                fnmatch.fnmatchcase(job, name) and rules.fits_owner(words, Owner(owner, people.name(owner)))
             )
         uid = people.uid(asked)
         return lambda owner, job: owner == uid and fnmatch.fnmatchcase(job, name)
@@ -264,6 +264,33 @@ class JobLookup:
         if scope == ((self.own, "*"),):
             return store.jobs_page(owner=self.own, every=every, after=after, limit=limit)
         return store.jobs_page(scope=scope, every=every, after=after, limit=limit)
+
+    def filters(self) -> bool:
+        """Whether what he sees of others' jobs has to be picked out from what he does not."""
+        return self.sees_others() and not self.who.is_admin
+
+    async def jobs_page_in_turns(
+        self, *, every: bool, after: Key | None, limit: int, turn: Callable[[], Awaitable[None]]
+    ) -> list[JobRow]:
+        """As `jobs_page`, where what he sees may lie far apart: a little at a time, and then the others' turn."""
+        store, scope = self.world.registry.store, self.scope()
+        rows: list[JobRow] = []
+        for owner in self.owners():
+            if scope is None or (after is not None and owner < after[0]):
+                continue
+            seen = globs.of_owner(scope, owner)
+            name: str | None = after[1] if after is not None and owner == after[0] else ""
+            if seen is None:
+                key = (owner, name) if name else None
+                rows += store.jobs_page(owner=owner, every=every, after=key, limit=limit - len(rows))
+            while seen and name is not None and len(rows) < limit:
+                more = limit - len(rows)
+                page, name = store.jobs_seen(owner=owner, every=every, scope=seen, after=name, limit=more)
+                rows += page
+                await turn()
+            if len(rows) >= limit:
+                break
+        return rows
 
     def live_jobs(self) -> Iterator[JobRow]:
         """Rows of the jobs that he sees and that have a live run, as they are now."""

@@ -59,7 +59,7 @@ def _request(context: Context, shares: Shares, body: Body, nursery: trio.Nursery
         return b""
     assert not isinstance(request, m.Hello)
     row = TABLE[type(request)]
-    if row.is_quick(request) and not context.unknown(request):
+    if row.is_quick(context, request) and not context.unknown(request):
         return _answer(context, row, request)
     refusal = _refusal(context, shares, request)
     if refusal:
@@ -133,7 +133,7 @@ async def _serve(context: Context, row: Row, request: m.Request) -> None:
             try:
                 await context.learn(request)
                 context.check(row.action)
-                if row.is_quick(request):
+                if row.is_quick(context, request):
                     assert row.quick is not None
                     await connection.reply(request.id, row.quick(context, request))
                 else:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from jobd.core.records import Event, JobRow, RunRow
 
+SCAN_JOBS: Final = 2000  # measured among 20,000: 3 ms, so that the daemon's loop hardly notices
 _NONE: Final[tuple[Value, ...]] = ()
 HEX: Final = frozenset("0123456789abcdef")
 
@@ -161,6 +162,24 @@ class Reader:
             if len(rows) >= limit:
                 break
         return rows
+
+    def jobs_seen(
+        self, *, owner: int, every: bool, scope: globs.Globs, after: str, limit: int
+    ) -> tuple[list[JobRow], str | None]:
+        """Of the next SCAN_JOBS jobs of an owner, from behind the name `after`, up to `limit` that the scope fits.
+
+        Returns them, and up to which name all were examined if there may be more behind it.
+        """
+        source, listed = ("jobs", "1") if every else ("jobs INDEXED BY jobs_listed", LISTED)
+        where = f"FROM {source} WHERE {listed} AND owner = ? AND job > ?"
+        order = "ORDER BY owner, job LIMIT"
+        edge = self.fetch(f"SELECT job {where} {order} 1 OFFSET ?", (owner, after, SCAN_JOBS - 1))
+        end = str(edge[0][0]) if edge else None
+        text, args = globs.condition(scope)
+        sql = f"SELECT {JOB_COLUMNS} {where} AND job <= ? AND {text} {order} ?"
+        found = self.fetch(sql, (owner, after, end or "\U0010ffff", *args, limit))
+        rows = [job_row(values) for values in found]
+        return rows, rows[-1].job if len(rows) == limit else end
 
     # --- runs ---------------------------------------------------------------------------------------------------
     def run(self, owner: int, run: bytes) -> RunRow | None:

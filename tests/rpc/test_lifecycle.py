@@ -29,6 +29,10 @@ class Answers:
         await trio.lowlevel.checkpoint()
         self.bodies.append(body)
 
+    async def reply(self, _request: int, body: m.AnyBody) -> None:
+        await trio.lowlevel.checkpoint()
+        self.bodies.append(body)
+
     async def end(self, _request: int) -> None:
         await trio.lowlevel.checkpoint()
 

@@ -65,6 +65,16 @@ def names_of(found: m.Jobs) -> list[str]:
     return [f"{view.owner}/{view.job}" for view in found.jobs]
 
 
+async def in_turns(context: Context, request: m.List) -> m.Jobs:
+    """The page as who has to pick it out is given it."""
+    answers = context.connection
+    assert isinstance(answers, Answers)
+    await look.list_in_turns(context, request)
+    page = answers.bodies.pop()
+    assert isinstance(page, m.Jobs)
+    return page
+
+
 def refused(act: object) -> Refused:
     with pytest.raises(Refused) as caught:
         act()  # type: ignore[operator]  # a lambda of the test
@@ -90,7 +100,10 @@ async def test_lists_are_pages_of_what_is_seen(monkeypatch: pytest.MonkeyPatch) 
         ):
             context, found, after = town.context(uid), [], ""
             while True:
-                page = look.list_jobs(context, m.List(id=1, all=True, after=after))
+                request = m.List(id=1, all=True, after=after)
+                page = look.list_jobs(context, request)
+                if context.filters():
+                    assert await in_turns(context, request) == page
                 found += names_of(page)
                 assert page.more in ("", *expected)  # a cursor names nothing that he does not see
                 if not (after := page.more):

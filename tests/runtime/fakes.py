@@ -211,6 +211,12 @@ class FakeStore:
         rows = [self.jobs[key] for key in keys if key[1].startswith(prefix)]
         return [row for row in rows if every or row.active != "inactive" or row.result != "success"][:limit]
 
+    def jobs_seen(
+        self, *, owner: int, every: bool, scope: Globs, after: str, limit: int
+    ) -> tuple[list[JobRow], str | None]:
+        rows = self.jobs_page(owner=owner, every=every, scope=scope, after=(owner, after), limit=min(limit, 1))
+        return rows, rows[-1].job if rows else None
+
     def highest_suffix(self, _owner: int, _base: str) -> int:
         return 0
 

@@ -201,6 +201,24 @@ class Plans:
         return self.conn.execute(sql, args).fetchall()
 
 
+@pytest.mark.parametrize("scan", [1, 2, 5, 1000])
+@pytest.mark.parametrize("every", [True, False])
+def test_a_part_of_an_owners_jobs_is_found_a_little_at_a_time(
+    book: Book, every: bool, scan: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "SCAN_JOBS", scan)
+    for scope in (((None, "make-1[01]"),), ((None, "none"),), ((None, "make-8"), (None, "*9"))):
+        expected = book.store.jobs_page(owner=OWNER, every=every, scope=scope)
+        for limit in (1, 2, 100):
+            found: list[JobRow] = []
+            name: str | None = ""
+            while name is not None:
+                page, name = book.store.jobs_seen(owner=OWNER, every=every, scope=scope, after=name, limit=limit)
+                assert len(page) <= min(limit, scan)
+                found += page
+            assert found == expected
+
+
 def test_no_question_walks_or_sorts_a_table(book: Book) -> None:
     plans = Plans(book.store.state_dir / "state.db")
     asking = reader.Reader(book.store.state_dir / "state.db", lambda: 0, lambda *_: False)
@@ -216,6 +234,8 @@ def test_no_question_walks_or_sorts_a_table(book: Book) -> None:
     asking.runs_by_suffix(None, "abcd")
     asking.runs_by_suffix(SCOPE, "abcd")
     asking.jobs_page(scope=SCOPE)
+    asking.jobs_seen(owner=OWNER, every=True, scope=SCOPE, after="x", limit=5)
+    asking.jobs_seen(owner=OWNER, every=False, scope=SCOPE, after="", limit=5)
     asking.highest_suffix(OWNER, "make")
     asking.blob(b"x")
     asking.events_page(4)

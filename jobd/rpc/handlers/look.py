@@ -79,7 +79,21 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
     """A page of jobs, sorted by owner and name; live jobs as they are now."""
     every = request.all or bool(request.states)
     after = _cursor(request.after)
-    rows = {(row.owner, row.job): row for row in context.jobs_page(every=every, after=after, limit=LIST_PAGE + 1)}
+    return _listed(context, request, context.jobs_page(every=every, after=after, limit=LIST_PAGE + 1))
+
+
+async def list_in_turns(context: Context, request: m.List) -> None:
+    """Answer with the same, where the jobs that the caller sees may lie far apart."""
+    every = request.all or bool(request.states)
+    after, turn = _cursor(request.after), context.connection.share.turn
+    page = await context.jobs_page_in_turns(every=every, after=after, limit=LIST_PAGE + 1, turn=turn)
+    await context.connection.reply(request.id, _listed(context, request, page))
+
+
+def _listed(context: Context, request: m.List, page: Sequence[JobRow]) -> m.Jobs:
+    every = request.all or bool(request.states)
+    after = _cursor(request.after)
+    rows = {(row.owner, row.job): row for row in page}
     more: Key | None = None
     if len(rows) > LIST_PAGE:
         del rows[max(rows)]
@@ -95,6 +109,8 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
         frozen = FROZEN in request.states and views.is_frozen(registry, row)
         if _matches(row, request, fits, every, now, frozen):
             wanted.append(row)
+    if context.filters():  # rules may have been taken back since the page was begun
+        wanted = [row for row in wanted if context.sees(row.owner, row.job)]
     jobs = _fitting(views.job_view(registry, row) for row in wanted)
     if len(jobs) < len(wanted):
         more = jobs[-1].owner, jobs[-1].job
