@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 WINDOW = 4 << 20
 
 
+@pytest.fixture(autouse=True)
+def _pipes() -> None:
+    try:
+        Pages().close()
+    except OSError as e:
+        pytest.skip(f"no two large pipes for us now: {e}")
+
+
 class Daemon:
     """Reads what is announced from one end of a connection; the feed writes to the other."""
 
