@@ -179,6 +179,33 @@ def test_a_full_owner_stops_his_runs_and_nobody_elses(rig: Rig) -> None:
     assert rig.until_kind(RUN, "eof").out_bytes == 1
 
 
+def test_what_an_owner_may_write_is_counted_over_his_runs(rig: Rig) -> None:
+    (out, out_w), (other, other_w) = os.pipe(), os.pipe()
+    rig.pump.set_owner_room(1000, 1000)
+    rig.pump.add(RUN, rig.directory / "run", out, None, owner=1000)
+    rig.pump.add(OTHER, rig.directory / "other", other, None, owner=1000)
+    write_all(out_w, b"x" * 600)
+    os.close(out_w)
+    assert rig.until_kind(RUN, "eof").out_bytes == 600
+    write_all(other_w, b"x" * 600)
+    os.close(other_w)
+    assert rig.until_kind(OTHER, "blocked").out_bytes == 400
+    rig.pump.set_owner_room(1000, 600)  # counted anew: what is closed is the store's to count
+    assert rig.until_kind(OTHER, "eof").out_bytes == 600
+
+
+def test_a_run_that_may_lose_its_oldest_goes_on_when_its_owner_is_full(rig: Rig) -> None:
+    out, out_w = os.pipe()
+    rig.pump.set_owner_room(1000, 10_000)
+    rig.pump.add(RUN, rig.directory / "run", out, None, owner=1000, max_size=1_000_000, on_full="drop")
+    for _ in range(10):
+        write_all(out_w, b"x" * 5000)
+    os.close(out_w)
+    assert rig.until_kind(RUN, "eof").out_bytes == 50_000
+    kept = sum(segment.size for segment in logs_index.segments(str(rig.directory / "run"))[STDOUT])
+    assert 0 < kept <= 10_000
+
+
 def test_a_blocked_run_that_is_empty_still_ends(rig: Rig) -> None:
     out, out_w = os.pipe()
     rig.pump.set_room(False)

@@ -264,6 +264,30 @@ def test_full_logs_hold_up_their_owner_until_there_is_room(tight: Program) -> No
     tight.jobctl("daemon-reload", check=True)
 
 
+def test_who_waits_for_a_slot_waits_on_under_the_next_daemon(tight: Program) -> None:
+    path = str(tight.socket)
+
+    def submit() -> None:
+        with Raw(path) as raw:
+            for at in range(RUNNING + 1):
+                started(raw.run([b"sleep", b"600"], name=f"on-{at}", env=env()))
+
+    def subs() -> list[str]:
+        with Raw(path) as raw:
+            answer = raw.ask(m.Get(id=raw.next_id(), names=[f"on-{at}" for at in range(RUNNING + 1)]))
+            assert isinstance(answer, m.Reply)
+            assert isinstance(answer.body, m.Jobs)
+            return [view.sub for view in answer.body.jobs]
+
+    bob(submit)
+    tight.replace_daemon()
+    assert bob(subs) == ["running"] * RUNNING + ["queued"]
+    with Raw(path) as raw:
+        list(raw.items(m.Stop(id=1, names=[f"{BOB}/on-0"])))
+        until(lambda: bob(subs)[-1] == "running", "the run that waited begins")
+        list(raw.items(m.Stop(id=2, names=[f"{BOB}/on-{at}" for at in range(1, RUNNING + 1)])))
+
+
 # --- half-closed --------------------------------------------------------------------------------------------------
 def test_who_has_nothing_more_to_ask_gets_his_answers(tight: Program) -> None:
     with Raw(tight.socket) as raw:
