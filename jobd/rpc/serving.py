@@ -11,7 +11,7 @@ import trio
 from jobd.rpc.connection import MAX_UNDER_WAY, Gone
 from jobd.rpc.dispatch import TABLE, Context, Refused, Row
 from jobd.rpc.door import SHORT
-from jobd.rpc.shares import LONG_SEC
+from jobd.rpc.shares import LONG_SEC, MAX_SUBMISSIONS
 from jobd.runtime.slots import LimitReached
 from jobd.wire import codec, errors
 from jobd.wire import messages as m
@@ -34,6 +34,8 @@ async def serve(context: Context, shares: Shares) -> None:
             began = time.perf_counter()
             answer = _request(context, shares, body, nursery)
             turns.charge(share, began, LONG_SEC if answer is None else 0.0)
+            if share.submissions > MAX_SUBMISSIONS:
+                await share.relieved()
             if answer and (rest := connection.try_send(answer)):
                 await connection.send(rest, held_back=True)
         if connection.tasks:

@@ -29,6 +29,7 @@ ROOT: Final = 0
 MAX_CONNECTIONS: Final = 2048  # of all but root (security.md A.6); 7 KiB each
 SLICE_SEC: Final = 0.0005  # of the loop's time for one uid, when there are others: five status requests
 ALONE_SEC: Final = 0.004  # the same for one who is alone
+ALONE_AFTER_SEC: Final = 10.0  # nobody else having had a connection
 TURN: Final = 32  # requests in a slice, however short they are
 ROUND_SEC: Final = 0.002  # who has used less than a slice in this time owes nothing
 SEAT_SEC: Final = 0.0002  # what a new connection costs: its task, and the hello
@@ -38,6 +39,7 @@ LARGE_AT_ONCE: Final = 16  # frames of more than 64 KiB that are received at onc
 # Submissions of one uid on their way to the disk. One commit takes all there are, and then all of them go on at once.
 SUBMITTING: Final = 16
 SUBMITTING_AMONG_OTHERS: Final = 4  # halves what these wait at worst; runs cannot be started faster anyway
+MAX_SUBMISSIONS: Final = 64  # that wait for that, before a uid's connections are read no further
 MAX_UNSENT: Final = 16 << 20  # bytes of answers that one uid's clients do not read
 
 
@@ -45,8 +47,8 @@ class Share:
     """One uid's. Made with his first connection, gone with his last."""
 
     __slots__ = (
-        "_submitting", "_submitting_few", "began", "connections", "crowd", "floods", "large", "line", "readers",
-        "requests", "room", "seating", "turns", "uid", "unsent", "used",
+        "_relieved", "_submitting", "_submitting_few", "began", "connections", "crowd", "floods", "large", "line",
+        "readers", "requests", "room", "seating", "submissions", "turns", "uid", "unsent", "used",
     )  # fmt: skip
 
     def __init__(self, uid: int, turns: Turns | None = None) -> None:
@@ -59,6 +61,8 @@ class Share:
         self.floods = 0  # of his connections that feed runs, and keep room for it
         self.unsent = 0  # bytes of answers that wait for him to read
         self.large = trio.Semaphore(LARGE_AT_ONCE)
+        self.submissions = 0
+        self._relieved: trio.Event | None = None
         self._submitting = trio.Semaphore(SUBMITTING)
         self._submitting_few = trio.Semaphore(SUBMITTING_AMONG_OTHERS)
         self.room: deque[tuple[socket.socket, Peer]] = deque()  # accepted, and not served yet
@@ -71,9 +75,23 @@ class Share:
     async def submits(self) -> AsyncIterator[None]:
         """While a submission is on its way to the disk. It begins in a turn of its own."""
         alone = self.turns is None or self.turns.slice_sec == ALONE_SEC
-        async with self._submitting if alone else self._submitting_few:
-            await self.turn()
-            yield
+        self.submissions += 1
+        try:
+            async with self._submitting if alone else self._submitting_few:
+                await self.turn()
+                yield
+        finally:
+            self.submissions -= 1
+            if self._relieved is not None and self.submissions <= MAX_SUBMISSIONS // 2:
+                self._relieved.set()
+                self._relieved = None
+
+    async def relieved(self) -> None:
+        """Return when so few submissions are under way that more may be read: each waits in a task of its own."""
+        while self.submissions > MAX_SUBMISSIONS:
+            if self._relieved is None:
+                self._relieved = trio.Event()
+            await self._relieved.wait()
 
     async def turn(self, sec: float = STEP_SEC) -> None:
         """Between two steps of a long request: pay for the last one, and let others have their turn."""
@@ -93,7 +111,17 @@ class Turns:
     def __init__(self) -> None:
         self._waiting: dict[Share, None] = {}  # those with somebody in line
         self._somebody = trio.Event()
+        self._users = 0
+        self._alone_from = 0.0  # when whoever is alone has been that for long enough
         self.slice_sec = ALONE_SEC
+
+    def share_among(self, users: int) -> None:
+        """So many uids have connections now. Who comes and goes finds the slices small when he comes again."""
+        now = time.perf_counter()
+        if self._users > 1:
+            self._alone_from = now + ALONE_AFTER_SEC
+        self._users = users
+        self.slice_sec = SLICE_SEC if users > 1 or now < self._alone_from else ALONE_SEC
 
     async def serve(self) -> None:
         """Give out slices until cancelled."""
@@ -140,6 +168,8 @@ class Turns:
         if not share.line and now - share.began > ROUND_SEC:
             share.began, share.used = began, 0.0
         share.used += max(now - began + more, self.slice_sec / TURN)
+        if self._users < 2 and now >= self._alone_from:
+            self.slice_sec = ALONE_SEC
 
 
 class Shares:
@@ -173,7 +203,7 @@ class Shares:
         share = self._of.get(uid)
         if share is None:
             share = self._of[uid] = Share(uid, self.turns)
-            self._reckon()
+            self.turns.share_among(len(self._of))
         share.connections += 1
         self.connections += 1
         return share
@@ -186,10 +216,7 @@ class Shares:
             del self._of[share.uid]
             if share.crowd is not None:
                 share.crowd.close()
-            self._reckon()
-
-    def _reckon(self) -> None:
-        self.turns.slice_sec = ALONE_SEC if len(self._of) < 2 else SLICE_SEC
+            self.turns.share_among(len(self._of))
 
     def request_refusal(self, share: Share) -> str:
         """Why a uid may have no more requests under way, in words; "" when he may."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from jobd.core.policy import UserLimits
-from jobd.rpc.shares import SLICE_SEC, Share, Shares, Turns
+from jobd.rpc.shares import ALONE_AFTER_SEC, ALONE_SEC, SLICE_SEC, Share, Shares, Turns
+
+if TYPE_CHECKING:
+    import pytest
 
 A, B, ROOT = 61001, 61002, 0
 
@@ -52,13 +57,28 @@ def test_what_a_share_was_is_forgotten_with_its_last_connection() -> None:
     here.enter(B)
     assert here.turns.slice_sec == SLICE_SEC
     here.leave(share)
-    assert here.turns.slice_sec > SLICE_SEC  # B is alone
     assert here.enter(A) is not share
+
+
+def test_who_comes_and_goes_finds_the_slices_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("jobd.rpc.shares.time.perf_counter", lambda: now)
+    here = shares()
+    many = here.enter(A)
+    assert here.turns.slice_sec == ALONE_SEC
+    here.leave(here.enter(B))
+    assert here.turns.slice_sec == SLICE_SEC
+    now += ALONE_AFTER_SEC / 2
+    here.turns.spend(many, 0)
+    assert here.turns.slice_sec == SLICE_SEC
+    now += ALONE_AFTER_SEC
+    here.turns.spend(many, 0)
+    assert here.turns.slice_sec == ALONE_SEC
 
 
 async def test_each_gets_a_slice_however_many_stand_in_line() -> None:
     turns = Turns()
-    turns.slice_sec = SLICE_SEC
+    turns.share_among(2)
     order: list[str] = []
 
     async def ask(share: Share, name: str) -> None:
