@@ -40,12 +40,13 @@ class Refused(Exception):  # noqa: N818
 class Wish:
     """As whom a run is to be executed: what the daemon said, before anything was looked up."""
 
-    __slots__ = ("gid", "granted", "word")
+    __slots__ = ("believed", "gid", "granted", "word")
 
-    def __init__(self, word: int | str, gid: int | None, granted: bool) -> None:
+    def __init__(self, word: int | str, gid: int | None, granted: bool, believed: bool) -> None:
         self.word = word  # a uid, or a name or uid as root wrote it
         self.gid = gid  # the group of a uid that has no passwd entry
         self.granted = granted  # uid 0 is allowed
+        self.believed = believed  # who says so is root: the group is that of a caller whom the kernel has named
 
     @property
     def sure_root(self) -> bool:
@@ -78,7 +79,7 @@ def wish(message: dict[str, object], guarded: bool, granted: bool) -> Wish | Non
         word = 0
     if type(word) not in (int, str) or type(gid) not in (int, type(None)):
         raise TypeError("a user is a uid or a name, a gid a number")
-    return Wish(word, gid, granted or not guarded)  # type: ignore[arg-type]
+    return Wish(word, gid, granted or not guarded, not guarded)  # type: ignore[arg-type]
 
 
 def overflow_uid() -> int:
@@ -125,9 +126,11 @@ def look_up(wish: Wish, overflow: int) -> Account:
     """
     word = wish.word
     if isinstance(word, int):
-        account = _by_uid(word, wish.gid)
+        account = _by_uid(word, wish.gid, wish.believed)
     elif word.isascii() and word.isdecimal():
-        account = _by_uid(int(word), int(word))  # the submitter's group is root's, so it has one of its own number
+        account = _by_uid(
+            int(word), int(word), True
+        )  # the submitter's group is root's, so it has one of its own number
     elif not word or word[0] in "-0123456789":
         raise Refused(b"user", errno.EINVAL)  # `0day` once was 0
     else:
@@ -141,7 +144,7 @@ def look_up(wish: Wish, overflow: int) -> Account:
     return account
 
 
-def _by_uid(uid: int, gid: int | None) -> Account:
+def _by_uid(uid: int, gid: int | None, believed: bool) -> Account:
     if not 0 <= uid < NOBODY:
         raise Refused(b"user", errno.EINVAL)
     try:
@@ -149,7 +152,7 @@ def _by_uid(uid: int, gid: int | None) -> Account:
     except KeyError:
         if uid == 0:
             return Account(0, 0, [0], "root", "/", "/bin/sh")
-        if gid is None or not 0 < gid < NOBODY or (gid < NAMED_GROUPS and gid != uid and _is_group(gid)):
+        if gid is None or not 0 < gid < NOBODY or (not believed and gid < NAMED_GROUPS and _is_group(gid)):
             raise Refused(b"groups", errno.EPERM) from None
         return Account(uid, gid, [gid], str(uid), "/", "/bin/sh")
 
@@ -190,6 +193,8 @@ def become(account: Account) -> None:
             raise Refused(b"groups", errno.EPERM) from None
     os.setresgid(account.gid, account.gid, account.gid)
     os.setresuid(account.uid, account.uid, account.uid)
+    if account.uid and kernel.capabilities():  # what jobd was started with may have left inheritable ones
+        kernel.clear_capabilities()
     if os.getresgid() != (account.gid,) * 3 or not (own_groups or sorted(os.getgroups()) == account.groups):
         raise Refused(b"groups", errno.EPERM)
     if os.getresuid() != (account.uid,) * 3 or (account.uid and kernel.capabilities()):
@@ -207,11 +212,12 @@ def _groups_are_denied() -> bool:
 def own_streams(account: Account, streams: Sequence[int], terminal: bool, tty: int) -> None:
     """Let the user open /dev/stdout and the like: what was made for this job is his. `tty` is that group, or -1."""
     for fd in set(streams):
-        if terminal:
-            os.fchown(fd, account.uid, tty)
-            os.fchmod(fd, 0o620)  # as login(1) leaves a terminal
-        else:
-            os.fchown(fd, account.uid, account.gid)
+        with suppress(OSError):  # where even root may not: a container without CAP_CHOWN
+            if terminal:
+                os.fchown(fd, account.uid, tty)
+                os.fchmod(fd, 0o620)  # as login(1) leaves a terminal
+            elif account.uid:
+                os.fchown(fd, account.uid, account.gid)
 
 
 def is_complete(env: Sequence[bytes]) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.keeper import become
-from jobd.keeper.become import NOBODY, Refused, Wish, look_up
+from jobd.keeper.become import NOBODY, Refused, Wish, _is_group, look_up
 from tests.keeper.harness import DAEMON, DEADLINE_SEC, KeeperProcess, close_all, read_all
 
 if TYPE_CHECKING:
@@ -199,7 +199,6 @@ def test_files_are_the_users_to_reach(daemon: Daemon, tmp_path: Path) -> None:
         ({"user": UID, "gid": 0}, "groups", errno.EPERM),
         ({"user": UID, "gid": NOBODY}, "groups", errno.EPERM),
         ({"user": UID, "gid": -1}, "groups", errno.EPERM),
-        ({"user": UID, "gid": 42}, "groups", errno.EPERM),  # shadow
     ],
 )
 def test_who_is_refused(daemon: Daemon, fields: dict[str, object], step: str, number: int) -> None:
@@ -209,9 +208,17 @@ def test_who_is_refused(daemon: Daemon, fields: dict[str, object], step: str, nu
 def test_uid_0_needs_a_grant_by_whatever_name_it_is_called() -> None:
     for word in (0, "root", "0", "00"):
         with pytest.raises(Refused) as refused:
-            look_up(Wish(word, None, granted=False), 65534)
+            look_up(Wish(word, None, granted=False, believed=False), 65534)
         assert (refused.value.step, refused.value.errno) == (b"grant", errno.EPERM)
-        assert look_up(Wish(word, None, granted=True), 65534).uid == 0
+        assert look_up(Wish(word, None, granted=True, believed=False), 65534).uid == 0
+
+
+def test_a_group_of_the_systems_is_not_for_whoever_a_daemon_names() -> None:
+    shadow = 42 if _is_group(42) else 0
+    with pytest.raises(Refused):
+        look_up(Wish(UID, shadow, granted=False, believed=False), 65534)
+    assert look_up(Wish(UID, shadow or 4, granted=False, believed=True), 65534).groups == [shadow or 4]
+    assert look_up(Wish(UID, GID, granted=False, believed=False), 65534).groups == [GID]
 
 
 def test_a_daemon_that_is_not_root_cannot_leave_the_user_out() -> None:
