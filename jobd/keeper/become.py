@@ -128,9 +128,7 @@ def look_up(wish: Wish, overflow: int) -> Account:
     if isinstance(word, int):
         account = _by_uid(word, wish.gid, wish.believed)
     elif word.isascii() and word.isdecimal():
-        account = _by_uid(
-            int(word), int(word), True
-        )  # the submitter's group is root's, so it has one of its own number
+        account = _by_uid(int(word), int(word), wish.believed)  # its group has its number: the submitter's is root's
     elif not word or word[0] in "-0123456789":
         raise Refused(b"user", errno.EINVAL)  # `0day` once was 0
     else:

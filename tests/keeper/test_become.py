@@ -213,11 +213,22 @@ def test_uid_0_needs_a_grant_by_whatever_name_it_is_called() -> None:
         assert look_up(Wish(word, None, granted=True, believed=False), 65534).uid == 0
 
 
+def _is_user(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
 def test_a_group_of_the_systems_is_not_for_whoever_a_daemon_names() -> None:
     shadow = 42 if _is_group(42) else 0
     with pytest.raises(Refused):
         look_up(Wish(UID, shadow, granted=False, believed=False), 65534)
     assert look_up(Wish(UID, shadow or 4, granted=False, believed=True), 65534).groups == [shadow or 4]
+    if shadow and not _is_user(shadow):
+        with pytest.raises(Refused):
+            look_up(Wish(str(shadow), None, granted=False, believed=False), 65534)
     assert look_up(Wish(UID, GID, granted=False, believed=False), 65534).groups == [GID]
 
 
