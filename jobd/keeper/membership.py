@@ -73,4 +73,4 @@ def _run_id(name: str) -> bytes:
 def _is_still(entry: Entry) -> bool:
     """Whether the number of its main process is not another process's by now."""
     main = procs.process(entry.pid)
-    return not entry.doubted if main is None else main.start == entry.start
+    return not entry.doubted and (main is None or main.start == entry.start)

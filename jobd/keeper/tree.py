@@ -73,7 +73,7 @@ def members(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process]
         return {p.pid: p for p in look(cgroup.processes(entry.cgroup)).values() if not p.zombie}
     table = all_processes() if table is None else table
     main = table.get(entry.pid)
-    number_is_ours = (main is None and not entry.doubted) or (main is not None and main.start == entry.start)
+    number_is_ours = not entry.doubted and (main is None or main.start == entry.start)
     asked = set(strangers) if entry.child else set(table)  # another keeper's orphans may be anybody's children
     ours: dict[int, Process] = {}
     for p in table.values():

@@ -13,6 +13,7 @@ from jobd.host import procs
 from jobd.keeper import inherited, tree
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.inherited import NotBelieved
+from jobd.keeper.membership import Membership
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,22 @@ def test_the_number_of_a_process_that_is_gone_names_no_group(tmp_path: Path) -> 
         assert set(tree.members(entry, ())) == {left}
     finally:
         os.kill(left, signal.SIGKILL)
+
+
+def test_a_number_without_its_process_is_nobodys(tmp_path: Path) -> None:
+    """Number and start of any process can be read by everybody: without its pidfd they prove nothing."""
+    with subprocess.Popen(["true"]) as ended:
+        dead = os.pidfd_open(ended.pid)
+    forged: tuple[dict[str, int], ...] = ({}, {"pidfd": dead})
+    with subprocess.Popen(["sleep", "60"], env={}, start_new_session=True) as roots:
+        try:
+            for fds in forged:
+                entry = inherited.entry_of(fields_of(roots.pid), fds, Cgroups(str(tmp_path), parent=""), True)
+                assert tree.members(entry, ()) == {}
+                assert Membership({RUN: entry}).find(roots.pid) is None
+                entry.close()
+        finally:
+            roots.kill()
 
 
 @pytest.mark.parametrize(
