@@ -64,16 +64,11 @@ def grant(path: str, request: dict[str, object]) -> None:
     """Tell the keeper of a Run that root is about to send. Raises Fault if it does not take it."""
     from jobd.wire import granting
 
-    argv, env, cwd, settings = request["argv"], request["env"], request["cwd"], request["settings"]
-    assert isinstance(argv, list)
-    assert isinstance(env, list)
-    assert isinstance(cwd, bytes)
-    assert isinstance(settings, dict)
     if FAR.remote is not None:
         FAR.remote.grant(request)
         return
     try:
-        granting.grant(path, argv, bool(request["shell"]), env, cwd, settings.get("user", ""))
+        granting.grant(path, request)
     except granting.GrantError as e:
         raise Fault("failed", str(e)) from e
 

@@ -97,8 +97,9 @@ class Remote:
 
     def grant(self, request: Words) -> None:
         """Have the bridge, which is root's, tell the keeper of a Run. Raises Fault if that does not take it."""
-        keys = ("argv", "shell", "env", "cwd", "settings")
-        self._up().ask({"op": "grant", **{key: request[key] for key in keys}})
+        from jobd.wire.granting import FIELDS
+
+        self._up().ask({"op": "grant", **{key: request[key] for key in FIELDS if key in request}})
 
     def session(self) -> Words:
         """What a command that ssh starts there would have: directory, environment, umask, limits."""

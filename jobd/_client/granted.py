@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from msgspec.structs import asdict
+
 from jobd._client.faults import error_for
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -29,6 +31,6 @@ def grant(path: str, exchange: One[m.Started]) -> None:
     run = exchange.request(0)
     assert isinstance(run, m.Run)
     try:
-        granting.grant(path, run.argv, run.shell, run.env, run.cwd, run.settings.get("user", ""))
+        granting.grant(path, asdict(run))
     except granting.GrantError as e:
         raise error_for(errors.FAILED, str(e)) from e

@@ -97,7 +97,10 @@ class Grants:
         argv, env, cwd = message["argv"], message["env"], message["cwd"]
         if not isinstance(argv, list) or not isinstance(env, list) or not isinstance(cwd, bytes):
             raise LinkError("argv and env are lists of bytes, cwd is bytes")
-        return digest(argv, env, cwd, user if isinstance(user, str) else "") in self._hashes
+        umask, stdin = message.get("umask"), message.get("stdin")
+        if type(umask) is not int:
+            return False  # it would be the keeper's own
+        return digest(argv, env, cwd, user if isinstance(user, str) else "", umask, str(stdin)) in self._hashes
 
 
 class RootSocket:

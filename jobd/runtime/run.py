@@ -16,6 +16,7 @@ from jobd.core.spec import NULL
 from jobd.runtime.feeder import Feed
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
 from jobd.runtime.wake import Changed, Wake
+from jobd.wire.grants import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,7 +178,7 @@ class Run:
             fds,
             run=row.run,
             argv=list(spec.program),
-            env=[word for word in env if not word.startswith(_OURS)] + words,
+            env=[word for word in env if not word.startswith(OURS)] + words,
             cwd=spec.cwd,
             umask=spec.umask,
             rlimits={name: list(limits) for name, limits in spec.rlimits.items()},
@@ -272,7 +273,6 @@ class Run:
 
 BREAK_PIPE = "pipe-1"  # the operation: SIGPIPE to a run whose stdout nobody reads any more
 _FED = ("stdin", "input", "pty", "pty_out")  # of jobd.keeper.table.HELD
-_OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")
 
 
 def _identity(spec: JobSpec, owner: int, keeper: KeeperLink, policy: Policy) -> dict[str, object]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from _socket import AF_UNIX, SO_PEERCRED, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET, socket
+from contextlib import suppress
 from errno import ECONNREFUSED, ENOENT
 from struct import unpack
 
@@ -19,10 +20,14 @@ from jobd.wire.plainpack import packb, unpackb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
 SOCKET = "root.sock"
+FIELDS = ("argv", "shell", "env", "cwd", "settings", "umask", "stdin")  # of a Run: what it comes to
 SHELL = (b"/bin/sh", b"-c")  # what executes a script
+NULL = "null"
+DEFAULT_UMASK = 0o022  # of a Run that does not say
+UMASK_KEY = "limits.umask"
 ANSWER_SEC = 5.0
 PATIENCE_SEC = 10.0  # for a keeper that is being replaced
 RETRY_SEC = 0.05
@@ -38,18 +43,17 @@ def is_needed(client_socket: str) -> bool:
     return os.path.exists(_beside(client_socket))
 
 
-def grant(client_socket: str, argv: Sequence[bytes], shell: bool, env: Sequence[bytes], cwd: bytes, user: str) -> None:
+def grant(client_socket: str, run: Mapping[str, object]) -> None:
     """Allow a submission, before it is sent. Granted twice is granted once.
 
     Args:
         client_socket: where it will be sent.
-        argv, shell, env, cwd: as in a Run.
-        user: its setting of that name, or "".
+        run: the fields of a Run, of which FIELDS count.
 
     Raises:
         GrantError: it was not granted.
     """
-    wanted = digest([*SHELL, *argv] if shell else argv, env, cwd, user)
+    wanted = hashes(run)
     path = _beside(client_socket)
     deadline = time.monotonic() + PATIENCE_SEC
     while True:
@@ -63,21 +67,43 @@ def grant(client_socket: str, argv: Sequence[bytes], shell: bool, env: Sequence[
         time.sleep(RETRY_SEC)
 
 
+def hashes(run: Mapping[str, object]) -> list[bytes]:
+    """What is granted with a submission: it, and the same without anything on its stdin, as it may run again."""
+    argv, env, cwd, settings = run["argv"], run["env"], run["cwd"], run["settings"]
+    umask, stdin = run.get("umask", DEFAULT_UMASK), run.get("stdin", NULL)
+    assert isinstance(argv, list)
+    assert isinstance(env, list)
+    assert isinstance(cwd, bytes)
+    assert isinstance(settings, dict)
+    assert isinstance(umask, int)
+    assert isinstance(stdin, str)
+    if UMASK_KEY in settings:
+        with suppress(ValueError):  # the daemon will say so
+            umask = int(settings[UMASK_KEY].removeprefix("0o"), 8)
+    program = [*SHELL, *argv] if run["shell"] else argv
+    user = settings.get("user", "")
+    return [digest(program, env, cwd, user, umask, word) for word in dict.fromkeys((stdin, NULL))]
+
+
 def _beside(client_socket: str) -> str:
     return os.path.join(os.path.dirname(client_socket), SOCKET)
 
 
-def _ask(path: str, wanted: bytes) -> None:
+def _ask(path: str, wanted: list[bytes]) -> None:
     sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     try:
         sock.settimeout(ANSWER_SEC)
         reach(sock, path)
         if unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))[1] != 0:
             return  # somebody's own jobd: what he has put there is nothing to wait for
-        sock.send(packb({"op": "grant", "hash": wanted}))
-        answer = unpackb(sock.recv(ANSWER_BYTES) or packb({}))
+        for one in wanted:
+            sock.send(packb({"op": "grant", "hash": one}))
+            _check(unpackb(sock.recv(ANSWER_BYTES) or packb({})))
     finally:
         sock.close()
+
+
+def _check(answer: object) -> None:
     if not isinstance(answer, dict) or answer.get("op") != "granted":
         why = answer.get("why") if isinstance(answer, dict) else None
         raise GrantError(f"cannot let root run this: the keeper refuses{f': {why}' if why else ''}")

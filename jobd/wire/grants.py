@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DIGEST_BYTES = 32
-_OURS = (b"JOBD_", b"INVOCATION_ID=")  # set anew for every run
+OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")  # of the environment: set anew for every run
 
 
-def digest(argv: Sequence[bytes], env: Sequence[bytes], cwd: bytes, user: str) -> bytes:
+def digest(argv: Sequence[bytes], env: Sequence[bytes], cwd: bytes, user: str, umask: int, stdin: str) -> bytes:
     """The hash of a command as it will be executed.
 
     Args:
@@ -26,6 +26,8 @@ def digest(argv: Sequence[bytes], env: Sequence[bytes], cwd: bytes, user: str) -
         env: `NAME=value` entries in their order; those that every run has of its own are left out.
         cwd: the directory.
         user: the word of the job's `user` key, "" without one.
+        umask: with 0, who takes the daemon over could have root leave files that all may write to.
+        stdin: null, pipe or pty: what root has not let be fed, nobody else is to feed.
     """
-    kept = [entry for entry in env if not entry.startswith(_OURS)]
-    return blake2b(packb([list(argv), kept, cwd, user]), digest_size=DIGEST_BYTES).digest()
+    kept = [entry for entry in env if not entry.startswith(OURS)]
+    return blake2b(packb([list(argv), kept, cwd, user, umask, stdin]), digest_size=DIGEST_BYTES).digest()

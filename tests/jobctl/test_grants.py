@@ -8,13 +8,14 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import pytest
 import trio
 
 from jobd import client as api
-from jobd.wire import grants, plainpack
+from jobd.wire import granting, grants, plainpack
 from jobd.wire import messages as m
 from tests.jobctl.fakes import RUN_ID, FakeDaemon, jobctl, run_view, table
 
@@ -77,15 +78,21 @@ def keeper(fake: FakeDaemon) -> Iterator[FakeKeeper]:
     made.close()
 
 
-def hash_of(run: m.Request) -> bytes:
+def hash_of(run: m.Request, stdin: str = "null") -> bytes:
     assert isinstance(run, m.Run)
     argv = [b"/bin/sh", b"-c", *run.argv] if run.shell else run.argv
-    return grants.digest(argv, run.env, run.cwd, run.settings.get("user", ""))
+    umask = int(run.settings.get("limits.umask", oct(run.umask)), 8)
+    return grants.digest(argv, run.env, run.cwd, run.settings.get("user", ""), umask, stdin)
 
 
 @pytest.mark.parametrize(
     "line",
-    [("run", "--", "sleep", "1"), ("run", "--shell", "--", "sleep 1"), ("run", "-p", "user=bob", "-E", "A=b", "true")],
+    [
+        ("run", "--", "sleep", "1"),
+        ("run", "--shell", "--", "sleep 1"),
+        ("run", "-p", "user=bob", "-E", "A=b", "true"),
+        ("run", "-p", "limits.umask=0o077", "true"),
+    ],
     ids=" ".join,
 )
 def test_a_run_is_granted_before_it_is_sent(fake: FakeDaemon, keeper: FakeKeeper, line: tuple[str, ...]) -> None:
@@ -114,6 +121,12 @@ def test_the_python_api_grants_too(fake: FakeDaemon, keeper: FakeKeeper) -> None
     trio.run(main)
     assert keeper.hashes == [hash_of(run) for run in fake.requests]
     assert [getattr(run, "env", []) for run in fake.requests[:2]] == [[b"A=b"], []]
+
+
+@pytest.mark.parametrize("stdin", ["pipe", "pty"])
+def test_what_may_be_fed_may_run_again_without(stdin: Literal["pipe", "pty"]) -> None:
+    run = m.Run(id=1, run=RUN_ID, argv=[b"cat"], env=[b"A=b"], cwd=b"/", stdin=stdin)
+    assert granting.hashes(msgspec.structs.asdict(run)) == [hash_of(run, stdin), hash_of(run)]
 
 
 def test_what_is_refused_is_not_sent(fake: FakeDaemon, keeper: FakeKeeper) -> None:

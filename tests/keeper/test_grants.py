@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from jobd.keeper.link import Message
 
 ARGV, ENV, CWD = [b"/bin/id"], [b"A=1"], b"/"
-COMMAND: Message = {"user": 0, "argv": ARGV, "env": [*ENV, b"JOBD_RUN=1"], "cwd": CWD, "executable": None}
+COMMAND: Message = {
+    "user": 0,
+    "argv": ARGV,
+    "env": [*ENV, b"JOBD_RUN=1"],
+    "cwd": CWD,
+    "executable": None,
+    "umask": 0o22,
+    "stdin": "null",
+}
 
 
 def made(directory: Path) -> Grants:
@@ -30,11 +38,13 @@ def made(directory: Path) -> Grants:
 def test_a_command_is_allowed_as_it_is_and_no_other(tmp_path: Path) -> None:
     grants = made(tmp_path)
     assert not grants.has(COMMAND)
-    grants.add(digest(ARGV, ENV, CWD, ""))
+    grants.add(digest(ARGV, ENV, CWD, "", 0o22, "null"))
     assert grants.has(COMMAND)
     assert grants.has({**COMMAND, "user": None})
     others: list[Message] = [
         {"argv": [b"/bin/id", b"-u"]}, {"env": []}, {"cwd": b"/tmp"}, {"user": "root"}, {"executable": b"/bin/sh"},
+        {"umask": 0}, {"umask": None}, {"umask": True}, {"stdin": "pty"}, {"stdin": "pipe"},
+        {"env": [*ENV, b"JOBD_SOCKET=/tmp/x"]},
     ]  # fmt: skip
     for other in others:
         assert not grants.has({**COMMAND, **other})
@@ -77,7 +87,7 @@ def test_a_full_disk_loses_a_grant_only_with_the_keeper(tmp_path: Path, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
-        grants.add(digest(ARGV, ENV, CWD, ""))
+        grants.add(digest(ARGV, ENV, CWD, "", 0o22, "null"))
     assert grants.has(COMMAND)
     assert "No space left" in said[0]
     grants.add(b"x" * 32)  # there is room again: all are written
@@ -87,7 +97,7 @@ def test_a_full_disk_loses_a_grant_only_with_the_keeper(tmp_path: Path, monkeypa
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's file")
 def test_a_file_that_the_daemon_made_grants_nothing(tmp_path: Path) -> None:
     file = tmp_path / module.FILE
-    file.write_bytes(digest(ARGV, ENV, CWD, ""))
+    file.write_bytes(digest(ARGV, ENV, CWD, "", 0o22, "null"))
     os.chown(file, 61999, 61999)
     grants = made(tmp_path)
     assert not grants.has(COMMAND)

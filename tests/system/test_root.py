@@ -80,6 +80,17 @@ def test_again_needs_no_grant(people: People) -> None:
         assert people.said(ROOT, "logs", "-o", "cat", "once") == "0\n"
 
 
+def test_what_root_has_not_let_be_fed_is_not_fed(people: People) -> None:
+    people.said(ROOT, "run", "-u", "fed", "-P", "--", "cat")
+    people.said(ROOT, "rerun", "--wait", "fed")
+    people.said(ROOT, "run", "-u", "unfed", "--wait", "--", "cat", "-")
+    for option in ("-P", "-t"):
+        refused = people.ask(ROOT, "rerun", option, "unfed")
+        assert refused.returncode != 0
+        assert "root has not allowed this command" in refused.stderr
+    people.said(ROOT, "rerun", "--wait", "unfed#1")
+
+
 def test_the_python_api(people: People) -> None:
     with api.connect_blocking(str(people.socket)) as jobs:
         run = jobs.run(["id", "-u"])
