@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -310,16 +311,20 @@ def test_another_user_sees_and_touches_nothing(jobd: Program) -> None:
     for path in (jobd.socket.parent, jobd.root, *jobd.root.parents):
         if path != Path("/tmp") and path.is_relative_to("/tmp"):
             path.chmod(0o755)
-    requests: list[m.Request] = [
-        m.Stop(id=1, names=["mine"]),
-        m.Kill(id=1, names=["mine"]),
-        m.Get(id=1, names=["mine"]),
-        m.List(id=1, all=True),
-        m.Logs(id=1, jobs=["mine"]),
-        m.Shutdown(id=1),
-    ]
-    for request in requests:
-        assert "mine" not in said_to_a_stranger(jobd.socket, request), request
+
+    def requests(job: str) -> list[m.Request]:
+        return [
+            m.Stop(id=1, names=[job]),
+            m.Kill(id=1, names=[job]),
+            m.Get(id=1, names=[job]),
+            m.Logs(id=1, jobs=[job]),
+        ]
+
+    for request, missing in zip(requests("mine"), requests("none"), strict=True):
+        said, expected = (re.sub(r"pid=\d+", "", said_to_a_stranger(jobd.socket, one)) for one in (request, missing))
+        assert said == expected.replace("none", "mine"), "as if it were not there"
+    for other in (m.List(id=1, all=True), m.Shutdown(id=1)):
+        assert "mine" not in said_to_a_stranger(jobd.socket, other), other
     assert jobd.jobctl("is-active", "mine").returncode == 0
     jobd.jobctl("stop", "mine", check=True)
 
