@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from jobctl.client import Client
     from jobctl.shapes import Body
 
-COLUMNS = ("TIME", "USER", "UID", "GID", "PID", "ACT", "JOB", "WHAT CAME OF IT")
+COLUMNS = ("TIME", "USER", "UID", "GID", "PID", "ACT", "JOB", "STATE")
 WIDE = 110  # columns from which a full time leaves room for the rest
 NONE = "-"
 

@@ -277,7 +277,8 @@ class Keeper:
             pass
         self.lose_link()
         self.daemon.reaped(status, time.monotonic())
-        self.log(f"the daemon died ({_words(status)})", "info" if self.shutdown.begun else "warning")
+        meant = self.shutdown.begun or self.daemon.replacing
+        self.log(f"the daemon has {'ended' if meant else 'died'} ({_words(status)})", "info" if meant else "warning")
         if self.config.ready_fd >= 0 and self.daemon.failures >= GIVE_UP_STARTS and not self.table:
             died = f"the daemon died {GIVE_UP_STARTS} times ({_words(status)})"
             self.tell_starter(f"cannot start: {self.daemon.why or died}")

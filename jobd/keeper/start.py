@@ -70,7 +70,7 @@ def start(config: Config, log_file: str = "") -> Keeper:
     if said:
         keeper.log(said, "info" if config.daemon_uid else "warning")
     if changed:
-        keeper.log(f"{config.state_dir} has changed hands: it is for a daemon of uid {config.daemon_uid}")
+        keeper.log(f"{config.state_dir} belongs to the daemon of uid {config.daemon_uid} now")
     keeper.shutdown.restore()
     prepare(keeper)
     if why := keeper.cgroups.settle():

@@ -60,10 +60,14 @@ def find(config: Config) -> str:
         return f"there is no user {ACCOUNT}: the daemon runs as root"
     bad = (NOBODY, overflow_uid())
     if config.daemon_uid in bad or (config.daemon_gid in (0, NOBODY) and config.daemon_uid != 0):
-        raise sockets.StartError(
-            f"cannot start: uid {config.daemon_uid}, gid {config.daemon_gid} is no user for the daemon"
-        )
-    return f"the daemon runs as uid {config.daemon_uid}" if config.daemon_uid else ""
+        of = f"uid {config.daemon_uid}, gid {config.daemon_gid}"
+        why = f"{of} may not be the daemon's, which has to own what no other program does"
+        raise sockets.StartError(f"cannot start: {why} (useradd --system {ACCOUNT})")
+    user = user_of(config)
+    if user is None:
+        return ""
+    uid = f"uid {user.uid}"
+    return f"the daemon runs as {uid if user.name == str(user.uid) else f'{user.name} ({uid})'}"
 
 
 def user_of(config: Config) -> User | None:

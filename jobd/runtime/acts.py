@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 RECORD_SEC: Final = 2.0  # a disk that takes longer is not to keep anybody from shutting down
 
 
-async def record(registry: Registry, kind: str, by: Caller) -> None:
-    """Write down that somebody asked for this, before it is done; not on a full disk, which is no reason to refuse."""
+async def record(registry: Registry, kind: str, by: Caller, reason: str = "") -> None:
+    """Write down that somebody asked for this, before it is done; not on a full disk, which is no reason to refuse.
+
+    Args:
+        registry: of the jobs.
+        kind: the verb.
+        by: who asked.
+        reason: what there is to say about it, in words.
+    """
     event = Event(
         seq=registry.store.next_event_seq(), at=time.time_ns(), kind=kind, owner=os.geteuid(), job="", by_uid=by.uid,
-        by_pid=by.pid, data={BY_GID: by.gid},
+        by_pid=by.pid, data={BY_GID: by.gid, **({"reason": reason} if reason else {})},
     )  # fmt: skip
     with trio.move_on_after(RECORD_SEC, shield=True):  # also for a client that leaves without the answer
         try:

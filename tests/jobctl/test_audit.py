@@ -42,7 +42,7 @@ def test_acts_are_a_table_the_newest_first(daemon: Make) -> None:
     fake = daemon(audit)
     found = [[cell.strip() for cell in row if cell] for row in rows(fake)]
     assert found == [
-        ["TIME", "USER", "UID", "GID", "PID", "ACT", "JOB", "WHAT CAME OF IT"],
+        ["TIME", "USER", "UID", "GID", "PID", "ACT", "JOB", "STATE"],
         [TIME, "root", "0", "0", "1", "daemon-reload", "jobd", r"asked\nfor"],
         [TIME, "61002", "61002", "100", "77", "accepted", "61001/web#2", "activating (queued)"],
     ]

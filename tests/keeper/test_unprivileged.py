@@ -46,7 +46,7 @@ def test_the_account_is_taken_where_there_is_one(accounts: dict[str, pwd.struct_
     assert "runs as root" in unprivileged.find(made)
     assert (made.daemon_uid, made.daemon_gid) == (0, 0)
     accounts["jobd"] = entry("jobd", 990, 991)
-    assert unprivileged.find(made) == "the daemon runs as uid 990"
+    assert unprivileged.find(made) == "the daemon runs as jobd (uid 990)"
     assert (made.daemon_uid, made.daemon_gid) == (990, 991)
     del accounts["jobd"]  # it vanishes
     unprivileged.find(made)

@@ -70,6 +70,7 @@ def test_to_the_journal(tmp_path: Path) -> None:
     assert [line for line in lines if not (FOR_JOURNAL.fullmatch(line) and line.isprintable())] == []
     assert any(line.startswith("<6>listening on ") for line in lines)
     assert any(line.startswith("<6>ready: ") for line in lines)
+    assert lines.count("<6>the daemon has ended (exit status 0)") == 2, "what was asked for is no warning"
 
 
 def test_the_level_is_that_of_the_command_line_before_that_of_the_file(tmp_path: Path) -> None:

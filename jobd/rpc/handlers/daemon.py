@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from typing import Final
@@ -13,6 +14,8 @@ from jobd.rpc.context import Context, Refused
 from jobd.runtime import acts
 from jobd.wire import errors
 from jobd.wire import messages as m
+
+log = logging.getLogger("jobd.rpc")
 
 SHOWN_WARNINGS: Final = 20  # of a configuration, in the answer
 
@@ -65,13 +68,24 @@ def status(context: Context, _: m.DaemonStatus) -> m.Daemon:
 
 
 async def reload(context: Context, request: m.DaemonReload) -> None:
-    """Read the configuration again. What cannot be taken changes nothing."""
-    await acts.record(context.world.registry, "daemon-reload", context.caller)
+    """Read the configuration again. What cannot be taken changes nothing.
+
+    It is recorded afterwards, with what came of it: a daemon that dies in between takes what it has read with it.
+    """
+    configuration, by = context.world.configuration, context.caller
+    outcome = "not finished"
     try:
-        await context.world.configuration.load()
+        await configuration.load()
+        rules = len(configuration.policy.allow)
+        outcome = "1 rule" if rules == 1 else f"{rules} rules"
     except ConfigError as error:
+        outcome = f"refused: {error}"
+        log.warning("daemon-reload by uid %d is refused: what was in force still is", by.uid)
         raise Refused(errors.BAD_SETTING, f"cannot reload, and what was in force still is: {error}") from error
-    said = context.world.configuration.policy.warnings
+    finally:
+        await acts.record(context.world.registry, "daemon-reload", by, outcome)
+    log.info("daemon-reload by uid %d: %s in %s", by.uid, outcome, configuration.path)
+    said = configuration.policy.warnings
     more = [f"{len(said) - SHOWN_WARNINGS} more warnings, in the log"] if len(said) > SHOWN_WARNINGS else []
     text = "\n".join((*said[:SHOWN_WARNINGS], *more))
     await context.connection.reply(request.id, m.Ok(text=text))
