@@ -55,6 +55,7 @@ def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
     fields = (
         ("Loaded", _loaded(view)),
         ("Transient", "yes" if view.get("transient", True) else ""),
+        ("User", escape(view.get("user", ""))),
         ("Active", _active(view, now, screen)),
         ("Until", _until(view, now)),
         ("Duration", _duration(view)),

@@ -231,6 +231,11 @@ def test_how_it_ended(daemon: Make, fields: dict[str, object], lines: list[str])
     assert [line.strip() for line in shown[6:]] == lines
 
 
+@slow
+def test_as_whom_a_job_runs_is_told_where_somebody_has_said_so(daemon: Make) -> None:
+    assert text_of(daemon(shows(view("web", user="www\x1b"))), "-n0", "web")[3] == "       User: www\\x1b"
+
+
 # --- on a terminal --------------------------------------------------------------------------------------------------
 @slow
 def test_colours(daemon: Make) -> None:

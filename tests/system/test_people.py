@@ -174,6 +174,15 @@ def test_nothing_of_roots_goes_along_to_another_users_job(people: People) -> Non
     assert ids.stdout == f"{PLAYER}\n"
 
 
+def test_a_directory_that_is_roots_is_told_with_the_way_out(people: People) -> None:
+    closed = people.root / "roots"
+    closed.mkdir(mode=0o700)
+    done = people.ask(ROOT, "run", "-u", "no", "-C", str(closed), "-p", f"user={GAMES}", "--", "true")
+    assert done.returncode == 126
+    said = f"cannot start no: changing directory to {closed}: Permission denied (as {GAMES}; -C chooses another)"
+    assert done.stderr == f"jobctl: {said}\n"
+
+
 def test_only_root_may_run_as_somebody_else(people: People) -> None:
     done = people.ask(ALICE, "run", "-p", f"user={BOB}", "--", "true")
     assert done.returncode == 4
