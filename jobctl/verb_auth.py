@@ -113,7 +113,8 @@ def _rules(client: Client, output: str | None) -> int:
     else:
         _print_rules(rules, body.get("file", ""))
     if body.get("error"):
-        terminal.warn(f"the rules of before are in force: {body['error']}")
+        held = "the rules of before are in force" if rules else "no rules are in force"
+        terminal.warn(f"{held}: {body['error']}")
     return 0
 
 

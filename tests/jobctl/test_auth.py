@@ -146,11 +146,18 @@ def test_rules_are_a_table_of_what_is_written(daemon: Callable[[Script], FakeDae
 
 
 def test_rules_of_a_broken_file_are_those_of_before(daemon: Callable[[Script], FakeDaemon]) -> None:
+    before = m.Rules(rules=RULES.rules, file="/f", error="/f:9: unknown key 'user'")
+    done = jobctl(daemon(table(auth_rules=lambda _: before)).path, "auth", "rules")
+    assert done.stdout.endswith(b"2 rules in /f.\n")
+    assert done.stderr == b"jobctl: the rules of before are in force: /f:9: unknown key 'user'\n"
+
+
+def test_where_nothing_was_before_there_are_none(daemon: Callable[[Script], FakeDaemon]) -> None:
     broken = m.Rules(rules=[], file="/f", error="/f:9: unknown key 'user'")
     fake = daemon(table(auth_rules=lambda _: broken))
     done = jobctl(fake.path, "auth", "rules")
     assert (done.returncode, done.stdout) == (0, b"0 rules in /f.\n")
-    assert done.stderr == b"jobctl: the rules of before are in force: /f:9: unknown key 'user'\n"
+    assert done.stderr == b"jobctl: no rules are in force: /f:9: unknown key 'user'\n"
     row = json.loads(jobctl(fake.path, "auth", "rules", "-o", "json").stdout)
     assert row == {"file": "/f", "rules": [], "error": "/f:9: unknown key 'user'"}
 
