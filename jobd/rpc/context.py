@@ -18,7 +18,7 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobd.core.records import JobRow
+    from jobd.core.records import JobRow, RunRow
     from jobd.core.rules import Who
     from jobd.host.peer import Peer
     from jobd.rpc.access import Access
@@ -67,7 +67,7 @@ class Context(RunLookup):
             admin=admin,
         )
 
-    def is_trusted(self, row: JobRow) -> bool:
+    def is_trusted(self, row: JobRow | RunRow) -> bool:
         """Whether the caller owns the job or all of them. An environment holds passwords, so no rule shows it."""
         return row.owner == self.own or bool(self.who.standing)
 
@@ -107,7 +107,7 @@ class Context(RunLookup):
         if unknown:
             people = self.access.people
             with trio.move_on_after(NAMES_SEC) as scope:
-                await people.learn(unknown)
+                await people.learn(unknown, self._peer.uid)
             if scope.cancelled_caught:
                 people.give_up(unknown)
 

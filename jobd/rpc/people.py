@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 KNOWN_SEC: Final = 60.0
 UNKNOWN_SEC: Final = 5.0
 MAX_KNOWN: Final = 4096  # words; whoever asks for more of them makes us forget, not grow
+MAX_THREADS: Final = 4  # of one uid, that may hang at once
 MAX_UID_DIGITS: Final = 10
 
 
@@ -51,7 +52,7 @@ class People:
     def __init__(self) -> None:
         self._uids: dict[str, tuple[float, int | None]] = {}
         self._names: dict[int, tuple[float, str]] = {}
-        self._asking = trio.CapacityLimiter(4)  # threads that may hang at once
+        self._asking: dict[int, trio.CapacityLimiter] = {}  # the threads for each uid that asks
 
     def uid(self, word: str) -> int | None:
         """The uid of a user's name, or of a uid in digits; None: not known, or nobody's."""
@@ -72,12 +73,12 @@ class People:
         asked: list[str | int] = [name for name in names if uid_in(name) is None and self._is_old(name, now)]
         return asked + [uid for uid in uids if self._names.get(uid, (0.0, ""))[0] <= now]
 
-    async def learn(self, words: Iterable[str | int]) -> None:
-        """Look names and uids up, in a thread."""
+    async def learn(self, words: Iterable[str | int], by: int) -> None:
+        """Look names and uids up, in a thread. Who asks (`by`) for what is not answered keeps himself waiting."""
         asked, left = list(words), threading.Event()
         look_up = partial(_look_up, asked, left)
         try:
-            found = await trio.to_thread.run_sync(look_up, limiter=self._asking, abandon_on_cancel=True)
+            found = await trio.to_thread.run_sync(look_up, limiter=self._threads(by), abandon_on_cancel=True)
         finally:
             left.set()
         now = trio.current_time()
@@ -91,6 +92,12 @@ class People:
         for word, (name, _) in zip(asked, found, strict=True):
             if isinstance(word, int):
                 self._names[word] = now + (KNOWN_SEC if name else UNKNOWN_SEC), name
+
+    def _threads(self, uid: int) -> trio.CapacityLimiter:
+        """One that hangs counts until it has its answer, whoever still waits for that."""
+        for other in [other for other, threads in self._asking.items() if not threads.borrowed_tokens]:
+            del self._asking[other]
+        return self._asking.setdefault(uid, trio.CapacityLimiter(MAX_THREADS))
 
     def give_up(self, words: Iterable[str | int]) -> None:
         """They could not be looked up in time: nobody's, for a while, but for what was known before."""

@@ -117,7 +117,7 @@ async def test_lists_are_pages_of_what_is_seen(monkeypatch: pytest.MonkeyPatch) 
 async def test_patterns_and_globs() -> None:
     async with serving(Bed()) as bed:
         town = Town(bed, WEBS)
-        await town.access.people.learn([])
+        await town.access.people.learn([], BOB)
         for owner in (ALICE, BOB, EVE):
             for name in ("db", "web"):
                 await town.job(owner, name)
@@ -187,7 +187,7 @@ async def test_a_name_service_that_hangs_is_not_waited_for(
     async with serving(Bed()) as bed:
         town = Town(bed, OF_ALICE)
 
-        async def hangs(_: object) -> None:
+        async def hangs(*_: object) -> None:
             await trio.sleep_forever()
 
         monkeypatch.setattr(town.access.people, "learn", hangs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from jobd.host.peer import Peer
 from jobd.rpc import people
@@ -60,7 +61,7 @@ async def test_what_is_known_and_for_how_long(book: Book, autojump_clock: MockCl
     assert known.uid("61007") == 61007
     assert known.uid("0x10") is known.uid("٣") is known.uid("99999999999") is None
     assert known.unknown(["alice", "61007", "ghost"], [61002]) == ["alice", "ghost", 61002]
-    await known.learn(["alice", "ghost", 61002])
+    await known.learn(["alice", "ghost", 61002], 61001)
     assert (known.uid("alice"), known.uid("ghost"), known.uid("bob")) == (61001, None, 61002)
     assert (known.shown(61002), known.shown(61009)) == ("bob", "61009")
     assert known.unknown(["alice", "ghost"], [61002]) == []
@@ -74,10 +75,10 @@ async def test_what_is_known_and_for_how_long(book: Book, autojump_clock: MockCl
 async def test_a_name_that_leads_elsewhere_is_not_shown(book: Book) -> None:
     book.uids = {"mallory": 7}
     known = People()
-    await known.learn(["mallory"])
+    await known.learn(["mallory"], 61001)
     book.uids["mallory"] = 8
     assert known.uid("mallory") == 7
-    await known.learn([7])
+    await known.learn([7], 61001)
     assert known.shown(7) == "7"
 
 
@@ -93,7 +94,7 @@ async def test_it_forgets_rather_than_grows(book: Book, monkeypatch: pytest.Monk
     monkeypatch.setattr(people, "MAX_KNOWN", 3)
     known = People()
     for n in range(20):
-        await known.learn([f"ghost{n}"])
+        await known.learn([f"ghost{n}"], 61001)
         assert len(known._uids) <= 5
 
 
@@ -116,7 +117,7 @@ async def test_a_request_names_only_so_many_users(book: Book) -> None:
 
 async def test_who_does_not_wait_any_more_asks_nothing_more(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     known, asked, go = People(), threading.Event(), threading.Event()
-    known._asking = trio.CapacityLimiter(1)
+    monkeypatch.setattr(people, "MAX_THREADS", 1)
 
     def slow(name: str) -> object:
         book.asked.append(name)
@@ -126,11 +127,31 @@ async def test_who_does_not_wait_any_more_asks_nothing_more(book: Book, monkeypa
 
     monkeypatch.setattr(book, "getpwnam", slow)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(known.learn, ["a", "b"])
+        nursery.start_soon(known.learn, ["a", "b"], 61001)
         with trio.fail_after(30):
             await trio.to_thread.run_sync(asked.wait)
         nursery.cancel_scope.cancel()
     go.set()
     with trio.fail_after(30):
-        async with known._asking:  # the thread has ended
+        async with known._asking[61001]:  # the thread has ended
             assert book.asked == ["a"]
+
+
+async def test_who_asks_for_what_hangs_keeps_nobody_else_waiting(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, go, usual = People(), threading.Event(), book.getpwnam
+
+    def slow(name: str) -> object:
+        assert name == "bob" or go.wait(30)
+        return usual(name)
+
+    monkeypatch.setattr(book, "getpwnam", slow)
+    async with trio.open_nursery() as nursery:
+        for n in range(2 * people.MAX_THREADS):
+            nursery.start_soon(known.learn, [f"slow{n}"], 61001)
+        await wait_all_tasks_blocked()
+        with trio.fail_after(30):
+            await known.learn(["bob"], 61002)
+        assert known.uid("bob") == 61002
+        go.set()
+    await known.learn([61002], 61002)
+    assert set(known._asking) == {61002}
