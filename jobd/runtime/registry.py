@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobd.runtime")
 MAX_CACHED_SPECS: Final = 4096  # decoded specs of recent jobs; a spec is about 1 KiB
+MAX_COUNTERS: Final = 4096  # numbers of made-up names, by owner and command
 
 
 class NameTaken(Exception):  # noqa: N818  # an answer, not an error of ours
@@ -154,6 +155,8 @@ class Registry:
         number += 1
         while (owner, f"{base}-{number}") in self.jobs or self.store.is_used(owner, f"{base}-{number}"):
             number += 1
+        if len(self._counters) >= MAX_COUNTERS:
+            self._counters.clear()  # the database knows them as well
         self._counters[owner, base] = number
         return f"{base}-{number}"
 

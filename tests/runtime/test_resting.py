@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from jobd.core import states
 from jobd.core.spec import JobSpec
-from jobd.runtime import resting
+from jobd.runtime import registry, resting
 from tests.runtime.fakes import ROOT, Bed, serving
 from tests.runtime.test_registry import ended
+
+if TYPE_CHECKING:
+    import pytest
 
 KEY = (0, "job-1")
 SPEC = JobSpec(argv=(b"true",), cwd=b"/")
@@ -123,6 +128,17 @@ async def test_a_made_up_name_is_not_that_of_a_job_that_was_removed() -> None:
         await resting.remove(bed.registry, (0, name), False, ROOT)
         bed.registry._counters.clear()  # as in the next daemon
         assert bed.registry.free_name(0, SPEC) == "true-2"
+
+
+async def test_made_up_names_are_counted_without_growing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "MAX_COUNTERS", 3)
+    async with serving(Bed()) as bed:
+        for n in range(9):
+            spec = JobSpec(argv=(b"cmd%d" % (n % 5),), cwd=b"/")
+            name = bed.registry.free_name(0, spec)
+            assert name == f"cmd{n % 5}-{n // 5 + 1}"
+            await ended(bed, bed.registry.submit(0, name, bytes([n]) * 16, spec, b"\x90", ROOT))
+            assert len(bed.registry._counters) <= 3
 
 
 async def test_a_purge_is_over_when_the_runs_are_gone() -> None:
