@@ -178,6 +178,12 @@ class FakeStore:
         row = self.runs.get(run)
         return row if row is not None and row.owner == owner else None
 
+    def run_number(self, owner: int, job: str, number: int) -> RunRow | None:
+        return next((r for r in self.runs.values() if (r.owner, r.job, r.number) == (owner, job, number)), None)
+
+    def runs_by_suffix(self, _: object, suffix: str, limit: int) -> list[RunRow]:
+        return [row for run, row in self.runs.items() if run.hex().endswith(suffix)][:limit]
+
     def last_runs(self, owner: int, job: str, count: int) -> list[bytes]:
         rows = sorted((row.seq, run) for run, row in self.runs.items() if (row.owner, row.job) == (owner, job))
         return [run for _, run in rows[::-1][:count]]

@@ -66,6 +66,7 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
     key = (row.owner, row.job)
     while runs := resting.live_runs(registry, key):
         await _bring_to_rest(context, request, word, runs[-1])
+        context.grant("rm", *key, word)  # that may have taken long, and what is allowed may have changed
     if request.purge:
         await context.world.keeper.flushed()  # it must not present us a run of which nothing is known any more
         if resting.live_runs(registry, key):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobd.core import names
+from jobd.core.spec import NULL
 from jobd.rpc import privileges
 from jobd.rpc.context import SHOWN_ID, Context, Refused
 from jobd.rpc.runs import submit_once
+from jobd.rpc.views import spec_of
 from jobd.runtime.registry import NameTaken, Stopping
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -35,6 +37,7 @@ def _submit_again(context: Context, request: m.Rerun) -> Run:
     row = context.pick(request.job, request.run, "rerun")
     known = context.submitted(row.owner, row.job, request.new)
     assert known is None  # he sees the job, and so its runs
+    _check_stdin(context, request, row)
     try:
         run = context.world.registry.rerun(
             row, request.new, context.caller, request.stdin, privileges.again(row.owner, context.access)
@@ -49,3 +52,15 @@ def _submit_again(context: Context, request: m.Rerun) -> Run:
         raise Refused(errors.FAILED, text) from None
     run.window = request.window
     return run
+
+
+def _check_stdin(context: Context, request: m.Rerun, row: RunRow) -> None:
+    """Who controls another's job by a rule repeats it as it was. Raises Refused (DENIED).
+
+    Many programs do on a terminal, or with input, what their owner has not thought of: a pager has a shell.
+    """
+    if request.stdin in (None, NULL) or context.is_trusted(row):
+        return
+    if request.stdin != spec_of(context.world.registry, row.spec).stdin:
+        text = f"cannot rerun {row.job} with a stdin that is a {request.stdin}: what it is, its owner says"
+        raise Refused(errors.DENIED, text, job=row.job)
