@@ -26,6 +26,7 @@ MAX_UID: Final = 2**32 - 2  # -1 is nobody
 MAX_RULES: Final = 1000  # each of which is looked at for what others do; and all are shown in one answer
 MAX_COUNT: Final = 10**9
 # What is counted in bytes, and may be written as a size.
+USUAL: Final = UserLimits()
 SIZES: Final = frozenset({"as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"})
 # Words that people try for actions, and what they mean here.
 _ACTIONS_MEANT: Final = {
@@ -63,8 +64,13 @@ def decode(data: bytes, file: str) -> str:
         raise ConfigError([f"{file}:{line}: not UTF-8: byte {data[error.start]:#04x}"]) from error
 
 
-def parse(text: str, file: str, lookup: Lookup) -> Policy:
+def parse(text: str, file: str, lookup: Lookup, usual: UserLimits = USUAL) -> Policy:
     """Read a configuration.
+
+    Args:
+        text, file: what it says, and where.
+        lookup: of names of users and groups.
+        usual: limits that the file leaves out.
 
     Raises:
         ConfigError: it cannot be taken.
@@ -77,7 +83,7 @@ def parse(text: str, file: str, lookup: Lookup) -> Policy:
     found = Policy(
         file=file,
         allow=tuple(rule for rule in (_rule(table, lookup) for table in _allow(top)) if rule is not None),
-        limits=_limits(limits),
+        limits=_limits(limits, usual),
         rlimits=_rlimits(limits.table("rlimits")),
         no_new_privileges=top.boolean("no_new_privileges", False),
         log_level=top.take("log_level", _level, ""),
@@ -198,8 +204,7 @@ def _id(table: Table, where: tuple[str, int], word: str, what: str, find: Callab
 
 
 # --- [limits] -----------------------------------------------------------------------------------------------------
-def _limits(table: Table) -> UserLimits:
-    usual = UserLimits()
+def _limits(table: Table, usual: UserLimits) -> UserLimits:
     return UserLimits(
         connections=table.take("connections", _positive, usual.connections),
         requests=table.take("requests", _positive, usual.requests),

@@ -40,6 +40,11 @@ class UserLimits(Struct, frozen=True, kw_only=True):
     environment_bytes: int | None = 256 << 20  # of the distinct environments and definitions of his jobs
 
 
+# Of a daemon with one user, unless its file says otherwise: what he stores and runs takes nothing from anybody else,
+# and a job that stood still at 4 GiB of output would surprise him. Retention goes by size all the same.
+ONE_USER: Final = UserLimits(running=None, queued=None, log_bytes=None, environment_bytes=None)
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """A configuration in force."""
 

@@ -16,7 +16,7 @@ import trio
 from jobd.core import configfile
 from jobd.core.configfile import ConfigError
 from jobd.core.paths import CONFIG_FILE
-from jobd.core.policy import Policy
+from jobd.core.policy import ONE_USER, Policy, UserLimits
 from jobd.host import ownfile
 from jobd.host.accounts import Accounts
 from jobd.runtime import daemonlog
@@ -42,7 +42,8 @@ class Configuration:
 
     def __init__(self, config_dir: str, keeper: KeeperLink, last: LastGood, log_level: str = "") -> None:
         self.path = os.path.join(config_dir, CONFIG_FILE)
-        self.policy = Policy(file=self.path)
+        self._usual = UserLimits() if keeper.shared else ONE_USER
+        self.policy = Policy(file=self.path, limits=self._usual)
         self.error = ""  # why the file as it is now could not be taken
         self.on_change: Callable[[Policy], None] = lambda _: None
         self.refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # what else is looked up by name
@@ -121,7 +122,7 @@ class Configuration:
 
     async def _parse(self, text: str) -> Policy:
         with trio.move_on_after(LOOKUP_SEC):
-            parse = partial(configfile.parse, text, self.path, Accounts())
+            parse = partial(configfile.parse, text, self.path, Accounts(), self._usual)
             return await trio.to_thread.run_sync(parse, abandon_on_cancel=True)
         why = f"{self.path}: its users and groups could not be looked up within {LOOKUP_SEC:g} s"
         raise LookupTimeoutError([why])

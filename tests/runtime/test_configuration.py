@@ -102,6 +102,18 @@ async def test_a_good_file_is_told_and_a_broken_one_changes_nothing(tmp_path: Pa
     assert (found.error, found.policy.allow) == ("", ())
 
 
+@pytest.mark.usefixtures("names", "levels")
+@pytest.mark.parametrize(("shared", "most"), [(False, None), (True, 4 << 30)])
+async def test_a_daemon_of_one_user_limits_what_its_file_says(tmp_path: Path, shared: bool, most: int | None) -> None:
+    found, keeper, _ = made(tmp_path)
+    keeper.shared = shared
+    found = Configuration(str(tmp_path), keeper, LastGood(str(tmp_path), "k"))  # type: ignore[arg-type]
+    assert found.policy.limits.log_bytes == most  # before there is a file, and so if it is broken
+    (tmp_path / "jobd.toml").write_text("[limits]\nrunning = 7\n")
+    await found.load()
+    assert (found.policy.limits.running, found.policy.limits.log_bytes) == (7, most)
+
+
 @pytest.mark.usefixtures("levels")
 async def test_who_reloads_second_waits_and_sees_the_newest(tmp_path: Path, names: threading.Event) -> None:
     found, _, told = made(tmp_path)
