@@ -122,7 +122,7 @@ __jobctl_verb() {
         ;;
     auth)
         operands='AuthVerb'
-        options='--as:text -q --quiet -o:JsonOutput --output:JsonOutput'
+        options='--as:users -q --quiet -o:JsonOutput --output:JsonOutput'
         ;;
     help)
         operands='verb'
@@ -279,6 +279,10 @@ __jobctl_value() {
         __jobctl_ask runs "$job" "$typed"
         ;;
     hosts) __jobctl_offer_hosts ;;
+    users)
+        read -r -d '' -a names < <(compgen -u)
+        __jobctl_offer "${names[@]}"
+        ;;
     queues) __jobctl_ask queues "$typed" ;;
     variable)
         compopt -o nospace 2>/dev/null

@@ -21,6 +21,7 @@ RUNS = "runs"  # names of jobs, and behind a # the numbers of their runs
 NUMBER = "number"  # of a run of the job on the line: what --run takes
 QUEUES = "queues"
 HOSTS = "hosts"  # as ssh knows them
+USERS = "users"  # of this machine
 VARIABLE = "variable"  # of the environment, with its = to come
 VARIABLES = "variables"  # of the environment, with commas; or all, or none
 VERB = "verb"
@@ -62,7 +63,7 @@ OPERANDS: dict[str, str | Words] = {
 }
 VALUES: dict[str, str | Words] = {
     "AfterCursor": TEXT,
-    "AsUser": TEXT,
+    "AsUser": USERS,
     "AtSocket": FILE,
     "ChangeLines": TEXT,
     "ChangeOutput": Words((*verb_events.TEXTS, *rows.FORMATS)),

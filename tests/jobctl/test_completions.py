@@ -225,6 +225,14 @@ def test_hosts_are_those_that_ssh_knows_and_no_job_of_theirs_is_asked_for(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS)
+def test_users_are_those_of_this_machine(shell: str, daemon: Callable[[Script], FakeDaemon], tmp_path: Path) -> None:
+    fake = daemon(of(*LIVE))
+    with make_shell(shell, tmp_path, fake.path) as typed:
+        assert "daemon" in typed.offers("jobctl auth can-i --as daem")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_program_that_prints_what_is_no_name_gets_nothing_into_the_line(shell: str, tmp_path: Path) -> None:
     hostile = tmp_path / "bin"
     hostile.mkdir()
