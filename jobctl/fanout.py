@@ -74,11 +74,11 @@ def _become(host: str, call: Call, fds: dict[int, int]) -> None:
     from jobctl.argv import Call as OneCall
 
     status = NOT_THE_JOBS
+    options = {**call.options, **_output(call)}
     try:
         null = os.open(os.devnull, os.O_RDONLY)
         for fd, source in {STDIN: null, **fds}.items():
             os.dup2(source, fd)
-        options = {**call.options, "output": JSON} if _is_json(call) else call.options
         status = invoke(OneCall(call.verb, {**call.target, "host": host, "batch": True}, call.operands, options))
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -88,6 +88,15 @@ def _become(host: str, call: Call, fds: dict[int, int]) -> None:
         terminal.warn(f"{type(e).__name__}: {e}")
     finally:
         os._exit(status)
+
+
+def _output(call: Call) -> dict[str, object]:
+    """The option of a child, who does not see where its lines go in the end."""
+    if _is_json(call):
+        return {"output": JSON}
+    if call.verb == "logs" and not call.options.get("output") and terminal.is_terminal() and not call.options.get("raw"):
+        return {"output": "short"}
+    return {}
 
 
 def run(call: Call, words: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,6 +100,12 @@ def test_lines_of_a_list_stay_together_and_are_safe_on_a_terminal(far: Sshd, nam
         client = terminal.start(far.command("logs", "-o", "cat", name, host="one,two"), env=far.env)
         assert client.wait(DEADLINE_SEC) == 0
         assert b"two: b\\x1b[1m\r\n" in terminal.read_rest()
+    with Terminal() as terminal:
+        client = terminal.start(far.command("logs", name, host="one,two"), env=far.env)
+        assert client.wait(DEADLINE_SEC) == 0
+        shown = terminal.read_rest()
+    time = rb"[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d"
+    assert re.search(rb"two: %s %s\[\d+\]: b\\x1b\[1m\r\n" % (time, name.encode()), shown), shown
 
 
 def test_connections_may_share_one_login(far: Sshd) -> None:
