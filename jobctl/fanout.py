@@ -90,13 +90,12 @@ def _become(host: str, call: Call, fds: dict[int, int]) -> None:
         os._exit(status)
 
 
-def _output(call: Call) -> dict[str, object]:
+def _output(call: Call) -> dict[str, str]:
     """The option of a child, who does not see where its lines go in the end."""
     if _is_json(call):
         return {"output": JSON}
-    if call.verb == "logs" and not call.options.get("output") and terminal.is_terminal() and not call.options.get("raw"):
-        return {"output": "short"}
-    return {}
+    for_person = terminal.is_terminal() and not call.options.get("raw")
+    return {"output": "short"} if call.verb == "logs" and for_person and not call.options.get("output") else {}
 
 
 def run(call: Call, words: str) -> int:

@@ -102,7 +102,7 @@ RunStates = Annotated[tuple[str, ...], _option("states", "Only runs with these s
 Selector = Annotated[str | None, _option("selector", "Which run: 0 the newest, -1, N, an id; all.", "RUN")]
 Setenv = Annotated[tuple[str, ...], _option("setenv", "Set a variable, or take it along.", "NAME[=VALUE]")]
 Settings = Annotated[
-    tuple[str, ...], _option("settings", "Set a key, such as limits.runtime, stop.signal or, for root, user.", "KEY=VALUE")
+    tuple[str, ...], _option("settings", "Set a key, such as limits.runtime; for root also user.", "KEY=VALUE")
 ]
 Signal = Annotated[str, _option("signal", "The signal. Default: SIGTERM.", "SIGNAL")]
 Since = Annotated[str | None, _option("since", "Not before this time.", "TIME")]

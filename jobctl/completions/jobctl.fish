@@ -236,7 +236,7 @@ complete -c jobctl -n '__jobctl_verb run' -s E -l setenv -x -a '(set -xn | strin
 complete -c jobctl -n '__jobctl_verb run' -l env -x -a '(__jobctl_list all none (set -xn))' -d 'Environment to take along: all (default), none, or names.'
 complete -c jobctl -n '__jobctl_verb run' -s C -l working-directory -x -a '(__fish_complete_directories (__jobctl_typed))' -d 'The job\'s directory.'
 complete -c jobctl -n '__jobctl_verb run' -l shell -d 'COMMAND is a script for /bin/sh -c.'
-complete -c jobctl -n '__jobctl_verb run' -s p -l property -x -a 'description= success_exit_status= user= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.umask= limits.nice= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop' -d 'Set a key, such as limits.runtime, stop.signal or, for root, user.'
+complete -c jobctl -n '__jobctl_verb run' -s p -l property -x -a 'description= success_exit_status= user= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.umask= limits.nice= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop' -d 'Set a key, such as limits.runtime; for root also user.'
 complete -c jobctl -n '__jobctl_verb run' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb rerun' -l wait -d 'Wait for the end; exit with the job\'s status.'
