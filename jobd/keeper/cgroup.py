@@ -59,12 +59,16 @@ class Cgroups:
         return path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def is_of(self, path: str, run: bytes) -> bool:
-        """Whether the path is that of a run's cgroup, made by a keeper of this state wherever that was started."""
+        """Whether the path is that of a run's cgroup, made by a keeper of this state wherever that was started.
+
+        What is not in the kernel's own file system is none, there or not: somebody may put files there that look like
+        a cgroup's, and lead elsewhere.
+        """
         parts = path.split("/")
         shape = path.startswith("/") and len(parts) > 3 and not {"", ".", ".."} & {*parts[1:]}
         if not shape or parts[-2] != self._name or parts[-1].partition(".")[0] != run.hex():
             return False
-        return not os.path.lexists(path) or (os.path.realpath(path) == path and os.path.exists(path + "/cgroup.procs"))
+        return any(path.startswith(point + "/") for _, point in mounts())
 
     def remove(self, path: str) -> bool:
         """Remove a run's cgroup, with those the job made below it. Returns whether it was empty and is gone."""
@@ -152,16 +156,22 @@ def own_cgroup() -> str:
     try:
         with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
             own = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), "")
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            mounts = [line.split() for line in file]
     except OSError:
         return ""
-    for fields in mounts:
-        if own and fields[fields.index("-") + 1] == "cgroup2":
-            root, point = fields[3].rstrip("/"), fields[4]
-            if own == root or own.startswith(root + "/"):
-                return (point + own[len(root) :]).rstrip("/")
+    for root, point in mounts() if own else ():
+        if own == root or own.startswith(root + "/"):
+            return (point + own[len(root) :]).rstrip("/")
     return ""
+
+
+def mounts() -> list[tuple[str, str]]:
+    """Where the v2 hierarchy is mounted: which cgroup ("" for the root) at which path."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return []
+    return [(words[3].rstrip("/"), words[4]) for words in lines if words[words.index("-") + 1] == "cgroup2"]
 
 
 def delegated(own: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.host import procs
-from jobd.keeper import inherited, tree
+from jobd.keeper import cgroup, inherited, tree
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.inherited import NotBelieved
 from jobd.keeper.membership import Membership
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobd.keeper.table import Entry
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only a keeper of root's has a daemon that is not")
-RUN, OTHER = b"\1" * 16, b"\2" * 16
+RUN, OTHER = os.urandom(16), os.urandom(16)  # no other test has these in its environments
 
 
 @pytest.fixture
@@ -129,7 +129,10 @@ def test_a_number_without_its_process_is_nobodys(tmp_path: Path) -> None:
         f"/sys/fs/cgroup/jobd-00000000/{RUN.hex()}",
     ],
 )  # fmt: skip
-def test_a_control_group_that_no_keeper_of_this_state_made(tmp_path: Path, path: str) -> None:
+def test_a_control_group_that_no_keeper_of_this_state_made(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup, "mounts", lambda: [("", "/sys/fs/cgroup")])
     with pytest.raises(NotBelieved, match="control group"):
         take({**fields_of(2), "cgroup": path}, None, tmp_path)
     ours = Cgroups(str(tmp_path), parent="/sys/fs/cgroup")
@@ -137,9 +140,16 @@ def test_a_control_group_that_no_keeper_of_this_state_made(tmp_path: Path, path:
     assert not ours.is_of(f"{ours.base}/{OTHER.hex()}", RUN)
     assert ours.is_of(f"{ours.base}/{RUN.hex()}", RUN)
     assert ours.is_of(f"{ours.base}/{RUN.hex()}.1", RUN)
-    (tmp_path / ours._name).mkdir()
-    (tmp_path / ours._name / RUN.hex()).mkdir()
-    assert not ours.is_of(f"{tmp_path}/{ours._name}/{RUN.hex()}", RUN), "this is no control group"
+
+
+def test_a_directory_that_looks_like_a_control_group(tmp_path: Path) -> None:
+    """In it root would kill whom a file names, and write to what a link leads to."""
+    ours = Cgroups(str(tmp_path), parent="/sys/fs/cgroup")
+    planted = tmp_path / ours._name / RUN.hex()
+    assert not ours.is_of(str(planted), RUN), "it may come later"
+    planted.mkdir(parents=True)
+    (planted / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    assert not ours.is_of(str(planted), RUN)
 
 
 @pytest.mark.parametrize(
