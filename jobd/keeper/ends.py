@@ -256,8 +256,7 @@ class Ends:
     def discard(self, entry: Entry) -> None:
         """Forget a run whose program was never executed; its child is killed, and reaped when it is dead."""
         self._keeper.requests.drop_ctl(entry)
-        self._keeper.table.pop(entry.run, None)
-        self._drop_late(entry)
+        self._leave(entry)
         if entry.pidfd is not None:
             pidfd.send_signal(entry.pidfd, signal.SIGKILL)
         if self.own.pop(entry.pid, None) is not None:
@@ -269,15 +268,21 @@ class Ends:
     def forget(self, entry: Entry) -> None:
         """The daemon has recorded the end."""
         self._keeper.freezer.forget(entry)
-        self._keeper.table.pop(entry.run, None)
-        self._drop_late(entry)
+        self._leave(entry)
         if self.own.pop(entry.pid, None) is not None:
             self.dying[entry.pid] = entry.cgroup  # exec failed, and it is about to be reaped
         elif entry.cgroup and not entry.empty:
             self._keeper.cgroups.leave(entry.cgroup)
-        self._lagging.pop(entry.run, None)
         self._keeper.shutdown.forgotten(entry)
         entry.close()
+
+    def _leave(self, entry: Entry) -> None:
+        """Nothing that comes of it concerns us any more."""
+        self._keeper.table.pop(entry.run, None)
+        self._drop_late(entry)
+        self._lagging.pop(entry.run, None)
+        if not entry.child and entry.pidfd is not None:
+            self._keeper.unwatch(entry.pidfd)  # the daemon has it as well, so that closing ours does not do it
 
     # --- runs of another keeper -------------------------------------------------------------------------------------
     def adopt(self, entry: Entry) -> None:

@@ -9,6 +9,7 @@ since a job may have cleared its environment.
 from __future__ import annotations
 
 import os
+from _socket import AF_UNIX, SO_DOMAIN, SO_TYPE, SOCK_SEQPACKET, SOL_SOCKET, socket
 
 from jobd.host import procs
 from jobd.keeper import cgroup
@@ -41,6 +42,8 @@ def entry_of(fields: Message, fds: Fds, cgroups: Cgroups, guarded: bool) -> Entr
         guarded: the daemon is not root, and nothing is believed without a look.
     """
     _check_types(fields)
+    if "ctl" in fds and not _is_control_socket(fds["ctl"]):
+        raise NotBelieved("a run without its control socket")
     entry = Entry.load(fields, fds)
     entry.child = False
     if not guarded:
@@ -70,6 +73,18 @@ def _check_types(fields: Message) -> None:
         raise NotBelieved(f"run {run.hex()}: its exit makes no sense")
     if not isinstance(fields.get("pid"), int) or fields["pid"] <= 1:  # type: ignore[operator]  # an int, just checked
         raise NotBelieved(f"run {run.hex()}: it has no process")
+
+
+def _is_control_socket(fd: int) -> bool:
+    """Whether it is of the kind that keeper.spawn makes; what else there is may not even be watched."""
+    try:
+        sock = socket(AF_UNIX, SOCK_SEQPACKET, 0, os.dup(fd))
+        try:
+            return [sock.getsockopt(SOL_SOCKET, option) for option in (SO_DOMAIN, SO_TYPE)] == [AF_UNIX, SOCK_SEQPACKET]
+        finally:
+            sock.close()
+    except OSError:
+        return False
 
 
 def _pid_of(pidfd: int) -> int:

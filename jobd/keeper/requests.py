@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Kept free of runs: without room to pass descriptors on, no next daemon could take the runs up. Of few, a quarter.
 SPARE_FDS = 320  # a message takes 250
 RUN_BYTES = 16  # of a run id, which names a directory
+ERRNO_DIGITS = 5  # more than a number of an error has; after a handover, who says it may be anybody
 MAX_PIDS = 64  # of a question: 50 µs each
 # What `close` closes, by what it is to the run.
 _CLOSES = {"stdin": ("stdin", "input"), "stdout": ("out",), "pty": ("pty_out",)}
@@ -190,7 +191,7 @@ class Requests:
     def _step_failed(self, entry: Entry, data: bytes) -> None:
         step, _, number = data.decode("ascii", "replace").partition(":")
         self.drop_ctl(entry)
-        self.fail(entry, step, int(number))
+        self.fail(entry, step, int(number) if number.isdecimal() and len(number) < ERRNO_DIGITS else errno.EIO)
 
     def fail(self, entry: Entry, step: str, number: int) -> None:
         """The program is not executed: a step before it failed. The entry stays until its ack."""

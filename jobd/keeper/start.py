@@ -85,6 +85,8 @@ def _adopt(keeper: Keeper, fields: Message, fds: Fds) -> bool:
     """Look after a run that the daemon of a dead keeper has handed over. Returns whether it is what it says it is."""
     try:
         entry = inherited.entry_of(fields, fds, keeper.cgroups, keeper.base.guarded)
+        if entry.run in keeper.table:
+            raise inherited.NotBelieved(f"run {entry.run.hex()}: it came twice")
     except inherited.NotBelieved as e:
         keeper.log(f"not taken over: {e}", "error")
         for fd in fds.values():

@@ -203,6 +203,50 @@ def test_a_new_keeper_takes_over_from_the_daemon_of_a_dead_one(keeper: KeeperPro
     assert second.wait(DEADLINE_SEC) == start.HELD
 
 
+@pytest.mark.usefixtures("no_orphans_after")
+def test_a_run_that_was_handed_over_before_go_may_be_canceled(keeper: KeeperProcess) -> None:
+    """Its end is seen by its pidfd, which the daemon holds too: closing ours is not the end of watching it."""
+    daemon = keeper.daemon()
+    reap_orphans(True)
+    _, held = daemon.expect("welcome")
+    daemon.send("ready")
+    waits: dict[bytes, tuple[Message, Fds]] = {}
+    for run in (RUN, ENDED):
+        _, fds = daemon.spawn(run, b"sleep", b"60")
+        entry, others = daemon.list()[run]
+        close_all(others)
+        waits[run] = entry, fds
+    keeper.processes[0].kill()
+    keeper.processes[0].wait(DEADLINE_SEC)
+    daemon.wait_closed()
+    keeper.start()
+    giver = os.fork()
+    if giver == 0:
+        status = 1
+        try:
+            answer(waits, keeper, held["listener"], held["lock"])
+            status = 0
+        finally:
+            os._exit(status)
+    for _, fds in waits.values():
+        close_all(fds)
+    close_all(held)
+    daemon.kill()
+    assert os.waitpid(giver, 0)[1] == 0
+    heir = keeper.ready_daemon()
+    entries = heir.list()
+    assert sorted(entries) == [RUN, ENDED]
+    heir.send("ack", run=RUN)
+    os.waitpid(int(str(entries[RUN][0]["pid"])), 0)  # it is killed
+    assert set(heir.list()) == {ENDED}
+    heir.kill()  # and with it whoever was never let go
+    os.waitpid(int(str(entries[ENDED][0]["pid"])), 0)
+    assert keeper.ready_daemon().list() == {}
+    assert keeper.processes[-1].poll() is None
+    for _, fds in entries.values():
+        close_all(fds)
+
+
 def test_more_runs_than_select_takes_and_than_the_soft_limit_allows_are_handed_over(tmp_path: Path) -> None:
     # 500 runs of three descriptors; each end in a process of its own, as their numbers count.
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +16,14 @@ from jobd.keeper import cgroup, inherited, tree
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.inherited import NotBelieved
 from jobd.keeper.membership import Membership
+from jobd.keeper.requests import Requests
+from jobd.keeper.table import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from jobd.keeper.link import Message
-    from jobd.keeper.table import Entry
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only a keeper of root's has a daemon that is not")
 RUN, OTHER = os.urandom(16), os.urandom(16)  # no other test has these in its environments
@@ -162,6 +165,29 @@ def test_a_directory_that_looks_like_a_control_group(tmp_path: Path) -> None:
 def test_what_makes_no_sense(tmp_path: Path, more: Message) -> None:
     with pytest.raises(NotBelieved):
         take({**fields_of(2**22 + 7), **more}, None, tmp_path)
+
+
+def test_a_control_socket_that_is_none(process: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    stream, other = socket.socketpair()
+    with ours, theirs, stream, other, (tmp_path / "file").open("w") as file:
+        entry = inherited.entry_of(fields_of(process.pid), {"ctl": ours.fileno()}, Cgroups("/", parent=""), True)
+        assert entry.run == RUN
+        for fd in (stream.fileno(), file.fileno()):
+            with pytest.raises(NotBelieved):
+                inherited.entry_of(fields_of(process.pid), {"ctl": fd}, Cgroups("/", parent=""), True)
+
+
+@pytest.mark.parametrize(("said", "number"), [(b"exec:2", 2), (b"exec:", 5), (b"x", 5), (b"exec:" + b"9" * 90, 5)])
+def test_what_a_child_says_of_its_failure_may_be_anything(said: bytes, number: int) -> None:
+    sent: list[Message] = []
+    keeper = SimpleNamespace(table={}, send=sent.append, unwatch=lambda _: None)
+    entry = Entry(RUN)
+    entry.ctl, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        theirs.send(said)
+        Requests(keeper).on_ctl(entry)  # type: ignore[arg-type]  # a double
+    assert (sent[0]["op"], sent[0]["errno"]) == ("exec-failed", number)
 
 
 def test_a_daemon_of_the_keepers_own_user_is_believed(tmp_path: Path) -> None:
