@@ -65,7 +65,7 @@ class Cgroups:
         a cgroup's, and lead elsewhere.
         """
         parts = path.split("/")
-        shape = path.startswith("/") and len(parts) > 3 and not {"", ".", ".."} & {*parts[1:]}
+        shape = path.startswith("/") and "\0" not in path and len(parts) > 3 and not {"", ".", ".."} & {*parts[1:]}
         if not shape or parts[-2] != self._name or parts[-1].partition(".")[0] != run.hex():
             return False
         return any(path.startswith(point + "/") for _, point in mounts())

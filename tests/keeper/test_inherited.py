@@ -153,6 +153,7 @@ def test_a_directory_that_looks_like_a_control_group(tmp_path: Path) -> None:
     planted.mkdir(parents=True)
     (planted / "cgroup.procs").write_text(f"{os.getpid()}\n")
     assert not ours.is_of(str(planted), RUN)
+    assert not ours.is_of(f"{ours.base}/{RUN.hex()}.\0", RUN), "no call to the kernel takes that"
 
 
 @pytest.mark.parametrize(
