@@ -145,17 +145,21 @@ def _take(link: Link, state_dir: str, lock: int) -> Taken:
     process = procs.process(taken.giver) if taken.giver > 0 else None
     if taken.giver > 0 and (process is None or process.zombie):
         raise LinkError("its keeper has just died")  # and its daemon has not said yet that it listens now
-    link.send({"op": "take"})
+    giver = sockets.peer_pidfd(link.sock)
     got: list[int] = []
     try:
+        link.send({"op": "take"})
         _receive(link, state_dir, lock, taken, got)
+        link.send({"op": "taken"})
+        link.flush()
+        _wait_until_gone(giver)
     except BaseException:
         for fd in got:
             os.close(fd)
         raise
-    link.send({"op": "taken"})
-    link.flush()
-    _wait_until_gone(taken.giver)
+    finally:
+        if giver >= 0:
+            os.close(giver)
     sockets.write_pid(taken.lock)
     return taken
 
@@ -196,18 +200,11 @@ def _check_listener(fd: int) -> None:
         sock.close()
 
 
-def _wait_until_gone(pid: int) -> None:
-    """The next daemon may start only when the last is gone."""
-    try:
-        fd = pidfd.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        if not _wait(fd, select.POLLIN, LEAVE_SEC):
-            pidfd.send_signal(fd, 9)
-            _wait(fd, select.POLLIN, LEAVE_SEC)
-    finally:
-        os.close(fd)
+def _wait_until_gone(giver: int) -> None:
+    """The next daemon may start only when the last is gone. `giver` is its pidfd, -1 where it is gone already."""
+    if giver >= 0 and not _wait(giver, select.POLLIN, LEAVE_SEC):
+        pidfd.send_signal(giver, 9)
+        _wait(giver, select.POLLIN, LEAVE_SEC)
 
 
 def _wait(fd: int, mask: int, timeout_sec: float) -> bool:

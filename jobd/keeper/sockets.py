@@ -6,6 +6,7 @@ path is unlinked only by who holds the lock, and the client socket's only when n
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from _socket import AF_UNIX, SO_PEERCRED, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socket
@@ -14,6 +15,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from struct import unpack
 
 from jobd.core.paths import MAX_SOCKET_PATH_BYTES
+from jobd.host import procs
 from jobd.keeper import files
 
 TYPE_CHECKING = False
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 BACKLOG = 4096  # connections that wait while the daemon is away; the kernel caps it at net.core.somaxconn
 HANDOVER = "handover.sock"
 HANDOVER_BACKLOG = 8
+_SO_PEERPIDFD = 77  # asm-generic/socket.h, Linux 6.5
 
 
 class StartError(Exception):
@@ -149,6 +152,27 @@ def peer(sock: socket) -> tuple[int, int, int]:
     """(pid, uid, gid) of the other end, unsigned."""
     credentials: tuple[int, int, int] = unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))
     return credentials
+
+
+def peer_pidfd(sock: socket) -> int:
+    """The process at the other end, for who is to signal it; -1 when it is gone.
+
+    Its number alone may be another's by now: who listens may leave while somebody else holds his socket.
+    """
+    try:
+        return int(sock.getsockopt(SOL_SOCKET, _SO_PEERPIDFD))
+    except OSError as e:
+        if e.errno not in (errno.ENOPROTOOPT, errno.EOPNOTSUPP):
+            return -1
+    pid, uid, _ = peer(sock)
+    try:
+        fd = os.pidfd_open(pid)
+    except (OSError, ValueError):
+        return -1
+    if procs.uids(pid)[0] != uid:
+        os.close(fd)
+        return -1
+    return fd
 
 
 def identity(path: str) -> tuple[int, int] | None:

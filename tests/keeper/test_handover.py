@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -283,6 +284,33 @@ def test_more_runs_than_select_takes_and_than_the_soft_limit_allows_are_handed_o
         finally:
             os._exit(status)
     assert [os.waitpid(pid, 0)[1] for pid in (giver, taker)] == [0, 0]
+
+
+def test_who_has_the_number_of_a_giver_that_is_gone_is_not_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that was taken over can have another process listen, and leave, and its number come to somebody else."""
+    monkeypatch.setattr(handover, "LEAVE_SEC", 0.1)
+    lock = sockets.open_lock(str(tmp_path))
+    assert sockets.try_lock(lock)
+    server, clients = handover.listen(str(tmp_path)), sockets.bind_clients(str(tmp_path / "jobd.sock"), shared=False)
+    with subprocess.Popen(["sleep", "60"]) as victim:
+        listens = os.fork()
+        if listens == 0:
+            server.listen(8)
+            os._exit(0)
+        os.waitpid(listens, 0)
+        _, uid, gid = sockets.peer(server)
+        monkeypatch.setattr(sockets, "peer", lambda _: (victim.pid, uid + 1, gid))
+        monkeypatch.setattr(handover, "_receive", lambda *args: setattr(args[3], "lock", lock))
+        link = Link(sockets.connect_handover(str(tmp_path), uid + 1))
+        handover._take(link, str(tmp_path), lock)
+        assert victim.poll() is None
+        link.close()
+        victim.kill()
+    for sock in (server, clients):
+        sock.close()
+    os.close(lock)
 
 
 def test_a_holder_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
