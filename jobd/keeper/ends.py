@@ -28,8 +28,8 @@ ROUND_SEC, SLOW_ROUND_SEC = 0.05, 1.0  # between rounds of SIGKILL: the first RO
 ROUNDS = 20
 STATUS_SEC = 30.0  # how long the wait status of another's child is waited for; a slow PID 1 took 5 s, measured
 LOOK_SEC = 0.02  # how long one look at /proc does for rounds of SIGKILL; it takes about as long for 1,000 processes
-# How long a process may show no environment before it counts as having none. It shows none during execve, which may
-# have to read the program from a slow disk.
+# How long strangers that show no environment may be the last of a run's tree. A process shows none during execve, which
+# may have to read the program from a slow disk. Counted for the run: any user can have new ones for ever.
 BLANK_SEC = 2.0
 UNKNOWN = -1  # the status of an exit that nobody could read
 
@@ -47,7 +47,7 @@ class Ends:
         self._lagging: dict[bytes, float] = {}  # foreign runs that have ended, and until when to ask for the status
         self._looked_at = 0.0
         self._looked: tuple[set[int], dict[int, procs.Process]] = set(), {}
-        self._blank: dict[int, float] = {}  # strangers without any environment, and since when
+        self._doubtful: dict[bytes, float] = {}  # runs of which only such strangers may be left, and since when
         self._round_at: float | None = None
 
     # --- reaping ----------------------------------------------------------------------------------------------------
@@ -124,6 +124,7 @@ class Ends:
     def _emptiness(self, entries: list[Entry]) -> list[bool]:
         """For each run whose main process is gone: whether nothing of its tree is left."""
         orphaned: set[bytes] | None = None
+        blank: list[int] = []
         result = []
         for entry in entries:
             if entry.cgroup:
@@ -133,17 +134,28 @@ class Ends:
             elif tree.group_exists(entry.pid):
                 result.append(False)
             else:
-                orphaned = self._orphaned() if orphaned is None else orphaned
-                result.append(entry.run not in orphaned)
+                if orphaned is None:
+                    orphaned, blank = self._orphaned()
+                result.append(entry.run not in orphaned and not self._is_doubtful(entry, blank))
         return result
 
-    def _orphaned(self) -> set[bytes]:
-        """The runs to which the strangers among our children belong."""
-        strangers, now = self.strangers(), time.monotonic()
-        self._blank = {pid: since for pid, since in self._blank.items() if pid in strangers}
+    def _is_doubtful(self, entry: Entry, blank: list[int]) -> bool:
+        """Whether a stranger that shows no environment may still be of this run, of which nothing else is left."""
+        now = time.monotonic()
+        if not any(tree.may_be_of(entry, pid) for pid in blank):
+            return False
+        if now - self._doubtful.setdefault(entry.run, now) >= BLANK_SEC:
+            return False
+        self._round_at = min(self._round_at or now + ROUND_SEC, now + ROUND_SEC)
+        return True
+
+    def _orphaned(self) -> tuple[set[bytes], list[int]]:
+        """The runs to which strangers among our children belong, and the strangers that do not show whose they are."""
+        strangers = self.strangers()
         table = self._keeper.table
         mains = {entry.pid: entry.run for entry in table.values()} if strangers else {}
         found: set[bytes] = set()
+        blank: list[int] = []
         for pid in strangers:
             process = procs.process(pid)
             if process is None or process.zombie:
@@ -151,10 +163,10 @@ class Ends:
             run = mains.get(process.session) or mains.get(process.group) or procs.run_of(pid)
             if run:
                 found.add(run)
-            elif run is None and now - self._blank.setdefault(pid, now) < BLANK_SEC:
-                found.update(table)  # it may be anybody's
-                self._round_at = min(self._round_at or now + ROUND_SEC, now + ROUND_SEC)
-        return found
+                self._doubtful.pop(run, None)
+            elif run is None:
+                blank.append(pid)
+        return found, blank
 
     def _add_late(self, entry: Entry) -> None:
         if entry.run in self._late:
@@ -192,6 +204,7 @@ class Ends:
             self._keeper.send({"op": "empty", "run": entry.run})
 
     def _drop_late(self, entry: Entry) -> None:
+        self._doubtful.pop(entry.run, None)
         fd = self._late.pop(entry.run, -1)
         if fd >= 0:
             self._keeper.unwatch(fd)
@@ -247,7 +260,7 @@ class Ends:
         for entry in killing:
             entry.killing += 1
             self._kill_once(entry)
-        fast = self._lagging or self._blank or any(entry.killing <= ROUNDS for entry in killing)
+        fast = self._lagging or self._doubtful or any(entry.killing <= ROUNDS for entry in killing)
         slow = killing or any(fd < 0 and not table[run].child for run, fd in self._late.items())
         self._round_at = now + ROUND_SEC if fast else now + SLOW_ROUND_SEC if slow else None
         return self._round_at

@@ -187,7 +187,9 @@ class Freezer:
         # One in the middle of an execve shows no environment, and so not whose it is.
         now = time.monotonic()
         freezing.blank = {
-            pid: freezing.blank.get(pid, now) for pid in strangers - found.keys() if procs.run_of(pid) is None
+            pid: freezing.blank.get(pid, now)
+            for pid in strangers - found.keys()
+            if procs.run_of(pid) is None and tree.may_be_of(entry, pid)
         }
         return [pid for pid, since in freezing.blank.items() if now - since < BLANK_SEC and not _is_zombie(pid)]
 
@@ -204,7 +206,8 @@ class Freezer:
             tree.send_each(mine, signal.SIGSTOP)
             freezing.signaled.update((p.pid, p.start) for p in mine)
         parents = {os.getpid(), *freezing.signaled}
-        left = any(p.zombie and p.parent in parents for p in table.values())
+        gone = [p.pid for p in table.values() if p.zombie and p.parent in parents]
+        left = any(tree.may_be_of(freezing.entry, pid) for pid in gone)
         table |= tree.look(listed & freezing.seen)
         freezing.seen = listed
         return table, left

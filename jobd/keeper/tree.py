@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 
-from jobd.host.procs import process, read, run_of
+from jobd.host.procs import process, read, run_of, uids
 from jobd.keeper import cgroup
 
 TYPE_CHECKING = False
@@ -59,6 +59,15 @@ def group_exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def may_be_of(entry: Entry, pid: int) -> bool:
+    """Whether a process that does not show whose it is may be of this run: not if it is another user's.
+
+    He could have such processes without end, and no run of others would ever be seen to be over.
+    """
+    owner = entry.label.get("owner") if isinstance(entry.label, dict) else None
+    return not owner or uids(pid)[0] in (0, owner)
 
 
 def members(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process] | None = None) -> dict[int, Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
+from jobd.keeper import tree
+from jobd.keeper.table import Entry
 from tests.keeper.harness import DEADLINE_SEC, Daemon, alive, close_all
 
 if TYPE_CHECKING:
@@ -63,11 +66,11 @@ def test_a_tree_that_outlives_its_main_process(keeper: KeeperProcess, tmp_path: 
     escaped = wait_pid(tmp_path / "pid")
     daemon.send("watch", run=RUN)
     daemon.send("tree", run=RUN, tag=7, holders=True)
-    tree = daemon.expect("tree", tag=7)[0]
-    pids = [process[0] for process in tree["processes"]]  # type: ignore[attr-defined]
+    seen = daemon.expect("tree", tag=7)[0]
+    pids = [process[0] for process in seen["processes"]]  # type: ignore[attr-defined]
     assert escaped in pids
-    assert escaped in [holder[0] for holder in tree["holders"]]  # type: ignore[attr-defined]
-    assert keeper.processes[0].pid not in [holder[0] for holder in tree["holders"]]  # type: ignore[attr-defined]
+    assert escaped in [holder[0] for holder in seen["holders"]]  # type: ignore[attr-defined]
+    assert keeper.processes[0].pid not in [holder[0] for holder in seen["holders"]]  # type: ignore[attr-defined]
     for pid in pids:
         with suppress(ProcessLookupError):  # those that were on their way out
             os.kill(pid, signal.SIGKILL)
@@ -226,3 +229,29 @@ def test_a_running_run_cannot_be_acknowledged(plain_keeper: KeeperProcess) -> No
     entries = daemon.list()
     close_all(entries[RUN][1])
     plain_keeper.wait_log("which has not ended")
+
+
+def test_processes_without_environment_keep_no_other_run_from_its_end(plain_keeper: KeeperProcess) -> None:
+    """Each might be of any run: such a look is believed after a while, however many new ones there are."""
+    daemon = plain_keeper.ready_daemon()
+    start(daemon, OTHER, b"sh", b"-c", b"for i in $(seq 300); do (setsid env -i sleep 1 &); sleep 0.1; done")
+    time.sleep(0.5)
+    for run in (b"\5" * 16, b"\6" * 16):
+        start(daemon, run, b"true")
+        daemon.send("watch", run=run)
+    for run in (b"\5" * 16, b"\6" * 16):
+        begun = time.monotonic()
+        daemon.expect("empty", run=run)
+        assert time.monotonic() - begun < 15
+    daemon.send("kill-tree", run=OTHER, o="kill-1")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
+def test_whose_a_process_without_environment_may_be() -> None:
+    entry = Entry(RUN)
+    with subprocess.Popen(["sleep", "60"], env={}, user=61001, group=61001, extra_groups=[], cwd="/") as blank:
+        for owner, may in ((61001, True), (0, True), (61002, False)):
+            entry.label = {"owner": owner}
+            assert tree.may_be_of(entry, blank.pid) is may
+            assert tree.may_be_of(entry, os.getpid()), "a program may have become root"
+        blank.kill()
