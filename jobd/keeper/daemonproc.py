@@ -13,7 +13,7 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 from jobd.host import pidfd
 from jobd.keeper import kernel, unprivileged
-from jobd.keeper.link import Link, LinkCodec
+from jobd.keeper.link import MAX_REQUEST, MAX_UNSENT, Link, LinkCodec
 from jobd.keeper.log import Log
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ class DaemonProcess:
         if pid == 0:
             _execute(self.argv, theirs.fileno(), self.user)
         theirs.close()
-        self.pid, self.pidfd, self.link = pid, fd, Link(ours)
+        self.pid, self.pidfd, self.link = pid, fd, Link(ours, MAX_REQUEST, MAX_UNSENT)
         self.incarnation += 1
         self.next_at = self.kill_at = None
         self.ready = self.replacing = self._killed = False

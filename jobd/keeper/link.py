@@ -32,7 +32,11 @@ MAX_INLINE = 64 * 1024  # bytes; a larger body goes as a memfd, so that no send 
 MAX_BODY = 16 << 20  # bytes of a memfd; the largest spawn is 768 KiB of argv and environment
 SEND_BUFFER = 1 << 20  # bytes; some turns of a busy loop
 ROUNDS = 16  # datagrams of one receive(); the kernel queues ten (net.unix.max_dgram_qlen)
+# Of a daemon that may have been taken over. A spawn has no more than 768 KiB of arguments and environment; a list of
+# ten thousand runs takes five MiB.
+MAX_REQUEST, MAX_UNSENT = 2 << 20, 64 << 20
 _MEMFD = packb({"op": "memfd"})
+_F_GET_SEALS = 1034  # linux/fcntl.h
 _LATER = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # the second: too many descriptors in flight
 
 
@@ -98,12 +102,18 @@ class LinkCodec:
             datagrams.append(_datagram(bodies, fds))
         return datagrams
 
-    def decode(self, data: bytes, fds: Sequence[int]) -> list[tuple[Message, Fds]]:
-        """Unpack one datagram. The descriptors become the caller's; on LinkError all are closed."""
+    def decode(self, data: bytes, fds: Sequence[int], most: int = MAX_BODY) -> list[tuple[Message, Fds]]:
+        """Unpack one datagram. The descriptors become the caller's; on LinkError all are closed.
+
+        Args:
+            data: its bytes.
+            fds: its descriptors.
+            most: bytes of a body in a memfd.
+        """
         left = list(fds)
         try:
             if data == _MEMFD:
-                data = _read_memfd(left)
+                data = _read_memfd(left, most)
             messages = unpackb(data)
             if not isinstance(messages, list):
                 raise LinkError("cannot read a datagram: not a list of messages")
@@ -138,28 +148,44 @@ def _datagram(bodies: list[bytes], fds: list[int]) -> Datagram:
     return _MEMFD, [memfd, *fds]
 
 
-def _read_memfd(fds: list[int]) -> bytes:
+def _read_memfd(fds: list[int], most: int) -> bytes:
     """The body that lies in the first descriptor, which is closed and taken from `fds`."""
-    if not fds or os.fstat(fds[0]).st_size > MAX_BODY:
+    if not fds or os.fstat(fds[0]).st_size > most or not _is_memory(fds[0]):
         raise LinkError("cannot read a datagram: its memfd is missing or too large")
     data = b""
-    while part := os.pread(fds[0], MAX_BODY - len(data), len(data)):
+    while part := os.pread(fds[0], most - len(data), len(data)):
         data += part
     os.close(fds.pop(0))
     return data
 
 
-class Link:
-    """One end of the link. `send` queues, `flush` sends what goes without waiting, `receive` takes what is there."""
+def _is_memory(fd: int) -> bool:
+    """Whether it is a file in memory: nobody can have us wait for what is in it, as a file system of his own could."""
+    try:
+        return fcntl(fd, _F_GET_SEALS) >= 0
+    except OSError:
+        return False
 
-    def __init__(self, sock: socket) -> None:
+
+class Link:
+    """One end of the link. `send` queues, `flush` sends what goes without waiting, `receive` takes what is there.
+
+    Of an end that is not trusted no body is larger than `most`, and no more than `most_unsent` bytes wait for it to
+    read: what comes on top is dropped, `overrun` says so, and such an end is to be left.
+    """
+
+    def __init__(self, sock: socket, most: int = MAX_BODY, most_unsent: float = float("inf")) -> None:
         sock.setblocking(False)
         sock.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
         self.sock = sock
         self.crowded = False  # the last flush met a shortage that POLLOUT says nothing about: try again a little later
+        self.overrun = False
+        self._most, self._most_unsent = most, most_unsent
         self._codec = LinkCodec()
         self._queue: list[tuple[bytes, list[int]]] = []
+        self._queued = 0  # bytes
         self._outbox: list[Datagram] = []
+        self._waiting = 0  # bytes of the datagrams
 
     def fileno(self) -> int:
         """The descriptor of the socket."""
@@ -168,6 +194,9 @@ class Link:
     def send(self, message: Mapping[str, object], fds: Sequence[int] = ()) -> None:
         """Queue a message; the descriptors are duplicated now, so the caller may close his at any time."""
         body = packb(message)
+        if self._queued + self._waiting + len(body) > self._most_unsent:
+            self.overrun = True
+            return
         own: list[int] = []
         try:
             for fd in fds:
@@ -176,6 +205,7 @@ class Link:
             _close(own)
             raise
         self._queue.append((body, own))
+        self._queued += len(body)
 
     @property
     def unsent(self) -> bool:
@@ -186,8 +216,10 @@ class Link:
         """Send what goes now. Returns whether nothing is left; what a dead end cannot take is dropped."""
         self.crowded = False
         if self._queue:
-            queue, self._queue = self._queue, []
-            self._outbox += self._codec.encode(queue)
+            queue, self._queue, self._queued = self._queue, [], 0
+            fresh = self._codec.encode(queue)
+            self._outbox += fresh
+            self._waiting += sum(map(_size, fresh))
         while self._outbox:
             data, fds = self._outbox[0]
             try:
@@ -198,7 +230,7 @@ class Link:
                     return False
                 self._drop()
                 return True  # receive() will say that the other end is gone
-            del self._outbox[0]
+            self._waiting -= _size(self._outbox.pop(0))
             _close(fds)
         return True
 
@@ -214,7 +246,9 @@ class Link:
                     if messages:
                         break
                     raise LinkClosed
-                messages += self._codec.decode(*datagram)
+                messages += self._codec.decode(*datagram, self._most)
+                if datagram[0] == _MEMFD:
+                    break  # a large one; what else came is for the next round
         except LinkError:
             for _, fds in messages:
                 _close(list(fds.values()))
@@ -245,7 +279,13 @@ class Link:
     def _drop(self) -> None:
         for _, fds in (*self._queue, *self._outbox):
             _close(fds)
-        self._queue, self._outbox = [], []
+        self._queue, self._outbox, self._queued, self._waiting = [], [], 0, 0
+
+
+def _size(datagram: Datagram) -> int:
+    """The bytes of its body."""
+    data, fds = datagram
+    return os.fstat(fds[0]).st_size if data is _MEMFD else len(data)
 
 
 def _close(fds: Sequence[int]) -> None:

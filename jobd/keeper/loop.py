@@ -172,6 +172,11 @@ class Keeper:
         link = self.daemon.link
         if link is None or not link.unsent:
             return
+        if link.overrun:
+            self.log(f"daemon {self.daemon.pid} asks and does not read the answers: killing it", "error")
+            self.daemon.kill()
+            self.lose_link()
+            return
         waits = not link.flush() and not link.crowded
         if waits != self._link_waits:
             self._link_waits = waits

@@ -17,6 +17,7 @@ from jobd.keeper.freezer import STOPS
 from jobd.keeper.link import LinkError, chunks
 from jobd.keeper.membership import Membership
 from jobd.keeper.spawn import GO, SpawnFailed, spawn
+from jobd.wire.plainpack import packb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ SPARE_FDS = 320  # a message takes 250
 RUN_BYTES = 16  # of a run id, which names a directory
 ERRNO_DIGITS = 5  # more than a number of an error has; after a handover, who says it may be anybody
 MAX_PIDS = 64  # of a question: 50 µs each
+# What is kept of a daemon's own words: bytes of what it says of a run, characters of an operation and of why it could
+# not start; and operations of a run that are remembered, of which a stop has three.
+MAX_LABEL, MAX_OPERATION, MAX_WHY, MAX_OPERATIONS = 1024, 256, 1000, 10_000
 # What `close` closes, by what it is to the run.
 _CLOSES = {"stdin": ("stdin", "input"), "stdout": ("out",), "pty": ("pty_out",)}
 
@@ -79,7 +83,7 @@ class Requests:
         self._keeper.daemon_ready()
 
     def _start_failed(self, message: Message, _: Fds) -> None:
-        self._keeper.daemon.why = str(message["why"])
+        self._keeper.daemon.why = str(message["why"])[:MAX_WHY]
 
     def _pong(self, _: Message, __: Fds) -> None:
         self._keeper.daemon.answered()
@@ -123,14 +127,15 @@ class Requests:
         if entry is not None:
             self._tell_spawned(entry)
             return
-        keeper = self._keeper
+        keeper, label = self._keeper, message.get("label")
+        assert len(packb(label)) <= MAX_LABEL
         try:
             cgroups = keeper.cgroups if keeper.cgroups.usable else None
             entry = spawn(message, fds, keeper.base, cgroups, keeper.grants is not None and keeper.grants.has(message))
         except SpawnFailed as e:
             keeper.send({"op": "spawn-failed", "run": run, "step": e.step, "errno": e.errno})
             return
-        entry.label = message.get("label")
+        entry.label = label
         self._table[run] = entry
         keeper.ends.own[entry.pid] = entry
         limit, spare = _spare_fds()
@@ -211,7 +216,9 @@ class Requests:
         elif not entry.went and entry.ctl is not None:
             if not self._keeper.told():
                 # The daemon must have this run's descriptors before it can run, or our death would leave it in doubt.
-                self._keeper.late.append(message)
+                late: Message = {"op": "go", "run": run}
+                if late not in self._keeper.late:
+                    self._keeper.late.append(late)
                 return
             entry.went = True  # before the byte: a keeper that dies between the two has not lied
             try:
@@ -224,7 +231,7 @@ class Requests:
         run, op, sig = message["run"], str(message["o"]), message["sig"]
         assert isinstance(sig, int)
         entry = self._table.get(run)  # type: ignore[call-overload]
-        repeated = entry is not None and entry.done(op)
+        repeated = entry is not None and _is_done(entry, op)
         count = 0
         if entry is not None and not repeated:
             stops = op.startswith(STOPS)
@@ -241,6 +248,8 @@ class Requests:
         With `wake` those that are stopped go on after it, to see it: what systemd.kill(5) does, too.
         """
         if to_all:
+            if entry.empty:
+                return 0  # the number of its group may be somebody else's by now
             found = tree.members(entry, self._keeper.ends.strangers()).values()
             count = tree.send_each(found, sig)
             if wake:
@@ -261,16 +270,16 @@ class Requests:
     def _freeze(self, message: Message, _: Fds) -> None:
         entry = self._table.get(message["run"])  # type: ignore[call-overload]
         if message["frozen"]:
-            self._keeper.freezer.freeze(entry, message["tag"])
+            self._keeper.freezer.freeze(entry, _tag(message))
             return
         if entry is not None:
             self._keeper.freezer.thaw(entry)
-        self._keeper.send({"op": "freeze", "tag": message["tag"], "why": ""})
+        self._keeper.send({"op": "freeze", "tag": _tag(message), "why": ""})
 
     def _kill_tree(self, message: Message, _: Fds) -> None:
         entry = self._table.get(message["run"])  # type: ignore[call-overload]
         if entry is not None:
-            entry.done(str(message["o"]))
+            _is_done(entry, str(message["o"]))
             self._keeper.ends.kill(entry)
             self._keeper.freezer.thaw(entry)
 
@@ -290,7 +299,7 @@ class Requests:
                 processes = tree.describe(tree.members(entry, self._keeper.ends.strangers()))
             if message.get("holders"):
                 holders = tree.holders(entry)
-        answer = {"run": message["run"], "tag": message["tag"], "processes": processes, "holders": holders}
+        answer = {"run": message["run"], "tag": _tag(message), "processes": processes, "holders": holders}
         self._keeper.send({"op": "tree", **answer})
 
     def _run_of(self, message: Message, _: Fds) -> None:
@@ -301,11 +310,11 @@ class Requests:
         membership = Membership(self._table)
         found = [membership.find(int(pid)) for pid in pids]
         runs = [None if entry is None else entry.run for entry in found]
-        self._keeper.send({"op": "run-of", "tag": message["tag"], "runs": runs})
+        self._keeper.send({"op": "run-of", "tag": _tag(message), "runs": runs})
 
     def _open(self, message: Message, _: Fds) -> None:
         """A file of the configuration, for a daemon that may not open it by itself."""
-        answer: Message = {"op": "opened", "tag": message["tag"], "errno": 0, "uid": 0, "mode": 0, "fds": []}
+        answer: Message = {"op": "opened", "tag": _tag(message), "errno": 0, "uid": 0, "mode": 0, "fds": []}
         try:
             fd = files.open_below(self._keeper.config.config_dir, str(message["path"]))
         except OSError as e:
@@ -334,6 +343,20 @@ class Requests:
             self._keeper.ends.discard(entry)
         else:
             self._keeper.ends.forget(entry)
+
+
+def _tag(message: Message) -> int:
+    """The daemon's name for a question, which the answer carries."""
+    tag = message["tag"]
+    assert isinstance(tag, int)
+    return tag
+
+
+def _is_done(entry: Entry, op: str) -> bool:
+    """Note that an operation is done. Returns whether it was before."""
+    assert len(op) <= MAX_OPERATION
+    assert len(entry.ops) < MAX_OPERATIONS
+    return entry.done(op)
 
 
 def _spare_fds() -> tuple[int, int]:

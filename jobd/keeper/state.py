@@ -15,7 +15,7 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, SOCK_STREAM, socket
 from resource import RLIMIT_NOFILE
 
 from jobd.keeper import kernel
-from jobd.keeper.link import Link
+from jobd.keeper.link import MAX_REQUEST, MAX_UNSENT, Link
 from jobd.keeper.loop import Keeper, take_signals
 from jobd.keeper.notify import Notifier
 from jobd.keeper.spawn import Base
@@ -99,7 +99,8 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
     for name, value in blob["daemon"].items():
         setattr(keeper.daemon, name, value)
     if blob["link"] is not None:
-        keeper.daemon.link = Link(socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["link"]))
+        link = socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["link"])
+        keeper.daemon.link = Link(link, MAX_REQUEST, MAX_UNSENT)
     keeper.ends.dying.update(blob["dying"])
     for fields in blob["entries"]:
         entry = Entry.load(fields, {name: fields.get(name) for name in HELD})

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
+from _socket import SCM_RIGHTS, SOL_SOCKET
+from array import array
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -14,7 +19,9 @@ from jobd.keeper.link import LinkError
 from jobd.keeper.requests import Requests
 from jobd.keeper.spawn import Base
 from jobd.keeper.table import Entry
-from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, close_all
+from jobd.wire.plainpack import packb
+from tests.keeper import harness
+from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, alive, close_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +56,10 @@ LIES: list[Message] = [
     {"op": "backlog", "length": "long"},
     {"op": "freeze", "run": {}, "tag": 1, "frozen": True},
     {"op": "log-level"},
+    {"op": "tree", "run": RUN, "tag": b"x" * 100_000},
+    {"op": "spawn", **START, "label": {"job": "x" * 100_000}},
+    {"op": "signal", "run": RUN, "o": "x" * 100_000, "sig": 0, "whom": "main"},
+    {"op": "kill-tree", "run": RUN, "o": "x" * 100_000},
 ]
 
 
@@ -111,3 +122,56 @@ def test_what_is_not_a_lie_only_has_no_effect(keeper: KeeperProcess) -> None:
     assert daemon.expect("opened")[0]["errno"]
     daemon.send("run-of", tag=2, pids=[1, os.getpid(), 2**22 + 5, -1])
     assert daemon.expect("run-of")[0]["runs"] == [None] * 4
+
+
+def test_a_daemon_that_asks_and_reads_nothing_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    less = "from jobd.keeper import daemonproc\ndaemonproc.MAX_UNSENT = 1 << 20\n"
+    monkeypatch.setattr(harness, "KEEPER", less + harness.KEEPER)
+    with KeeperProcess(tmp_path) as keeper:
+        daemon = keeper.ready_daemon()
+        close_all(daemon.start(RUN, b"sleep", b"300")[1])
+        daemon.link.sock.settimeout(DEADLINE_SEC)
+        asked = packb([{"op": "go", "run": b"x" * 60_000}])  # which the answer repeats
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(100):
+                daemon.link.sock.send(asked)
+        keeper.wait_log("does not read the answers")
+        found = keeper.ready_daemon().list()
+        assert set(found) == {RUN}
+        close_all(found[RUN][1])
+
+
+def test_a_body_that_its_file_system_could_hold_back_is_not_read(keeper: KeeperProcess, tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(packb([{"op": "pong"}]))
+    for size in (0, 3 << 20):
+        fd = os.memfd_create("large") if size else os.open(tmp_path / "body", os.O_RDONLY)
+        if size:
+            os.write(fd, packb([{"op": "pong", "more": b"x" * size}]))
+        daemon = keeper.daemons[-1]
+        rights = [(SOL_SOCKET, SCM_RIGHTS, array("i", [fd]))]
+        daemon.link.sock.sendmsg([packb({"op": "memfd"})], rights)
+        os.close(fd)
+        daemon.wait_closed()
+        keeper.ready_daemon()
+
+
+def test_of_a_tree_that_is_empty_nobody_is_signalled() -> None:
+    """The number of its session may be another's: of whom it is cannot be told when its leader has ended, too."""
+    with subprocess.Popen(["sh", "-c", "sleep 60 & echo $!"], start_new_session=True, stdout=subprocess.PIPE) as leader:
+        assert leader.stdout is not None
+        other = int(leader.stdout.readline())
+    entry = Entry(RUN)
+    said: list[Message] = []
+    entry.pid, entry.start, entry.exit, entry.empty = leader.pid, 1, {"status": 0}, True
+    double = SimpleNamespace(
+        table={RUN: entry}, send=said.append, ends=SimpleNamespace(strangers=set),
+        freezer=SimpleNamespace(thaw=lambda _: None, continued=lambda _: None), grants=None,
+    )  # fmt: skip
+    try:
+        for sig in (0, signal.SIGKILL):
+            request: Message = {"op": "signal", "run": RUN, "o": f"kill-{sig}", "sig": sig, "whom": "all"}
+            Requests(double).handle(request, {})  # type: ignore[arg-type]  # a double
+        assert [message["count"] for message in said] == [0, 0]
+        assert alive(other)
+    finally:
+        os.kill(other, signal.SIGKILL)
