@@ -324,7 +324,7 @@ def rlimits() -> dict[str, object]:
 
     found: dict[str, object] = {}
     for name in dir(resource):
-        if name.startswith("RLIMIT_"):
+        if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE":  # BSD's name of NOFILE
             limits = resource.getrlimit(getattr(resource, name))
             pair = [INFINITY if limit == resource.RLIM_INFINITY else limit for limit in limits]
             found[name.removeprefix("RLIMIT_").lower()] = pair

@@ -68,12 +68,19 @@ def again(owner: int, access: Access) -> Callable[[JobSpec], JobSpec]:
 
 
 def bounded_limits(asked: Mapping[str, Limits], policy: Policy) -> dict[str, Limits]:
-    """Resource limits, none above the policy's or else jobd's own; nor is one that was not asked for."""
+    """Resource limits, none above the policy's or else jobd's own; nor is one that was not asked for.
+
+    By their numbers: `nofile` and `ofile` are two names of one limit, and the kernel keeps what was set last.
+    """
     limits = dict(asked)
-    for name in policy.rlimits:
-        limits.setdefault(name, resource.getrlimit(specs.RLIMITS[name]))
+    highest: dict[int, int] = {}
+    for name, most in policy.rlimits.items():
+        number = specs.RLIMITS[name]
+        limits.setdefault(name, resource.getrlimit(number))
+        highest[number] = _lower(most, highest.get(number, INFINITE))
     for name, (soft, hard) in limits.items():
-        most = policy.rlimits.get(name, resource.getrlimit(specs.RLIMITS[name])[1])
+        number = specs.RLIMITS[name]
+        most = highest[number] if number in highest else resource.getrlimit(number)[1]
         limits[name] = _lower(soft, most), _lower(hard, most)
     return limits
 

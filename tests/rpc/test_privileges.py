@@ -81,6 +81,14 @@ def test_limits_are_no_higher_than_the_policys_or_else_jobds_own(monkeypatch: py
     assert privileges.bounded(spec, {}, ALICE, Access(policy)).rlimits == asked
 
 
+@pytest.mark.parametrize("names", [("nofile",), ("ofile",), ("nofile", "ofile"), ("ofile", "nofile")])
+@pytest.mark.parametrize("policy", [{"nofile": 512}, {"ofile": 512}, {"nofile": 512, "ofile": -1}])
+def test_a_limit_with_two_names_is_one(names: tuple[str, ...], policy: dict[str, int]) -> None:
+    given = privileges.bounded_limits(dict.fromkeys(names, (1024, 4096)), Policy(rlimits=policy))
+    assert {given[name] for name in names} == {(512, 512)}
+    assert max(hard for _, hard in given.values()) == 512
+
+
 async def test_what_was_submitted_before_is_brought_down_when_it_starts_again() -> None:
     async with serving(Bed()) as bed:
         for owner, limit in ((ALICE.uid, 512), (0, 4096)):
