@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from jobctl.shapes import Body
     from jobctl.status_text import Screen
 
+DENIED = "denied"  # of jobd.wire.errors
+
 
 def show(client: Client, run: bytes, lines: int, output: str, screen: Screen, known: list[Body] | Fault | None) -> None:
     """Write the last lines of a run below an empty one. `known`: what a request by the job's name has found."""
-    if isinstance(known, list) and all(body["run"] == run for body in known if body["type"] == "log-run"):
-        bodies: Iterable[Body] = known
+    if isinstance(known, Fault) and known.code == DENIED:
+        bodies: Iterable[Body] = ()  # to see a job is one thing, to read what it writes is another
+    elif isinstance(known, list) and all(body["run"] == run for body in known if body["type"] == "log-run"):
+        bodies = known
     else:
         bodies = _ask(client, run, lines)
     found = list(Splitter(shown_name(client), terminal.Progress()).lines(bodies))
@@ -38,7 +42,7 @@ def _ask(client: Client, run: bytes, lines: int) -> Iterator[Body]:
     try:
         yield from Source(client, query).bodies()
     except Fault as fault:
-        if fault.code != NOT_FOUND:
+        if fault.code not in (NOT_FOUND, DENIED):
             raise
 
 

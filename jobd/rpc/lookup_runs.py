@@ -82,7 +82,7 @@ class RunLookup(JobLookup):
             found = self.world.registry.store.runs_by_suffix(self.scope(), run_id.hex(), limit=1)
             row = found[0] if found else None
         if row is not None:
-            self.grant(action, row.owner, row.job, f"run {run_id.hex()}")
+            self.grant(action, row.owner, row.job, self._run_word(row, run_id.hex()))
         return row
 
     def run(self, run_id: bytes, action: str) -> RunRow:
@@ -153,8 +153,13 @@ class RunLookup(JobLookup):
             some = ", ".join(f"{self.word(row.owner, row.job)}#{row.number} ({row.run.hex()[-12:]})" for row in shown)
             raise Refused(errors.AMBIGUOUS, f"cannot tell which run {text!r} is: {some}", run=text)
         (row,) = found.values()
-        self.grant(action, row.owner, row.job, f"run {text}")
+        self.grant(action, row.owner, row.job, self._run_word(row, text))
         return self._run_row(row.owner, row.run) or row
+
+    def _run_word(self, row: RunRow, text: str) -> str:
+        """How a run is called in an error: as people know it, if the caller may know of it, else as he has."""
+        seen = self.sees(row.owner, row.job)
+        return f"{self.word(row.owner, row.job)}#{row.number}" if seen else f"run {text}"
 
     def _run_row(self, owner: int, run_id: bytes) -> RunRow | None:
         live = self.world.registry.run(owner, run_id)

@@ -76,6 +76,15 @@ def test_a_job_that_is_not_there_says_what_was_probably_meant(daemon: Make, line
 
 
 @slow
+def test_whoever_may_see_a_job_and_not_read_its_log_is_shown_the_job(daemon: Make) -> None:
+    refused = m.Fault(code="denied", message="not for you")
+    script = table(get=lambda _: m.Jobs(jobs=[view("web")]), logs=lambda _: refused)
+    result = jobctl(daemon(script).path, "status", "web")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode().splitlines()[-1].startswith("   Main PID: 1")
+
+
+@slow
 def test_a_run_is_no_job_and_is_shown_by_result(daemon: Make) -> None:
     script = table(get=lambda _: m.Jobs(jobs=[missing("web#2")]), logs=lambda _: m.Fault(code="not-found", message=""))
     result = jobctl(daemon(script).path, "status", "web#2")

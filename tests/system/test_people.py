@@ -150,6 +150,23 @@ def test_the_audit_says_who_asked(people: People) -> None:
     assert people.said(EVE, "history", "--audit", "--no-legend") == ""
 
 
+def test_what_may_be_seen_and_not_read_is_shown_without_its_output(people: People) -> None:
+    people.toml.write_text(f'[[allow]]\nusers = ["{EVE}"]\nactions = ["status"]\nowners = ["{ALICE}"]\n')
+    try:
+        people.ask(ROOT, "daemon-reload", check=True)
+        for word in (f"{ALICE}/web", f"{ALICE}/w*"):
+            done = people.ask(EVE, "status", word)
+            assert (done.returncode, done.stderr) == (0, ""), word
+            assert "running" in done.stdout
+            assert "from alice\n" not in done.stdout
+        run = json.loads(people.said(EVE, "history", "-o", "json", f"{ALICE}/web"))[0]
+        done = people.ask(EVE, "logs", run["run"])
+        assert f"cannot do this with {ALICE}/web#1: logs is not allowed for uid {EVE}" in done.stderr
+    finally:
+        people.toml.write_text(RULES)
+        people.ask(ROOT, "daemon-reload", check=True)
+
+
 # --- what goes along --------------------------------------------------------------------------------------------------
 def environment(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines())
