@@ -77,7 +77,7 @@ class Context(RunLookup):
         What he may do with a job is decided when he names one.
         """
         if not self.access.decide(self.who, action, None).allowed:
-            text = f"cannot do this for uid {self._peer.uid}: {action} is for administrators"
+            text = f"cannot do this for uid {self._peer.uid}: {action} is for root and the group {rules.ADMIN_GROUP}"
             raise Refused(errors.DENIED, text)
 
     # --- names ----------------------------------------------------------------------------------------------------
