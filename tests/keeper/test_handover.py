@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobd.keeper.link import Fds, Message
+    from tests.keeper.harness import Daemon
 
 pytestmark = pytest.mark.slow
 RUN, ENDED, KILLED = (bytes([i]) * 16 for i in range(1, 4))
@@ -149,6 +150,28 @@ def answer(entries: dict[bytes, tuple[Message, Fds]], keeper: KeeperProcess, lis
     link.close()
 
 
+def heir_of(daemon: Daemon, keeper: KeeperProcess, runs: dict[bytes, tuple[Message, Fds]], held: Fds) -> Daemon:
+    """Kill the keeper, and have the daemon give these runs to the next one: its daemon."""
+    keeper.processes[0].kill()
+    keeper.processes[0].wait(DEADLINE_SEC)
+    daemon.wait_closed()
+    keeper.start()
+    giver = os.fork()  # it has to leave, so it cannot be the test itself
+    if giver == 0:
+        status = 1
+        try:
+            answer(runs, keeper, held["listener"], held["lock"])
+            status = 0
+        finally:
+            os._exit(status)
+    for _, fds in runs.values():
+        close_all(fds)
+    close_all(held)
+    daemon.kill()
+    assert os.waitpid(giver, 0)[1] == 0
+    return keeper.ready_daemon()
+
+
 @pytest.mark.skipif(not pidfd.keeps_exit_status(), reason="this kernel keeps no exit status in a pidfd")
 @pytest.mark.usefixtures("no_orphans_after")
 def test_a_new_keeper_takes_over_from_the_daemon_of_a_dead_one(keeper: KeeperProcess, tmp_path: Path) -> None:
@@ -162,25 +185,7 @@ def test_a_new_keeper_takes_over_from_the_daemon_of_a_dead_one(keeper: KeeperPro
     close_all(daemon.start(ENDED, b"false")[1])
     daemon.expect("exited", run=ENDED)
     held_runs = daemon.list()
-    keeper.processes[0].kill()
-    keeper.processes[0].wait(DEADLINE_SEC)
-    daemon.wait_closed()
-
-    keeper.start()
-    giver = os.fork()  # it has to leave, so it cannot be the test itself
-    if giver == 0:
-        status = 1
-        try:
-            answer(held_runs, keeper, held["listener"], held["lock"])
-            status = 0
-        finally:
-            os._exit(status)
-    for _, fds in held_runs.values():
-        close_all(fds)
-    close_all(held)
-    daemon.kill()
-    assert os.waitpid(giver, 0)[1] == 0
-    heir = keeper.ready_daemon()
+    heir = heir_of(daemon, keeper, held_runs, held)
     entries = heir.list()
     assert sorted(entries) == [RUN, ENDED, KILLED]
     assert entries[ENDED][0]["exit"]["status"] == 256  # type: ignore[index]
@@ -217,24 +222,7 @@ def test_a_run_that_was_handed_over_before_go_may_be_canceled(keeper: KeeperProc
         entry, others = daemon.list()[run]
         close_all(others)
         waits[run] = entry, fds
-    keeper.processes[0].kill()
-    keeper.processes[0].wait(DEADLINE_SEC)
-    daemon.wait_closed()
-    keeper.start()
-    giver = os.fork()
-    if giver == 0:
-        status = 1
-        try:
-            answer(waits, keeper, held["listener"], held["lock"])
-            status = 0
-        finally:
-            os._exit(status)
-    for _, fds in waits.values():
-        close_all(fds)
-    close_all(held)
-    daemon.kill()
-    assert os.waitpid(giver, 0)[1] == 0
-    heir = keeper.ready_daemon()
+    heir = heir_of(daemon, keeper, waits, held)
     entries = heir.list()
     assert sorted(entries) == [RUN, ENDED]
     heir.send("ack", run=RUN)
