@@ -3,6 +3,10 @@
 Frames of a type, the number of a channel, and a length; man/jobd-protocol.7 has them. The rules: whoever sends data on
 a channel has been given room for them, so a reader who stops stops his own channel alone; of frames no more is queued
 than keeps the stream busy; and nothing here ever waits.
+
+jobd's own protocol carries several requests on one connection too, but has no flow control for each: a stdout that
+nobody reads would hold up the signals of `run --pipe`. So the foreground has its three connections here as well, and a
+daemon replaced over there is a channel that ends and another that is opened.
 """
 
 from __future__ import annotations

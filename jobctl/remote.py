@@ -2,7 +2,7 @@
 
 A thread relays between the sockets that verbs use, as if they were jobd's own, and ssh. The rules: it has no signals
 (Ctrl-C interrupts the verb), and a connection lost over there is made anew by the far bridge; an ssh lost is started
-anew, and asks nobody anything then.
+anew, and asks nobody anything then. A thread, since a process would be one more thing to outlive jobctl.
 """
 
 from __future__ import annotations

@@ -3,6 +3,11 @@
 Nothing here is woken by a job or a client: whoever ends, ends with a note of when. The task sleeps until the earliest
 moment at which the daemon could have been idle for long enough, and looks then. So it wakes once in that time, and
 the exit is neither early nor late.
+
+Leaving loses nobody (`Server.close_door`). The listening socket is shut down for reading: from then on the kernel
+refuses connect(2), and what is in the backlog can still be accepted. Is somebody there, he is served, and the keeper
+binds the path anew. Is nobody, nobody can come: who is refused starts a jobd as usual, which waits for the lock of the
+one that leaves. A client that was told of a shutdown does not start it again.
 """
 
 from __future__ import annotations
