@@ -161,7 +161,7 @@ def test_what_may_be_seen_and_not_read_is_shown_without_its_output(people: Peopl
             assert "from alice\n" not in done.stdout
         run = json.loads(people.said(EVE, "history", "-o", "json", f"{ALICE}/web"))[0]
         done = people.ask(EVE, "logs", run["run"])
-        assert f"cannot do this with {ALICE}/web#1: logs is not allowed for uid {EVE}" in done.stderr
+        assert f"cannot do this with {ALICE}/web#{run['number']}: logs is not allowed for uid {EVE}" in done.stderr
     finally:
         people.toml.write_text(RULES)
         people.ask(ROOT, "daemon-reload", check=True)
