@@ -167,6 +167,17 @@ def test_what_may_be_seen_and_not_read_is_shown_without_its_output(people: Peopl
         people.ask(ROOT, "daemon-reload", check=True)
 
 
+def test_whoever_purges_anothers_job_does_not_purge_that_he_has(people: People) -> None:
+    people.said(ALICE, "run", "-u", "doomed", "--wait", "--", "true")
+    people.said(ROOT, "rm", "--purge", f"{ALICE}/doomed")
+    (act,) = json.loads(people.said(ROOT, "history", "--audit", "-n", "1", "-o", "json"))
+    assert (act["event"], act["job"], act["by_uid"]) == ("purged", None, ROOT)
+    assert act["reason"] == f"{ALICE}/doomed, with its runs and logs"
+    people.said(ALICE, "run", "-u", "doomed", "--wait", "--", "true")
+    people.said(ALICE, "rm", "--purge", "doomed")
+    assert json.loads(people.said(ROOT, "history", "--audit", "-n", "1", "-o", "json")) == [act]
+
+
 # --- what goes along --------------------------------------------------------------------------------------------------
 def environment(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines())

@@ -10,7 +10,7 @@ from jobd.core import states
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each
 from jobd.rpc.runs import until_gone
-from jobd.runtime import resting
+from jobd.runtime import acts, resting
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobd.runtime.run import Run
 
 RESET: Final = "reset-failed"
+PURGED: Final = "purged"  # an act on jobd, since the job and its events go
 FIRST_PROGRESS_SEC: Final = 0.5  # as of a stop
 
 
@@ -71,6 +72,11 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
         await context.world.keeper.flushed()  # it must not present us a run of which nothing is known any more
         if resting.live_runs(registry, key):
             return await _remove(context, request, word)  # somebody has just started it
+        if row.owner != context.own:  # all that was recorded of the job goes, but not that somebody else has seen to it
+            whose = context.word(row.owner, row.job)
+            await acts.record(registry, PURGED, context.caller, f"{whose}, with its runs and logs")
+            if resting.live_runs(registry, key):
+                return await _remove(context, request, word)
     await resting.remove(registry, key, request.purge, context.caller)
     return m.Done(job=word)
 
