@@ -69,14 +69,12 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
         await _bring_to_rest(context, request, word, runs[-1])
         context.grant("rm", *key, word)  # that may have taken long, and what is allowed may have changed
     if request.purge:
-        await context.world.keeper.flushed()  # it must not present us a run of which nothing is known any more
-        if resting.live_runs(registry, key):
-            return await _remove(context, request, word)  # somebody has just started it
         if row.owner != context.own:  # all that was recorded of the job goes, but not that somebody else has seen to it
             whose = context.word(row.owner, row.job)
             await acts.record(registry, PURGED, context.caller, f"{whose}, with its runs and logs")
-            if resting.live_runs(registry, key):
-                return await _remove(context, request, word)
+        await context.world.keeper.flushed()  # it must not present us a run of which nothing is known any more
+        if resting.live_runs(registry, key):
+            return await _remove(context, request, word)  # somebody has just started it
     await resting.remove(registry, key, request.purge, context.caller)
     return m.Done(job=word)
 
