@@ -170,7 +170,8 @@ class _Crowd:
     def _take(self, child: Child, number: int, line: bytes) -> None:
         """A line of one host's: write it, or keep it for the end."""
         if number == STDERR:
-            terminal.note(f"{child.host}{SEPARATOR}{line.decode('utf-8', 'surrogateescape').rstrip(chr(10))}")
+            text = line.decode("utf-8", "surrogateescape").rstrip("\n").removesuffix(f" (on {child.host})")
+            terminal.note(f"{child.host}{SEPARATOR}{text}")
         elif self._is_json and self._is_stream:
             _print_with_host(child.host, line, self._output)
         elif self._is_json:

@@ -89,6 +89,12 @@ def test_several_hosts_at_a_time(far: Sshd, name: str) -> None:
     assert far.jobctl("is-active", name, host=every).returncode == 3
 
 
+def test_a_host_is_named_once_in_an_error(far: Sshd) -> None:
+    done = far.jobctl("--socket", "/nonexistent/s", "list", host="one,two")
+    said = "jobctl: cannot connect to jobd at /nonexistent/s: No such file or directory"
+    assert sorted(done.stderr.decode().splitlines()) == [f"one: {said}", f"two: {said}"]
+
+
 def test_lines_of_a_list_stay_together_and_are_safe_on_a_terminal(far: Sshd, name: str) -> None:
     far.jobctl("run", "-u", name, "--", "sh", "-c", r"printf 'a\nb\033[1m'; exit 3")
     far.jobctl("wait", name)
