@@ -197,6 +197,8 @@ class Session:
         elif (link := self.control.link) is not None:
             wanted[link.fileno()] = POLLIN if link.idle else POLLIN | POLLOUT
         for stream in self._streams:
+            if stream.goes_on:
+                timeout_ms = 0.0
             if stream.rests_until and (rest := stream.rest(time.monotonic())):
                 timeout_ms = min(rest * 1000, timeout_ms) if timeout_ms is not None else rest * 1000
             stream.wants(wanted)

@@ -51,6 +51,7 @@ class Stream:
         self._block = bytearray()
         self._waits_for_sink = False
         self.rests_until = 0.0  # more is sure to come, and is let gather
+        self.goes_on = False  # its turns were used up: what is to be done next, poll(2) need not know of
 
     # --- connections ----------------------------------------------------------------------------------------------
     @property
@@ -122,13 +123,13 @@ class Stream:
         link = self.link
         if link is not None and link.fileno() in ready and not link.idle:
             link.flush()
-        if events & POLLOUT or (link is not None and link.fileno() in ready):
+        if self.goes_on or events & POLLOUT or (link is not None and link.fileno() in ready):
             self._move()
 
     # --- moving ---------------------------------------------------------------------------------------------------
     def _move(self) -> None:
         """Move what can be moved without waiting."""
-        moved = False
+        moved = self.goes_on = False
         for _ in range(MAX_TURNS):
             if self.sink.pending:
                 self.sink.flush()
@@ -153,6 +154,7 @@ class Stream:
             elif not self._head(self.link):
                 self._waits_for_sink = False
                 return
+        self.goes_on = True  # with what was received already, say, or with the end that has just been told
 
     def _write_tail(self) -> bool:
         """Write what was taken; whether that is all."""
