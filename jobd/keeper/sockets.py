@@ -10,7 +10,6 @@ import errno
 import os
 import select
 from _socket import AF_UNIX, SO_PEERCRED, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, socket
-from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from struct import unpack
 
@@ -105,8 +104,7 @@ def bind_packets(directory: str, name: str) -> socket:
     sock = socket(AF_UNIX, SOCK_SEQPACKET)
     try:
         with _Directory(directory, name) as place:
-            with suppress(FileNotFoundError):
-                os.unlink(f"{place}/{name}")
+            files.take_away(f"{place}/{name}")
             _bind(sock, f"{place}/{name}")
         sock.listen(HANDOVER_BACKLOG)
         sock.setblocking(False)

@@ -288,6 +288,15 @@ def test_what_is_planted_in_the_state_directory(tmp_path: Path) -> None:
         jobd._terminate()
         assert victim.read_text() == "precious"
         assert victim.stat().st_uid == 0
+        (state / "handover.sock").mkdir()
+        (state / "lock").unlink()
+        (state / "lock").touch()  # which root may not open: fs.protected_regular
+        for name in ("handover.sock", "lock"):
+            os.chown(state / name, DAEMON_UID, DAEMON_UID)
+        jobd.start()
+        assert (state / "handover.sock").is_socket()
+        assert (state / "lock").stat().st_uid == 0
+        jobd._terminate()
         (jobd.state_dir / "lock").unlink()
         (jobd.state_dir / "lock").hardlink_to(victim)
         refused = subprocess.run(jobd.command(), env=jobd.env, capture_output=True, text=True, timeout=60)
