@@ -97,8 +97,8 @@ def _can_i(client: Client, words: list[str], as_user: str | None, quiet: bool, o
 
         print_json(decision_row(body), output)
     elif not quiet:
-        rule = escape(body["rule"])
-        terminal.say(f"yes: {rule or 'allowed'}\n" if allowed else f"no: {rule or 'no rule allows it'}\n")
+        why = "allowed" if allowed else "no rule allows it" if len(words) > 1 else "it is for administrators"
+        terminal.say(f"{'yes' if allowed else 'no'}: {escape(body['rule']) or why}\n")
     return 0 if allowed else NO
 
 

@@ -119,7 +119,7 @@ def test_what_waits_and_what_is_refused_is_named_with_its_owner(people: People) 
         (BOB, f"stop {ALICE}/web", "no: no rule allows it", 4),
         (BOB, f"status {ALICE}/private", "no: no rule allows it", 4),
         (EVE, f"status {ALICE}/web", "no: no rule allows it", 4),
-        (EVE, "shutdown", "no: no rule allows it", 4),
+        (EVE, "shutdown", "no: it is for administrators", 4),
         (ROOT, f"stop {ALICE}/web", "yes: root", 0),
         (ROOT, f"restart {ALICE}/web --as {BOB}", "yes: {toml}:2", 0),
         (ROOT, f"stop {ALICE}/web --as {BOB}", "no: no rule allows it", 4),
