@@ -71,6 +71,10 @@ class Context(RunLookup):
         """Whether the caller owns the job or all of them. An environment holds passwords, so no rule shows it."""
         return row.owner == self.own or bool(self.who.standing)
 
+    def is_anothers(self, row: JobRow | RunRow) -> bool:
+        """Whether it is somebody else's: then an act has to be found again that of one's own would only cost time."""
+        return row.owner != self.caller.uid
+
     def check(self, action: str) -> None:
         """Raises Refused (DENIED) for an act on the daemon that the caller may not do.
 

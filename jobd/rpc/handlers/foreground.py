@@ -34,7 +34,7 @@ async def attach(context: Context, request: m.Attach) -> None:
     while not run.launched:
         await run.changed.wait()
     context.run(request.run, ATTACH)  # what is allowed may have changed meanwhile
-    if _is_anothers(context, run) and not run.gone:
+    if context.is_anothers(run.row) and not run.gone:
         await run.job.note(run, "attached", context.caller).wait()
     feeding = None if run.feed is None else Feeding(run, run.feed)
     try:
@@ -49,11 +49,6 @@ async def attach(context: Context, request: m.Attach) -> None:
             feeding.leave()
             context.connection.feeds.pop(request.id, None)
     await context.connection.end(request.id)
-
-
-def _is_anothers(context: Context, run: Run) -> bool:
-    """Whether it is somebody else's run: an act that has to be found again. Of one's own it would only cost time."""
-    return context.caller.uid != run.row.owner
 
 
 async def _has_ended(context: Context, request: m.Attach, row: RunRow) -> None:
@@ -138,7 +133,7 @@ def close_output(context: Context, request: m.CloseOutput) -> m.Ok:
     """Break a run's stdout. Of one that has ended nothing is left to break."""
     run = context.live_run(context.run(request.run, ATTACH))
     if run is not None:
-        if _is_anothers(context, run) and not run.gone:
+        if context.is_anothers(run.row) and not run.gone:
             run.job.note(run, "output-closed", context.caller)
         context.world.registry.streams.close_output(run)
     return m.Ok()

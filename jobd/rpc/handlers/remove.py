@@ -69,7 +69,7 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
         await _bring_to_rest(context, request, word, runs[-1])
         context.grant("rm", *key, word)  # that may have taken long, and what is allowed may have changed
     if request.purge:
-        if row.owner != context.own:  # all that was recorded of the job goes, but not that somebody else has seen to it
+        if context.is_anothers(row):  # all that was recorded of the job goes, but not that somebody else has seen to it
             whose = context.word(row.owner, row.job)
             await acts.record(registry, PURGED, context.caller, f"{whose}, with its runs and logs")
         await context.world.keeper.flushed()  # it must not present us a run of which nothing is known any more
