@@ -38,7 +38,7 @@ STEP_REASONS: Final = {
     ("user", errno.ETIMEDOUT): "looking the user up took too long",
     ("groups", errno.EPERM): "the groups could not be had, or are not for a user without a passwd entry",
     ("nologin", errno.EPERM): "logins are not allowed at present (nologin(5))",
-    ("grant", errno.EPERM): "root has not allowed this command; run it again as root",
+    ("grant", errno.EPERM): "root has not allowed this command; only root's own jobctl run does",
 }
 
 
