@@ -57,8 +57,14 @@ def entry_of(fields: Message, fds: Fds, cgroups: Cgroups, guarded: bool) -> Entr
             raise NotBelieved(f"{name}: it comes with a process that is not {entry.pid}")
         if pid > 0 and not _belongs(entry):
             raise NotBelieved(f"{name}: process {pid} is not of this run")
-    entry.doubted = entry.pidfd is None or pid < 0
+    entry.doubted = entry.pidfd is None or pid < 0 or _is_roots_zombie(pid)
     return entry
+
+
+def _is_roots_zombie(pid: int) -> bool:
+    """Whether it has ended, and was root's: its environment is gone, but others may be of its group and session."""
+    process = procs.process(pid)
+    return (process is None or process.zombie) and 0 in procs.uids(pid)
 
 
 def _check_types(fields: Message) -> None:

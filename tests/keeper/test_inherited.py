@@ -109,6 +109,22 @@ def test_the_number_of_a_process_that_is_gone_names_no_group(tmp_path: Path) -> 
         os.kill(left, signal.SIGKILL)
 
 
+def test_who_has_ended_and_is_not_reaped_speaks_for_his_group_unless_he_was_root(tmp_path: Path) -> None:
+    for uid in (61001, 0):
+        with subprocess.Popen(
+            ["sh", "-c", "sleep 60 & echo $!"], start_new_session=True, stdout=subprocess.PIPE, cwd="/",
+            user=uid, group=uid, extra_groups=[],
+        ) as leader:  # fmt: skip
+            assert leader.stdout is not None
+            left = int(leader.stdout.readline())
+            try:
+                os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+                entry = take(fields_of(leader.pid), leader.pid, tmp_path)
+                assert set(tree.members(entry, ())) == ({left} if uid else set())
+            finally:
+                os.kill(left, signal.SIGKILL)
+
+
 def test_a_number_without_its_process_is_nobodys(tmp_path: Path) -> None:
     """Number and start of any process can be read by everybody: without its pidfd they prove nothing."""
     with subprocess.Popen(["true"]) as ended:
