@@ -150,6 +150,15 @@ def _status(call: Call) -> int:
     except OutputError as e:
         warn(str(e))
         return NOT_THE_JOBS if _kind(call) == JOB else FAILURE
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as e:
+        from jobctl.connect import FAR
+
+        if FAR.remote is None:
+            raise  # a mistake of ours
+        from jobd.core.logline import brief
+
+        warn(f"cannot understand {FAR.remote.host.word}: {brief(e)}")  # whose words nobody has looked at
+        return _fault_status("internal", call)
 
 
 def usage_status(call: Call) -> int:

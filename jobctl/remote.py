@@ -210,7 +210,7 @@ class _Line:
         if answer.error:
             raise NoDaemonError(answer.error)
         if code:
-            text = f"{answer.words['message']} (on {self._host})"
+            text = f"{answer.words.get('message', code)} (on {self._host})"
             raise NoDaemonError(text) if code == UNAVAILABLE else Fault(code, text)
         return answer.words
 
