@@ -144,6 +144,9 @@ def _become(user: unprivileged.User) -> dict[str, str]:
     os.close(null)
     env, places = unprivileged.environment(user), unprivileged.code()
     unprivileged.become(user)
+    who = f"user {user.name} (uid {user.uid})"
     if place := unprivileged.unreadable(places):
-        raise PermissionError(f"user {user.name} (uid {user.uid}) may not read {place}; see --daemon-user in jobd(8)")
+        raise PermissionError(f"{who} may not read {place}; see --daemon-user in jobd(8)")
+    if place := unprivileged.closed(user.home):
+        raise PermissionError(f"{who} cannot get to the state directory {user.home}, because of {place}")
     return env

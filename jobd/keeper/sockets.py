@@ -199,7 +199,8 @@ def _clear(path: str, short: str) -> None:
         os.unlink(path)
         return
     except OSError as e:
-        raise StartError(f"cannot listen on {path}: something else is there ({e.strerror or e})") from e
+        why = f"something else is there ({e.strerror})" if e.errno else str(e)  # a path too long has no number
+        raise StartError(f"cannot listen on {path}: {why}") from e
     finally:
         probe.close()
     raise StartError(f"cannot listen on {path}: another program listens there")

@@ -117,6 +117,16 @@ def code() -> list[str]:
     return [sys.executable, *(path for path in sys.path if os.path.exists(path)), os.path.dirname(jobd.__file__)]
 
 
+def closed(path: str) -> str:
+    """The first directory on the way to one, itself included, that may not be passed; "" when all can be."""
+    place = "/"
+    for name in path.split("/"):
+        place = os.path.join(place, name)
+        if not os.access(place, os.X_OK):
+            return place
+    return ""
+
+
 def unreadable(places: list[str]) -> str:
     """The first of them that may not be read; "" when all can be."""
     for path in places:

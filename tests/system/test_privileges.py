@@ -319,3 +319,15 @@ def test_code_that_the_daemons_user_cannot_read_is_named() -> None:
         done = subprocess.run(command, env=jobd.env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1, done
         assert f"user {DAEMON_UID} (uid {DAEMON_UID}) may not read {closed}/bin/python" in done.stderr
+
+
+def test_a_state_directory_that_the_daemons_user_cannot_get_to_is_named() -> None:
+    with many_users() as jobd:
+        closed = jobd.root / "shut"
+        closed.mkdir(mode=0o700)
+        places = ["--socket", str(jobd.root / "t"), "--state-dir", f"{closed}/state"]
+        command = [*jobd.command()[:3], "jobd", *places, *OPTIONS, "--daemonize"]
+        done = subprocess.run(command, env=jobd.env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1, done
+        why = f"cannot get to the state directory {closed}/state, because of {closed}"
+        assert f"user {DAEMON_UID} (uid {DAEMON_UID}) {why}\n" in done.stderr
