@@ -71,6 +71,7 @@ def test_what_is_being_read_ends_with_the_rule(people: People) -> None:
             *items, fault = until_end(readers[name])
             assert isinstance(fault, m.Fault), (name, fault)
             assert fault.code == errors.NOT_FOUND
+            assert fault.details["job"] == f"{ALICE}/web"
             assert b"after" not in b"".join(map(codec.encode, items))
             bodies = [item.body for item in items if isinstance(item, m.Item)]
             assert not any(isinstance(body, m.Ended) for body in bodies)

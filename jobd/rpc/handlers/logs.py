@@ -127,7 +127,7 @@ class Reader:
 
     def _check(self, row: RunRow) -> None:
         """What is allowed may have changed since the reading began."""
-        self._context.grant(LOGS, row.owner, row.job, row.job)
+        self._context.grant(LOGS, row.owner, row.job, self._context.word(row.owner, row.job))
 
     # --- answers --------------------------------------------------------------------------------------------------
     async def _head(self, row: RunRow, offsets: tuple[int, int]) -> None:

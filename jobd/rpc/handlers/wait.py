@@ -34,7 +34,8 @@ async def wait(context: Context, request: m.Wait) -> None:
             live.on_end = [*(live.on_end or ()), told]
         for _ in targets:
             row = await receive.receive()
-            context.grant("wait", row.owner, row.job, row.job)  # what is allowed may have changed meanwhile
+            # What is allowed may have changed meanwhile.
+            context.grant("wait", row.owner, row.job, context.word(row.owner, row.job))
             ended = context.now(row)
             if ended is not None:  # else retention was faster
                 view = views.run_view(context.world.registry, ended)
