@@ -13,6 +13,7 @@ from stat import S_ISDIR, S_ISREG
 
 from jobd.keeper import kernel
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 MOST_CONFIG_BYTES = 1 << 20
 _ATTEMPTS = 3  # of taking something away that comes back
@@ -74,15 +75,22 @@ def replace_own(path: str, data: bytes) -> None:
     os.rename(fresh, path)
 
 
-def open_below(directory: str, path: str) -> int:
+def open_below(directory: str, path: str, shared: str = "") -> int:
     """Open a regular file below a directory for reading: no link leads out of it, nothing in it makes us wait.
+
+    Args:
+        directory: where.
+        path: of the file in it.
+        shared: the state directory where a daemon that is not root may write. A directory in there has to be ours: what
+            it makes itself may lead to any file of the machine's.
 
     Raises:
         OSError: EINVAL for what is not a regular file, EFBIG for a large one.
     """
     if not path or "\0" in path or path.startswith("/") or {"", ".", ".."} & {*path.split("/")}:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
-    top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    inside = f"{directory}/".startswith(f"{shared}/") if shared else False
+    top = _open_within(shared, directory) if inside else os.open(directory, _DIRECTORY)
     try:
         found = kernel.open_beneath(top, path, os.O_PATH | os.O_CLOEXEC)
     finally:
@@ -97,6 +105,20 @@ def open_below(directory: str, path: str) -> int:
         return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     finally:
         os.close(found)
+
+
+def _open_within(shared: str, directory: str) -> int:
+    """Open a directory of ours in one where others make theirs."""
+    outer = os.open(shared, _DIRECTORY)
+    try:
+        top = kernel.open_beneath(outer, os.path.relpath(directory, shared), _DIRECTORY)
+    finally:
+        os.close(outer)
+    info = os.fstat(top)
+    if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        os.close(top)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), directory)
+    return top
 
 
 def _is_ours(info: os.stat_result) -> bool:

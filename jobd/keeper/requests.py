@@ -314,9 +314,11 @@ class Requests:
 
     def _open(self, message: Message, _: Fds) -> None:
         """A file of the configuration, for a daemon that may not open it by itself."""
+        config = self._keeper.config
         answer: Message = {"op": "opened", "tag": _tag(message), "errno": 0, "uid": 0, "mode": 0, "fds": []}
         try:
-            fd = files.open_below(self._keeper.config.config_dir, str(message["path"]))
+            shared = config.state_dir if self._keeper.base.guarded else ""
+            fd = files.open_below(config.config_dir, str(message["path"]), shared)
         except OSError as e:
             self._keeper.send({**answer, "errno": e.errno or errno.EIO})
             return

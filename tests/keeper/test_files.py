@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PLANTS = ("symlink", "dangling", "fifo", "hard link", "directory", "socket")
 
+STRANGER = 61999
+
 
 def plant(kind: str, path: Path, victim: Path) -> None:
     """What a daemon that was taken over might put in the place of a file of ours."""
@@ -149,3 +151,36 @@ def test_nothing_else_is(config: Path, path: str, number: int) -> None:
     else:
         assert failed.value.errno == number
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's files")
+@pytest.mark.parametrize("planted", ["link", "directory", "parent"])
+def test_a_configuration_that_the_daemon_has_planted(tmp_path: Path, planted: str) -> None:
+    """Where its directory is in the state directory, and was not there yet, the daemon can make one."""
+    state, secret = tmp_path / "state", tmp_path / "secret"
+    state.mkdir()
+    secret.mkdir()
+    (secret / "jobd.toml").write_text("of root's")
+    where = state / "config"
+    if planted == "link":
+        where.symlink_to(secret)
+        os.chown(where, STRANGER, STRANGER, follow_symlinks=False)
+    elif planted == "parent":
+        where.symlink_to(tmp_path)
+        where = where / "secret"
+    else:
+        where.mkdir()
+        os.chown(where, STRANGER, STRANGER)
+        os.link(secret / "jobd.toml", where / "jobd.toml")
+    with pytest.raises(OSError, match=r"\[Errno"):
+        files.open_below(str(where), "jobd.toml", str(state))
+
+
+def test_a_configuration_in_the_state_directory_that_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "config" / "jobs").mkdir(parents=True)
+    (tmp_path / "config").chmod(0o755)
+    (tmp_path / "config" / "jobs" / "web.toml").write_text("x")
+    os.close(files.open_below(str(tmp_path / "config"), "jobs/web.toml", str(tmp_path)))
+    (tmp_path / "config").chmod(0o775)
+    with pytest.raises(PermissionError):
+        files.open_below(str(tmp_path / "config"), "jobs/web.toml", str(tmp_path))
