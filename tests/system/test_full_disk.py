@@ -73,6 +73,13 @@ def test_job_that_fills_the_disk_waits_and_goes_on(small: Program) -> None:
     assert hashlib.sha256(small.output("writer")).digest() == hashlib.sha256(expected).digest()
 
 
+def test_the_log_that_fills_the_disk_can_be_removed(small: Program) -> None:
+    small.jobctl("run", "--name", "writer", "--", sys.executable, "-I", "-c", WRITER, check=True)
+    until(lambda: "file system of the logs is full" in small.jobctl("status", "writer").stdout, "the disk fills")
+    assert small.jobctl("rm", "--now", "--purge", "writer").returncode == 0
+    assert shutil.disk_usage(small.state_dir).free > 10 << 20
+
+
 def test_exits_are_kept_while_there_is_no_room_for_them(small: Program, tmp_path: Path) -> None:
     gates = [Gate(tmp_path / f"gate-{number}") for number in range(3)]
     for number, gate in enumerate(gates):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 RESET: Final = "reset-failed"
 PURGED: Final = "purged"  # an act on jobd, since the job and its events go
 FIRST_PROGRESS_SEC: Final = 0.5  # as of a stop
+PURGE_BYTES: Final = 1 << 20  # of a log that is about to go: so much of it is kept until its run has ended
 
 
 # --- reset-failed -------------------------------------------------------------------------------------------------
@@ -96,5 +97,7 @@ async def _bring_to_rest(context: Context, request: m.Remove, word: str, run: Ru
             await run.output_changed.wait()
         if scope.cancelled_caught and not said:
             said = True
+            if request.purge:  # on a full disk it would wait for the very room that it is to make
+                context.world.pump.set_cap(run.id, PURGE_BYTES, "drop")
             text = f"removing {run.row.job}: waiting for the end of its output"
             await context.connection.item(request.id, m.Progress(job=word, text=text))
