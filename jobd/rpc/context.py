@@ -54,6 +54,10 @@ class Context(RunLookup):
         peer = self._peer
         return self.access.who(peer.uid, (peer.gid, *peer.groups))
 
+    async def turn(self) -> None:
+        """Between two steps of a long request: the others' turn."""
+        await self.connection.share.turn()
+
     def identity(self) -> m.Identity:
         """Who asks, and what he may do."""
         peer, admin = self._peer, self.who.is_admin

@@ -56,7 +56,8 @@ class Row(Struct, frozen=True):
         """Whether this request is answered in place."""
         if self.quick is None or self.long is None:
             return self.quick is not None
-        return look.is_small(request) if isinstance(request, m.Get) else not context.filters()
+        assert isinstance(request, m.Get | m.List)
+        return look.is_small(request) and not (isinstance(request, m.List) and context.filters())
 
 
 TABLE: Final[dict[type, Row]] = {

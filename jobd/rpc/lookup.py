@@ -15,7 +15,7 @@ from jobd.core.rules import Owner
 from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from jobd.core.globs import Globs
     from jobd.core.records import JobRow
@@ -27,7 +27,8 @@ Key = tuple[int, str]
 
 SHOWN_CANDIDATES: Final = 5  # of what is ambiguous
 MAX_NEIGHBOURS: Final = 1000  # names looked at for a did-you-mean
-MAX_MATCHES: Final = 10_000  # jobs that one glob may mean; reading them takes 50 ms
+MAX_MATCHES: Final = 10_000  # jobs that one glob may mean; reading them takes 50 ms …
+STEP: Final = 200  # … and so many one
 SEE: Final = "status"  # the action that nothing but seeing is asked for
 
 
@@ -52,6 +53,10 @@ class JobLookup:
     @property
     def who(self) -> Who:
         """Who asks, by the policy as it is now."""
+        raise NotImplementedError
+
+    async def turn(self) -> None:
+        """Between two steps of what may take long."""
         raise NotImplementedError
 
     # --- deciding -------------------------------------------------------------------------------------------------
@@ -219,8 +224,8 @@ class JobLookup:
         return [name for name in live if self.sees(owner, name)] + [row.job for row in page]
 
     # --- several jobs ---------------------------------------------------------------------------------------------
-    def expand(self, words: Sequence[str], action: str, *, at_rest: bool, everybody: bool = False) -> list[str]:
-        """Names for words of which some are globs.
+    async def expand(self, words: Sequence[str], action: str, *, at_rest: bool, everybody: bool = False) -> list[str]:
+        """Names for words of which some are globs. In turns: each of thousands may mean thousands of jobs.
 
         Args:
             words: names, and globs of his own jobs or, with an owner (who may be a glob too), of that one's.
@@ -230,24 +235,40 @@ class JobLookup:
         """
         result: dict[str, None] = {}
         for word in words:
-            found = self._matching(word, at_rest, everybody) if names.is_glob(word) else {word: None}
+            found = await self._matching(word, at_rest, everybody) if names.is_glob(word) else {word: None}
             allowed = [name for name, key in found.items() if key is None or self.may(action, *key)]
             result.update(dict.fromkeys(allowed or found))
         return list(result)
 
-    def _matching(self, word: str, at_rest: bool, everybody: bool) -> dict[str, Key | None]:
+    async def _matching(self, word: str, at_rest: bool, everybody: bool) -> dict[str, Key | None]:
         asked, pattern = names.split_owner(word)
         literal = pattern[: min((at for at in map(pattern.find, "*?[") if at >= 0), default=len(pattern))]
-        store, live, scope = self.world.registry.store, self.world.registry.jobs, self.scope()
+        plain = asked is not None and not names.is_glob(asked)
+        live = self.world.registry.jobs
         found: dict[str, Key | None] = {}
         for owner in self._owners_meant(asked, everybody):
-            page = store.jobs_page(owner=owner, scope=scope, every=at_rest, prefix=literal, limit=MAX_MATCHES)
-            known = {row.job for row in page}.union(name for uid, name in live if uid == owner)
-            for name in sorted(known):
-                if fnmatch.fnmatchcase(name, pattern) and self.sees(owner, name) and len(found) < MAX_MATCHES:
-                    plain = asked is not None and not names.is_glob(asked)
+            fits = {name for uid, name in live if uid == owner and fnmatch.fnmatchcase(name, pattern)}
+            async for name in self._names(owner, literal, at_rest):
+                if fnmatch.fnmatchcase(name, pattern):
+                    fits.add(name)
+            for name in sorted(fits):
+                if self.sees(owner, name) and len(found) < MAX_MATCHES:
                     found[f"{asked}/{name}" if plain else self.word(owner, name)] = owner, name
         return found
+
+    async def _names(self, owner: int, prefix: str, at_rest: bool) -> AsyncIterator[str]:
+        """Names of jobs of one owner that the store has and the caller sees, as far as a glob may reach."""
+        after: Key | None = None
+        for _ in range(0, MAX_MATCHES, STEP):
+            page = self.world.registry.store.jobs_page(
+                owner=owner, scope=self.scope(), every=at_rest, prefix=prefix, after=after, limit=STEP
+            )
+            for row in page:
+                yield row.job
+            await self.turn()
+            if len(page) < STEP:
+                break
+            after = owner, page[-1].job
 
     def _owners_meant(self, asked: str | None, everybody: bool) -> list[int]:
         people = self.access.people

@@ -42,8 +42,8 @@ def test_a_failed_transient_job_leaves_the_list_after_a_day(
         active=active,
         changed_at=now - hours * HOUR_NS,
     )
-    assert look._matches(row, m.List(id=1), [], False, now) is shown
-    assert look._matches(row, m.List(id=1, all=True), [], True, now)
+    assert look._matches(row, m.List(id=1), lambda *_: True, False, now) is shown
+    assert look._matches(row, m.List(id=1, all=True), lambda *_: True, True, now)
 
 
 async def test_a_page_fits_a_frame_however_long_the_command_lines_are() -> None:

@@ -13,8 +13,10 @@ from jobd.core import spec as specs
 from jobd.core.policy import Policy, Rule
 from jobd.core.spec import JobSpec
 from jobd.host.peer import Peer
+from jobd.rpc import lookup
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context, Refused
+from jobd.rpc.dispatch import TABLE
 from jobd.rpc.handlers import daemon, events, look, wait
 from jobd.rpc.people import KNOWN_SEC
 from jobd.runtime.job import Caller
@@ -136,9 +138,40 @@ async def test_patterns_and_globs() -> None:
             ([f"{ALICE}/d*"], "stop", []),
             (["nobody/*", "x"], "stop", ["x"]),
         ):
-            assert bob.expand(words, action, at_rest=True) == expected, words
-        assert bob.expand(["w*"], "history", at_rest=True, everybody=True) == [f"{ALICE}/web", "web", f"{EVE}/web"]
-        assert town.context(0).expand(["*"], "stop", at_rest=True) == []
+            assert await bob.expand(words, action, at_rest=True) == expected, words
+        assert await bob.expand(["w*"], "history", at_rest=True, everybody=True) == [
+            f"{ALICE}/web",
+            "web",
+            f"{EVE}/web",
+        ]
+        assert await town.context(0).expand(["*"], "stop", at_rest=True) == []
+
+
+async def test_many_patterns_are_looked_at_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read one takes half a millisecond, and of a request's thousands all others would wait for it."""
+    turns = 0
+
+    async def turn(_: Context) -> None:
+        nonlocal turns
+        turns += 1
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Context, "turn", turn)
+    monkeypatch.setattr(lookup, "STEP", 3)
+    async with serving(Bed()) as bed:
+        town = Town(bed)
+        for n in range(7):
+            await town.job(ALICE, f"web-{n}")
+        alice = town.context(ALICE)
+        assert await alice.expand(["web-[1-5]"], "status", at_rest=True) == [f"web-{n}" for n in range(1, 6)]
+        assert turns == 3
+        patterns = [f"x{n}*" for n in range(99)] + ["*-3"]
+        request = m.List(id=1, patterns=patterns, all=True)
+        assert not TABLE[m.List].is_quick(alice, request)
+        assert TABLE[m.List].is_quick(alice, m.List(id=1, patterns=["*"]))
+        turns = 0
+        assert names_of(await in_turns(alice, request)) == [f"{ALICE}/web-3"]
+        assert turns > 7 * 99 / look.FEW_NAMES
 
 
 async def test_neighbours_are_those_that_are_seen() -> None:

@@ -38,7 +38,7 @@ async def freeze(context: Context, request: m.Freeze) -> None:
                 raise Refused(errors.FAILED, f"cannot freeze {word}: {why}", job=word)
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await each(context, request.id, context.expand(request.names, "freeze", at_rest=False), act)
+    await each(context, request.id, await context.expand(request.names, "freeze", at_rest=False), act)
 
 
 async def thaw(context: Context, request: m.Thaw) -> None:
@@ -54,7 +54,7 @@ async def thaw(context: Context, request: m.Thaw) -> None:
             raise keeper_is_dead("thaw", word)
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await each(context, request.id, context.expand(request.names, "thaw", at_rest=False), act)
+    await each(context, request.id, await context.expand(request.names, "thaw", at_rest=False), act)
 
 
 def _runs(run: Run) -> bool:

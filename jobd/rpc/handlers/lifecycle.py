@@ -86,7 +86,7 @@ def _rerun(context: Context, row: JobRow, run_id: bytes) -> Run:
 async def stop(context: Context, request: m.Stop) -> None:
     """Stop jobs; each is done when no process of it is left."""
 
-    words = _words(context, request, "stop")
+    words = await _words(context, request, "stop")
 
     async def act(word: str, index: int) -> m.Done:
         return await _stop(context, request.id, word, request.no_block, "stop", only=_only(request, index))
@@ -94,10 +94,10 @@ async def stop(context: Context, request: m.Stop) -> None:
     await each(context, request.id, words, act)
 
 
-def _words(context: Context, request: m.Stop | m.Kill, action: str) -> list[str]:
+async def _words(context: Context, request: m.Stop | m.Kill, action: str) -> list[str]:
     """The jobs that are meant. With a run for each there are no globs to expand."""
     if not request.runs:
-        return context.expand(request.names, action, at_rest=False)
+        return await context.expand(request.names, action, at_rest=False)
     if len(request.runs) != len(request.names):
         raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
     return request.names
@@ -147,7 +147,7 @@ async def kill(context: Context, request: m.Kill) -> None:
     async def act(word: str, index: int) -> m.Done:
         return await _signal(context, request, word, index)
 
-    await each(context, request.id, _words(context, request, "kill"), act)
+    await each(context, request.id, await _words(context, request, "kill"), act)
 
 
 async def _signal(context: Context, request: m.Kill, word: str, index: int) -> m.Done:

@@ -173,7 +173,7 @@ async def logs(context: Context, request: m.Logs) -> None:
 
 
 async def _serve(context: Context, request: m.Logs) -> None:
-    newest = _newest(context, request)
+    newest = await _newest(context, request)
     if not request.follow:
         await last_bytes(context.world.registry, newest)
     sources = [LogSource(context.world.registry, request, row) for row in newest]
@@ -197,11 +197,11 @@ async def _serve(context: Context, request: m.Logs) -> None:
     await context.connection.end(request.id)
 
 
-def _newest(context: Context, request: m.Logs) -> list[RunRow]:
+async def _newest(context: Context, request: m.Logs) -> list[RunRow]:
     """The last run that is meant, of each job."""
     if not request.jobs and request.run not in ("", "0", "all"):
         return [context.pick("", request.run, LOGS)]  # a run by its id alone
-    words = context.expand(request.jobs, LOGS, at_rest=True)
+    words = await context.expand(request.jobs, LOGS, at_rest=True)
     if len(words) > MAX_JOBS:
         raise Refused(errors.LIMIT, f"cannot read the logs of {len(words)} jobs at once; at most {MAX_JOBS}")
     selector = "0" if request.run == "all" else request.run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LIST_PAGE: Final = 300  # jobs, or runs: 5 ms that all others wait
 PAGE_BYTES: Final = 512 << 10  # of command lines and the rest of a page; a frame is twice as large
 FEW_NAMES: Final = 8  # jobs that are looked at in one turn
+Fits: TypeAlias = "Callable[[int, str], bool]"
 View = TypeVar("View", m.JobView, m.RunView)
 VIEW_BYTES: Final = 800  # of a view: names and numbers of all its fields
 WORD_BYTES: Final = 5  # ahead of each word in msgpack
@@ -44,8 +45,10 @@ def _view(context: Context, word: str) -> m.JobView:
     return views.job_view(context.world.registry, row)
 
 
-def is_small(request: m.Get) -> bool:
-    """Whether a Get is for few jobs and no process tree, so that it may be answered in place."""
+def is_small(request: m.Get | m.List) -> bool:
+    """Whether it is for few jobs or patterns and no process tree, so that it may be answered in place."""
+    if isinstance(request, m.List):
+        return len(request.patterns) <= FEW_NAMES
     return not (request.tree or len(request.names) > FEW_NAMES or any(map(names.is_glob, request.names)))
 
 
@@ -54,7 +57,7 @@ async def get_long(context: Context, request: m.Get) -> None:
     share = context.connection.share
     words: dict[str, None] = {}
     for word in request.names:
-        words.update(dict.fromkeys(context.expand([word], "status", at_rest=True)))
+        words.update(dict.fromkeys(await context.expand([word], "status", at_rest=True)))
         await share.turn()
     jobs: list[m.JobView] = []
     for at, word in enumerate(words):
@@ -79,18 +82,43 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
     """A page of jobs, sorted by owner and name; live jobs as they are now."""
     every = request.all or bool(request.states)
     after = _cursor(request.after)
-    return _listed(context, request, context.jobs_page(every=every, after=after, limit=LIST_PAGE + 1))
+    page = context.jobs_page(every=every, after=after, limit=LIST_PAGE + 1)
+    return _listed(context, request, page, _matcher(context, request))
 
 
 async def list_in_turns(context: Context, request: m.List) -> None:
-    """Answer with the same, where the jobs that the caller sees may lie far apart."""
+    """Answer with the same, where the jobs that the caller sees may lie far apart, or the patterns are many."""
     every = request.all or bool(request.states)
     after, turn = _cursor(request.after), context.connection.share.turn
     page = await context.jobs_page_in_turns(every=every, after=after, limit=LIST_PAGE + 1, turn=turn)
-    await context.connection.reply(request.id, _listed(context, request, page))
+    fits = _matcher(context, request)
+    if len(request.patterns) > FEW_NAMES:
+        fits = await _known(context, request, [*page, *context.live_jobs()])
+    await context.connection.reply(request.id, _listed(context, request, page, fits))
 
 
-def _listed(context: Context, request: m.List, page: Sequence[JobRow]) -> m.Jobs:
+def _matcher(context: Context, request: m.List) -> Fits:
+    """Whether a job is meant."""
+    fits = [context.matcher(pattern) for pattern in request.patterns]
+    return lambda owner, job: not fits or any(fit(owner, job) for fit in fits)
+
+
+async def _known(context: Context, request: m.List, rows: Sequence[JobRow]) -> Fits:
+    """The same, found out in turns for these jobs. What has come meanwhile is on another page, or on the next list."""
+    fits = [context.matcher(pattern) for pattern in request.patterns]
+    known: dict[Key, bool] = {}
+    for row in rows:
+        known[row.owner, row.job] = False
+        for at, fit in enumerate(fits):
+            if fit(row.owner, row.job):
+                known[row.owner, row.job] = True
+                break
+            if at % FEW_NAMES == 0:
+                await context.turn()
+    return lambda owner, job: known.get((owner, job), False)
+
+
+def _listed(context: Context, request: m.List, page: Sequence[JobRow], fits: Fits) -> m.Jobs:
     every = request.all or bool(request.states)
     after = _cursor(request.after)
     rows = {(row.owner, row.job): row for row in page}
@@ -103,7 +131,6 @@ def _listed(context: Context, request: m.List, page: Sequence[JobRow]) -> m.Jobs
         if (after is None or key > after) and (more is None or key <= more):
             rows[key] = row
     now = time.time_ns()
-    fits = [context.matcher(pattern) for pattern in request.patterns]
     registry, wanted = context.world.registry, []
     for _, row in sorted(rows.items()):
         frozen = FROZEN in request.states and views.is_frozen(registry, row)
@@ -148,12 +175,12 @@ def _fitting(made: Iterable[View]) -> list[View]:
 def _matches(
     row: JobRow,
     request: m.List,
-    fits: Sequence[Callable[[int, str], bool]],
+    fits: Fits,
     every: bool,
     now: int,
     frozen: bool = False,
 ) -> bool:
-    if fits and not any(fit(row.owner, row.job) for fit in fits):
+    if not fits(row.owner, row.job):
         return False
     if request.states:
         return frozen or not {LOADED, row.active, row.sub}.isdisjoint(request.states)
@@ -169,9 +196,11 @@ def _is_old_failure(row: JobRow, now: int) -> bool:
 async def history(context: Context, request: m.History) -> None:
     """Answer with a page of runs, newest first. It is empty at the end alone, however far what is seen lies apart."""
     jobs: list[Key] = []
-    for word in context.expand(request.jobs, "history", at_rest=True, everybody=True):
+    for word in await context.expand(request.jobs, "history", at_rest=True, everybody=True):
         row = context.job(word, "history")
         jobs.append((row.owner, row.job))
+        if len(jobs) % FEW_NAMES == 0:
+            await context.turn()
     rows: list[RunRow] = []
     more, offset = request.before, request.offset
     at_end = bool(request.jobs) and not jobs

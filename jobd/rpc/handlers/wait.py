@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from jobd.rpc.context import Context
     from jobd.runtime.run import Run
 
+FEW: Final = 8  # runs that are looked for in one turn
+
 
 async def wait(context: Context, request: m.Wait) -> None:
     """Send one Ended for each run as it ends; with `any`, the first only."""
-    targets = _targets(context, request)
+    targets = await _targets(context, request)
     send, receive = trio.open_memory_channel["RunRow"](len(targets) or 1)
     waiting: list[Run] = []
 
@@ -48,13 +50,17 @@ async def wait(context: Context, request: m.Wait) -> None:
     await context.connection.end(request.id)
 
 
-def _targets(context: Context, request: m.Wait) -> list[RunRow]:
+async def _targets(context: Context, request: m.Wait) -> list[RunRow]:
     found: dict[bytes, RunRow] = {}
     for run_id in request.runs:
         row = context.run(run_id, "wait")
         found[row.run] = row
-    for word in context.expand(request.jobs, "wait", at_rest=False):
+        if len(found) % FEW == 0:
+            await context.turn()
+    for word in await context.expand(request.jobs, "wait", at_rest=False):
         newest = context.newest(context.job(word, "wait"))
         if newest is not None:
             found[newest.run] = newest
+            if len(found) % FEW == 0:
+                await context.turn()
     return list(found.values())
