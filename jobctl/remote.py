@@ -272,13 +272,14 @@ class _Line:
 
     def _answered(self, kind: int, number: int, words: bytes) -> None:
         """The bridge has answered a question."""
-        answer = self._waiting.pop(number, None)
+        answer = self._waiting.get(number)
         if kind != channels.ANSWER or answer is None:
             return
         try:
             found = unpackb(words)
         except PlainpackError as e:
-            raise channels.WireEndedError(str(e)) from e
+            raise channels.WireEndedError(str(e)) from e  # it is among those who wait, and is told
+        del self._waiting[number]
         answer.words = found if isinstance(found, dict) else {}
         if answer.sock is not None and not answer.words.get("code"):
             self._channels.add(number, answer.sock)

@@ -52,3 +52,12 @@ def test_an_answer_that_is_none(tmp_path: Path, answer: dict[str, object], data:
     assert done.stderr.decode().startswith(f"jobctl: {said}")
     assert done.stderr.count(b"\n") == 1
     assert b"\x1b" not in done.stderr
+
+
+def test_an_answer_that_cannot_be_read_keeps_nobody_waiting(tmp_path: Path) -> None:
+    script = tmp_path / "ssh"
+    script.write_text(FAR.replace("packb({answer!r})", "b'\\xc1'").format(python=sys.executable, data=b""))
+    script.chmod(0o755)
+    line = [sys.executable, "-I", "-m", "jobctl", "-H", "far", "list"]
+    done = subprocess.run(line, env={**os.environ, "JOBCTL_SSH": str(script)}, capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (1, b"jobctl: lost the connection to far\n")
