@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -118,7 +119,8 @@ def test_who_is_gone_before_the_first_byte_is_nobody_and_costs_nothing(people: P
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(path)
                 if n % 4 == 1:
-                    sock.send(b"\0\0")  # half a length
+                    with contextlib.suppress(BrokenPipeError):  # so many at once are refused
+                        sock.send(b"\0\0")  # half a length
                 elif n % 4 == 2:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -122,7 +122,7 @@ def test_a_job_has_nothing_of_the_unit(machine: Machine) -> None:
     text = machine.jobctl("logs", "-o", "cat", "bare")
     assert not [name for name in ("NOTIFY_SOCKET", "LISTEN", "WATCHDOG", "JOURNAL_STREAM", "RUNTIME_D") if name in text]
     bound = machine.run("grep", "^CapBnd:", "/proc/1/status").stdout.strip()
-    assert {"NoNewPrivs:\t0", "Seccomp:\t0", bound, "SigIgn:\t0000000000000000"} <= set(text.split("\n"))
+    assert {"NoNewPrivs:\t0", "Seccomp:\t0", bound, "SigIgn:\t0000000000000000"} <= set(text.split("\n")), text
     assert text.split("\n")[-1] == "0"
 
 
