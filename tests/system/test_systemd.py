@@ -122,7 +122,10 @@ def test_a_job_has_nothing_of_the_unit(machine: Machine) -> None:
     text = machine.jobctl("logs", "-o", "cat", "bare")
     assert not [name for name in ("NOTIFY_SOCKET", "LISTEN", "WATCHDOG", "JOURNAL_STREAM", "RUNTIME_D") if name in text]
     bound = machine.run("grep", "^CapBnd:", "/proc/1/status").stdout.strip()
-    assert {"NoNewPrivs:\t0", "Seccomp:\t0", bound, "SigIgn:\t0000000000000000"} <= set(text.split("\n")), text
+    found = dict(line.split(":\t") for line in text.split("\n") if ":\t" in line)
+    assert (found["NoNewPrivs"], found["Seccomp"], "CapBnd:\t" + found["CapBnd"]) == ("0", "0", bound)
+    # 32 and 33 are the C library's own, and nobody else may change them: posix_spawn(3) leaves one of them ignored.
+    assert not int(found["SigIgn"], 16) & ~(0b11 << 31)
     assert text.split("\n")[-1] == "0"
 
 
