@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jobctl.connect import Target
+from jobctl.foreground_link import Link
 from tests.jobctl.fakes import FakeDaemon, Script
 from tests.jobctl.foreground_fakes import FakeRun, RunDaemon
 from tests.terminals import Terminal
@@ -50,3 +53,18 @@ def terminal() -> Iterator[Terminal]:
     """A terminal; whatever is left at it when the test is over is killed."""
     with Terminal(rows=31, columns=99) as made:
         yield made
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Iterator[tuple[Link, socket.socket]]:
+    """A link, and the daemon's end of it."""
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        link = Link(Target(socket=path), start=False)
+        daemon, _ = listener.accept()
+        daemon.settimeout(20)
+        with daemon:
+            yield link, daemon
+        link.close()

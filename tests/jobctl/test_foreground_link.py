@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl.connect import Target
 from jobctl.exits import ConnectionLostError, Fault
-from jobctl.foreground_link import Link
 from jobd.wire import codec, errors, frames
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    import socket
 
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[tuple[Link, socket.socket]]:
-    """A link, and the daemon's end of it."""
-    path = str(tmp_path / "s")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        link = Link(Target(socket=path), start=False)
-        daemon, _ = listener.accept()
-        daemon.settimeout(20)
-        with daemon:
-            yield link, daemon
-        link.close()
+    from jobctl.foreground_link import Link
 
 
 def requests(daemon: socket.socket, link: Link, count: int) -> list[m.FromClient]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jobctl import foreground_output
-from jobctl.connect import Target
-from jobctl.foreground_link import Link
 from jobctl.foreground_output import Stream
 from jobctl.foreground_sink import Sink
 from jobctl.logs_source import OUT
@@ -20,30 +17,21 @@ from jobd.wire import messages as m
 from tests.jobctl.fakes import frame, output_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    import socket
+
+    from jobctl.foreground_link import Link
 
 RUN = bytes(16)
 PIECES = [b"one", b"two" * 3000, b"", b"four"]
 
 
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[tuple[Link, socket.socket]]:
-    """A link, and the daemon's end of it."""
-    path = str(tmp_path / "s")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        link = Link(Target(socket=path), start=False)
-        daemon, _ = listener.accept()
-        with daemon:
-            daemon.sendall(codec.encode(m.Hello(version=1, software="x", uid=os.geteuid())))
-            while not link.greeted:
-                select.select([link], [], [])
-                link.receive()
-                link.next_message()
-            yield link, daemon
-        link.close()
+def greeted(link: Link, daemon: socket.socket) -> None:
+    """The daemon has said its Hello."""
+    daemon.sendall(codec.encode(m.Hello(version=1, software="x", uid=os.geteuid())))
+    while not link.greeted:
+        select.select([link], [], [])
+        link.receive()
+        link.next_message()
 
 
 @pytest.mark.parametrize("turns", range(1, 12))
@@ -52,6 +40,7 @@ def test_its_last_turn_may_be_any(
 ) -> None:
     monkeypatch.setattr(foreground_output, "MAX_TURNS", turns)
     link, daemon = ends
+    greeted(link, daemon)
     reader, writer = os.pipe()
     stream = Stream(OUT, Sink(writer), 0, print)
     stream.ask(link, RUN)
