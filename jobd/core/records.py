@@ -15,6 +15,9 @@ Data: TypeAlias = dict[str, str | int | bytes | bool | None]
 
 # States of a run (DESIGN.md, section 9).
 QUEUED, STARTING, RUNNING, STOPPING, FINISHED = "queued", "starting", "running", "stopping", "finished"
+# LoadState. A masked job keeps its own and shows as `masked`.
+LOADED, NOT_FOUND, BAD_SETTING = "loaded", "not-found", "bad-setting"
+STORED: Final = "stored"  # as a job's `file`: its definition is in the database
 STATES = (QUEUED, STARTING, RUNNING, STOPPING, FINISHED)
 
 
@@ -53,6 +56,14 @@ class RunRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     err_bytes: int | None = None
     closed: bool = False  # output complete and recorded: nothing more can come
     note: str = ""
+    cause: str = ""  # why it was started, if nobody asked for it: "restart", "enabled", "required by web" …
+    ready_at: int | None = None
+    status_text: str = ""  # STATUS= of its notifications
+    status_errno: int = 0  # ERRNO= of them
+    reloads: int = 0  # begun so far: names the next one's operation
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None
+    tasks_peak: int | None = None
 
 
 class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -70,6 +81,16 @@ class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     sub: str = "dead"
     result: str = "success"
     changed_at: int = 0
+    load: str = LOADED
+    file: str = ""  # its job file, or "stored"; "" of a transient job
+    source: bytes | None = None  # hash of the blob with the texts of its files (jobd.core.jobfile)
+    problem: str = ""  # why it is `bad-setting`: the errors, one a line
+    enabled: bool = False
+    masked: bool = False
+    restarts: int = 0  # NRestarts: by itself, since somebody last started it
+    starts: str = ""  # when it was started within the window of its start limit: wall-clock ns, by blanks
+    restart_at: int | None = None  # in `auto-restart`: when
+    restart_delay_usec: int = 0  # the last delay, without jitter; 0 before the first
 
 
 class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

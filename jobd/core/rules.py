@@ -38,17 +38,32 @@ VERBS: Final[dict[str, str]] = {
     "logs": READ,
     "result": READ,
     "cat": READ,
+    "why": READ,
+    "is-enabled": READ,
+    "list-job-files": READ,
+    "list-dependencies": READ,
     "run": CONTROL,
     "rerun": CONTROL,
     "attach": CONTROL,
     "start": CONTROL,
     "stop": CONTROL,
     "restart": CONTROL,
+    "reload": CONTROL,
+    "try-restart": CONTROL,
+    "reload-or-restart": CONTROL,
     "kill": CONTROL,
     "freeze": CONTROL,
     "thaw": CONTROL,
     "reset-failed": CONTROL,
     "rm": CONTROL,
+    "add": CONTROL,
+    "edit": CONTROL,
+    "revert": CONTROL,
+    "enable": CONTROL,
+    "disable": CONTROL,
+    "mask": CONTROL,
+    "unmask": CONTROL,
+    "set-property": CONTROL,
     "whoami": EVERYONE,
     "auth": EVERYONE,
     "daemon-status": EVERYONE,
@@ -58,8 +73,27 @@ VERBS: Final[dict[str, str]] = {
     "shutdown": ADMIN,
 }
 # What needs no more than to see the job. Output and definition are more: they may hold secrets.
-SEEING: Final = frozenset({"list", "status", "show", "is-active", "is-failed", "history", "events", "wait", "whoami"})
-SAME_AS: Final = {"result": "logs"}  # one request serves both
+SEEING: Final = frozenset(
+    {
+        "list",
+        "status",
+        "show",
+        "is-active",
+        "is-failed",
+        "history",
+        "events",
+        "wait",
+        "whoami",
+        "why",
+        "is-enabled",
+        "list-job-files",
+        "list-dependencies",
+    }
+)
+SAME_AS: Final = {  # one request serves both
+    "result": "logs", "try-restart": "restart", "reload-or-restart": "restart", "edit": "add", "revert": "add",
+    "disable": "enable", "unmask": "mask",
+}  # fmt: skip
 ACTIONS: Final = tuple(verb for verb, group in VERBS.items() if group in GROUPS)  # what an `[[allow]]` may name
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from jobd.core import names, units
+from jobd.core import names, service, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,6 +58,37 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stdin: str = NULL
     user: str = ""  # as whom, when not as the owner: a name or a uid; root's jobs only
     gid: int | None = None  # the submitter's: the group of a uid that has no passwd entry
+    type: str = service.EXEC
+    remain_after_exit: bool = False
+    restart: str = service.NO
+    restart_delay_usec: int = 100 * 1_000
+    restart_max_delay_usec: int = 60 * units.USEC_PER_SEC
+    start_limit: tuple[int, int] = service.START_LIMIT  # starts, and the window in µs; 0 starts is no limit
+    success_signals: tuple[int, ...] = ()
+    restart_prevent_codes: tuple[int, ...] = ()
+    restart_prevent_signals: tuple[int, ...] = ()
+    after: tuple[str, ...] = ()  # these, and all below, are names of jobs of the same owner
+    before: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    wants: tuple[str, ...] = ()
+    binds_to: tuple[str, ...] = ()
+    part_of: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    on_failure: tuple[str, ...] = ()
+    on_success: tuple[str, ...] = ()
+    essential: bool = False
+    env_files: tuple[tuple[bytes, bool], ...] = ()  # absolute path, and whether it may be missing
+    ready: service.Check | None = None
+    ready_timeout_usec: int | None = service.READY_TIMEOUT_USEC
+    health: service.Health | None = None
+    watchdog_usec: int | None = None
+    stop_command: tuple[bytes, ...] = ()
+    reload_signal: int | None = None
+    reload_command: tuple[bytes, ...] = ()
+    memory_max: int | None = None
+    cpu_percent: int | None = None  # of one processor: 150 is one and a half
+    tasks_max: int | None = None
+    oom_score_adjust: int | None = None
 
     @property
     def one_stream(self) -> bool:

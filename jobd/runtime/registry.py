@@ -334,12 +334,19 @@ def _job_row(
     owner: int, name: str, run_id: bytes, number: int, keys: Keys, old: JobRow | None, sub: str, now: int
 ) -> JobRow:
     """The job's row with its new run."""
+    if old is not None:
+        # What a job from a file is, its file says; of a transient one the newest submission does.
+        submitted = {"spec": keys.spec, "env": keys.env} if old.transient else {}
+        active = states.ACTIVE_STATE[sub]
+        return replace(
+            old, latest=run_id, runs=number, active=active, sub=sub, result="success", changed_at=now, **submitted
+        )
     return JobRow(
         owner=owner,
         job=name,
         spec=keys.spec,
         env=keys.env,
-        created_at=now if old is None else old.created_at,
+        created_at=now,
         latest=run_id,
         runs=number,
         active=states.ACTIVE_STATE[sub],

@@ -35,7 +35,7 @@ PURGES: Final = f"SELECT key, value FROM meta WHERE key > '{PURGE} ' AND key < '
 
 _UNUSED: Final = " AND ".join(
     f"NOT EXISTS (SELECT 1 FROM {place} = ?1)"
-    for place in ("runs WHERE spec", "runs WHERE env", "jobs WHERE spec", "jobs WHERE env")
+    for place in ("runs WHERE spec", "runs WHERE env", "jobs WHERE spec", "jobs WHERE env", "jobs WHERE source")
 )
 
 
@@ -76,7 +76,7 @@ def remove_jobs(conn: sqlite3.Connection, removals: Mapping[tuple[int, str], Rem
     """
     unused: set[bytes] = set()
     for key, removal in removals.items():
-        unused.update(*conn.execute("SELECT spec, env FROM jobs WHERE owner = ? AND job = ?", key).fetchall())
+        unused.update(*conn.execute("SELECT spec, env, source FROM jobs WHERE owner = ? AND job = ?", key).fetchall())
         conn.execute("DELETE FROM jobs WHERE owner = ? AND job = ?", key)
         if removal.purge_upto is not None:
             set_meta(conn, purge_key(*key), str(removal.purge_upto))

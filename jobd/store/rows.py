@@ -107,7 +107,8 @@ def run_row(values: Values) -> RunRow:
 def job_row(values: Values) -> JobRow:
     """A job from JOB_COLUMNS."""
     fields = dict(zip(JOB_FIELDS, values, strict=True))
-    fields["transient"] = fields["transient"] == 1
+    for name in ("transient", "enabled", "masked"):
+        fields[name] = fields[name] == 1
     return JobRow(**fields)  # type: ignore[arg-type]  # the columns' types are the fields'
 
 

@@ -26,7 +26,8 @@ BUSY_SEC: Final = 5.0  # how long to wait for somebody's `sqlite3 state.db` sess
 
 # The conditions of the partial indexes; a query must repeat them word for word.
 LIVE: Final = "(state <> 'finished' OR closed = 0)"
-LISTED: Final = "NOT (active = 'inactive' AND result = 'success')"
+_LISTED_V1: Final = "NOT (active = 'inactive' AND result = 'success')"
+LISTED: Final = "NOT (active = 'inactive' AND result = 'success' AND enabled = 0 AND load = 'loaded')"
 UNSUCCESSFUL: Final = "result <> 'success'"
 
 _V1: Final = (
@@ -61,14 +62,32 @@ _V1: Final = (
     "CREATE INDEX runs_by_env ON runs (env)",
     f"CREATE INDEX runs_live ON runs (seq) WHERE {LIVE}",
     f"CREATE INDEX runs_unsuccessful ON runs (seq) WHERE {UNSUCCESSFUL}",
-    f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {LISTED}",
+    f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {_LISTED_V1}",
     "CREATE INDEX jobs_by_suffix ON jobs (owner, base, suffix) WHERE suffix IS NOT NULL",
     "CREATE INDEX jobs_by_spec ON jobs (spec)",
     "CREATE INDEX jobs_by_env ON jobs (env)",
     "CREATE INDEX events_by_run ON events (owner, job, run)",
 )
 
-MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1,)
+_V2: Final = (
+    *(f"ALTER TABLE runs ADD COLUMN {column}" for column in (
+        "cause TEXT NOT NULL DEFAULT ''", "ready_at INTEGER", "status_text TEXT NOT NULL DEFAULT ''",
+        "status_errno INTEGER NOT NULL DEFAULT 0", "reloads INTEGER NOT NULL DEFAULT 0", "io_read_bytes INTEGER",
+        "io_write_bytes INTEGER", "tasks_peak INTEGER",
+    )),
+    *(f"ALTER TABLE jobs ADD COLUMN {column}" for column in (
+        "load TEXT NOT NULL DEFAULT 'loaded'", "file TEXT NOT NULL DEFAULT ''", "source BLOB",
+        "problem TEXT NOT NULL DEFAULT ''", "enabled INTEGER NOT NULL DEFAULT 0", "masked INTEGER NOT NULL DEFAULT 0",
+        "restarts INTEGER NOT NULL DEFAULT 0", "starts TEXT NOT NULL DEFAULT ''", "restart_at INTEGER",
+        "restart_delay_usec INTEGER NOT NULL DEFAULT 0",
+    )),
+    "DROP INDEX jobs_listed",
+    f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {LISTED}",
+    "CREATE INDEX jobs_by_source ON jobs (source) WHERE source IS NOT NULL",
+    "CREATE INDEX jobs_defined ON jobs (owner, job) WHERE transient = 0",
+)  # fmt: skip
+
+MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1, _V2)
 VERSION: Final = len(MIGRATIONS)
 FAR: Final = 1000  # no jobd will have had so many schemas: such a number is a damaged header, not a newer jobd
 

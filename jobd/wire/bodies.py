@@ -9,99 +9,13 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from jobd.wire.views import Definition, FileView, JobView, Link, Member, Planned, Reason, RuleView, RunView
+
 __all__ = [
-    "AnyBody", "Attached", "Body", "Change", "Daemon", "Decision", "Definition", "Definitions", "Done", "Dropped",
-    "Ended", "Fed", "Identity", "JobView", "Jobs", "LogRun", "Member", "Members", "Missed", "Ok", "Output", "Process",
-    "Progress", "Reached", "RuleView", "Rules", "RunView", "Runs", "Started",
+    "AnyBody", "Attached", "Body", "Change", "Daemon", "Decision", "Definitions", "Done", "Dropped", "Ended", "Fed",
+    "Files", "Graph", "Identity", "Jobs", "LogRun", "Members", "Missed", "Ok", "Output", "Plan", "Progress",
+    "Reached", "Reasons", "Rules", "Runs", "Started",
 ]  # fmt: skip
-
-
-class Process(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One process of a run's tree."""
-
-    pid: int
-    ppid: int = 0
-    command: bytes = b""
-
-
-class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A job as status, show, list and is-active see it. Names and values are systemd's."""
-
-    job: str
-    owner: int
-    load: str = "loaded"  # loaded | not-found | masked | bad-setting
-    active: str = "inactive"
-    sub: str = "dead"
-    result: str = "success"
-    transient: bool = True
-    description: str = ""
-    user: str = ""  # whom it runs as, if not its owner
-    argv: list[bytes] = []
-    shell: bool = False
-    cwd: bytes = b""
-    number: int = 0  # of the newest run
-    run: bytes | None = None
-    pid: int | None = None  # MainPID
-    exit_code: int | None = None
-    signal: int | None = None
-    core: bool = False
-    step: str = ""  # the failed step between fork and exec
-    errno: int = 0
-    queued_at: int | None = None
-    started_at: int | None = None
-    exited_at: int | None = None
-    finished_at: int | None = None
-    changed_at: int | None = None  # the last change of ActiveState
-    runs: int = 0
-    restarts: int = 0
-    cpu_user_usec: int | None = None
-    cpu_system_usec: int | None = None
-    max_rss_bytes: int | None = None
-    out_bytes: int | None = None
-    err_bytes: int | None = None
-    note: str = ""  # "log is full: waiting for room", "2 processes hold its output open"
-    tracking: str = ""  # cgroup | process
-    cgroup: str = ""
-    stop_signal: int = 15
-    stop_timeout_usec: int | None = None
-    runtime_limit_usec: int | None = None  # limits.runtime; nil is none
-    kill_mode: str = "control-group"
-    frozen: bool = False
-    stdin: str = "null"  # null | pipe | pty: of the newest run
-    processes: list[Process] = []
-
-
-class RunView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A run as history, result and wait see it."""
-
-    seq: int
-    job: str
-    owner: int
-    run: bytes
-    number: int
-    state: str  # queued | starting | running | stopping | finished
-    result: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    core: bool = False
-    step: str = ""
-    errno: int = 0
-    reason: str = ""  # why it is lost, canceled …
-    pid: int | None = None
-    queued_at: int | None = None
-    started_at: int | None = None
-    exited_at: int | None = None
-    finished_at: int | None = None
-    argv: list[bytes] = []
-    shell: bool = False
-    cwd: bytes = b""
-    by_uid: int | None = None  # who submitted it
-    cpu_user_usec: int | None = None
-    cpu_system_usec: int | None = None
-    max_rss_bytes: int | None = None
-    out_bytes: int | None = None
-    err_bytes: int | None = None
-    note: str = ""
 
 
 class Body(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -284,28 +198,8 @@ class Reached(Body, frozen=True, kw_only=True, tag="reached"):
     seq: int
 
 
-class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One job's definition as the text of a job file, and where it is from."""
-
-    job: str
-    owner: int
-    load: str = "loaded"  # not-found: there is no such job
-    transient: bool = True
-    text: str = ""
-
-
 class Definitions(Body, frozen=True, kw_only=True, tag="definitions"):
     definitions: list[Definition]
-
-
-class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A process, and the run that it belongs to; without a job it belongs to none that the caller may see."""
-
-    pid: int
-    job: str = ""
-    owner: int | None = None
-    run: bytes | None = None
-    number: int | None = None
 
 
 class Members(Body, frozen=True, kw_only=True, tag="members"):
@@ -336,17 +230,6 @@ class Decision(Body, frozen=True, kw_only=True, tag="decision"):
     owner: int | None = None  # of the job
 
 
-class RuleView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One `[[allow]]` of the configuration, as it is written there."""
-
-    line: int
-    users: list[str] = []
-    groups: list[str] = []
-    actions: list[str] = []
-    owners: list[str] = []
-    jobs: list[str] = []
-
-
 class Rules(Body, frozen=True, kw_only=True, tag="rules"):
     """The rules in force. `error`: why the file as it is now could not be taken."""
 
@@ -355,7 +238,30 @@ class Rules(Body, frozen=True, kw_only=True, tag="rules"):
     error: str = ""
 
 
+class Plan(Body, frozen=True, kw_only=True, tag="plan"):
+    """What reading files again has changed, or with `dry` would."""
+
+    changes: list[Planned]
+    warnings: list[str] = []
+
+
+class Files(Body, frozen=True, kw_only=True, tag="files"):
+    files: list[FileView]
+    more: str = ""
+
+
+class Graph(Body, frozen=True, kw_only=True, tag="graph"):
+    """Dependencies, all of one owner's jobs, and the jobs as they are now; one that is not there is "not-found"."""
+
+    links: list[Link]
+    jobs: list[JobView]
+
+
+class Reasons(Body, frozen=True, kw_only=True, tag="reasons"):
+    reasons: list[Reason]
+
+
 AnyBody: TypeAlias = (
     Ok | Started | Jobs | Runs | Progress | Done | Ended | LogRun | Output | Dropped | Attached | Fed | Change | Missed
-    | Reached | Definitions | Members | Identity | Decision | Rules | Daemon
+    | Reached | Definitions | Members | Identity | Decision | Rules | Daemon | Plan | Files | Graph | Reasons
 )  # fmt: skip

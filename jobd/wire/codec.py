@@ -145,6 +145,16 @@ TEXT_FIELDS: Final[dict[type, tuple[str, ...]]] = {
     m.Events: ("jobs",),
     m.Cat: ("names",),
     m.AuthCanI: ("action", "job", "user"),
+    m.Define: ("name", "text", "base", "dropin"),
+    m.Revert: ("names",),
+    m.Enable: ("names",),
+    m.Mask: ("names",),
+    m.Reload: ("names",),
+    m.SetProperty: ("name", "settings"),
+    m.ListFiles: ("patterns", "states", "after"),
+    m.ListDependencies: ("names",),
+    m.Why: ("names",),
+    m.DaemonReload: ("names",),
 }
 
 

@@ -15,9 +15,23 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-# Not of this file, and read as `messages.Output` all the same: the four files are one contract.
+# Not of this file, and read as `messages.Output` all the same: these files are one contract.
+from jobd.wire.administration import *  # noqa: F403
+from jobd.wire.administration import AuthCanI, AuthRules, AuthWhoami, DaemonReexec, DaemonReload, DaemonStatus, Shutdown
 from jobd.wire.bodies import *  # noqa: F403
 from jobd.wire.bodies import AnyBody  # msgspec reads the annotations at run time
+from jobd.wire.definitions import *  # noqa: F403
+from jobd.wire.definitions import (
+    Define,
+    Enable,
+    ListDependencies,
+    ListFiles,
+    Mask,
+    Reload,
+    Revert,
+    SetProperty,
+    Why,
+)
 from jobd.wire.fields import *  # noqa: F403
 from jobd.wire.fields import (
     Argv,
@@ -42,6 +56,7 @@ from jobd.wire.fields import (
 )
 from jobd.wire.foreground import *  # noqa: F403
 from jobd.wire.foreground import Attach, CloseOutput, Input, Resize
+from jobd.wire.views import *  # noqa: F403
 
 
 # --- both ways --------------------------------------------------------------------------------------------------
@@ -121,18 +136,20 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
 
 
 class Restart(Message, frozen=True, kw_only=True, tag="restart"):
-    """Stop, then start. As Start; `runs` as there."""
+    """Stop, then start. As Start; `runs` as there. With `running_only`, jobs at rest are left alone."""
 
     id: Id
     names: Names
     runs: RunIds
     no_block: bool = False
+    running_only: bool = False
 
 
 class Kill(Message, frozen=True, kw_only=True, tag="kill"):
-    """Send a signal. `whom`: main, all. Items: Done per job; End. `runs`: as Stop, but Done says NOT_APPLICABLE.
+    """Send a signal. `whom`: main, control (a command of the job's that runs besides), all. Items: Done per job; End.
 
-    `once`: the act's own name, made by the client; asked for again under it, the signal is not sent again.
+    `runs`: as Stop, but Done says NOT_APPLICABLE. `once`: the act's own name, made by the client; asked
+    for again under it, the signal is not sent again.
     """
 
     id: Id
@@ -296,55 +313,6 @@ class Whoami(Message, frozen=True, kw_only=True, tag="whoami"):
     pids: Pids = []
 
 
-class AuthWhoami(Message, frozen=True, kw_only=True, tag="auth-whoami"):
-    """Whom the daemon takes the caller for. Reply: Identity."""
-
-    id: Id
-
-
-class AuthCanI(Message, frozen=True, kw_only=True, tag="auth-can-i"):
-    """Whether the caller (`user`: somebody else, for administrators) may do something, and by which rule.
-
-    `action` is a verb's name; `job` a job's, which need not exist, or empty for an act on the daemon. Reply: Decision.
-    """
-
-    id: Id
-    action: Word
-    job: Annotated[str, Meta(max_length=96)] = ""
-    user: Word = ""  # a name or a uid
-
-
-class AuthRules(Message, frozen=True, kw_only=True, tag="auth-rules"):
-    """The rules that concern the caller; an administrator sees all. Reply: Rules."""
-
-    id: Id
-
-
-class DaemonReload(Message, frozen=True, kw_only=True, tag="daemon-reload"):
-    """Read the configuration again. Reply: Ok; BAD_SETTING, with file and line, leaves what was there in force."""
-
-    id: Id
-
-
-class DaemonStatus(Message, frozen=True, kw_only=True, tag="daemon-status"):
-    """Reply: Daemon."""
-
-    id: Id
-
-
-class DaemonReexec(Message, frozen=True, kw_only=True, tag="daemon-reexec"):
-    """Replace the daemon (or with `keeper` the keeper) by the code on disk. Reply: Ok when accepted."""
-
-    id: Id
-    keeper: bool = False
-
-
-class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
-    """Stop all runs in order, keep the queue, end jobd. Reply: Ok when accepted."""
-
-    id: Id
-
-
 class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
     """End the request `request` of this connection; no answer of its own."""
 
@@ -355,6 +323,7 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
 Request: TypeAlias = (
     Run | Rerun | Start | Stop | Restart | Kill | Freeze | Thaw | ResetFailed | Remove | Get | List | History | Resolve
     | Logs | Wait | Events | Cat | Whoami | AuthWhoami | AuthCanI | AuthRules | Attach | Input | Resize | CloseOutput
+    | Define | Revert | Enable | Mask | Reload | SetProperty | ListFiles | ListDependencies | Why
     | DaemonStatus | DaemonReload | DaemonReexec | Shutdown | Cancel
 )  # fmt: skip
 FromClient: TypeAlias = Hello | Request

@@ -42,17 +42,24 @@ def test_every_state_can_come_to_rest(sub: str) -> None:
 
 def test_the_derived_tables_cover_every_state_with_known_words() -> None:
     assert set(states.ACTIVE_STATE) == set(states.RUN_STATE)
-    assert set(states.ACTIVE_STATE.values()) == {"active", "inactive", "failed", "activating", "deactivating"}
+    assert set(states.ACTIVE_STATE.values()) == {
+        "active",
+        "inactive",
+        "failed",
+        "activating",
+        "deactivating",
+        "reloading",
+    }
     assert set(states.RUN_STATE.values()) == set(records.STATES)
 
 
-def test_only_states_at_rest_are_finished() -> None:
+def test_only_states_without_a_run_are_finished() -> None:
     finished = {sub for sub, state in states.RUN_STATE.items() if state == records.FINISHED}
-    assert finished == states.AT_REST
+    assert finished == states.NO_RUN
 
 
 def test_a_live_job_never_takes_a_second_run() -> None:
-    for sub in set(SUBS) - states.AT_REST:
+    for sub in set(SUBS) - states.NO_RUN:
         assert (sub, states.SUBMIT) not in states.TRANSITIONS
         assert (sub, states.ENQUEUE) not in states.TRANSITIONS
 

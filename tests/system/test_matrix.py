@@ -103,6 +103,9 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
     "shutdown":      ("+ + - - - -", lambda: m.Shutdown(id=I)),
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
+LATER = {  # whoever makes their handlers moves them into the tables above
+    m.Define, m.Revert, m.Enable, m.Mask, m.Reload, m.SetProperty, m.ListFiles, m.ListDependencies, m.Why,
+}  # fmt: skip
 MAKES_RUNS = {"start", "restart", "rerun", "rerun id", "rm", "rm of a run"}
 
 
@@ -210,7 +213,7 @@ def cell(answers: list[m.FromDaemon]) -> str:
 def test_the_table_has_every_request() -> None:
     asked = {type(make("web", bytes(16))) for _, make in MATRIX.values()}
     asked |= {type(make()) for _, make in (*DAEMON.values(), *LAST.values())}
-    assert asked | SILENT == set(TABLE)
+    assert asked | SILENT | LATER == set(TABLE)
     assert all(len(cells.split()) == len(CALLERS) for cells, _ in (*MATRIX.values(), *DAEMON.values(), *LAST.values()))
 
 

@@ -15,6 +15,11 @@ VIEWS: Final[dict[str, type[Struct]]] = {
     "run view": m.RunView,
     "process": m.Process,
     "definition": m.Definition,
+    "source file": m.SourceFile,
+    "link": m.Link,
+    "planned change": m.Planned,
+    "file view": m.FileView,
+    "reason": m.Reason,
     "member": m.Member,
     "rule": m.RuleView,
 }

@@ -9,6 +9,7 @@ from jobd.wire import messages as m
 RUN: Final = bytes.fromhex("0192f3a1b2c37d4e8f5a0123456789ab")
 OTHER: Final = bytes.fromhex("0192f3a1b2c37d4e8f5a0123456789ac")
 T: Final = 1_700_000_000_123_456_789
+FILES: Final = [m.SourceFile(path="web.toml", text="x", base=b"/srv")]
 
 CLIENT: Final[dict[str, m.FromClient]] = {
     "hello": m.Hello(version=1, software="jobctl 0.1.0"),
@@ -32,7 +33,18 @@ CLIENT: Final[dict[str, m.FromClient]] = {
     "rerun": m.Rerun(id=17, new=RUN, job="web", run="-1", exec_wait=False, stdin="pipe", window=(50, 132)),
     "start": m.Start(id=3, names=["web", "db"], runs=[RUN, OTHER], no_block=True),
     "stop": m.Stop(id=4, names=["web"], no_block=True, runs=[RUN]),
-    "restart": m.Restart(id=5, names=["web"], runs=[RUN], no_block=True),
+    "restart": m.Restart(id=5, names=["web"], runs=[RUN], no_block=True, running_only=True),
+    "define": m.Define(
+        id=30, name="web", text='command = "serve"', base=b"/srv", dropin="override.toml", replace=True, dry=True
+    ),
+    "revert": m.Revert(id=31, names=["web"]),
+    "enable": m.Enable(id=32, names=["web"], enabled=False),
+    "mask": m.Mask(id=33, names=["web"], masked=False),
+    "reload": m.Reload(id=34, names=["web"], runs=[RUN], or_restart=True, running_only=True, no_block=True),
+    "set-property": m.SetProperty(id=35, name="web", settings={"limits.memory": "1G"}),
+    "list-job-files": m.ListFiles(id=36, patterns=["w*"], states=["enabled"], after="0/web"),
+    "list-dependencies": m.ListDependencies(id=37, names=["web"], reverse=True, order=True),
+    "why": m.Why(id=38, names=["web"]),
     "kill": m.Kill(id=6, names=["alice/web"], signal=9, whom="main", runs=[RUN], once="c0ffee"),
     "freeze": m.Freeze(id=18, names=["web"]),
     "thaw": m.Thaw(id=19, names=["web"]),
@@ -64,7 +76,7 @@ CLIENT: Final[dict[str, m.FromClient]] = {
     "auth-whoami": m.AuthWhoami(id=25),
     "auth-can-i": m.AuthCanI(id=30, action="stop", job="alice/web", user="bob"),
     "auth-rules": m.AuthRules(id=31),
-    "daemon-reload": m.DaemonReload(id=32),
+    "daemon-reload": m.DaemonReload(id=32, names=["web"], dry=True),
     "attach": m.Attach(id=26, run=RUN, input=False, window=(24, 80)),
     "input": m.Input(id=27, request=26, offset=70_000, data=b"hello\n\xff\0", eof=True),
     "resize": m.Resize(id=28, request=26, window=(50, 132)),
@@ -118,6 +130,37 @@ JOB: Final = m.JobView(
     frozen=True,
     stdin="pipe",
     processes=[m.Process(pid=4711, ppid=1, command=b"serve\xff")],
+    file="/etc/jobd/jobs/web.toml",
+    dropins=["/etc/jobd/jobs/web.toml.d/override.toml"],
+    enabled="enabled",
+    need_reload=True,
+    problem="web.toml:1: unknown key",
+    unenforced=["limits.memory: no memory controller"],
+    type="notify",
+    restart="always",
+    remain_after_exit=True,
+    restart_at=T + 5,
+    waits="for db",
+    cause="restart",
+    ready_at=T + 2,
+    status_text="serving",
+    status_errno=2,
+    health="healthy",
+    can_reload=True,
+    watchdog_usec=30_000_000,
+    control_pid=4712,
+    control_command=[b"reload"],
+    memory_bytes=1 << 20,
+    memory_max=1 << 30,
+    cpu_percent=150,
+    tasks=2,
+    tasks_max=100,
+    tasks_peak=3,
+    io_read_bytes=4096,
+    io_write_bytes=8192,
+    nice=5,
+    oom_score_adjust=-100,
+    links=[m.Link(job="web", kind="requires", other="db")],
 )
 ENDED: Final = m.RunView(
     seq=77,
@@ -148,6 +191,11 @@ ENDED: Final = m.RunView(
     out_bytes=5,
     err_bytes=6,
     note="2 processes hold its output open",
+    cause="restart",
+    ready_at=T + 2,
+    tasks_peak=3,
+    io_read_bytes=4096,
+    io_write_bytes=8192,
 )
 
 DAEMON: Final[dict[str, m.FromDaemon]] = {
@@ -189,6 +237,52 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
             incarnation=4,
             python="3.11.2",
             uid=998,
+        ),
+    ),
+    "reply-plan": m.Reply(
+        id=30,
+        body=m.Plan(
+            changes=[
+                m.Planned(
+                    job="web", owner=1000, change="changed", file="stored", keys=["command"], restart=True, text="why"
+                )
+            ],
+            warnings=["limits.memory: no memory controller"],
+        ),
+    ),
+    "reply-files": m.Reply(
+        id=36,
+        body=m.Files(
+            files=[
+                m.FileView(
+                    job="web",
+                    owner=0,
+                    state="enabled",
+                    file="/etc/jobd/jobs/web.toml",
+                    dropins=["/etc/jobd/jobs/web.toml.d/a.toml"],
+                    load="bad-setting",
+                )
+            ],
+            more="0/web",
+        ),
+    ),
+    "reply-graph": m.Reply(id=37, body=m.Graph(links=[m.Link(job="web", kind="requires", other="db")], jobs=[JOB])),
+    "reply-reasons": m.Reply(
+        id=38,
+        body=m.Reasons(
+            reasons=[
+                m.Reason(
+                    job="web",
+                    owner=1000,
+                    kind="dependency",
+                    text="db failed",
+                    at=T,
+                    run=RUN,
+                    number=3,
+                    by_uid=0,
+                    other="db",
+                )
+            ]
         ),
     ),
     "item-progress": m.Item(id=4, body=m.Progress(job="web", text="stopping web: 2 processes left")),
@@ -237,7 +331,7 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
     "reply-definitions": m.Reply(
         id=23,
         body=m.Definitions(
-            definitions=[m.Definition(job="web", owner=1000, load="not-found", transient=False, text='command = ["x"]')]
+            definitions=[m.Definition(job="web", owner=1000, load="not-found", transient=False, text="x", files=FILES)]
         ),
     ),
     "reply-members": m.Reply(
