@@ -15,6 +15,12 @@ class Process(TypedDict, total=False):
     command: bytes
 
 
+class Link(TypedDict):
+    job: str
+    kind: str
+    other: str
+
+
 class _JobKey(TypedDict):
     job: str
     owner: int
@@ -61,6 +67,37 @@ class JobView(_JobKey, total=False):
     frozen: bool
     stdin: str
     processes: list[Process]
+    file: str
+    dropins: list[str]
+    enabled: str
+    need_reload: bool
+    problem: str
+    unenforced: list[str]
+    type: str
+    restart: str
+    remain_after_exit: bool
+    restart_at: int | None
+    waits: str
+    cause: str
+    ready_at: int | None
+    status_text: str
+    status_errno: int
+    health: str
+    can_reload: bool
+    watchdog_usec: int | None
+    control_pid: int | None
+    control_command: list[bytes]
+    memory_bytes: int | None
+    memory_max: int | None
+    cpu_percent: int | None
+    tasks: int | None
+    tasks_max: int | None
+    tasks_peak: int | None
+    io_read_bytes: int | None
+    io_write_bytes: int | None
+    nice: int
+    oom_score_adjust: int | None
+    links: list[Link]
 
 
 class _RunKey(TypedDict):
@@ -95,6 +132,17 @@ class RunView(_RunKey, total=False):
     out_bytes: int | None
     err_bytes: int | None
     note: str
+    cause: str
+    ready_at: int | None
+    tasks_peak: int | None
+    io_read_bytes: int | None
+    io_write_bytes: int | None
+
+
+class SourceFile(TypedDict, total=False):
+    path: str
+    text: str
+    base: bytes
 
 
 class Definition(TypedDict, total=False):
@@ -103,6 +151,47 @@ class Definition(TypedDict, total=False):
     load: str
     transient: bool
     text: str
+    files: list[SourceFile]
+
+
+class _PlannedKey(TypedDict):
+    job: str
+    owner: int
+    change: str
+
+
+class Planned(_PlannedKey, total=False):
+    file: str
+    keys: list[str]
+    restart: bool
+    text: str
+
+
+class _FileKey(TypedDict):
+    job: str
+    owner: int
+    state: str
+
+
+class FileView(_FileKey, total=False):
+    file: str
+    dropins: list[str]
+    load: str
+
+
+class _ReasonKey(TypedDict):
+    job: str
+    owner: int
+    kind: str
+    text: str
+
+
+class Reason(_ReasonKey, total=False):
+    at: int | None
+    run: bytes | None
+    number: int | None
+    by_uid: int | None
+    other: str
 
 
 class Member(TypedDict, total=False):
@@ -128,7 +217,8 @@ class RuleView(_RuleKey, total=False):
 class Body(TypedDict, total=False):
     """Any body of a Reply or an Item; `type` says which.
 
-    Of an Ended, `run` is a RunView (see Client.ended); of a Rules, `rules` are RuleViews (see verb_auth).
+    Of an Ended, `run` is a RunView (see Client.ended); of a Rules, `rules` are RuleViews (see verb_auth); of a Reasons,
+    `reasons` are Reasons (see verb_why).
     """
 
     type: str
@@ -200,6 +290,10 @@ class Body(TypedDict, total=False):
     rule: str
     file: str
     error: str
+    changes: list[Planned]
+    warnings: list[str]
+    files: list[FileView]
+    links: list[Link]
 
 
 class Message(TypedDict, total=False):
