@@ -64,6 +64,7 @@ class RunRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     io_read_bytes: int | None = None
     io_write_bytes: int | None = None
     tasks_peak: int | None = None
+    next_run: bytes | None = None  # the id of the run that begins when this one has ended: the job is being restarted
 
 
 class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -1,7 +1,8 @@
 """A job that has a live run: its state, and the one place where it changes.
 
-`Job.fire` looks the next state up, computes the rows from the event and hands both to the journal.
-Nothing else assigns a state. All of it is synchronous, so no lock is needed and no half-made change can be seen.
+`Job.fire` looks the next state up, computes the rows from the event and hands both to the journal, together with what
+follows from the change for other jobs. Nothing else assigns a state. All of it is synchronous, so no lock is needed and
+no half-made change can be seen.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class Job:
         Raises:
             ImpossibleTransition: the event cannot happen in this state.
         """
-        sub = states.after(self.row.sub, event)
+        old, sub = self.row.sub, states.after(self.row.sub, event)
         now = self._clock()
-        if sub != self.row.sub:
+        if sub != old:
             fields["job.sub"] = sub
             active = states.ACTIVE_STATE[sub]
             if self.run is not None:
@@ -75,7 +76,11 @@ class Job:
             state = states.RUN_STATE[sub]
             if self.run is not None and state != self.run.row.state:
                 fields["state"] = state
-        return self.note(self.run, kind, by, now, **fields)
+        with self._journal.together() as commit:
+            self.note(self.run, kind, by, now, **fields)
+            if sub != old:
+                self._journal.follow(self, old)
+        return commit
 
     def note(
         self, run: Run | None, kind: str, by: Caller | None = None, at: int | None = None, **fields: Value

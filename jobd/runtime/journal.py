@@ -6,7 +6,7 @@ thread commits whatever has gathered (group commit) and wakes the loop once for 
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,7 +15,10 @@ from jobd.runtime.wake import Changed
 from jobd.store.db import Batch, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from jobd.core.records import Event, JobRow, RunRow
+    from jobd.runtime.job import Job
     from jobd.store.db import Removal
 
 
@@ -64,6 +67,10 @@ class Journal:
         self._token = trio.lowlevel.current_trio_token()
         self._last: Commit | None = None
         self._last_sure: Commit | None = None  # that will not give up
+        self._bundle: Batch | None = None  # what is gathered by `together`
+        # Called with every change of a job's state, and the state before it: what follows from it for other jobs is
+        # recorded in the same transaction.
+        self.follow: Callable[[Job, str], None] = lambda _job, _old: None
 
     def start(self) -> None:
         """Start the writer thread."""
@@ -104,21 +111,46 @@ class Journal:
             removes: the event takes the job's row away.
             if_there: nothing is written if the job's row has gone meanwhile: it has no live run that would keep it.
         """
-        commit = self._last = Commit()
-        if not may_fail:
-            self._last_sure = commit
-        self.store.submit(
-            Batch(
-                events=(event,),
-                runs=() if run is None else (run,),
-                jobs=() if job is None else (job,),
-                blobs=blobs,
-                removes=removes,
-                if_there=if_there,
-                tag=commit,
-                may_fail=may_fail,
-            )
+        batch = Batch(
+            events=(event,),
+            runs=() if run is None else (run,),
+            jobs=() if job is None else (job,),
+            blobs=blobs,
+            removes=removes,
+            if_there=if_there,
+            tag=Commit(),
+            may_fail=may_fail,
         )
+        if self._bundle is None:
+            return self._submit(batch)
+        _join(self._bundle, batch)
+        return _commit_of(self._bundle)
+
+    @contextmanager
+    def together(self) -> Iterator[Commit]:
+        """Changes that are recorded within are durable all at once or not at all: their one Commit.
+
+        No await within. A block in another's is part of that one.
+        """
+        if self._bundle is not None:
+            yield _commit_of(self._bundle)
+            return
+        bundle = self._bundle = Batch(tag=Commit(), may_fail=True)
+        commit = _commit_of(bundle)
+        try:
+            yield commit
+        finally:
+            self._bundle = None  # what is recorded has changed the rows in memory, whatever came then
+            if bundle.events:
+                self._submit(bundle)
+            else:
+                commit.settle(None)
+
+    def _submit(self, batch: Batch) -> Commit:
+        commit = self._last = _commit_of(batch)
+        if not batch.may_fail:
+            self._last_sure = commit
+        self.store.submit(batch)
         return commit
 
     async def flush(self) -> None:
@@ -128,3 +160,20 @@ class Journal:
             if commit is not None:
                 with suppress(NotDurable):
                     await commit.wait()
+
+
+def _commit_of(batch: Batch) -> Commit:
+    assert isinstance(batch.tag, Commit)
+    return batch.tag
+
+
+def _join(bundle: Batch, batch: Batch) -> None:
+    """Make a change part of others. One that may be void, or takes a row away, is alone."""
+    alone = batch.if_there or batch.removes is not None
+    assert not bundle.events or not (alone or bundle.if_there or bundle.removes), "cannot be part of another change"
+    bundle.events += batch.events
+    bundle.runs += batch.runs
+    bundle.jobs += batch.jobs
+    bundle.blobs += batch.blobs
+    bundle.removes, bundle.if_there = batch.removes, batch.if_there
+    bundle.may_fail = bundle.may_fail and batch.may_fail

@@ -6,7 +6,7 @@ The clock tests use these alone: no thread and no real process, so that trio's c
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +25,11 @@ from jobd.runtime.wake import Changed
 from jobd.store.db import StoreFull
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from jobd.core.globs import Globs
     from jobd.core.records import Event
+    from jobd.runtime.job import Job
     from jobd.runtime.run import Run
     from jobd.store.db import Removal
 
@@ -258,6 +259,29 @@ class FakeJournal:
         self.store = store
         self.changed = Changed()
         self.held: list[Commit] | None = None
+        self.follow: Callable[[Job, str], None] = lambda _job, _old: None
+        self._bundle: Commit | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[Commit]:
+        """One Commit for all that is recorded within."""
+        if self._bundle is not None:
+            yield self._bundle
+            return
+        bundle = self._bundle = Commit()
+        try:
+            yield bundle
+        finally:
+            self._bundle = None
+            self._settle(bundle)
+
+    def _settle(self, commit: Commit) -> None:
+        if commit.done or commit is self._bundle:
+            return
+        if self.held is None:
+            commit.settle(None)
+        else:
+            self.held.append(commit)
 
     def record(
         self,
@@ -269,9 +293,9 @@ class FakeJournal:
         removes: Removal | None = None,
         if_there: bool = False,
     ) -> Commit:
-        commit = Commit()
+        commit = self._bundle or Commit()
         if if_there and (event.owner, event.job) not in self.store.jobs:
-            commit.settle(None)
+            self._settle(commit)
             return commit
         if self.store.full and may_fail:
             commit.settle(StoreFull("no room"))
@@ -286,10 +310,7 @@ class FakeJournal:
             if removes.purge_upto is not None:
                 self.store.purging[event.owner, event.job] = removes.purge_upto
         self.store.blobs.update(blobs)
-        if self.held is None:
-            commit.settle(None)
-        else:
-            self.held.append(commit)
+        self._settle(commit)
         return commit
 
     async def flush(self) -> None:
