@@ -20,8 +20,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "jobd": (),
     "jobd.core": ("jobd.core",),
     "jobd.wire": ("jobd.wire", "jobd.core"),
-    # host.pidfd, host.procs: both halves read exits from the kernel and processes from /proc, by the same code, which
-    # needs the standard library alone.
+    # host.pidfd, host.procs, host.usage: both halves read exits from the kernel, processes from /proc and control
+    # groups, by the same code, which needs the standard library alone.
     "jobd.keeper": (
         "jobd.keeper",
         "jobd.wire.frames",
@@ -30,6 +30,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "jobd.core",
         "jobd.host.pidfd",
         "jobd.host.procs",
+        "jobd.host.usage",
         "jobd.host.logstream",
         "jobd.config",
     ),

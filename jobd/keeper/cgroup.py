@@ -14,14 +14,15 @@ from __future__ import annotations
 import errno
 import os
 from binascii import crc32
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 TRACKING_VARIABLE = "JOBD_TRACKING"  # "process" does without cgroups; for tests
 KEEPER = "keeper"  # our leaf; the unit has it as DelegateSubgroup=
-CONTROLLERS = ("memory", "pids")  # what systemd delegates to a user's manager as well
+CONTROLLERS = ("cpu", "io", "memory", "pids")  # for limits and accounting; systemd gives a user's manager less
 _MARKS = ("user.delegate", "trusted.delegate")  # how systemd marks a cgroup as given away with all below it
 _ATTEMPTS = 1000  # names to try: a run id comes twice only when a child that never went is still dying in the first
 
@@ -57,6 +58,25 @@ class Cgroups:
             except FileNotFoundError:  # an administrator tidied up
                 os.makedirs(self.base, exist_ok=True)
         return path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @property
+    def controllers(self) -> list[str]:
+        """What a run's cgroup has, or will have as soon as nobody else is in the unit's own."""
+        there = _read(self.base + "/cgroup.subtree_control").decode().split() if self.usable else []
+        return [name for name in CONTROLLERS if name in there or name in self._wanted]
+
+    def limit(self, path: str, files: Iterable[tuple[str, str]]) -> None:
+        """Write limits to the files of a run's cgroup; those of controllers that it has not are left out.
+
+        Raises:
+            OSError: the kernel refuses one.
+        """
+        files = [*files]
+        if files and self._wanted:
+            self._enable()
+        for name, text in files:
+            with suppress(FileNotFoundError):
+                write(f"{path}/{name}", text)
 
     def is_of(self, path: str, run: bytes) -> bool:
         """Whether the path is that of a run's cgroup, made by a keeper of this state wherever that was started.

@@ -13,7 +13,7 @@ import select
 import signal
 import time
 
-from jobd.host import pidfd, procs
+from jobd.host import pidfd, procs, usage
 from jobd.keeper import cgroup, tree
 
 TYPE_CHECKING = False
@@ -109,7 +109,7 @@ class Ends:
 
     def _tell_exited(self, entry: Entry, empty: bool) -> None:
         assert entry.exit is not None
-        self._keeper.send({"op": "exited", "run": entry.run, **entry.exit, "empty": empty})
+        self._keeper.send({"op": "exited", "run": entry.run, **entry.exit, "usage": entry.usage, "empty": empty})
         if empty:
             self._emptied(entry)
         else:
@@ -128,7 +128,7 @@ class Ends:
         result = []
         for entry in entries:
             if entry.cgroup:
-                result.append(self._keeper.cgroups.remove(entry.cgroup))
+                result.append(self._is_cgroup_empty(entry))
             elif not entry.child:
                 result.append(not tree.members(entry, ()))
             elif tree.group_exists(entry.pid):
@@ -138,6 +138,13 @@ class Ends:
                     orphaned, blank = self._orphaned()
                 result.append(entry.run not in orphaned and not self._is_doubtful(entry, blank))
         return result
+
+    def _is_cgroup_empty(self, entry: Entry) -> bool:
+        """Whether it is, and is removed: what it says of the run is read before, and when the main process ends."""
+        if entry.usage is not None and cgroup.populated(entry.cgroup):
+            return False
+        entry.usage = usage.of_group(entry.cgroup) or entry.usage
+        return self._keeper.cgroups.remove(entry.cgroup)
 
     def _is_doubtful(self, entry: Entry, blank: list[int]) -> bool:
         """Whether a stranger that shows no environment may still be of this run, of which nothing else is left."""
@@ -201,7 +208,7 @@ class Ends:
         self._keeper.freezer.emptied(entry)
         entry.empty, entry.killing = True, 0
         if entry.watched:
-            self._keeper.send({"op": "empty", "run": entry.run})
+            self._keeper.send({"op": "empty", "run": entry.run, "usage": entry.usage})
 
     def _drop_late(self, entry: Entry) -> None:
         self._doubtful.pop(entry.run, None)
@@ -214,7 +221,7 @@ class Ends:
         """Tell the daemon when the tree is empty, now if it is."""
         entry.watched = True
         if entry.empty or (entry.step and entry.pid not in self.own):
-            self._keeper.send({"op": "empty", "run": entry.run})
+            self._keeper.send({"op": "empty", "run": entry.run, "usage": entry.usage})
 
     # --- killing ----------------------------------------------------------------------------------------------------
     def kill(self, entry: Entry) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from _socket import AF_UNIX, SO_DOMAIN, SO_TYPE, SOCK_SEQPACKET, SOL_SOCKET, socket
 
-from jobd.host import procs
+from jobd.host import procs, usage
 from jobd.keeper import cgroup
 from jobd.keeper.table import Entry
 
@@ -24,7 +24,7 @@ RUN_BYTES = 16
 _TYPES: dict[str, tuple[type, ...]] = {
     "run": (bytes,), "pid": (int,), "start": (int,), "went": (bool,), "execd": (bool,), "step": (str,), "errno": (int,),
     "exit": (dict, type(None)), "empty": (bool,), "tracking": (str,), "cgroup": (str,), "merge": (bool,),
-    "frozen": (bool,), "ops": (list,), "once": (list,),
+    "frozen": (bool,), "ops": (list,), "once": (list,), "usage": (dict, type(None)),
 }  # fmt: skip
 
 
@@ -77,6 +77,9 @@ def _check_types(fields: Message) -> None:
     exit_ = fields.get("exit")
     if isinstance(exit_, dict) and not {"status", "rusage", "at", "mono"}.issuperset(exit_):
         raise NotBelieved(f"run {run.hex()}: its exit makes no sense")
+    used = fields.get("usage")
+    if isinstance(used, dict) and not usage.is_sound(used):
+        raise NotBelieved(f"run {run.hex()}: its usage makes no sense")
     if not isinstance(fields.get("pid"), int) or fields["pid"] <= 1:  # type: ignore[operator]  # an int, just checked
         raise NotBelieved(f"run {run.hex()}: it has no process")
 

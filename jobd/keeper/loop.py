@@ -232,6 +232,7 @@ class Keeper:
             "started_at": self.started_at, "idle_exit_sec": config.idle_exit_sec, "rss": procs.resident(),
             "activated": self.activated, "supervised": self.notifier.present, "shared": config.shared,
             "daemon_uid": config.daemon_uid if config.shared else os.geteuid(), "rlimits": self.base.rlimits(),
+            "controllers": self.cgroups.controllers,
             "fds": ["listener", "lock", "relay_read", "relay_write", "handover"],
         }  # fmt: skip
 

@@ -14,11 +14,11 @@ import resource
 import signal
 import termios
 from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fcntl import F_SETPIPE_SZ, fcntl, ioctl
 from struct import pack
 
-from jobd.keeper import become, kernel
+from jobd.keeper import become, kernel, limits
 from jobd.keeper.table import Entry
 
 TYPE_CHECKING = False
@@ -103,6 +103,7 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None, grant
             step = "cgroup"
             entry.tracking = "cgroup"
             entry.cgroup, directory = cgroups.make(entry.run)
+            cgroups.limit(entry.cgroup, plan.files)
         step = "fork"
         entry.pid, entry.pidfd, placed = kernel.clone(directory)
         if entry.pid == 0:
@@ -199,7 +200,15 @@ class Plan:
         self.ctl = -1  # its control socket
         self.umask = _different(message.get("umask"), base.umask)
         self.limits = _limits(message.get("rlimits") or {}, base)
-        self.writes = [(b"oom", "/proc/self/oom_score_adj", base.oom_score)] if base.oom_score else []
+        # Whether what only root may give is given to others: he has granted the command, or owns the job. Without a
+        # user to become the kernel decides.
+        self.trusted = granted or self.wish is None or (not base.guarded and message.get("privileged") is True)
+        try:
+            self.files = [*limits.files(message), limits.OOM_GROUP]
+            score = limits.oom_score(message.get("oom_score_adjust"), base.oom_score, self.trusted)
+        except OSError as e:
+            raise SpawnFailed("limits", e.errno or errno.EINVAL) from e
+        self.writes = [(b"oom", limits.OOM_SCORE, score)] if score else []
         self.terminal = message.get("stdin") == "pty"
         self.stdio = [-1, -1, -1]  # set when they are made
         self.own: list[int] = []  # those that are this job's alone
@@ -234,7 +243,8 @@ def _as_root(plan: Plan) -> become.Account | None:
     os.setsid()
     for what, path, data in plan.writes:
         plan.step = what
-        _write(path, data)
+        with suppress(PermissionError) if what == b"oom" else nullcontext():  # what systemd does, too
+            _write(path, data)
     plan.step = b"user"
     account = None if plan.wish is None else _prepare(plan, plan.wish)
     if plan.nice is not None:
@@ -281,7 +291,7 @@ def _prepare(plan: Plan, wish: become.Wish) -> become.Account:
 
 def _be_nice(plan: Plan, value: int, account: become.Account | None) -> None:
     """Only root's jobs may be less nice than the keeper; who submits from a shell that is gets the keeper's."""
-    if account is not None and account.uid != 0 and value < plan.least_nice:
+    if account is not None and account.uid != 0 and not plan.trusted and value < plan.least_nice:
         return
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, value)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PLAIN = (
     "run", "pid", "start", "went", "execd", "step", "errno", "exit", "empty", "tracking", "cgroup", "merge", "ops",
-    "label", "frozen", "once",
+    "label", "frozen", "once", "usage",
 )  # fmt: skip
 # The descriptors of a run: its process; the ends from which its output is read; what its stdin is fed through, and the
 # file that feeds it, whose position says how far that has come; of a terminal the master, and the pipe into `out`.
@@ -41,6 +41,7 @@ class Entry:
         self.merge = False
         self.ops: list[str] = []  # operations done, which are never repeated
         self.once: list[str] = []  # the last of those operations that have a client's own name, nor are these
+        self.usage: dict[str, int] | None = None  # what it has used: of its cgroup, when its main process had ended
         self.frozen = False  # all of the tree is held where it is
         self.label: object = None  # the daemon's own words about the run
         self.pidfd: int | None = None

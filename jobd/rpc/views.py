@@ -55,7 +55,8 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         "cwd": spec.cwd, "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking,
         "cgroup": cgroup, "stop_signal": spec.stop_signal, "stop_timeout_usec": spec.stop_timeout_usec,
         "runtime_limit_usec": spec.runtime_usec, "kill_mode": spec.kill_mode, "stdin": spec.stdin,
-        "frozen": is_frozen(registry, row),
+        "frozen": is_frozen(registry, row), "nice": spec.nice, "memory_max": spec.memory_max,
+        "cpu_percent": spec.cpu_percent, "tasks_max": spec.tasks_max, "oom_score_adjust": spec.oom_score_adjust,
     }  # fmt: skip
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
@@ -79,6 +80,9 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         max_rss_bytes=run.max_rss_bytes,
         out_bytes=out_bytes,
         err_bytes=err_bytes,
+        tasks_peak=run.tasks_peak,
+        io_read_bytes=run.io_read_bytes,
+        io_write_bytes=run.io_write_bytes,
     )
 
 
@@ -114,6 +118,9 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
         out_bytes=row.out_bytes,
         err_bytes=row.err_bytes,
         note=row.note,
+        tasks_peak=row.tasks_peak,
+        io_read_bytes=row.io_read_bytes,
+        io_write_bytes=row.io_write_bytes,
     )
 
 

@@ -47,6 +47,7 @@ class Welcome(Struct, frozen=True):
     shared: bool | None = None  # all users are served, each with jobs of his own
     daemon_uid: int | None = None  # whose process the daemon is
     rlimits: dict[str, list[int]] = {}  # the keeper's own, which a job has that says nothing; -1 is infinity
+    controllers: list[str] = []  # that the control group of a run has
 
 
 class Tree(Struct, frozen=True):

@@ -300,7 +300,11 @@ def _result(run: Run) -> str:
 
 
 async def _finish(run: Run, world: Registry) -> None:
-    fields = {} if run.row.exited_at is not None else run.exit_fields(world.rss_floor_bytes)
+    floor = world.rss_floor_bytes
+    if run.row.exited_at is None:
+        fields = run.exit_fields(floor)
+    else:  # what its rest has used since; what was known is not forgotten
+        fields = {name: value for name, value in run.usage_fields(floor).items() if value is not None}
     result = _result(run)
     if run.eof:
         fields |= {"out_bytes": run.out_bytes, "err_bytes": run.err_bytes, "closed": True}

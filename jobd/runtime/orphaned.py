@@ -204,6 +204,7 @@ def _entry(run: Run) -> dict[str, object]:
         "exit": None if ending is None or (ending.status < 0 and run.row.exited_at is None) else _exit_of(ending),
         "empty": run.empty,
         "frozen": run.frozen,
+        "usage": run.usage or None,
         "tracking": run.tracking,
         "cgroup": run.cgroup,
         "merge": run.spec.one_stream,

@@ -94,6 +94,7 @@ def _adopt(world: Registry, run: Run, entry: Entry) -> None:
             run.note_operation(opid)
     if message["errno"]:
         run.failure = (str(message["step"]), int(str(message["errno"])))
+    run.note_usage(message.get("usage"))
     ending = message["exit"]
     if isinstance(ending, dict):
         run.ending = Ending(ending["status"], ending["rusage"], ending["at"])

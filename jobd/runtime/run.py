@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from jobd.core import exits, states
 from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
 from jobd.core.spec import NULL
+from jobd.host import usage
 from jobd.runtime.feeder import Feed
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
 from jobd.runtime.wake import Changed, Wake
@@ -50,7 +51,7 @@ class Run:
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
         "execd", "failure", "feed", "frozen", "gone", "held", "job", "keeper_lost", "launched", "log_error",
         "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row",
-        "signaled", "slot", "spec", "tracking", "wake", "went", "window",
+        "signaled", "slot", "spec", "tracking", "usage", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -82,6 +83,7 @@ class Run:
         self.frozen = False  # all of its tree is held
         self.ending: Ending | None = None
         self.empty = False
+        self.usage: dict[str, int] = {}  # of its control group, when its main process or all of it had ended
         self.operations: tuple[str, ...] = ()  # what the keeper said it has done: never to be done twice
         self.once: tuple[str, ...] = ()  # of those with a client's own name, the last few
         self.signaled = 0  # answers to user signals so far
@@ -126,8 +128,10 @@ class Run:
                 rusage = message["rusage"]
                 assert rusage is None or isinstance(rusage, list)
                 self.ending = Ending(_int(message["status"]), rusage, _int(message["at"]))
+                self.note_usage(message.get("usage"))
                 self.empty = self.empty or bool(message["empty"])
             case "empty":
+                self.note_usage(message.get("usage"))
                 self.empty = True
             case "frozen":
                 self.frozen = bool(message["frozen"])
@@ -140,6 +144,11 @@ class Run:
                 close_all(fds)
                 raise AssertionError(f"the keeper said {op!r} of a run")
         self.wake.set()
+
+    def note_usage(self, found: object) -> None:
+        """What it has used so far; an older keeper says nothing of it."""
+        if isinstance(found, dict):
+            self.usage = found
 
     def note_operation(self, opid: str) -> None:
         """The keeper has done it: the next one is to know."""
@@ -186,6 +195,11 @@ class Run:
             stdin=spec.stdin,
             window=list(self.window) if self.window else None,
             merge=spec.one_stream,
+            memory_max=spec.memory_max,
+            cpu_percent=spec.cpu_percent,
+            tasks_max=spec.tasks_max,
+            oom_score_adjust=spec.oom_score_adjust,
+            privileged=row.owner == 0,
             executable=None,
             label={"owner": row.owner, "job": row.job, "number": row.number},
             **_identity(spec, row.owner, keeper, policy),
@@ -248,23 +262,42 @@ class Run:
         """
         assert self.ending is not None
         ending, end = self.ending, exits.Exit(self.ending.status)
-        rss = None if ending.maxrss_kib is None else ending.maxrss_kib * 1024
         return {
             "exit_code": end.code,
             "signal": end.signal,
             "core": end.core,
             "exited_at": ending.at,
-            "cpu_user_usec": ending.utime_usec,
-            "cpu_system_usec": ending.stime_usec,
-            "max_rss_bytes": rss if rss is not None and rss > rss_floor_bytes else None,
+            **self.usage_fields(rss_floor_bytes),
+        }
+
+    def usage_fields(self, rss_floor_bytes: int) -> dict[str, str | int | bytes | bool | None]:
+        """What it has used, as fields of RunRow: of all of it where a control group tells, else of the main process.
+
+        Args:
+            rss_floor_bytes: as of `exit_fields`.
+        """
+        assert self.ending is not None
+        ending, used = self.ending, self.usage
+        rss = None if ending.maxrss_kib is None else ending.maxrss_kib * 1024
+        return {
+            "cpu_user_usec": used.get(usage.CPU_USER, ending.utime_usec),
+            "cpu_system_usec": used.get(usage.CPU_SYSTEM, ending.stime_usec),
+            "max_rss_bytes": used.get(usage.MEMORY_PEAK, rss if rss is not None and rss > rss_floor_bytes else None),
+            "io_read_bytes": used.get(usage.IO_READ),
+            "io_write_bytes": used.get(usage.IO_WRITE),
+            "tasks_peak": used.get(usage.TASKS_PEAK),
         }
 
     def own_result(self) -> str:
         """Result of an end that nobody asked for in so many words.
 
-        Who closes the reading end of a pipeline has asked for the SIGPIPE that ends what writes into it.
+        Who closes the reading end of a pipeline has asked for the SIGPIPE that ends what writes into it. When the
+        kernel had no memory left for a process of it, that is the result however the main process took it, as it is
+        with systemd's OOMPolicy=stop.
         """
         assert self.ending is not None
+        if self.usage.get(usage.OOM_KILLS):
+            return "oom-kill"
         end = exits.Exit(self.ending.status)
         if end.signal == signal.SIGPIPE and BREAK_PIPE in self.operations:
             return "stopped"

@@ -84,11 +84,10 @@ def test_keeper_and_daemon_live_beside_the_runs_which_get_controllers(unit: Path
     assert base.startswith(f"{unit}/jobd-")
     assert written == [
         (f"{unit}/keeper/cgroup.procs", "0"),
-        (f"{unit}/cgroup.subtree_control", "+memory"),
-        (f"{base}/cgroup.subtree_control", "+memory"),
-        (f"{unit}/cgroup.subtree_control", "+pids"),
-        (f"{base}/cgroup.subtree_control", "+pids"),
+        *((f"{path}/cgroup.subtree_control", f"+{name}") for name in cgroup.CONTROLLERS for path in (unit, base)),
     ]
+    (unit.parent / base / "cgroup.subtree_control").write_text("memory pids\n")
+    assert cgroups.controllers == ["memory", "pids"]
 
 
 def test_a_keeper_that_was_started_in_its_leaf_finds_the_same_runs(unit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +115,9 @@ def test_controllers_come_when_whoever_waits_in_the_unit_has_left(unit: Path) ->
         assert written == ["0"]
         busy = False
         cgroups.tidy()
-        assert written == ["0", "+memory", "+memory", "+pids", "+pids"]
+        assert written == ["0", *(f"+{name}" for name in cgroup.CONTROLLERS for _ in range(2))]
         cgroups.tidy()
-        assert len(written) == 5
+        assert len(written) == 1 + 2 * len(cgroup.CONTROLLERS)
 
 
 def test_a_keeper_that_may_not_move_says_so_and_goes_on(unit: Path) -> None:
