@@ -65,6 +65,8 @@ class RunRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     io_write_bytes: int | None = None
     tasks_peak: int | None = None
     next_run: bytes | None = None  # the id of the run that begins when this one has ended: the job is being restarted
+    extended_usec: int = 0  # EXTEND_TIMEOUT_USEC= of its notifications: of the state that it is in
+    watchdog_usec: int | None = None  # WATCHDOG_USEC= of them; None: as its job says
 
 
 class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -74,6 +74,7 @@ _V2: Final = (
         "cause TEXT NOT NULL DEFAULT ''", "ready_at INTEGER", "status_text TEXT NOT NULL DEFAULT ''",
         "status_errno INTEGER NOT NULL DEFAULT 0", "reloads INTEGER NOT NULL DEFAULT 0", "io_read_bytes INTEGER",
         "io_write_bytes INTEGER", "tasks_peak INTEGER", "next_run BLOB",
+        "extended_usec INTEGER NOT NULL DEFAULT 0", "watchdog_usec INTEGER",
     )),
     *(f"ALTER TABLE jobs ADD COLUMN {column}" for column in (
         "load TEXT NOT NULL DEFAULT 'loaded'", "file TEXT NOT NULL DEFAULT ''", "source BLOB",
