@@ -19,6 +19,7 @@ AT_ONCE = 1000  # names in a request; the daemon takes 4096, and a frame holds t
 TOO_LARGE = "too-large"  # of jobd.wire.errors
 _users: dict[int, str] = {}
 ACTIVE_STATES = ("active", "reloading")
+NO_FILE = "not-found"  # UnitFileState of a name that no job has
 
 
 def expand(client: Client, words: tuple[str, ...]) -> list[str]:
@@ -136,6 +137,15 @@ def change_name(change: Body, caller: int) -> str:
 def view_name(view: JobView, client: Client) -> str:
     """The name of a job as it is shown to the caller."""
     return shown_name(view["job"], view["owner"], client.uid)
+
+
+def file_state(view: JobView) -> str:
+    """UnitFileState: whether it is started with jobd, or what is in the way."""
+    if view.get("enabled"):
+        return view["enabled"]
+    if view.get("load", "loaded") == "not-found":
+        return NO_FILE
+    return "transient" if view.get("transient", True) else "disabled"
 
 
 def full_id(run: bytes) -> str:

@@ -45,10 +45,14 @@ Follow = Annotated[bool, _option("follow", "Go on with new output until the job 
 FollowRun = Annotated[bool, _option("follow", "Write what the job writes; exit with its status.")]
 FullLines = Annotated[bool, _option("full", "Do not cut lines to the width of the terminal.")]
 FullOutput = Annotated[bool, _option("full", "All of the output, however much it is.")]
+DryRun = Annotated[bool, _option("dry_run", "Say what would change, and change nothing.")]
 Keeper = Annotated[bool, _option("keeper", "The keeper, in place.")]
 NoBlock = Annotated[bool, _option("no_block", "Return at once.")]
+NoBlockNow = Annotated[bool, _option("no_block", "With --now: return at once.")]
 NoLegend = Annotated[bool, _option("no_legend", "The same as --legend=no.")]
 Now = Annotated[bool, _option("now", "Stop what runs first; cancel what is queued.")]
+StartNow = Annotated[bool, _option("now", "Start them, too.")]
+StopNow = Annotated[bool, _option("now", "Stop them, too.")]
 OnlyStderr = Annotated[bool, _option("stderr", "Only what was written to stderr.")]
 OnlyStdout = Annotated[bool, _option("stdout", "Only what was written to stdout.")]
 PagerEnd = Annotated[bool, _option("pager_end", "Begin at the end, in the pager; implies -n 1000.")]
@@ -77,6 +81,7 @@ CursorFile = Annotated[str | None, _option("cursor_file", "Go on from where FILE
 Env = Annotated[
     str | None, _option("env", "Environment to take along: all (default), none, or names.", "all|none|NAME,...")
 ]
+FileStates = Annotated[tuple[str, ...], _option("states", "Only those that are enabled, masked …", "STATE,...")]
 Grep = Annotated[str | None, _option("grep", "Only lines that match; all in lower case, capitals too.", "REGEX")]
 HistoryLines = Annotated[str, _option("lines", "So many runs, or all. Default: 100.", "N")]
 InputMode = Annotated[

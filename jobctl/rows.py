@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from jobctl import terminal
-from jobctl.names import full_id, group_name, owner_name
+from jobctl.names import file_state, full_id, group_name, owner_name
 from jobctl.signals import signal_name
 from jobctl.times import rfc3339
 
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobctl.shapes import Body, Definition, JobView, Json, Member, RuleView, RunView
+    from jobctl.shapes import Body, Definition, FileView, JobView, Json, Member, Planned, RuleView, RunView
 
 FORMATS = ("json", "json-pretty", "json-seq")
 INDENT = 4  # of json-pretty; systemd uses tabs, jq and most others spaces
@@ -103,7 +103,6 @@ def _common(view: JobView | RunView) -> dict[str, Json]:
 def job_row(view: JobView) -> dict[str, Json]:
     """A row of `list` and `status`."""
     run = view.get("run")
-    transient = view.get("transient", True)
     state = job_state(view)
     return {
         "job": view["job"],
@@ -116,7 +115,7 @@ def job_row(view: JobView) -> dict[str, Json]:
         "load": view.get("load", "loaded"),
         "active": view.get("active", "inactive"),
         "sub": view.get("sub", "dead"),
-        "enabled": "transient" if transient else "static",
+        "enabled": file_state(view),
         "queue": None,
         "description": view.get("description", ""),
         **_common(view),
@@ -183,6 +182,33 @@ def definition_row(definition: Definition) -> dict[str, Json]:
         "owner": owner_name(definition["owner"]),
         "transient": definition.get("transient", True),
         "definition": definition.get("text", ""),
+    }
+
+
+def file_row(file: FileView) -> dict[str, Json]:
+    """An element of `list-job-files`."""
+    dropins: list[Json] = [*file.get("dropins", [])]
+    return {
+        "job": file["job"],
+        "owner": owner_name(file["owner"]),
+        "file": file.get("file") or None,
+        "drop_ins": dropins,
+        "state": file["state"],
+        "load": file.get("load", "loaded"),
+    }
+
+
+def plan_row(change: Planned) -> dict[str, Json]:
+    """An element of what `daemon-reload` has found."""
+    keys: list[Json] = [*change.get("keys", [])]
+    return {
+        "job": change["job"],
+        "owner": owner_name(change["owner"]),
+        "change": change["change"],
+        "file": change.get("file") or None,
+        "keys": keys,
+        "needs_restart": change.get("restart", False),
+        "text": change.get("text") or None,
     }
 
 

@@ -292,6 +292,7 @@ class Body(TypedDict, total=False):
     error: str
     changes: list[Planned]
     warnings: list[str]
+    config_dir: str
     files: list[FileView]
     links: list[Link]
 

@@ -19,6 +19,10 @@ VERBS = {  # verb: module and function
     "freeze": ("jobctl.verb_act", "freeze"),
     "thaw": ("jobctl.verb_act", "thaw"),
     "reset-failed": ("jobctl.verb_act", "reset_failed"),
+    "enable": ("jobctl.verb_enable", "enable"),
+    "disable": ("jobctl.verb_enable", "disable"),
+    "mask": ("jobctl.verb_enable", "mask"),
+    "unmask": ("jobctl.verb_enable", "unmask"),
     "rm": ("jobctl.verb_rm", "remove"),
     "list": ("jobctl.verb_list", "list_jobs"),
     "status": ("jobctl.verb_status", "status"),
@@ -26,6 +30,8 @@ VERBS = {  # verb: module and function
     "cat": ("jobctl.verb_cat", "cat"),
     "is-active": ("jobctl.verb_list", "is_active"),
     "is-failed": ("jobctl.verb_list", "is_failed"),
+    "is-enabled": ("jobctl.verb_enable", "is_enabled"),
+    "list-job-files": ("jobctl.verb_files", "list_job_files"),
     "logs": ("jobctl.verb_logs", "logs"),
     "result": ("jobctl.verb_runs", "result"),
     "history": ("jobctl.verb_runs", "history"),
@@ -33,14 +39,14 @@ VERBS = {  # verb: module and function
     "whoami": ("jobctl.verb_whoami", "whoami"),
     "wait": ("jobctl.verb_wait", "wait"),
     "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
-    "daemon-reload": ("jobctl.verb_daemon", "daemon_reload"),
+    "daemon-reload": ("jobctl.verb_files", "daemon_reload"),
     "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
     "is-system-running": ("jobctl.verb_daemon", "is_system_running"),
     "auth": ("jobctl.verb_auth", "auth"),
     "shutdown": ("jobctl.verb_daemon", "shutdown"),
     "completion": ("jobctl.verb_completion", "completion"),
 }
-ALIASES = {"list-units": "list", "list-unit-files": "list"}  # understood, and not shown
+ALIASES = {"list-units": "list", "list-unit-files": "list-job-files"}  # understood, and not shown
 DEFAULT_VERB = "list"
 HELP = "help"  # a verb that only typer has: it is about the others
 COMPLETE = "__complete"  # what a TAB asks, and nobody types
@@ -80,7 +86,7 @@ NEIGHBOURS = {
 
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
-    "enable", "disable", "is-enabled", "mask", "unmask", "edit", "revert",
+    "edit", "revert", "preset", "reenable", "link",
     "try-restart", "condrestart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
     "list-timers",
 )  # fmt: skip
@@ -103,6 +109,7 @@ OPTIONS = {
     "audit": ("--audit",),
     "catalog": ("-x", "--catalog"),
     "cursor_file": ("--cursor-file",),
+    "dry_run": ("--dry-run",),
     "env": ("--env",),
     "every": ("-a", "--all"),
     "failed": ("--failed",),

@@ -6,27 +6,36 @@ from jobctl.exits import UsageError
 from jobd.core.names import closest
 
 HELP = "help"
-LOAD = ("loaded", "not-found")
-ACTIVE = ("active", "inactive", "failed", "activating", "deactivating")
+LOAD = ("loaded", "not-found", "masked", "bad-setting")
+ACTIVE = ("active", "reloading", "inactive", "failed", "activating", "deactivating")
 FROZEN = "frozen"  # beside what it is else
 SUB = (
     "dead",
     "queued",
     "start",
     "running",
+    "exited",
+    "reload",
     FROZEN,
+    "stop",
+    "stop-watchdog",
     "stop-sigterm",
     "stop-sigkill",
     "final-sigterm",
     "final-sigkill",
     "failed",
+    "auto-restart",
 )
 # Of systemctl --state=help; no job has them.
 SYSTEMD = (
-    "abandoned", "activating-done", "auto-restart", "auto-restart-queued", "bad-setting", "cleaning", "condition",
-    "elapsed", "error", "exited", "final-watchdog", "listening", "maintenance", "masked", "merged", "mounted",
-    "plugged", "refreshing", "reload", "reload-notify", "reload-signal", "reloading", "start-post", "start-pre", "stop",
-    "stop-post", "stop-watchdog", "stub", "tentative", "waiting",
+    "abandoned", "activating-done", "auto-restart-queued", "cleaning", "condition", "elapsed", "error",
+    "final-watchdog", "listening", "maintenance", "merged", "mounted", "plugged", "refreshing", "reload-notify",
+    "reload-signal", "start-post", "start-pre", "stop-post", "stub", "tentative", "waiting",
+)  # fmt: skip
+FILES = ("enabled", "disabled", "static", "masked", "bad")  # of job files
+# Of systemctl list-unit-files --state=help; no job file is so.
+SYSTEMD_FILES = (
+    "enabled-runtime", "linked", "linked-runtime", "alias", "masked-runtime", "indirect", "generated", "transient",
 )  # fmt: skip
 STATES = ("queued", "starting", "running", "stopping", "finished")  # of runs; records.STATES, and a test compares
 RESULTS = (
@@ -74,6 +83,16 @@ def run_help() -> str:
     """What a run can be, and how it can have ended."""
     parts = (("States", STATES), ("Results", (*RESULTS, FAILED)))
     return "\n".join(f"{name} of runs:\n" + "".join(f"{word}\n" for word in words) for name, words in parts)
+
+
+def file_help() -> str:
+    """What a job file can be."""
+    return "States of job files:\n" + "".join(f"{word}\n" for word in FILES)
+
+
+def of_files(groups: tuple[str, ...]) -> list[str]:
+    """The words for `list-job-files`. Raises UsageError."""
+    return _checked(groups, FILES, SYSTEMD_FILES)
 
 
 def of_jobs(groups: tuple[str, ...]) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DOING = {  # until jobd says more
     "start": "starting", "stop": "stopping", "restart": "restarting", "kill": "signaling", "freeze": "freezing",
-    "thaw": "thawing", "remove": "removing",
+    "thaw": "thawing", "remove": "removing", "enable": "changing", "mask": "changing",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""daemon-status, is-system-running, daemon-reload, daemon-reexec, shutdown: the daemon itself."""
+"""daemon-status, is-system-running, daemon-reexec, shutdown: the daemon itself."""
 
 from __future__ import annotations
 
@@ -96,17 +96,6 @@ def is_system_running(client: Client, *, quiet: QuietAnswer = False) -> int:
     if not quiet:
         terminal.say(f"{escape(state)}\n")
     return 0 if state == RUNNING else NOT_GOOD
-
-
-def daemon_reload(client: Client) -> int:
-    """Read jobd.toml again: rules and limits.
-
-    They hold at once, also for who is connected. A file that cannot be taken changes nothing, and says why.
-    """
-    client.start = False
-    for line in client.call({"type": "daemon-reload"}).get("text", "").splitlines():
-        terminal.warn(line)
-    return 0
 
 
 def daemon_reexec(client: Client, *, keeper: Keeper = False) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jobctl import names, terminal
+from jobctl import logout, names, terminal
 from jobctl.connect import grant, needs_grant
 from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, Fault, UsageError, start_failure
 from jobd.core.ids import new_run_id
@@ -133,7 +133,7 @@ def _submit(
         body = client.call(request)
         told = _tell(client, body, output, follow, quiet)
         if not quiet:
-            _tell_of_logout(client)
+            logout.tell(client)
         failure = start_status(body, request)
         if failure == NOT_THE_JOBS and not (wait or follow):
             return FAILED
@@ -143,20 +143,6 @@ def _submit(
     except KeyboardInterrupt:
         terminal.warn("interrupted; the job goes on, if it was accepted")
         return INTERRUPTED
-
-
-def _tell_of_logout(client: Client) -> None:
-    """Show the hint that jobd has left, if a logout would end the jobs: once, and where somebody reads it."""
-    found = client.target.found
-    if found is None or not found.state_dir or not os.isatty(terminal.STDERR):
-        return
-    hint = f"{found.state_dir}/logout-hint"
-    try:
-        os.rename(hint, f"{hint}.told")  # of several jobctls one does
-        with open(f"{hint}.told") as file:
-            terminal.warn(file.read().rstrip("\n"))
-    except OSError:
-        return
 
 
 def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: tuple[str, ...]) -> dict[str, object]:

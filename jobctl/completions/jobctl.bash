@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -88,6 +88,14 @@ __jobctl_verb() {
         operands='jobs.any'
         options='-q --quiet -o:JsonOutput --output:JsonOutput'
         ;;
+    is-enabled)
+        operands='jobs.any'
+        options='-q --quiet -o:JsonOutput --output:JsonOutput'
+        ;;
+    list-job-files)
+        operands='jobs.any'
+        options='--state:FileStates -l --full --no-legend -q --quiet -o:ListOutput --output:ListOutput'
+        ;;
     whoami)
         operands='text'
         options='-o:JsonOutput --output:JsonOutput'
@@ -100,9 +108,25 @@ __jobctl_verb() {
         operands='jobs.any'
         options='--now --purge'
         ;;
+    enable)
+        operands='jobs.any'
+        options='--now --no-block'
+        ;;
+    disable)
+        operands='jobs.any'
+        options='--now --no-block'
+        ;;
+    mask)
+        operands='jobs.any'
+        options='--now --no-block'
+        ;;
+    unmask)
+        operands='jobs.any'
+        options=''
+        ;;
     daemon-reload)
         operands=''
-        options=''
+        options='--dry-run -o:JsonOutput --output:JsonOutput'
         ;;
     daemon-status)
         operands=''
@@ -148,6 +172,9 @@ __jobctl_set() {
     ChangeOutput)
         set='short short-iso cat json json-pretty json-seq' commas=0
         ;;
+    FileStates)
+        set='enabled disabled static masked bad help' commas=1
+        ;;
     InputMode)
         set='same more none' commas=0
         ;;
@@ -185,7 +212,7 @@ __jobctl_set() {
         set='today yesterday now' commas=0
         ;;
     States)
-        set='active inactive failed activating deactivating dead queued start running frozen stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help' commas=1
+        set='active reloading inactive failed activating deactivating dead queued start running exited reload frozen stop stop-watchdog stop-sigterm stop-sigkill final-sigterm final-sigkill auto-restart loaded not-found masked bad-setting help' commas=1
         ;;
     StatusOutput)
         set='short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0

@@ -174,10 +174,16 @@ function __jobctl_valued --argument-names verb
             echo -- -o --output
         case is-failed
             echo -- -o --output
+        case is-enabled
+            echo -- -o --output
+        case list-job-files
+            echo -- --state -o --output
         case whoami
             echo -- -o --output
         case wait
             echo -- --timeout -o --output
+        case daemon-reload
+            echo -- -o --output
         case daemon-status
             echo -- -o --output
         case auth
@@ -186,7 +192,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -209,10 +215,16 @@ complete -c jobctl -n __jobctl_no_verb -a history -d 'Show past and present runs
 complete -c jobctl -n __jobctl_no_verb -a events -d 'Show what happened to jobs and their runs, the oldest first.'
 complete -c jobctl -n __jobctl_no_verb -a is-active -d 'Say whether jobs are active: 0 if at least one is, 3 if none is, 4 if none exists.'
 complete -c jobctl -n __jobctl_no_verb -a is-failed -d 'Say whether jobs have failed: 0 if at least one has, 1 if none has, 4 if none exists.'
+complete -c jobctl -n __jobctl_no_verb -a is-enabled -d 'Say whether jobs are started with jobd: 0 if at least one is, 1 if none is, 4 if none exists.'
+complete -c jobctl -n __jobctl_no_verb -a list-job-files -d 'List the jobs that have a definition, where it is, and whether it is enabled.'
 complete -c jobctl -n __jobctl_no_verb -a whoami -d 'Show the job that each process belongs to, one a line.'
 complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of jobs have ended, and exit as the first that failed did.'
 complete -c jobctl -n __jobctl_no_verb -a rm -d 'Remove jobs: their names are free again.'
-complete -c jobctl -n __jobctl_no_verb -a daemon-reload -d 'Read jobd.toml again: rules and limits.'
+complete -c jobctl -n __jobctl_no_verb -a enable -d 'Have jobs started with jobd.'
+complete -c jobctl -n __jobctl_no_verb -a disable -d 'Have jobs not started with jobd any more.'
+complete -c jobctl -n __jobctl_no_verb -a mask -d 'Have jobs not be started by anybody or anything.'
+complete -c jobctl -n __jobctl_no_verb -a unmask -d 'Let jobs be started again.'
+complete -c jobctl -n __jobctl_no_verb -a daemon-reload -d 'Read jobd.toml and the job files again, and say what has changed.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
 complete -c jobctl -n __jobctl_no_verb -a is-system-running -d 'Say in one word how jobd is: running, degraded, stopping or offline.'
@@ -271,7 +283,7 @@ complete -c jobctl -n '__jobctl_verb thaw' -a '(__jobctl_jobs frozen)'
 complete -c jobctl -n '__jobctl_verb reset-failed' -a '(__jobctl_jobs failed)'
 
 complete -c jobctl -n '__jobctl_verb list' -s a -l all -d 'Inactive jobs too.'
-complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active inactive failed activating deactivating dead queued start running frozen stop-sigterm stop-sigkill final-sigterm final-sigkill loaded not-found help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
+complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active reloading inactive failed activating deactivating dead queued start running exited reload frozen stop stop-watchdog stop-sigterm stop-sigkill final-sigterm final-sigkill auto-restart loaded not-found masked bad-setting help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
 complete -c jobctl -n '__jobctl_verb list' -l failed -d 'The same as --state=failed.'
 complete -c jobctl -n '__jobctl_verb list' -s l -l full -d 'Do not cut lines to the width of the terminal.'
 complete -c jobctl -n '__jobctl_verb list' -l plain -d 'No column for the bullet.'
@@ -348,6 +360,17 @@ complete -c jobctl -n '__jobctl_verb is-failed' -s q -l quiet -d 'Print no resul
 complete -c jobctl -n '__jobctl_verb is-failed' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb is-failed' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb is-enabled' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb is-enabled' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb is-enabled' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb list-job-files' -l state -x -a '(__jobctl_list enabled disabled static masked bad help)' -d 'Only those that are enabled, masked …'
+complete -c jobctl -n '__jobctl_verb list-job-files' -s l -l full -d 'Do not cut lines to the width of the terminal.'
+complete -c jobctl -n '__jobctl_verb list-job-files' -l no-legend -d 'The same as --legend=no.'
+complete -c jobctl -n '__jobctl_verb list-job-files' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb list-job-files' -s o -l output -x -a 'json json-pretty json-seq name' -d 'json, json-pretty, json-seq or name.'
+complete -c jobctl -n '__jobctl_verb list-job-files' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb whoami' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb whoami'
 
@@ -360,6 +383,22 @@ complete -c jobctl -n '__jobctl_verb rm' -l now -d 'Stop what runs first; cancel
 complete -c jobctl -n '__jobctl_verb rm' -l purge -d 'Their runs and logs too.'
 complete -c jobctl -n '__jobctl_verb rm' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb enable' -l now -d 'Start them, too.'
+complete -c jobctl -n '__jobctl_verb enable' -l no-block -d 'With --now: return at once.'
+complete -c jobctl -n '__jobctl_verb enable' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb disable' -l now -d 'Stop them, too.'
+complete -c jobctl -n '__jobctl_verb disable' -l no-block -d 'With --now: return at once.'
+complete -c jobctl -n '__jobctl_verb disable' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb mask' -l now -d 'Stop them, too.'
+complete -c jobctl -n '__jobctl_verb mask' -l no-block -d 'With --now: return at once.'
+complete -c jobctl -n '__jobctl_verb mask' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb unmask' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb daemon-reload' -l dry-run -d 'Say what would change, and change nothing.'
+complete -c jobctl -n '__jobctl_verb daemon-reload' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb daemon-status' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
@@ -374,7 +413,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed whoami wait rm daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

@@ -69,6 +69,7 @@ VALUES: dict[str, str | Words] = {
     "ChangeOutput": Words((*verb_events.TEXTS, *rows.FORMATS)),
     "CursorFile": FILE,
     "Env": VARIABLES,
+    "FileStates": Words((*statewords.FILES, statewords.HELP), commas=True),
     "Grep": TEXT,
     "HistoryLines": TEXT,
     "InputMode": Words(("same", "more", "none")),

@@ -129,6 +129,7 @@ class Daemon(Body, frozen=True, kw_only=True, tag="daemon"):
     incarnation: int = 0  # daemons forked by this keeper so far
     python: str = ""
     uid: int | None = None  # of the daemon's process
+    config_dir: str = ""  # has jobd.toml, and in `jobs` the job files that are to be changed
 
 
 class Attached(Body, frozen=True, kw_only=True, tag="attached"):

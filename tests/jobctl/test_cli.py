@@ -58,7 +58,7 @@ def test_a_verb_like_nothing_points_to_help(line: Run) -> None:
 
 
 def test_a_verb_that_only_systemctl_has_is_called_so(line: Run) -> None:
-    assert "unknown verb 'enable': systemctl has it, jobctl does not;" in line("enable", "web")[2]
+    assert "unknown verb 'isolate': systemctl has it, jobctl does not;" in line("isolate", "web")[2]
     assert not {*ONLY_SYSTEMCTLS} & {*VERBS, *ALIASES, *NEIGHBOURS}
 
 

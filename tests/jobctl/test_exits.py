@@ -29,12 +29,13 @@ COLUMNS = {errors.ACTION: 0, errors.LOOK: 1, errors.JOB: 2}
 LINES = {  # of each kind, every verb and what makes it another kind
     errors.ACTION: [
         "run true", "rerun web", "start web", "stop web", "restart web", "kill web", "freeze web", "thaw web",
-        "reset-failed web", "rm web", "daemon-reload", "daemon-reexec", "shutdown",
+        "reset-failed web", "rm web", "daemon-reload", "daemon-reexec", "shutdown", "enable web", "disable web",
+        "mask web", "unmask web",
     ],
     errors.LOOK: [
         "list", "status web", "status", "show web", "cat web", "is-active web", "is-failed web", "logs web",
         "logs -f web", "result web", "history web", "events web", "whoami 1", "auth whoami", "daemon-status",
-        "is-system-running",
+        "is-system-running", "is-enabled web", "list-job-files",
     ],
     errors.JOB: [
         "run --wait true", "run -f true", "run -P true", "rerun --wait web", "attach web", "wait web", "wait",

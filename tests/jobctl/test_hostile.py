@@ -45,6 +45,14 @@ DAEMON = m.Daemon(
     started_at=10**18, tracking="cgroup", kernel=EVIL, running=0, queued=0, connections=1, reasons=[EVIL], python=EVIL,
 )  # fmt: skip
 RULE = m.RuleView(line=1, users=[EVIL], groups=[EVIL], actions=[EVIL], owners=[EVIL], jobs=[EVIL])
+ACTS = (m.Start, m.Stop, m.Restart, m.Kill, m.Freeze, m.Thaw, m.ResetFailed, m.Remove, m.Enable, m.Mask)
+PLAN = m.Plan(
+    changes=[
+        m.Planned(job="web", owner=os.geteuid(), change="changed", keys=[EVIL], file=EVIL, restart=True, text=EVIL),
+        m.Planned(job="db", owner=os.geteuid(), change="broken", text=f"{EVIL}\n{EVIL}"),
+    ],
+    warnings=[EVIL],
+)
 CHANGE = m.Change(**NAME, seq=1, at=10**18, kind="finished", reason=EVIL, step="exec", by_uid=0)
 
 
@@ -63,7 +71,9 @@ def hostile(request: m.Request) -> Answer:
     elif isinstance(request, m.Events):
         yield m.Item(id=number, body=CHANGE)
         yield m.End(id=number)
-    elif isinstance(request, (m.Start, m.Stop, m.Restart, m.Kill, m.Freeze, m.Thaw, m.ResetFailed, m.Remove)):
+    elif isinstance(
+        request, (m.Start, m.Stop, m.Restart, m.Kill, m.Freeze, m.Thaw, m.ResetFailed, m.Remove, m.Enable, m.Mask)
+    ):
         yield m.Item(id=number, body=m.Progress(job="web", text=EVIL))
         yield m.Item(id=number, body=m.Done(job="web", code=errors.FAILED, text=EVIL))
         yield m.End(id=number)
@@ -86,7 +96,8 @@ def replies() -> dict[type, m.AnyBody]:
         m.Rerun: m.Started(**NAME, step="exec", errno=2, text=EVIL),
         m.AuthWhoami: m.Identity(uid=61001, gid=61001, groups=[61002], pid=1, owner=61001, rules=[EVIL], admin=True),
         m.AuthCanI: m.Decision(action=EVIL, uid=61001, allowed=True, visible=True, rule=EVIL, job=EVIL, owner=61001),
-        m.DaemonReload: m.Ok(text=EVIL),
+        m.DaemonReload: PLAN,
+        m.ListFiles: m.Files(files=[m.FileView(job="web", owner=os.geteuid(), state=EVIL, file=EVIL, dropins=[EVIL])]),
         m.AuthRules: m.Rules(rules=[RULE], file=EVIL, error=EVIL),
         m.Whoami: m.Members(members=[m.Member(**NAME, pid=1)]),
     }
@@ -99,7 +110,7 @@ def refusing(request: m.Request) -> Answer:
 
 OPERANDS = {
     "run": ["--", "true"], "list": [], "daemon-status": [], "is-system-running": [],
-    "daemon-reload": [], "daemon-reexec": [], "shutdown": [],
+    "daemon-reload": [], "daemon-reexec": [], "shutdown": [], "list-job-files": [],
     "completion": ["bash"], "auth": ["whoami"],
 }  # fmt: skip
 RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and people wrote, as they wrote it

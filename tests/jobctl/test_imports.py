@@ -37,7 +37,8 @@ LINES = [
     "is-active -q web", "is-active web", "status web", "status -n 5 web", "list", "list -a", "",
     "start web", "stop web", "restart web", "logs web", "logs -n 20 -f web", "logs -o short web", "show -p MainPID web",
     "show -P Id web", "run -- sleep 5", "run -u x -E A=b -C / sleep 5", "wait web", "run --wait true", "run -f true",
-    "daemon-status", "history web", "result web", "kill web", "events -f -n 5 web", "cat web",
+    "daemon-status", "history web", "result web", "kill web", "events -f -n 5 web", "cat web", "is-enabled web",
+    "enable --now web", "disable web", "mask web", "unmask web", "list-job-files", "daemon-reload",
 ]  # fmt: skip
 
 
@@ -67,6 +68,10 @@ _rest = table(
     stop=lambda _: [m.Done(job="web")],
     restart=lambda _: [m.Done(job="web")],
     kill=lambda _: [m.Done(job="web")],
+    enable=lambda _: [m.Done(job="web")],
+    mask=lambda _: [m.Done(job="web")],
+    list_job_files=lambda _: m.Files(files=[m.FileView(job="web", owner=0, state="enabled", file="/f")]),
+    daemon_reload=lambda _: m.Plan(changes=[m.Planned(job="web", owner=0, change="added")]),
     resolve=lambda _: m.Runs(runs=[run_view()]),
     history=lambda _: m.Runs(runs=[run_view()]),
     daemon_status=lambda _: m.Daemon(

@@ -340,12 +340,12 @@ def test_without_a_daemon_the_system_is_offline(tmp_path: Path) -> None:
 
 
 def test_daemon_reload_is_silent_or_says_why(daemon: Make) -> None:
-    def done(verb: str, body: m.Ok | m.Fault) -> tuple[int, str, str]:
+    def done(verb: str, body: m.Plan | m.Fault) -> tuple[int, str, str]:
         result = jobctl(daemon(table(daemon_reload=lambda _: body)).path, verb)
         return result.returncode, result.stdout.decode(), result.stderr.decode()
 
-    assert done("daemon-reload", m.Ok()) == (0, "", "")
-    assert done("daemon-reload", m.Ok(text="warning: a\nwarning: b")) == (
+    assert done("daemon-reload", m.Plan(changes=[])) == (0, "", "")
+    assert done("daemon-reload", m.Plan(changes=[], warnings=["warning: a", "warning: b"])) == (
         0,
         "",
         "jobctl: warning: a\njobctl: warning: b\n",

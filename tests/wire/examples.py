@@ -237,6 +237,7 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
             incarnation=4,
             python="3.11.2",
             uid=998,
+            config_dir="/etc/jobd",
         ),
     ),
     "reply-plan": m.Reply(

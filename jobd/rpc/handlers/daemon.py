@@ -64,6 +64,7 @@ def status(context: Context, _: m.DaemonStatus) -> m.Daemon:
         reasons=why,
         incarnation=welcome.incarnation,
         python=platform.python_version(),
+        config_dir=welcome.config_dir,
     )
 
 
