@@ -36,6 +36,17 @@ def split_owner(word: str) -> tuple[str | None, str]:
     return (owner, name) if slash else (None, word)
 
 
+def is_template(name: str) -> bool:
+    """Whether `name` is a template's: `web@`."""
+    return len(name) > 1 and name.endswith("@")
+
+
+def template_of(name: str) -> str | None:
+    """The template that `name` is an instance of: `web@8080` is one of `web@`; None for any other name."""
+    stem, at, instance = name.partition("@")
+    return f"{stem}@" if stem and at and instance else None
+
+
 def is_glob(word: str) -> bool:
     """Whether `word` is a pattern rather than a name."""
     return any(c in word for c in "*?[")

@@ -119,6 +119,10 @@ ACT_PREFIX: Final = "act."
 BY_GID: Final = "act.gid"  # the caller's group
 ONCE: Final = "act.once"  # the name under which the client asked, if he may have asked before
 REMOVED: Final = "removed"  # the kind of the event that takes the job's row away; its runs stay
+# Kinds of the events of definitions.
+DEFINED, CHANGED, UNDEFINED = "defined", "changed", "undefined"  # the last: its file is gone, and the job not at rest
+ENABLED, DISABLED, MASKED, UNMASKED = "enabled", "disabled", "masked", "unmasked"
+REDEFINES: Final = frozenset({DEFINED, CHANGED, UNDEFINED})  # the row may name other blobs than before
 _KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow has no `run`)
 _RUN_FIELDS: Final = tuple(f for f in RunRow.__struct_fields__ if f not in _KEY)
 _JOB_FIELDS: Final = tuple(f for f in JobRow.__struct_fields__ if f not in _KEY)

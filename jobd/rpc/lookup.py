@@ -183,8 +183,7 @@ class JobLookup:
         return key
 
     def _row(self, key: Key) -> JobRow | None:
-        job = self.world.registry.jobs.get(key)
-        return job.row if job is not None else self.world.registry.store.job(*key)
+        return self.world.registry.catalog.row(*key)
 
     def _of_another(self, word: str, action: str) -> JobRow | None:
         if not self.sees_others():

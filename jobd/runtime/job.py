@@ -108,6 +108,10 @@ class Job:
         self._fleeting = False
         return self._write(event, run.row, blobs, may_fail=True)
 
+    def define(self, event: Event, blobs: tuple[tuple[bytes, bytes], ...], may_fail: bool) -> Commit:
+        """Take on what an event of the registry's makes of the job's row; of a new job, all of it."""
+        return self._write(event, None, blobs, may_fail)
+
     def _write(
         self, event: Event, run_row: RunRow | None, blobs: tuple[tuple[bytes, bytes], ...], may_fail: bool
     ) -> Commit:

@@ -29,18 +29,28 @@ class NotDurable(Exception):  # noqa: N818  # what is the case, not an error of 
 class Commit:
     """One change on its way to the disk."""
 
-    __slots__ = ("_event", "done", "error")
+    __slots__ = ("_event", "_then", "done", "error")
 
     def __init__(self) -> None:
         self.done = False
         self.error: Exception | None = None
         self._event: trio.Event | None = None
+        self._then: tuple[Callable[[], None], ...] = ()
 
     def settle(self, error: Exception | None) -> None:
         """Called once, when the change is durable or has failed."""
         self.done, self.error = True, error
         if self._event is not None:
             self._event.set()
+        for call in self._then:
+            call()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Have this called when it is settled."""
+        if self.done:
+            call()
+        else:
+            self._then += (call,)
 
     async def wait(self) -> None:
         """Return when the change is durable.

@@ -20,6 +20,7 @@ from jobd.core.names import transient_base
 from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
 from jobd.runtime import lifecycle
+from jobd.runtime.catalog import Catalog
 from jobd.runtime.job import Caller, Job
 from jobd.runtime.room import Room
 from jobd.runtime.run import Run
@@ -76,6 +77,7 @@ class Registry:
         self.keeper = keeper
         self.jobs: dict[tuple[int, str], Job] = {}
         self.runs: dict[bytes, Run] = {}
+        self.catalog = Catalog(self)
         self.streams = Streams(state_dir, pump, feeder, keeper, self.runs)
         self.limits: Callable[[], UserLimits] = UserLimits
         self.slots = Slots(lambda: self.limits())
@@ -117,7 +119,7 @@ class Registry:
         """
         found = self._specs.get(key)
         if found is None:
-            blob = self.store.blob(key)
+            blob = self.catalog.blob(key)
             if blob is None:
                 raise KeyError(f"no spec {key.hex()} in the database")
             found = self.remember_spec(key, specs.decode_spec(blob))
@@ -178,11 +180,14 @@ class Registry:
         self,
         row: JobRow | RunRow,
         run_id: bytes,
-        by: Caller,
+        by: Caller | None,
         stdin: str | None = None,
         bounded: Callable[[JobSpec], JobSpec] | None = None,
+        cause: str = "",
     ) -> Run:
         """Make what `row` has submitted, a job at rest or a run of one, the job's next run.
+
+        `by` is None when nobody asked for it, and `cause` then says why it is started.
 
         `bounded` brings it down to what its owner may have by now. Without `stdin` a pipe becomes /dev/null, since
         nobody is there to feed it. Raises NameTaken and Stopping as `submit` does, and KeyError: the definition is gone
@@ -195,7 +200,7 @@ class Registry:
         if bounded is not None:
             spec = bounded(spec)
         # The blobs go along: retention may take them with the job's last run before this one is written.
-        env_blob = self.store.blob(row.env)
+        env_blob = self.catalog.blob(row.env)
         if env_blob is None:
             raise KeyError(f"no environment {row.env.hex()} in the database")
         stdin = stdin or (specs.NULL if spec.stdin == specs.PIPE else spec.stdin)
@@ -203,40 +208,45 @@ class Registry:
             spec = replace(spec, stdin=stdin)
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, row.env, env_blob)
-        return self._accept(row.owner, row.job, run_id, spec, keys, by)
+        return self._accept(row.owner, row.job, run_id, spec, keys, by, cause)
 
-    def _accept(self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller) -> Run:
+    def _accept(
+        self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller | None, cause: str = ""
+    ) -> Run:
         job = self.jobs.get((owner, name))
         old = self._at_rest(owner, name)
         begins = self.slots.may_begin(owner)
+        carried = () if old is None else self.catalog.carried(old)
         self.room.take(owner, keys.blobs)
         first = states.SUBMIT if begins and self.keeper.alive else states.ENQUEUE
         now = time.time_ns()
         sub = states.after(states.DEAD if old is None else old.sub, first)
-        number = 1 + (self.store.highest_number(owner, name) if old is None else old.runs)  # there may be old runs
+        known = old is not None and old.latest is not None  # else there may be runs of one that was removed
+        number = 1 + (old.runs if known and old is not None else self.store.highest_number(owner, name))
         row = _job_row(owner, name, run_id, number, keys, old, sub, now)
         data: Data = {
-            "seq": self.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env, "by_uid": by.uid,
-            "queued_at": now, records.BY_GID: by.gid, "state": states.RUN_STATE[row.sub], **job_data(row),
+            "seq": self.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env,
+            "by_uid": owner if by is None else by.uid, "queued_at": now, "cause": cause,
+            "state": states.RUN_STATE[row.sub], **job_data(row),
+            **({} if by is None else {records.BY_GID: by.gid}),
             **(self.keeper_fields() if first == states.SUBMIT else {}),
         }  # fmt: skip
         event = Event(
             seq=self.store.next_event_seq(), at=now, kind="accepted", owner=owner, job=name, run=run_id,
-            by_uid=by.uid, by_pid=by.pid, data=data,
+            by_uid=None if by is None else by.uid, by_pid=None if by is None else by.pid, data=data,
         )  # fmt: skip
         if job is None:
             job = self.jobs[owner, name] = Job(row, self.journal)
         run = Run(job, apply_run(None, event), spec, keys.env_blob)
         self.runs[run_id] = run
         self.slots.enter(run, begins)
-        if self._all_owners is not None:
-            self._all_owners.add(owner)
-        run.accepted = job.accept(event, run, keys.blobs)
+        self.note_owner(owner)
+        run.accepted = job.accept(event, run, (*keys.blobs, *carried))
         self.start_task(run)
         return run
 
     def _at_rest(self, owner: int, name: str) -> JobRow | None:
-        old = self.store.job(owner, name) if (job := self.jobs.get((owner, name))) is None else job.row
+        old = self.catalog.row(owner, name)
         if old is not None and old.sub not in states.AT_REST:
             raise NameTaken(name)
         return old
@@ -264,6 +274,11 @@ class Registry:
         if self._all_owners is None:
             self._all_owners = {*self.store.owners(), *self.owners()}
         return self._all_owners
+
+    def note_owner(self, owner: int) -> None:
+        """Somebody has a job now."""
+        if self._all_owners is not None:
+            self._all_owners.add(owner)
 
     def owners(self) -> set[int]:
         """Who has live runs."""
@@ -304,7 +319,9 @@ class Registry:
         self.slots.leave(run)
         job = run.job
         if job.run is run:
-            self.jobs.pop((job.row.owner, job.row.job), None)
+            job.run = None
+            if not self.catalog.is_pending(job):
+                self.jobs.pop((job.row.owner, job.row.job), None)
 
     # --- the end --------------------------------------------------------------------------------------------------
     def lose_keeper(self) -> None:

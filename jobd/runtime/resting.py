@@ -7,13 +7,9 @@ may take the job's row meanwhile; then there is nothing to change any more, and 
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import states
-from jobd.core.records import BY_GID, REMOVED, Event
-from jobd.runtime.job import Job
-from jobd.store.db import Removal
 
 if TYPE_CHECKING:
     from jobd.runtime.job import Caller
@@ -34,12 +30,8 @@ async def reset_failed(registry: Registry, key: Key, by: Caller) -> None:
     row = registry.store.job(*key)
     if row is None or row.sub != states.FAILED:
         return
-    job = registry.jobs[key] = Job(row, registry.journal, fleeting=True)
-    try:
+    with registry.catalog.holding(row) as job:
         await job.fire(states.RESET, RESET, by, **{"job.result": "success"}).wait()
-    finally:
-        if registry.jobs.get(key) is job and job.run is None:
-            del registry.jobs[key]
 
 
 def live_runs(registry: Registry, key: Key) -> list[Run]:
@@ -56,16 +48,10 @@ async def remove(registry: Registry, key: Key, purge: bool, by: Caller) -> None:
     durable makes it again, behind us: its new run is none of those that go.
     """
     assert not live_runs(registry, key)
-    registry.jobs.pop(key, None)  # one that a reset has there for the moment
-    store = registry.store
-    upto = store.next_run_seq() if purge else None  # lower than those of all runs to come
-    event = Event(
-        seq=store.next_event_seq(), at=time.time_ns(), kind=REMOVED, owner=key[0], job=key[1], by_uid=by.uid,
-        by_pid=by.pid, data={BY_GID: by.gid},
-    )  # fmt: skip
-    await registry.journal.record(event, None, None, removes=Removal(upto), if_there=True).wait()
+    upto = registry.store.next_run_seq() if purge else None  # lower than those of all runs to come
+    await registry.catalog.remove(key, by, upto).wait()
     if purge:
-        store.purge()
+        registry.store.purge()
         await purged(registry, key)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from .removal import drop_blobs, remove_jobs
+from jobd.core.records import REDEFINES
+
+from .removal import blobs_of, drop_blobs, remove_jobs
 from .rows import Values, event_values, insert_blobs, insert_events, job_values, run_values, upsert_jobs, upsert_runs
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     jobs: dict[Key, Values | None] = {}  # None: its row is to be gone
     removals: dict[Key, Removal] = {}
     blobs: dict[bytes, bytes] = {}
+    unused: set[bytes] = set()
     for batch in batches:
         batch.void = batch.if_there and not _is_there(conn, jobs, batch.events[0])
         if batch.void:
@@ -39,6 +42,9 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
             runs[run.seq] = run
         for job in batch.jobs:
             jobs[job.owner, job.job] = job_values(job, _explained(last, job))
+        for event in batch.events:
+            if event.kind in REDEFINES:
+                unused |= blobs_of(conn, (event.owner, event.job))
         if batch.removes is not None:
             for key in last:
                 jobs[key], removals[key] = None, batch.removes
@@ -46,7 +52,7 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     insert_blobs(conn, tuple(blobs.items()))
     insert_events(conn, events)
     upsert_runs(conn, [run_values(row) for row in runs.values()])
-    unused = remove_jobs(conn, removals)
+    unused |= remove_jobs(conn, removals)
     upsert_jobs(conn, tuple(values for values in jobs.values() if values is not None))
     drop_blobs(conn, unused)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jobd.core.records import Event, JobRow, RunRow
 
 SCAN_JOBS: Final = 2000  # measured among 20,000: 3 ms, so that the daemon's loop hardly notices
+MAX_DEFINED: Final = 10_000  # definitions of one owner: reading them takes 50 ms
 _NONE: Final[tuple[Value, ...]] = ()
 HEX: Final = frozenset("0123456789abcdef")
 
@@ -112,6 +113,24 @@ class Reader:
             f"SELECT EXISTS (SELECT 1 FROM jobs {where}) OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_by_job {where})"
         )
         return bool(self.fetch(sql, (owner, name, owner, name))[0][0])
+
+    def defined(self, owner: int, prefix: str = "", after: str = "", limit: int = MAX_DEFINED) -> list[JobRow]:
+        """Jobs of an owner that are not transient, by name, from behind `after`; those that begin with `prefix`."""
+        sql = f"SELECT {JOB_COLUMNS} FROM jobs INDEXED BY jobs_defined WHERE transient = 0 AND owner = ?"
+        where = "job >= ? AND job < ? AND job > ? ORDER BY job LIMIT ?"
+        return [
+            job_row(v) for v in self.fetch(f"{sql} AND {where}", (owner, prefix, prefix + "\U0010ffff", after, limit))
+        ]
+
+    def defining_owners(self) -> list[int]:
+        """All who have such jobs, in order."""
+        return self._steps("SELECT min(owner) FROM jobs INDEXED BY jobs_defined WHERE transient = 0 AND owner > ?")
+
+    def enabled(self) -> list[JobRow]:
+        """Jobs that are to be started with the daemon, of all owners."""
+        source = "jobs INDEXED BY jobs_listed"
+        sql = f"SELECT {JOB_COLUMNS} FROM {source} WHERE {LISTED} AND enabled = 1 ORDER BY owner, job"
+        return [job_row(v) for v in self.fetch(sql, ())]
 
     def owners(self) -> list[int]:
         """All who have jobs, in order."""

@@ -76,13 +76,19 @@ def remove_jobs(conn: sqlite3.Connection, removals: Mapping[tuple[int, str], Rem
     """
     unused: set[bytes] = set()
     for key, removal in removals.items():
-        unused.update(*conn.execute("SELECT spec, env, source FROM jobs WHERE owner = ? AND job = ?", key).fetchall())
+        unused |= blobs_of(conn, key)
         conn.execute("DELETE FROM jobs WHERE owner = ? AND job = ?", key)
         if removal.purge_upto is not None:
             set_meta(conn, purge_key(*key), str(removal.purge_upto))
         elif not _has_runs(conn, key):
             _delete_events(conn, key[0], "owner = ? AND job = ?", key)
     return unused
+
+
+def blobs_of(conn: sqlite3.Connection, key: tuple[int, str]) -> set[bytes]:
+    """The blobs that a job's row names."""
+    found = conn.execute("SELECT spec, env, source FROM jobs WHERE owner = ? AND job = ?", key).fetchone()
+    return {blob for blob in found or () if blob is not None}
 
 
 def remove_acts(conn: sqlite3.Connection, owner: int, before: int) -> list[tuple[int, str]]:

@@ -87,6 +87,7 @@ def _read(damaged: sqlite3.Connection, now: int) -> Batch:
         jobs |= {(j.owner, j.job): j for j in _rows(damaged, (_JOB,), job_row, JobRow, key)}
     wanted = {r.spec for r in runs.values()} | {r.env for r in runs.values()}
     wanted |= {j.spec for j in jobs.values()} | {j.env for j in jobs.values()}
+    wanted |= {j.source for j in jobs.values() if j.source is not None}
     blobs = tuple((digest, data) for digest in wanted if (data := _blob(damaged, digest)) is not None)
     kept = sorted({r.seq: r for r in runs.values()}.values(), key=lambda r: r.seq)
     return Batch(tuple(_events(kept, jobs.values(), now)), tuple(kept), tuple(jobs.values()), blobs)

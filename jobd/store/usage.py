@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _NAMED: Final = " UNION ".join(
     f"SELECT {blob} FROM {table} WHERE owner = ?1"
-    for table in ("runs INDEXED BY runs_by_owner", "jobs")
-    for blob in ("spec", "env")
+    for table, blobs in (("runs INDEXED BY runs_by_owner", ("spec", "env")), ("jobs", ("spec", "env", "source")))
+    for blob in blobs
 )
 _BLOBS: Final = f"SELECT coalesce(sum(length(data)), 0) FROM blobs WHERE hash IN ({_NAMED})"
 _LOGS: Final = (
@@ -27,6 +27,7 @@ NAMES_BLOB: Final = " OR ".join(
         ("runs INDEXED BY runs_by_spec", "spec"),
         ("jobs INDEXED BY jobs_by_env", "env"),
         ("jobs INDEXED BY jobs_by_spec", "spec"),
+        ("jobs INDEXED BY jobs_by_source", "source"),
     )
 )
 
@@ -34,7 +35,7 @@ NAMES_BLOB: Final = " OR ".join(
 class Usage(NamedTuple):
     """Bytes in the database and on the disk."""
 
-    blobs: int  # distinct environments and definitions of his jobs and runs
+    blobs: int  # distinct environments, definitions and texts of definitions of his jobs and runs
     logs: int  # of his runs that are closed
 
 

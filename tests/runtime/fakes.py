@@ -199,6 +199,16 @@ class FakeStore:
     def blob(self, key: bytes) -> bytes | None:
         return self.blobs.get(key)
 
+    def defined(self, owner: int, prefix: str = "", after: str = "", limit: int = 10_000) -> list[JobRow]:
+        rows = (row for _, row in sorted(self.jobs.items()) if row.owner == owner and not row.transient)
+        return [row for row in rows if row.job.startswith(prefix) and row.job > after][:limit]
+
+    def defining_owners(self) -> list[int]:
+        return sorted({row.owner for row in self.jobs.values() if not row.transient})
+
+    def enabled(self) -> list[JobRow]:
+        return [row for _, row in sorted(self.jobs.items()) if row.enabled]
+
     def live_runs(self) -> list[RunRow]:
         return [row for row in self.runs.values() if row.state != "finished" or not row.closed]
 

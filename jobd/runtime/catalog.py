@@ -1,0 +1,198 @@
+"""What jobs are: their rows, live or at rest, and the one way to change the row of a job that nobody walks.
+
+A definition in force is its job's row. For a change of a job at rest a Job is made for the moment, and is in the
+registry until the change is durable: who looks sees the change, and who starts the job builds on it, so that a job
+still has one owner. What such a change brings along (definitions, environments, texts) can be asked for from the first
+moment, too.
+
+An instance of a template (`web@8080`) that nobody has started, enabled or changed has no row. It is made up from the
+template's text whenever it is asked for, and written with the first thing that happens to it.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from jobd.core import records, states
+from jobd.core.names import template_of
+from jobd.core.records import BY_GID, Event, JobRow, job_data
+from jobd.runtime.job import Job
+from jobd.store.db import Removal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from jobd.runtime.job import Caller
+    from jobd.runtime.journal import Commit
+    from jobd.runtime.registry import Registry
+
+Key = tuple[int, str]
+Blobs = tuple[tuple[bytes, bytes], ...]
+MAX_MADE_UP: Final = 1024  # instances without a row that are remembered; one is about 2 KiB
+
+
+class Catalog:
+    """The rows of jobs. One a registry, which owns the live ones."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._pending: dict[Job, int] = {}  # changes on their way to the disk
+        self._fresh: dict[bytes, tuple[int, bytes]] = {}  # blobs on their way, and how many changes bring each
+        self._made_up: dict[Key, tuple[bytes | None, JobRow, Blobs]] = {}  # by what the template's text was
+        self._made_up_blobs: dict[bytes, bytes] = {}
+        # Makes an instance of a template: its row and blobs. jobd.runtime.definitions has it.
+        self.instantiate: Callable[[JobRow, str], tuple[JobRow, Blobs] | None] = lambda _row, _name: None
+
+    # --- looking --------------------------------------------------------------------------------------------------
+    def row(self, owner: int, name: str) -> JobRow | None:
+        """A job's row as it is now."""
+        job = self._registry.jobs.get((owner, name))
+        row = self._registry.store.job(owner, name) if job is None else job.row
+        return row if row is not None else self._instance(owner, name)
+
+    def defined(self, owner: int) -> dict[str, JobRow]:
+        """All jobs of an owner that are not transient, as they are now; also those whose definition is broken or gone.
+
+        Instances of templates are among them only if they have a row.
+        """
+        rows = {row.job: row for row in self._registry.store.defined(owner)}
+        for (uid, name), job in self._registry.jobs.items():
+            if uid == owner:
+                rows.pop(name, None)
+                if not job.row.transient:
+                    rows[name] = job.row
+        return rows
+
+    def blob(self, key: bytes) -> bytes | None:
+        """The bytes with this hash, written or on their way."""
+        fresh = self._fresh.get(key)
+        if fresh is not None:
+            return fresh[1]
+        found = self._registry.store.blob(key)
+        return self._made_up_blobs.get(key) if found is None else found
+
+    def _instance(self, owner: int, name: str) -> JobRow | None:
+        template = template_of(name)
+        if template is None:
+            return None
+        job = self._registry.jobs.get((owner, template))
+        row = self._registry.store.job(owner, template) if job is None else job.row
+        if row is None or row.transient or row.load == records.NOT_FOUND:
+            return None
+        known = self._made_up.get((owner, name))
+        if known is not None and known[0] == row.source:
+            return known[1]
+        made = self.instantiate(row, name)
+        if made is None:
+            return None
+        if len(self._made_up) >= MAX_MADE_UP:
+            self._made_up.clear()
+            self._made_up_blobs.clear()
+        self._made_up[owner, name] = row.source, *made
+        self._made_up_blobs.update(made[1])
+        return made[0]
+
+    # --- changing -------------------------------------------------------------------------------------------------
+    def write(
+        self,
+        row: JobRow,
+        kind: str,
+        by: Caller | None,
+        blobs: Iterable[tuple[bytes, bytes]] = (),
+        may_fail: bool = False,
+    ) -> Commit:
+        """Make this the job's row: one event with it and the blobs that it names, in one transaction.
+
+        Args:
+            row: made from what `row` gave, without an await in between; its state is not changed by this.
+            kind: of the event, e.g. records.DEFINED.
+            by: who asked, if somebody did.
+            blobs: what the store may not have yet.
+            may_fail: give up on a full disk; only for a job that nobody walks.
+        """
+        key = (row.owner, row.job)
+        job = self._registry.jobs.get(key)
+        old = self._registry.store.job(*key) if job is None else job.row
+        event = Event(
+            seq=self._registry.store.next_event_seq(), at=time.time_ns(), kind=kind, owner=row.owner, job=row.job,
+            by_uid=None if by is None else by.uid, by_pid=None if by is None else by.pid,
+            data={**job_data(row, old), **({} if by is None else {BY_GID: by.gid})},
+        )  # fmt: skip
+        assert old is None or row.sub == old.sub, "a state is changed by Job.fire alone"
+        carried = {**dict(blobs), **self._carried(row, old)}
+        if job is None:
+            fleeting = old is not None and old.transient  # retention may take such a one
+            job = Job(row if old is None else old, self._registry.journal, fleeting=fleeting)
+            self._registry.jobs[key] = job
+        self._hold(job)
+        for digest, data in carried.items():
+            self._fresh[digest] = self._fresh.get(digest, (0, b""))[0] + 1, data
+        self._registry.note_owner(row.owner)
+        walked = job.run is not None or job.row.sub not in states.AT_REST
+        commit = job.define(event, tuple(carried.items()), may_fail and not walked)
+        commit.then(lambda: self._settled(job, tuple(carried)))
+        return commit
+
+    def carried(self, row: JobRow) -> Blobs:
+        """What a job's row names and the store may not have yet, for whoever writes a row from `row` by himself."""
+        return tuple(self._carried(row, None).items())
+
+    def _carried(self, row: JobRow, old: JobRow | None) -> dict[bytes, bytes]:
+        if old is not None and not self._fresh:
+            return {}
+        found = {}
+        for digest in (row.spec, row.env, row.source):
+            if digest is None:
+                continue
+            fresh = self._fresh.get(digest)
+            if fresh is not None:
+                found[digest] = fresh[1]
+            elif old is None and digest in self._made_up_blobs:
+                found[digest] = self._made_up_blobs[digest]
+        return found
+
+    def _settled(self, job: Job, blobs: tuple[bytes, ...]) -> None:
+        for digest in blobs:
+            count, data = self._fresh.pop(digest)
+            if count > 1:
+                self._fresh[digest] = count - 1, data
+        self._let_go(job)
+
+    @contextmanager
+    def holding(self, row: JobRow) -> Iterator[Job]:
+        """A Job for a row at rest, in the registry meanwhile, for a change of its state."""
+        job = Job(row, self._registry.journal, fleeting=row.transient)
+        self._registry.jobs[row.owner, row.job] = job
+        self._hold(job)
+        try:
+            yield job
+        finally:
+            self._let_go(job)
+
+    def _hold(self, job: Job) -> None:
+        self._pending[job] = self._pending.get(job, 0) + 1
+
+    def _let_go(self, job: Job) -> None:
+        self._pending[job] -= 1
+        if not self._pending[job]:
+            del self._pending[job]
+            key = job.row.owner, job.row.job
+            if self._registry.jobs.get(key) is job and job.run is None and job.row.sub in states.AT_REST:
+                del self._registry.jobs[key]
+
+    def is_pending(self, job: Job) -> bool:
+        """Whether changes of the job are on their way: then it stays in the registry until they are durable."""
+        return job in self._pending
+
+    def remove(self, key: Key, by: Caller | None, purge_upto: int | None = None) -> Commit:
+        """Take a job's row away; nobody walks it. With a number, its runs up to this one go too."""
+        self._registry.jobs.pop(key, None)  # one that is there for the moment
+        event = Event(
+            seq=self._registry.store.next_event_seq(), at=time.time_ns(), kind=records.REMOVED,
+            owner=key[0], job=key[1],
+            by_uid=None if by is None else by.uid, by_pid=None if by is None else by.pid,
+            data={} if by is None else {BY_GID: by.gid},
+        )  # fmt: skip
+        return self._registry.journal.record(event, None, None, removes=Removal(purge_upto), if_there=True)
