@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import states
-from jobd.core.records import BY_GID
+from jobd.core import service, states
+from jobd.core.records import BAD_SETTING, BY_GID, NOT_FOUND
 from jobd.core.spec import JobSpec
 from jobd.wire import messages as m
 
@@ -57,6 +57,7 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         "runtime_limit_usec": spec.runtime_usec, "kill_mode": spec.kill_mode, "stdin": spec.stdin,
         "frozen": is_frozen(registry, row), "nice": spec.nice, "memory_max": spec.memory_max,
         "cpu_percent": spec.cpu_percent, "tasks_max": spec.tasks_max, "oom_score_adjust": spec.oom_score_adjust,
+        **service_fields(row, spec),
     }  # fmt: skip
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
@@ -83,7 +84,50 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         tasks_peak=run.tasks_peak,
         io_read_bytes=run.io_read_bytes,
         io_write_bytes=run.io_write_bytes,
+        cause=run.cause,
+        ready_at=run.ready_at,
+        status_text=run.status_text,
+        status_errno=run.status_errno,
     )
+
+
+def service_fields(row: JobRow, spec: JobSpec) -> dict[str, object]:
+    """What a view says of a job's definition and of its restarts."""
+    return {
+        "load": "masked" if row.masked else row.load,
+        "file": row.file,
+        "problem": row.problem,
+        "enabled": file_state(row),
+        "type": spec.type,
+        "restart": spec.restart,
+        "restarts": row.restarts,
+        "restart_at": row.restart_at if row.sub == states.AUTO_RESTART else None,
+        "remain_after_exit": spec.remain_after_exit,
+        "watchdog_usec": spec.watchdog_usec,
+        "can_reload": bool(spec.reload_command) or spec.reload_signal is not None,
+        "links": own_links(row.job, spec),
+    }
+
+
+def file_state(row: JobRow) -> str:
+    """UnitFileState. A template is not started itself, so nobody can enable it."""
+    if row.masked:
+        return "masked"
+    if row.load == BAD_SETTING:
+        return "bad"
+    if row.enabled:
+        return "enabled"
+    if row.load == NOT_FOUND and not row.file:
+        return "not-found"
+    if row.transient:
+        return ""  # of thousands in a list it goes without saying
+    return "static" if row.job.endswith("@") else "disabled"
+
+
+def own_links(job: str, spec: JobSpec) -> list[m.Link]:
+    """The dependencies that a definition names."""
+    kinds = (*service.DEPENDENCIES, *service.HOOKS)
+    return [m.Link(job=job, kind=kind, other=other) for kind in kinds for other in getattr(spec, kind)]
 
 
 def run_view(registry: Registry, row: RunRow) -> m.RunView:
@@ -121,6 +165,8 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
         tasks_peak=row.tasks_peak,
         io_read_bytes=row.io_read_bytes,
         io_write_bytes=row.io_write_bytes,
+        cause=row.cause,
+        ready_at=row.ready_at,
     )
 
 
