@@ -19,6 +19,8 @@ SYSTEM_STATE_DIR = "/var/lib/jobd"
 SYSTEM_CONFIG_DIR = "/etc/jobd"
 
 CONFIG_FILE = "jobd.toml"  # in the configuration directory
+JOBS_DIR = "jobs"  # there, and in these as well; DESIGN.md, section 8
+SYSTEM_JOB_DIRS = ("/run/jobd", "/usr/lib/jobd")  # of `jobd --system`, behind /etc/jobd
 
 MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 MACHINE_ID_LENGTH = 32  # machine-id(5): hexadecimal digits, lower case; not all zero
@@ -61,6 +63,11 @@ def user_paths(environ: Mapping[str, str] | None = None, uid: int | None = None)
 def socket_paths(socket: str, state_dir: str, config_dir: str) -> Paths:
     """Of `jobd --socket P --state-dir D --config-dir C`, made absolute."""
     return Paths(SOCKET, os.path.abspath(socket), os.path.abspath(state_dir), os.path.abspath(config_dir))
+
+
+def job_roots(mode: str, config_dir: str) -> tuple[str, ...]:
+    """The directories whose `jobs` may have job files; of two of one name, that in the first counts."""
+    return (config_dir, *SYSTEM_JOB_DIRS) if mode == SYSTEM else (config_dir,)
 
 
 def home_dir(environ: Mapping[str, str], uid: int) -> str:

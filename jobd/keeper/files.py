@@ -87,14 +87,7 @@ def open_below(directory: str, path: str, shared: str = "") -> int:
     Raises:
         OSError: EINVAL for what is not a regular file, EFBIG for a large one.
     """
-    if not path or "\0" in path or path.startswith("/") or {"", ".", ".."} & {*path.split("/")}:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
-    inside = f"{directory}/".startswith(f"{shared}/") if shared else False
-    top = _open_within(shared, directory) if inside else os.open(directory, _DIRECTORY)
-    try:
-        found = kernel.open_beneath(top, path, os.O_PATH | os.O_CLOEXEC)
-    finally:
-        os.close(top)
+    found = _find_below(directory, path, shared, os.O_PATH | os.O_CLOEXEC)
     try:  # looked at before it is opened: that alone would already do something to a device or a FIFO
         info = os.fstat(found)
         if not S_ISREG(info.st_mode):
@@ -105,6 +98,34 @@ def open_below(directory: str, path: str, shared: str = "") -> int:
         return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     finally:
         os.close(found)
+
+
+def list_below(directory: str, path: str, shared: str = "") -> tuple[os.stat_result, list[str], list[str]]:
+    """What is in a directory below another one: of itself, its files (links are among them) and its directories.
+
+    Args and Raises: as `open_below`. Names that are no text are left out.
+    """
+    fd = _find_below(directory, path, shared, _DIRECTORY)
+    try:
+        found: tuple[list[str], list[str]] = [], []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if entry.name.isprintable():  # bytes that are no UTF-8 are not
+                    found[entry.is_dir(follow_symlinks=False)].append(entry.name)
+        return os.fstat(fd), sorted(found[0]), sorted(found[1])
+    finally:
+        os.close(fd)
+
+
+def _find_below(directory: str, path: str, shared: str, flags: int) -> int:
+    if not path or "\0" in path or path.startswith("/") or {"", ".", ".."} & {*path.split("/")}:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    inside = f"{directory}/".startswith(f"{shared}/") if shared else False
+    top = _open_within(shared, directory) if inside else os.open(directory, _DIRECTORY)
+    try:
+        return kernel.open_beneath(top, path, flags)
+    finally:
+        os.close(top)
 
 
 def _open_within(shared: str, directory: str) -> int:

@@ -60,7 +60,7 @@ class Keeper:
         self.config = config
         self.log = Log(config.log_level)
         self.id = os.urandom(8).hex()
-        self.started_at = time.time_ns()
+        self.started_at, self.heir = time.time_ns(), False  # an heir has taken over from a keeper that died
         self.listener, self.lock = listener, lock
         self.relay = relay or os.pipe()  # the pump's second pipe: what is in it must outlive the daemon
         self.listener_identity = sockets.identity(config.socket)
@@ -232,7 +232,7 @@ class Keeper:
             "started_at": self.started_at, "idle_exit_sec": config.idle_exit_sec, "rss": procs.resident(),
             "activated": self.activated, "supervised": self.notifier.present, "shared": config.shared,
             "daemon_uid": config.daemon_uid if config.shared else os.geteuid(), "rlimits": self.base.rlimits(),
-            "controllers": self.cgroups.controllers,
+            "heir": self.heir, "controllers": self.cgroups.controllers,
             "fds": ["listener", "lock", "relay_read", "relay_write", "handover"],
         }  # fmt: skip
 

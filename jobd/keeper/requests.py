@@ -12,7 +12,8 @@ import resource
 import signal
 
 from jobd.host import pidfd, procs
-from jobd.keeper import files, sockets, tree
+from jobd.keeper import sockets, tree
+from jobd.keeper.configdirs import ConfigDirs
 from jobd.keeper.freezer import STOPS
 from jobd.keeper.link import LinkError, chunks
 from jobd.keeper.membership import Membership
@@ -45,13 +46,15 @@ class Requests:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._table = keeper.table
+        self._configdirs = ConfigDirs(keeper)
         self._handlers: dict[str, Callable[[Message, Fds], None]] = {
             "list": self._list, "ready": self._ready, "pong": self._pong, "spawn": self._spawn, "go": self._go,
             "signal": self._signal, "kill-tree": self._kill_tree, "watch": self._watch, "tree": self._tree,
             "close": self._close, "ack": self._ack, "freeze": self._freeze, "shutdown-begun": self._shutdown_begun,
             "bye": self._bye, "log-level": self._log_level,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
-            "run-of": self._run_of, "open": self._open, "rebind": self._rebind, "backlog": self._backlog,
+            "run-of": self._run_of, "open": self._configdirs.open, "list-dir": self._configdirs.list,
+            "rebind": self._rebind, "backlog": self._backlog,
             "start-failed": self._start_failed,
         }  # fmt: skip
 
@@ -311,22 +314,6 @@ class Requests:
         found = [membership.find(int(pid)) for pid in pids]
         runs = [None if entry is None else entry.run for entry in found]
         self._keeper.send({"op": "run-of", "tag": _tag(message), "runs": runs})
-
-    def _open(self, message: Message, _: Fds) -> None:
-        """A file of the configuration, for a daemon that may not open it by itself."""
-        config = self._keeper.config
-        answer: Message = {"op": "opened", "tag": _tag(message), "errno": 0, "uid": 0, "mode": 0, "fds": []}
-        try:
-            shared = config.state_dir if self._keeper.base.guarded else ""
-            fd = files.open_below(config.config_dir, str(message["path"]), shared)
-        except OSError as e:
-            self._keeper.send({**answer, "errno": e.errno or errno.EIO})
-            return
-        info = os.fstat(fd)
-        try:
-            self._keeper.send({**answer, "uid": info.st_uid, "mode": info.st_mode, "fds": ["file"]}, [fd])
-        finally:
-            os.close(fd)
 
     def _close(self, message: Message, _: Fds) -> None:
         """The daemon has closed its own: now nobody has it, and the run's end of the pipe sees that."""

@@ -62,6 +62,7 @@ def start(config: Config, log_file: str = "") -> Keeper:
         taken.listener.setblocking(False)
         keeper = Keeper(config, passed or taken.listener, taken.lock, base, taken.relay)
         count = sum(_adopt(keeper, fields, fds) for fields, fds in taken.entries)
+        keeper.heir = True
         keeper.log(f"took over {count} runs from process {taken.giver}")
     else:
         keeper = Keeper(config, passed or sockets.bind_clients(config.socket, config.shared), lock, base)

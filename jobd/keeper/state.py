@@ -49,6 +49,7 @@ def dump(keeper: Keeper) -> bytes:
         "config": keeper.config.plain(),
         "id": keeper.id,
         "started_at": keeper.started_at,
+        "heir": keeper.heir,
         "listener": keeper.listener.fileno(),
         "activated": keeper.activated,
         "notify": keeper.notifier.plain(),
@@ -86,6 +87,7 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
     relay = tuple(blob["relay"]) if "relay" in blob else None
     keeper = Keeper(config, socket(AF_UNIX, SOCK_STREAM, 0, blob["listener"]), blob["lock"], Base(), relay)
     keeper.id, keeper.started_at = blob["id"], blob["started_at"]
+    keeper.heir = blob.get("heir", False)
     keeper.activated = blob.get("activated", False)
     keeper.notifier = Notifier.load(blob.get("notify"))
     keeper.listener_identity = tuple(blob["listener_identity"]) or None

@@ -46,6 +46,7 @@ class Welcome(Struct, frozen=True):
     rss: int = 0  # bytes of memory it had when it said so
     shared: bool | None = None  # all users are served, each with jobs of his own
     daemon_uid: int | None = None  # whose process the daemon is
+    heir: bool = False  # it has taken over from a keeper that died
     rlimits: dict[str, list[int]] = {}  # the keeper's own, which a job has that says nothing; -1 is infinity
     controllers: list[str] = []  # that the control group of a run has
 
@@ -55,6 +56,15 @@ class Tree(Struct, frozen=True):
 
     processes: list[tuple[int, int, bytes]]  # pid, parent, command line
     holders: list[tuple[int, bytes]]
+
+
+class Listing(Struct, frozen=True):
+    """A directory of the configuration: whose it is, and the names in it, each with whether it is a directory."""
+
+    uid: int
+    gid: int
+    mode: int
+    entries: list[tuple[str, bool]]
 
 
 class Sink(Protocol):
@@ -154,7 +164,7 @@ class KeeperLink:
             self._on_tree(message)
         elif op == "freeze":
             self._on_freeze(message)
-        elif op in ("run-of", "opened"):
+        elif op in ("run-of", "opened", "listed"):
             self._on_answer(message, fds)
         elif op == "entries":
             self._on_entries(message, fds)
@@ -218,18 +228,31 @@ class KeeperLink:
             found += runs
         return found
 
-    async def open_config(self, path: str) -> int:
+    async def open_config(self, path: str, root: int = 0) -> int:
         """A descriptor of a regular file below the configuration directory; the caller's to close.
+
+        Args:
+            path: of the file in it.
+            root: below which, of `paths.job_roots`.
 
         Raises:
             OSError: it cannot be opened; ECONNRESET: there is no keeper to do it.
         """
-        answer = await self._ask("open", path=path)
-        number = errno.ECONNRESET if answer is None else answer[0]["errno"]
-        if number or answer is None:
-            assert isinstance(number, int)
-            raise OSError(number, os.strerror(number), path)
-        return answer[1]["file"]
+        _, fds = _checked(await self._ask("open", path=path, root=root), path)
+        return fds["file"]
+
+    async def list_config(self, path: str, root: int = 0) -> Listing:
+        """What is in a directory there. Args and Raises as `open_config`."""
+        entries: list[tuple[str, bool]] = []
+        while True:
+            after = entries[-1][0] if entries else ""
+            message, _ = _checked(await self._ask("list-dir", path=path, root=root, after=after), path)
+            found = message["entries"]
+            assert isinstance(found, list)
+            entries += [(str(name), bool(is_dir)) for name, is_dir in found]
+            if not message["more"]:
+                whose = (message["uid"], message["gid"], message["mode"])
+                return Listing(*whose, entries)  # type: ignore[arg-type]  # our own keeper's
 
     # --- trees ----------------------------------------------------------------------------------------------------
     async def tree(self, run: bytes, holders: bool = False) -> Tree:
@@ -284,6 +307,15 @@ class KeeperLink:
         if waiting is not None:
             waiting[1].append(str(message["why"]))
             waiting[0].set()
+
+
+def _checked(answer: tuple[Fields, dict[str, int]] | None, path: str) -> tuple[Fields, dict[str, int]]:
+    """The answer, unless it says that it could not be done, or nobody has answered. Raises OSError."""
+    number = errno.ECONNRESET if answer is None else answer[0]["errno"]
+    if number or answer is None:
+        assert isinstance(number, int)
+        raise OSError(number, os.strerror(number), path)
+    return answer
 
 
 def close_all(fds: dict[str, int]) -> None:

@@ -53,6 +53,9 @@ LIES: list[Message] = [
     {"op": "run-of", "tag": 1, "pids": list(range(1000))},
     {"op": "run-of", "tag": 1, "pids": ["self"]},
     {"op": "open", "tag": 1},
+    {"op": "open", "tag": 1, "path": "jobd.sock", "root": 1},
+    {"op": "list-dir", "tag": 1, "path": "jobs", "after": "", "root": -1},
+    {"op": "list-dir", "tag": b"1", "path": "jobs", "after": ""},
     {"op": "backlog", "length": "long"},
     {"op": "freeze", "run": {}, "tag": 1, "frozen": True},
     {"op": "log-level"},
@@ -120,6 +123,11 @@ def test_what_is_not_a_lie_only_has_no_effect(keeper: KeeperProcess) -> None:
     assert daemon.expect("signaled")[0]["count"] == 0
     daemon.send("open", tag=1, path="../../etc/shadow")
     assert daemon.expect("opened")[0]["errno"]
+    for path in ("../..", "/etc", "jobs/../..", ""):
+        daemon.send("list-dir", tag=3, path=path, after="")
+        listed = daemon.expect("listed")[0]
+        assert listed["errno"]
+        assert listed["entries"] == []
     daemon.send("run-of", tag=2, pids=[1, os.getpid(), 2**22 + 5, -1])
     assert daemon.expect("run-of")[0]["runs"] == [None] * 4
 
