@@ -123,6 +123,8 @@ def _print_text(client: Client, row: RunView, streams: dict[int, tuple[bytes, bo
         ("Duration", duration(row)),
         ("CPU", _cpu(row)),
         ("Mem peak", size(row.get("max_rss_bytes"))),
+        ("Tasks peak", str(row.get("tasks_peak") or "")),
+        ("IO", _transfers(row)),
         ("Note", escape(row.get("note", ""))),
     ]
     terminal.say("".join(f"{label:>{LABEL_WIDTH}}: {value}\n" for label, value in fields if value))
@@ -169,6 +171,12 @@ def duration(row: RunView) -> str:
 def _cpu(row: RunView) -> str:
     user, system = row.get("cpu_user_usec"), row.get("cpu_system_usec")
     return "" if user is None or system is None else times.span(user + system)
+
+
+def _transfers(row: RunView) -> str:
+    """As systemctl's `IO:` line."""
+    read, written = row.get("io_read_bytes"), row.get("io_write_bytes")
+    return "" if read is None or written is None else f"{size(read)} read, {size(written)} written"
 
 
 def history(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from jobd.core import service, states
+from jobd.core.enforce import unenforced
 from jobd.core.records import BAD_SETTING, BY_GID, NOT_FOUND
 from jobd.core.spec import JobSpec
 from jobd.wire import messages as m
@@ -22,6 +25,12 @@ def spec_of(registry: Registry, key: bytes) -> JobSpec:
         return registry.spec(key)
     except KeyError:
         return _NO_SPEC
+
+
+def not_enforced(registry: Registry, spec: JobSpec) -> list[str]:
+    """What a definition asks for and this machine cannot do, a line each."""
+    welcome = registry.keeper.welcome
+    return [] if welcome is None else unenforced(spec, welcome.machine)
 
 
 def missing(word: str, owner: int) -> m.JobView:
@@ -58,6 +67,7 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         "frozen": is_frozen(registry, row), "nice": spec.nice, "memory_max": spec.memory_max,
         "cpu_percent": spec.cpu_percent, "tasks_max": spec.tasks_max, "oom_score_adjust": spec.oom_score_adjust,
         **service_fields(row, spec),
+        "unenforced": not_enforced(registry, spec),
     }  # fmt: skip
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
@@ -128,6 +138,28 @@ def own_links(job: str, spec: JobSpec) -> list[m.Link]:
     """The dependencies that a definition names."""
     kinds = (*service.DEPENDENCIES, *service.HOOKS)
     return [m.Link(job=job, kind=kind, other=other) for kind in kinds for other in getattr(spec, kind)]
+
+
+# Of what a run has used, by the names of jobd.host.usage, and where a view has it.
+_USED: Final = {
+    "cpu_user": "cpu_user_usec",
+    "cpu_system": "cpu_system_usec",
+    "memory_peak": "max_rss_bytes",
+    "memory": "memory_bytes",
+    "tasks": "tasks",
+    "tasks_peak": "tasks_peak",
+    "io_read": "io_read_bytes",
+    "io_write": "io_write_bytes",
+}
+
+
+def with_usage(registry: Registry, view: m.JobView) -> m.JobView:
+    """A view of a job that runs, with what its run has used so far: a few reads of files that the kernel makes."""
+    live = registry.run(view.owner, view.run) if view.run is not None else None
+    if live is None:
+        return view
+    found = live.usage_now()
+    return replace(view, **{field: found[name] for name, field in _USED.items() if name in found})
 
 
 def run_view(registry: Registry, row: RunRow) -> m.RunView:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 from msgspec import Struct
 
+from jobd.core.enforce import Machine
 from jobd.keeper.link import Link, LinkClosed
 from jobd.runtime.wake import Changed, Wake
 
@@ -49,6 +50,12 @@ class Welcome(Struct, frozen=True):
     heir: bool = False  # it has taken over from a keeper that died
     rlimits: dict[str, list[int]] = {}  # the keeper's own, which a job has that says nothing; -1 is infinity
     controllers: list[str] = []  # that the control group of a run has
+
+    @property
+    def machine(self) -> Machine:
+        """What its runs can be limited with."""
+        groups = self.tracking == "cgroup"
+        return Machine(groups=groups, controllers=frozenset(self.controllers), root=bool(self.shared))
 
 
 class Tree(Struct, frozen=True):

@@ -218,6 +218,10 @@ class Run:
         self.wake.set()
         return commit
 
+    def usage_now(self) -> dict[str, int]:
+        """What all of it has used and has just now, as far as its control group tells."""
+        return usage.of_live_group(self.cgroup) if self.cgroup and not self.empty else self.usage
+
     def lose_keeper(self) -> None:
         """The keeper died: what it had not told us it never will."""
         self.keeper_lost = True

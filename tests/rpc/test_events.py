@@ -80,8 +80,9 @@ class Desk:
         self._token = trio.lowlevel.current_trio_token()
         self.book.woken = threading.Event()
         self.registry = SimpleNamespace(
-            store=self.book.store, journal=self.journal, jobs={}, runs={}, run=lambda *_: None
-        )
+            store=self.book.store, journal=self.journal, jobs={}, runs={}, run=lambda *_: None,
+            keeper=SimpleNamespace(welcome=None),
+        )  # fmt: skip
 
     def _wake(self) -> None:
         self.book.woken.set()

@@ -74,7 +74,7 @@ async def _add_processes(context: Context, jobs: list[m.JobView]) -> None:
         if view.run is not None and view.active not in ("inactive", "failed"):
             tree = await context.world.keeper.tree(view.run)
             processes = [m.Process(pid=pid, ppid=ppid, command=command) for pid, ppid, command in tree.processes]
-            jobs[index] = replace(view, processes=processes)
+            jobs[index] = replace(views.with_usage(context.world.registry, view), processes=processes)
 
 
 # --- list ---------------------------------------------------------------------------------------------------------
