@@ -22,50 +22,80 @@ MAX_WHY: Final = 400  # of a message without its place: whatever is in the file,
 
 
 class ReadError(ValueError):
-    """A value is not what it should be; the text goes on after its key: `must be a number`."""
+    """A value is not what it should be; the text goes on after its key: `must be a number`.
+
+    `at` is the element of a list or table that is meant; `more` are further mistakes in it.
+    """
+
+    def __init__(
+        self, why: str, at: str | int | None = None, more: Sequence[tuple[str, str | int | None]] = ()
+    ) -> None:
+        super().__init__(why)
+        self.all: Final = ((why, at), *more)
 
 
 class Said:
     """What was found to say about one file."""
 
-    def __init__(self, file: str, places: Places) -> None:
+    def __init__(self, file: str, places: Places, columns: bool = False) -> None:
         self.places = places
         self._file = file
-        self._problems: list[tuple[int, str]] = []
-        self._warnings: list[tuple[int, str]] = []
+        self._columns = columns
+        self._problems: list[tuple[tuple[int, int], str]] = []
+        self._warnings: list[tuple[tuple[int, int], str]] = []
 
     def problem(self, path: Path, why: str) -> None:
         """The file cannot be taken."""
-        self._problems.append((self.places.line(*path), why))
+        self._problems.append((self.places.place(*path), why))
+
+    def mistaken(self, path: Path, key: str, why: str) -> None:
+        """The value of this key is not what it should be."""
+        self.problem(path, f'"{key}" {why}')
 
     def warn(self, path: Path, why: str) -> None:
         """It can, and somebody should know."""
-        self._warnings.append((self.places.line(*path), why))
+        self._warnings.append((self.places.place(*path), why))
+
+    def line(self, path: Path) -> int:
+        """Where it is."""
+        return self.places.line(*path)
 
     def problems(self) -> list[str]:
-        """All, in the order of their lines, as `FILE:LINE: why`."""
+        """All, in the order of their lines, as `FILE:LINE: why`, or `FILE:LINE:COLUMN: why`."""
         return self._listed(self._problems, "")
 
     def warnings(self) -> list[str]:
         """The same of the warnings, as `FILE:LINE: warning: why`."""
         return self._listed(self._warnings, "warning: ")
 
-    def _listed(self, found: list[tuple[int, str]], what: str) -> list[str]:
+    def _listed(self, found: list[tuple[tuple[int, int], str]], what: str) -> list[str]:
+        if not self._columns:
+            found = [((line, 0), why) for (line, _), why in found]
         ordered = sorted(dict.fromkeys(found), key=lambda item: item[0])
-        return [f"{printable(self._file)}:{line}: {what}{_short(why)}" for line, why in ordered]
+        return [
+            f"{printable(self._file)}:{line}:{f'{column}:' if self._columns else ''} {what}{_short(why)}"
+            for (line, column), why in ordered
+        ]
 
 
 class Table:
     """One table of the file. What is unknown in it is said when it is made."""
 
     def __init__(
-        self, values: dict[str, object], path: Path, name: str, said: Said, known: Mapping[str, Sequence[str]]
+        self,
+        values: dict[str, object],
+        path: Path,
+        name: str,
+        said: Said,
+        known: Mapping[str, Sequence[str]],
+        foreign: Callable[[str, str], tuple[str, str] | None] | None = None,
     ) -> None:
         self.values = values
         self.said = said
         self._path = path
         self._name = name
         self._known = known
+        self._foreign = foreign
         self._wrong: set[str] = set()
         for key in values:
             if key not in known[name]:
@@ -73,7 +103,11 @@ class Table:
 
     @classmethod
     def read(cls, text: str, file: str, known: Mapping[str, Sequence[str]]) -> Table:
-        """The whole file; `known` are the keys of each table, by its name. Raises tomlplace.TomlError."""
+        """The whole file; `known` are the keys of each table, by its name. Raises tomlplace.TomlError.
+
+        A table that is made with `foreign` asks it about a word of somebody else's, with the table's name: for a hint,
+        and for the key that is meant.
+        """
         values, places = tomlplace.read(text)
         return cls(values, (), "", Said(file, places), known)
 
@@ -85,7 +119,7 @@ class Table:
         if not isinstance(value, dict):
             self._mistaken(key, f"is a table, written [{name}], not {kind(value)}")
             value = {}
-        return Table(value, (*self._path, key), name, self.said, self._known)
+        return Table(value, (*self._path, key), name, self.said, self._known, self._foreign)
 
     def tables(self, key: str, name: str) -> list[Table]:
         """The tables of a list of them; `name` is theirs among the known."""
@@ -96,7 +130,7 @@ class Table:
         found = []
         for at, item in enumerate(value):
             if isinstance(item, dict):
-                found.append(Table(item, (*self._path, key, at), name, self.said, self._known))
+                found.append(Table(item, (*self._path, key, at), name, self.said, self._known, self._foreign))
             else:
                 self._mistaken(key, f"is a list of tables, written [[{key}]]; {kind(item)} is in it", at)
         return found
@@ -140,13 +174,14 @@ class Table:
         try:
             return parse(self.values[key])
         except ReadError as error:
-            self._mistaken(key, str(error))
+            for why, at in error.all:
+                self._mistaken(key, why, at)
             return default
 
     # --- what is said of it -----------------------------------------------------------------------------------------
     def line(self, *path: str | int) -> int:
         """Where it, or something in it, is."""
-        return self.said.places.line(*self._path, *path)
+        return self.said.line((*self._path, *path))
 
     def problem(self, where: str | tuple[str | int, ...], why: str) -> None:
         """Something is wrong with this key; "" is the table itself."""
@@ -163,15 +198,18 @@ class Table:
     def _at(self, where: str | tuple[str | int, ...]) -> Path:
         return (*self._path, *((where,) if isinstance(where, str) else where)) if where else self._path
 
-    def _mistaken(self, key: str, why: str, at: int | None = None) -> None:
+    def _mistaken(self, key: str, why: str, at: str | int | None = None) -> None:
         self._wrong.add(key)
-        self.problem(key if at is None else (key, at), f'"{key}" {why}')
+        self.said.mistaken(self._at(key if at is None else (key, at)), key, why)
 
     def _hint(self, key: str) -> str:
         """What an unknown key was probably meant to be."""
         here = self._known[self._name]
         if key in self._elsewhere():
             return f"; it belongs {self._elsewhere()[key]}"
+        if self._foreign is not None and (found := self._foreign(key, self._name)) is not None:
+            self._wrong.add(found[1])
+            return found[0]
         for word in dict.fromkeys((key, plain(key))):
             meant = word if word in here else names.closest(word, here)
             if meant is not None:
@@ -185,12 +223,12 @@ class Table:
 
     def _elsewhere(self) -> dict[str, str]:
         """The keys of the other tables, and where they belong."""
-        found: dict[str, str] = {}
+        found: dict[str, list[str]] = {}
         for name, keys in self._known.items():
             if name != self._name:
-                where = f"in [{name}]" if name else "above the first [table]"
-                found.update((key, where) for key in keys if key not in found)
-        return found
+                for key in keys:
+                    found.setdefault(key, []).append(f"in [{name}]" if name else "above the first [table]")
+        return {key: " or ".join(where) for key, where in found.items()}
 
 
 def _short(why: str) -> str:
