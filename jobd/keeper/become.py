@@ -40,12 +40,13 @@ class Refused(Exception):  # noqa: N818
 class Wish:
     """As whom a run is to be executed: what the daemon said, before anything was looked up."""
 
-    __slots__ = ("believed", "gid", "granted", "word")
+    __slots__ = ("believed", "gid", "granted", "running", "word")
 
     def __init__(self, word: int | str, gid: int | None, granted: bool, believed: bool) -> None:
         self.word = word  # a uid, or a name or uid as root wrote it
         self.gid = gid  # the group of a uid that has no passwd entry
         self.granted = granted  # uid 0 is allowed
+        self.running = False  # something of his runs already, for which this is: no login is asked for
         self.believed = believed  # who says so is root: the group is that of a caller whom the kernel has named
 
     @property
@@ -137,7 +138,7 @@ def look_up(wish: Wish, overflow: int) -> Account:
         raise Refused(b"user", errno.EINVAL)
     if account.uid == 0 and not wish.granted:
         raise Refused(b"grant", errno.EPERM)
-    if account.uid != 0 and (os.access(NOLOGIN[0], os.F_OK) or os.access(NOLOGIN[1], os.F_OK)):
+    if account.uid and not wish.running and any(os.access(path, os.F_OK) for path in NOLOGIN):
         raise Refused(b"nologin", errno.EPERM)
     return account
 

@@ -82,7 +82,8 @@ class Ends:
             callback, self.helper = self.helper[1], None
             callback(status)
         else:
-            return False
+            self._keeper.helpers.reaped(pid, status)
+            return False  # a helper may have been the last of its tree, too
         return True
 
     def _main_ended(self, entry: Entry, status: int, usage: struct_rusage) -> bool:
@@ -119,7 +120,7 @@ class Ends:
     def strangers(self) -> set[int]:
         """Our children that are nobody's main process: orphans from the trees of runs."""
         known = {self._keeper.daemon.pid, self.helper[0] if self.helper else 0}
-        return tree.children() - self.own.keys() - self.dying.keys() - known
+        return tree.children() - self.own.keys() - self.dying.keys() - known - self._keeper.helpers.pids()
 
     def _emptiness(self, entries: list[Entry]) -> list[bool]:
         """For each run whose main process is gone: whether nothing of its tree is left."""
@@ -127,11 +128,13 @@ class Ends:
         blank: list[int] = []
         result = []
         for entry in entries:
-            if entry.cgroup:
+            if entry.helped:
+                result.append(False)
+            elif entry.cgroup:
                 result.append(self._is_cgroup_empty(entry))
             elif not entry.child:
                 result.append(not tree.members(entry, ()))
-            elif tree.group_exists(entry.pid):
+            elif not entry.doubted and tree.group_exists(entry.pid):
                 result.append(False)
             else:
                 if orphaned is None:
@@ -143,7 +146,8 @@ class Ends:
         """Whether it is, and is removed: what it says of the run is read before, and when the main process ends."""
         if entry.usage is not None and cgroup.populated(entry.cgroup):
             return False
-        entry.usage = usage.of_group(entry.cgroup) or entry.usage
+        if not entry.reopened:
+            entry.usage = usage.of_group(entry.cgroup) or entry.usage
         return self._keeper.cgroups.remove(entry.cgroup)
 
     def _is_doubtful(self, entry: Entry, blank: list[int]) -> bool:
@@ -190,6 +194,12 @@ class Ends:
         self._late[entry.run] = fd
         if entry.cgroup and not cgroup.populated(entry.cgroup):
             self.recheck()  # it emptied before we listened
+
+    def reopened(self, entry: Entry) -> None:
+        """A helper was made for a run whose main process may be gone, or could not be made."""
+        if entry.ended and not entry.empty:
+            self._add_late(entry)
+            self.recheck()
 
     def _on_events(self, entry: Entry, fd: int) -> None:
         os.pread(fd, 256, 0)  # or the event stays
@@ -289,6 +299,7 @@ class Ends:
         """The daemon has recorded the end."""
         self._keeper.freezer.forget(entry)
         self._leave(entry)
+        self._keeper.helpers.forget(entry)
         if self.own.pop(entry.pid, None) is not None:
             self.dying[entry.pid] = entry.cgroup  # exec failed, and it is about to be reaped
         elif entry.cgroup and not entry.empty:
@@ -320,6 +331,7 @@ class Ends:
         if entry.ended and not entry.empty:
             self._add_late(entry)
         self._keeper.freezer.adopt(entry)
+        self._keeper.helpers.adopt(entry)
         if entry.killing:
             self._round_at = time.monotonic()
 

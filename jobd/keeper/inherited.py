@@ -24,8 +24,13 @@ RUN_BYTES = 16
 _TYPES: dict[str, tuple[type, ...]] = {
     "run": (bytes,), "pid": (int,), "start": (int,), "went": (bool,), "execd": (bool,), "step": (str,), "errno": (int,),
     "exit": (dict, type(None)), "empty": (bool,), "tracking": (str,), "cgroup": (str,), "merge": (bool,),
-    "frozen": (bool,), "ops": (list,), "once": (list,), "usage": (dict, type(None)),
+    "frozen": (bool,), "ops": (list,), "once": (list,), "usage": (dict, type(None)), "helpers": (list,),
 }  # fmt: skip
+_HELPER_TYPES = {
+    "o": str, "pid": int, "start": int, "done": bool, "status": int, "step": str, "errno": int, "timed_out": bool,
+}  # fmt: skip
+MAX_HELPERS = 64  # of a run: twice what a keeper remembers, and more
+MAX_WORD = 256  # characters of an operation or a step
 
 
 class NotBelieved(Exception):  # noqa: N818
@@ -80,8 +85,17 @@ def _check_types(fields: Message) -> None:
     used = fields.get("usage")
     if isinstance(used, dict) and not usage.is_sound(used):
         raise NotBelieved(f"run {run.hex()}: its usage makes no sense")
+    helpers = fields.get("helpers", [])
+    if not isinstance(helpers, list) or len(helpers) > MAX_HELPERS or not all(map(_is_helper, helpers)):
+        raise NotBelieved(f"run {run.hex()}: its helpers make no sense")
     if not isinstance(fields.get("pid"), int) or fields["pid"] <= 1:  # type: ignore[operator]  # an int, just checked
         raise NotBelieved(f"run {run.hex()}: it has no process")
+
+
+def _is_helper(fields: object) -> bool:
+    if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != _HELPER_TYPES:
+        return False
+    return all(len(fields[name]) <= MAX_WORD for name in ("o", "step"))
 
 
 def _is_control_socket(fd: int) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import select
 import signal
 import sys
@@ -24,10 +23,12 @@ from jobd.keeper.daemonproc import PING_SEC, DaemonProcess, default_argv
 from jobd.keeper.ends import Ends
 from jobd.keeper.freezer import Freezer
 from jobd.keeper.grants import Grants, RootSocket
+from jobd.keeper.helpers import Helpers
 from jobd.keeper.link import Link, LinkClosed, LinkError
 from jobd.keeper.log import Log
 from jobd.keeper.lookups import Lookups
 from jobd.keeper.notify import Notifier
+from jobd.keeper.preparing import FORWARDED, HANDLED
 from jobd.keeper.requests import Requests
 from jobd.keeper.shutdown import Shutdown
 
@@ -41,14 +42,9 @@ if TYPE_CHECKING:
     from jobd.keeper.spawn import Base
     from jobd.keeper.table import Entry
 
-LINK_VERSION = 1
+LINK_VERSION = 2  # 2: helpers, notify sockets, checks; a daemon does not ask an older keeper for them
 CROWDED_SEC = 0.05  # until the next attempt to send when the kernel was short of memory or descriptors
 GIVE_UP_STARTS = 3  # daemons that die on their way up before --daemonize tells its caller that it cannot be done
-OOM_SCORE = b"-900"  # of the keeper where it may: sshd's protection (-1000) would hide a leak of ours for ever
-FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGWINCH)  # as PID 1, to every main process
-_HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Blocked too, so that none of them ends or interrupts the keeper; children unblock all.
-_BLOCKED = {*_HANDLED, *FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGALRM}
 
 
 class Keeper:
@@ -83,6 +79,7 @@ class Keeper:
         self._link_waits = False
         self._peers: set[Link] = set()
         self.ends = Ends(self)
+        self.helpers = Helpers(self)
         self.freezer = Freezer(self)
         self.lookups = Lookups(self)
         self.requests = Requests(self)
@@ -92,7 +89,7 @@ class Keeper:
     def run(self) -> int:
         """Serve until told to end. Returns the exit status."""
         self.log.take_failures()
-        signals = kernel.signal_fd((*_HANDLED, *FORWARDED) if os.getpid() == 1 else _HANDLED)
+        signals = kernel.signal_fd((*HANDLED, *FORWARDED) if os.getpid() == 1 else HANDLED)
         self.watch(signals, lambda: self._on_signals(signals))
         self._listen()
         if self.daemon.link is not None:
@@ -158,6 +155,7 @@ class Keeper:
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
         due = [daemon.kill_at, next_fork, self._check_at]
         due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now), self.lookups.tick(now)]
+        due.append(self.helpers.tick(now))
         due.append(self._notify(now))
         return max(0.0, min(at for at in due if at is not None) - now)
 
@@ -365,34 +363,6 @@ class Keeper:
             with suppress(OSError):
                 os.unlink(self.config.socket)
         self.check_listener()
-
-
-def take_signals() -> None:
-    """Give every signal its default action and block those that the loop reads, whatever our parent left us."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
-    for sig in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(sig) in (signal.SIG_IGN, signal.default_int_handler):
-            signal.signal(sig, signal.SIG_DFL)
-
-
-def raise_limits() -> None:
-    """As many descriptors as are allowed: each run takes three. Ahead of a handover, and after `Base` was made."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def prepare(keeper: Keeper) -> None:
-    """What the kernel has to know of a keeper that starts; refusals are no reason not to start."""
-    os.environ["JOBD_LOG_LEVEL"] = keeper.config.log_level  # for each daemon; "" leaves it to jobd.toml
-    try:
-        kernel.become_subreaper()
-    except OSError as e:
-        keeper.log(f"cannot become the reaper of orphans: {e}; trees that escape are not followed", "warning")
-    if os.geteuid() == 0:
-        with suppress(OSError), open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
-            before = file.read(16).strip()
-            file.write(OOM_SCORE)  # not allowed in most containers
-            keeper.base.oom_score = before
 
 
 def _words(status: int) -> str:

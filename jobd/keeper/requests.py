@@ -56,7 +56,7 @@ class Requests:
             "run-of": self._run_of, "open": self._configdirs.open, "list-dir": self._configdirs.list,
             "rebind": self._rebind, "backlog": self._backlog,
             "start-failed": self._start_failed,
-        }  # fmt: skip
+        } | keeper.helpers.handlers  # fmt: skip
 
     def handle(self, message: Message, fds: Fds) -> None:
         """Do what a message asks. Raises LinkError for one that is not as agreed."""
@@ -238,19 +238,21 @@ class Requests:
         count = 0
         if entry is not None and not repeated:
             stops = op.startswith(STOPS)
-            count = self._send(entry, sig, message["whom"] == "all", stops)
+            count = self._send(entry, sig, str(message["whom"]), stops)
             if stops:
                 self._keeper.freezer.thaw(entry)
             elif sig == signal.SIGCONT:
                 self._keeper.freezer.continued(entry)
         self._keeper.send({"op": "signaled", "run": run, "o": op, "repeated": repeated, "count": count})
 
-    def _send(self, entry: Entry, sig: int, to_all: bool, wake: bool) -> int:
-        """Send a signal to the tree or to the main process. Returns how many got it.
+    def _send(self, entry: Entry, sig: int, whom: str, wake: bool) -> int:
+        """Send a signal to the tree, to its helpers ("control") or to the main process. Returns how many got it.
 
         With `wake` those that are stopped go on after it, to see it: what systemd.kill(5) does, too.
         """
-        if to_all:
+        if whom == "control":
+            return self._keeper.helpers.signal(entry, sig)
+        if whom == "all":
             if entry.empty:
                 return 0  # the number of its group may be somebody else's by now
             found = tree.members(entry, self._keeper.ends.strangers()).values()

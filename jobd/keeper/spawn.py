@@ -108,8 +108,8 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None, grant
         entry.pid, entry.pidfd, placed = kernel.clone(directory)
         if entry.pid == 0:
             if not placed:
-                plan.writes.insert(0, (b"cgroup", entry.cgroup + "/cgroup.procs", b"0"))
-            _child(plan, theirs[0])
+                plan.enter(entry.cgroup)
+            child(plan, theirs[0])
     except Exception as e:
         entry.close()
         if cgroups is not None:
@@ -213,8 +213,12 @@ class Plan:
         self.stdio = [-1, -1, -1]  # set when they are made
         self.own: list[int] = []  # those that are this job's alone
 
+    def enter(self, cgroup: str) -> None:
+        """Have the child enter its cgroup by itself."""
+        self.writes.insert(0, (b"cgroup", cgroup + "/cgroup.procs", b"0"))
 
-def _child(plan: Plan, ctl: int) -> NoReturn:
+
+def child(plan: Plan, ctl: int) -> NoReturn:
     """In the child: everything up to execve. `ctl` is its control socket."""
     plan.ctl = ctl
     try:

@@ -8,8 +8,9 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from jobd import config as configuration
 from jobd.core import mounts
 from jobd.keeper import activation, files, handover, inherited, sockets, state, statedir, unprivileged
-from jobd.keeper.loop import Keeper, prepare, raise_limits, take_signals
+from jobd.keeper.loop import Keeper
 from jobd.keeper.notify import Notifier
+from jobd.keeper.preparing import prepare, raise_limits, take_signals
 from jobd.keeper.spawn import Base
 
 TYPE_CHECKING = False

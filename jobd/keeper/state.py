@@ -16,10 +16,11 @@ from resource import RLIMIT_NOFILE
 
 from jobd.keeper import kernel
 from jobd.keeper.link import MAX_REQUEST, MAX_UNSENT, Link
-from jobd.keeper.loop import Keeper, take_signals
+from jobd.keeper.loop import Keeper
 from jobd.keeper.notify import Notifier
+from jobd.keeper.preparing import take_signals
 from jobd.keeper.spawn import Base
-from jobd.keeper.table import HELD, Entry
+from jobd.keeper.table import HELD, Entry, Helper
 from jobd.wire.plainpack import packb, unpackb
 
 TYPE_CHECKING = False
@@ -32,7 +33,8 @@ VERSION = 1
 REHEARSAL_SEC = 10.0  # an interpreter starts in 50 ms; ten seconds pass on a machine in deep trouble only
 BLOB_BYTES = 256 << 20  # 1,000 running jobs take half a MiB
 _DAEMON = ("pid", "pidfd", "incarnation", "ready", "failures", "next_at", "kill_at", "born", "replacing")
-_ENTRY = ("child", "watched", "killing", "doubted")
+_HELPER = ("pidfd", "ctl", "until")
+_ENTRY = ("child", "watched", "killing", "doubted", "reopened")
 
 
 def dump(keeper: Keeper) -> bytes:
@@ -41,6 +43,7 @@ def dump(keeper: Keeper) -> bytes:
     entries = []
     for entry in keeper.table.values():
         fields = entry.plain() | {name: getattr(entry, name) for name in (*HELD, *_ENTRY)}
+        fields["helpers"] = [_helper(one) for one in entry.helpers.values()]
         fields["ctl"] = None if entry.ctl is None else entry.ctl.fileno()
         entries.append(fields)
     assert keeper.handover is not None
@@ -66,6 +69,10 @@ def dump(keeper: Keeper) -> bytes:
         "entries": entries,
     }
     return packb(blob)
+
+
+def _helper(helper: Helper) -> dict[str, object]:
+    return helper.plain() | {name: getattr(helper, name) for name in _HELPER}
 
 
 def load(data: bytes) -> dict[str, Any]:
@@ -105,15 +112,22 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
         keeper.daemon.link = Link(link, MAX_REQUEST, MAX_UNSENT)
     keeper.ends.dying.update(blob["dying"])
     for fields in blob["entries"]:
-        entry = Entry.load(fields, {name: fields.get(name) for name in HELD})
-        for name in _ENTRY:
-            if name in fields:
-                setattr(entry, name, fields[name])
-        if fields.get("ctl") is not None:
-            entry.ctl = socket(AF_UNIX, SOCK_SEQPACKET, 0, fields["ctl"])
-            entry.ctl.setblocking(False)
-        keeper.ends.adopt(entry)
+        keeper.ends.adopt(_entry(fields))
     return keeper
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    entry = Entry.load(fields, {name: fields[name] for name in HELD if name in fields})
+    for name in _ENTRY:
+        if name in fields:
+            setattr(entry, name, fields[name])
+    for one in fields.get("helpers", ()):
+        for name in _HELPER:
+            setattr(entry.helpers[one["o"]], name, one.get(name))
+    if fields.get("ctl") is not None:
+        entry.ctl = socket(AF_UNIX, SOCK_SEQPACKET, 0, fields["ctl"])
+        entry.ctl.setblocking(False)
+    return entry
 
 
 def _numbers(blob: dict[str, Any]) -> list[int]:
@@ -122,6 +136,7 @@ def _numbers(blob: dict[str, Any]) -> list[int]:
     found += [blob["daemon"]["pidfd"], *blob.get("relay", ()), blob.get("root_socket")]
     for fields in blob["entries"]:
         found += [fields.get(name) for name in (*HELD, "ctl")]
+        found += [one.get(name) for one in fields.get("helpers", ()) for name in ("pidfd", "ctl")]
     return [fd for fd in found if fd is not None and fd >= 0]
 
 

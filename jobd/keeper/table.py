@@ -18,13 +18,54 @@ PLAIN = (
 )  # fmt: skip
 # The descriptors of a run: its process; the ends from which its output is read; what its stdin is fed through, and the
 # file that feeds it, whose position says how far that has come; of a terminal the master, and the pipe into `out`.
+HELPER = ("o", "pid", "start", "done", "status", "step", "errno", "timed_out")
 HELD = ("pidfd", "out", "err", "stdin", "input", "pty", "pty_out")
+
+
+class Helper:
+    """A command besides the main process of a run: what stops or reloads it, or a check of it."""
+
+    __slots__ = (*HELPER, "ctl", "lag_until", "pidfd", "until")
+
+    def __init__(self, opid: str) -> None:
+        self.o = opid
+        self.pid = 0
+        self.start = 0  # as the main process's
+        self.done = False
+        self.status = -1  # the wait status; -1 for one that nobody could read, or that did not come to its program
+        self.step = ""  # what failed instead of the program's start, with errno
+        self.errno = 0
+        self.timed_out = False
+        self.until: float | None = None  # by the monotonic clock: when it is killed
+        self.pidfd: int | None = None
+        self.ctl: int | None = None  # the keeper's end of its control socket; None: it is no child of ours
+        self.lag_until = 0.0  # of another's child that has ended: how long its status is asked for
+
+    def plain(self) -> Message:
+        """As a part of an ENTRY."""
+        return {name: getattr(self, name) for name in HELPER}
+
+    @classmethod
+    def load(cls, fields: Message) -> Helper:
+        """As another process described it."""
+        helper = cls(str(fields["o"]))
+        for name in cls.__slots__:
+            if name in fields:
+                setattr(helper, name, fields[name])
+        return helper
+
+    def close(self) -> None:
+        """Close what is held for it."""
+        for fd in (self.pidfd, self.ctl):
+            if fd is not None:
+                os.close(fd)
+        self.pidfd = self.ctl = None
 
 
 class Entry:
     """A run from its spawn to its ack."""
 
-    __slots__ = (*PLAIN, *HELD, "child", "ctl", "doubted", "killing", "looks_up", "watched")
+    __slots__ = (*PLAIN, *HELD, "child", "ctl", "doubted", "helpers", "killing", "looks_up", "reopened", "watched")
 
     def __init__(self, run: bytes) -> None:
         self.run = run
@@ -55,7 +96,9 @@ class Entry:
         self.child = True  # ours to reap; False after a handover
         self.looks_up = False  # its child has to find its user first
         self.doubted = False  # its number is only what a daemon that is not root says
+        self.reopened = False  # its tree was empty, and helpers have come into it: what they use is not the run's
         self.watched = False  # the daemon wants to hear when the tree is empty
+        self.helpers: dict[str, Helper] = {}  # by operation: those that live, and the last that have ended
         self.killing = 0  # rounds of SIGKILL so far, while they go on
 
     def done(self, op: str) -> bool:
@@ -71,6 +114,7 @@ class Entry:
     def plain(self) -> Message:
         """The ENTRY of the protocol."""
         fields: Message = {name: getattr(self, name) for name in PLAIN}
+        fields["helpers"] = [helper.plain() for helper in self.helpers.values()]
         fields["fds"] = [name for name in HELD if getattr(self, name) is not None]
         return fields
 
@@ -87,7 +131,15 @@ class Entry:
                 setattr(entry, name, fields[name])
         for name in HELD:
             setattr(entry, name, fds.get(name))
+        helpers = fields.get("helpers")
+        loaded = [Helper.load(one) for one in helpers] if isinstance(helpers, list) else []
+        entry.helpers = {helper.o: helper for helper in loaded}
         return entry
+
+    @property
+    def helped(self) -> bool:
+        """Whether a helper lives."""
+        return any(not helper.done for helper in self.helpers.values())
 
     @property
     def restored(self) -> bool:
@@ -105,6 +157,8 @@ class Entry:
             os.close(fd)
         for name in HELD:
             setattr(self, name, None)
+        for helper in self.helpers.values():
+            helper.close()
         self.close_ctl()
 
     def close_one(self, name: str) -> None:

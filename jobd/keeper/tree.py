@@ -85,8 +85,10 @@ def members(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process]
     number_is_ours = not entry.doubted and (main is None or main.start == entry.start)
     asked = set(strangers) if entry.child else set(table)  # another keeper's orphans may be anybody's children
     ours: dict[int, Process] = {}
+    helpers = {helper.pid for helper in entry.helpers.values() if not helper.done and helper.ctl is not None}
     for p in table.values():
         by_number = number_is_ours and entry.pid in (p.pid, p.group, p.session)
+        by_number |= not helpers.isdisjoint((p.pid, p.group, p.session))  # our children: their numbers are theirs
         if by_number or (p.pid in asked and run_of(p.pid) == entry.run):
             ours[p.pid] = p
     fresh = set(ours)

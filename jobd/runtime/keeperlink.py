@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Fields = dict[str, object]
+SERVICES = 2  # jobd.keeper.loop.LINK_VERSION: from here on a keeper knows helpers, notify sockets and checks
 MAX_PIDS = 64  # jobd.keeper.requests.MAX_PIDS: of one question
 QUIET_SEC = 0.001  # after so long without a message one leaves at once; in a burst they leave together
 CROWDED_SEC = 0.05  # until the next attempt when the kernel is short of memory or descriptors (as in the keeper)
@@ -41,6 +42,7 @@ class Welcome(Struct, frozen=True):
     config_dir: str
     tracking: str
     started_at: int
+    version: int = 1  # of the link: what it can be asked for
     idle_exit_sec: float = 0.0  # what follows an older keeper does not say
     activated: bool = False  # the listening socket is a service manager's, who starts us again for a client
     supervised: bool = False  # a service manager starts the next keeper
@@ -106,6 +108,11 @@ class KeeperLink:
     def shared(self) -> bool:
         """Whether all users are served, each with jobs of his own."""
         return self.welcome is not None and bool(self.welcome.shared)
+
+    @property
+    def serves(self) -> bool:
+        """Whether the keeper knows what services need; one of before that is replaced by `daemon-reexec --keeper`."""
+        return self.welcome is not None and self.welcome.version >= SERVICES
 
     # --- sending --------------------------------------------------------------------------------------------------
     def send(self, op: str, fds: Mapping[str, int] | None = None, /, **fields: object) -> None:

@@ -210,6 +210,7 @@ def _entry(run: Run) -> dict[str, object]:
         "merge": run.spec.one_stream,
         "label": {"owner": run.row.owner, "job": run.row.job, "number": run.row.number},
         "ops": list(run.operations),
+        "helpers": run.helpers.plain(),
         "once": list(run.once),
     }
 

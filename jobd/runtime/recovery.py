@@ -88,6 +88,7 @@ def _adopt(world: Registry, run: Run, entry: Entry) -> None:
     run.execd = bool(message["execd"])
     run.empty = bool(message["empty"])
     run.frozen = bool(message.get("frozen"))  # a keeper of before the freezer has frozen nothing
+    run.helpers.load(message.get("helpers"))
     for name in ("ops", "once"):
         found = message.get(name)
         for opid in found if isinstance(found, list) else ():

@@ -15,6 +15,7 @@ from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
 from jobd.core.spec import NULL
 from jobd.host import usage
 from jobd.runtime.feeder import Feed
+from jobd.runtime.helpers import Helpers
 from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
 from jobd.runtime.wake import Changed, Wake
 from jobd.wire.grants import OURS
@@ -49,7 +50,7 @@ class Run:
 
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
-        "execd", "failure", "feed", "frozen", "gone", "held", "job", "keeper_lost", "launched", "log_error",
+        "execd", "failure", "feed", "frozen", "gone", "held", "helpers", "job", "keeper_lost", "launched", "log_error",
         "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row",
         "signaled", "slot", "spec", "tracking", "usage", "wake", "went", "window",
     )  # fmt: skip
@@ -86,6 +87,7 @@ class Run:
         self.usage: dict[str, int] = {}  # of its control group, when its main process or all of it had ended
         self.operations: tuple[str, ...] = ()  # what the keeper said it has done: never to be done twice
         self.once: tuple[str, ...] = ()  # of those with a client's own name, the last few
+        self.helpers = Helpers()
         self.signaled = 0  # answers to user signals so far
         self.keeper_lost = False
         # what it is fed
@@ -133,6 +135,9 @@ class Run:
             case "empty":
                 self.note_usage(message.get("usage"))
                 self.empty = True
+            case "helper-started" | "helper-done":
+                self.helpers.note(message)
+                self.empty = self.empty and op != "helper-started"
             case "frozen":
                 self.frozen = bool(message["frozen"])
             case "signaled":
@@ -180,30 +185,39 @@ class Run:
             fds: the file that feeds its stdin, as "input"; it stays the caller's.
         """
         spec, row = self.spec, self.row
-        words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
-        words.append(b"INVOCATION_ID=" + row.run.hex().encode())
         keeper.send(
             "spawn",
             fds,
             run=row.run,
-            argv=list(spec.program),
-            env=[word for word in env if not word.startswith(OURS)] + words,
-            cwd=spec.cwd,
-            umask=spec.umask,
-            rlimits={name: list(limits) for name, limits in spec.rlimits.items()},
-            nice=spec.nice,
             stdin=spec.stdin,
             window=list(self.window) if self.window else None,
             merge=spec.one_stream,
-            memory_max=spec.memory_max,
-            cpu_percent=spec.cpu_percent,
-            tasks_max=spec.tasks_max,
-            oom_score_adjust=spec.oom_score_adjust,
-            privileged=row.owner == 0,
-            executable=None,
             label={"owner": row.owner, "job": row.job, "number": row.number},
-            **_identity(spec, row.owner, keeper, policy),
+            **self.command(spec.program, keeper, env, policy),
         )
+
+    def command(
+        self, argv: tuple[bytes, ...], keeper: KeeperLink, env: list[bytes], policy: Policy
+    ) -> dict[str, object]:
+        """What the keeper has to know to execute something as this job: its program, or a command besides it."""
+        spec, row = self.spec, self.row
+        words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
+        words.append(b"INVOCATION_ID=" + row.run.hex().encode())
+        return {
+            "argv": list(argv),
+            "env": [word for word in env if not word.startswith(OURS)] + words,
+            "cwd": spec.cwd,
+            "umask": spec.umask,
+            "rlimits": {name: list(limits) for name, limits in spec.rlimits.items()},
+            "nice": spec.nice,
+            "memory_max": spec.memory_max,
+            "cpu_percent": spec.cpu_percent,
+            "tasks_max": spec.tasks_max,
+            "oom_score_adjust": spec.oom_score_adjust,
+            "privileged": row.owner == 0,
+            "executable": None,
+            **_identity(spec, row.owner, keeper, policy),
+        }
 
     # --- what others ask ------------------------------------------------------------------------------------------
     def ask_stop(self, by: Caller | None, result: str = "stopped") -> Commit | None:

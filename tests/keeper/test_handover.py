@@ -20,7 +20,7 @@ import pytest
 from jobd.host import pidfd
 from jobd.keeper import handover, sockets, start
 from jobd.keeper.link import Link, LinkError
-from jobd.keeper.loop import raise_limits
+from jobd.keeper.preparing import raise_limits
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, close_all, read_all
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.keeper.cgroup import Cgroups
+from jobd.keeper.helpers import Helpers
 from jobd.keeper.link import LinkError
 from jobd.keeper.requests import Requests
 from jobd.keeper.spawn import Base
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 RUN, OTHER = b"\1" * 16, b"\2" * 16
 START: Message = {"run": OTHER, "argv": [b"true"], "env": [], "cwd": b"/"}
+HELPER: Message = {"run": RUN, "o": "check-1", "argv": [b"true"], "env": [], "cwd": b"/"}
 LIES: list[Message] = [
     {"op": "no-such-op"},
     {"op": "spawn"},
@@ -63,18 +65,33 @@ LIES: list[Message] = [
     {"op": "spawn", **START, "label": {"job": "x" * 100_000}},
     {"op": "signal", "run": RUN, "o": "x" * 100_000, "sig": 0, "whom": "main"},
     {"op": "kill-tree", "run": RUN, "o": "x" * 100_000},
+    {"op": "helper"},
+    {"op": "helper", **HELPER, "run": [RUN]},
+    {"op": "helper", **HELPER, "o": ""},
+    {"op": "helper", **HELPER, "o": "x" * 100_000},
+    {"op": "helper", **HELPER, "o": 1},
+    {"op": "helper", **HELPER, "argv": "true"},
+    {"op": "helper", **HELPER, "env": b"A=1"},
+    {"op": "helper", **HELPER, "env": ["A=1"]},
+    {"op": "helper", **HELPER, "cwd": 1},
+    {"op": "helper", **HELPER, "user": 1.5},
+    {"op": "helper", **HELPER, "timeout_ms": -1},
+    {"op": "helper", **HELPER, "timeout_ms": "long"},
+    {"op": "helper-kill", "run": [], "o": "x"},
+    {"op": "helper-kill", "run": RUN},
 ]
 
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: str(lie)[:60])
 def test_a_lie_is_an_error_of_the_link(tmp_path: Path, lie: Message) -> None:
     entry = Entry(RUN)
-    entry.pid, entry.pidfd = os.getpid(), os.pidfd_open(os.getpid())
+    entry.pid, entry.pidfd, entry.went = os.getpid(), os.pidfd_open(os.getpid()), True
     said: list[Message] = []
     double = SimpleNamespace(
         table={RUN: entry}, send=said.append, base=Base(), cgroups=Cgroups(str(tmp_path), parent=""), grants=None,
         ends=SimpleNamespace(strangers=set), config=SimpleNamespace(config_dir=str(tmp_path)), daemon=SimpleNamespace(),
     )  # fmt: skip
+    double.helpers = Helpers(double)  # type: ignore[arg-type]  # a double
     before = set(os.listdir("/proc/self/fd"))
     try:
         with pytest.raises(LinkError):
@@ -174,6 +191,7 @@ def test_of_a_tree_that_is_empty_nobody_is_signalled() -> None:
     double = SimpleNamespace(
         table={RUN: entry}, send=said.append, ends=SimpleNamespace(strangers=set),
         freezer=SimpleNamespace(thaw=lambda _: None, continued=lambda _: None), grants=None,
+        helpers=SimpleNamespace(handlers={}),
     )  # fmt: skip
     try:
         for sig in (0, signal.SIGKILL):

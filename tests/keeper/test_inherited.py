@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only a keeper of root's has a daemon that is not")
 RUN, OTHER = os.urandom(16), os.urandom(16)  # no other test has these in its environments
+NONE = SimpleNamespace(handlers={})  # no helpers
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ def test_a_control_socket_that_is_none(process: subprocess.Popen[bytes], tmp_pat
 @pytest.mark.parametrize(("said", "number"), [(b"exec:2", 2), (b"exec:", 5), (b"x", 5), (b"exec:" + b"9" * 90, 5)])
 def test_what_a_child_says_of_its_failure_may_be_anything(said: bytes, number: int) -> None:
     sent: list[Message] = []
-    keeper = SimpleNamespace(table={}, send=sent.append, unwatch=lambda _: None)
+    keeper = SimpleNamespace(table={}, helpers=NONE, send=sent.append, unwatch=lambda _: None)
     entry = Entry(RUN)
     entry.ctl, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 RUN, OTHER = b"\1" * 16, b"\2" * 16
+NONE = SimpleNamespace(handlers={})  # no helpers
 
 
 def output(daemon: Daemon, *argv: bytes, env: tuple[bytes, ...] = (), **fields: object) -> tuple[bytes, bytes, object]:
@@ -330,7 +331,7 @@ def test_the_daemon_is_told_of_a_child_before_it_is_let_go() -> None:
     entry.ctl, child = socketpair(AF_UNIX, SOCK_SEQPACKET)
     child.setblocking(False)
     told = False
-    keeper = SimpleNamespace(table={RUN: entry}, late=[], told=lambda: told, send=lambda *_: None)
+    keeper = SimpleNamespace(table={RUN: entry}, helpers=NONE, late=[], told=lambda: told, send=lambda *_: None)
     requests = Requests(keeper)  # type: ignore[arg-type]  # a double
     go: Message = {"op": "go", "run": RUN}
     with entry.ctl, child:
@@ -350,7 +351,9 @@ def test_a_step_that_failed_just_as_it_was_let_go_is_no_execution() -> None:
     entry.ctl, child = socketpair(AF_UNIX, SOCK_SEQPACKET)
     entry.ctl.setblocking(False)
     said: list[Message] = []
-    keeper = SimpleNamespace(table={RUN: entry}, late=[], told=lambda: True, send=said.append, unwatch=lambda _: None)
+    keeper = SimpleNamespace(
+        table={RUN: entry}, helpers=NONE, late=[], told=lambda: True, send=said.append, unwatch=lambda _: None
+    )
     requests = Requests(keeper)  # type: ignore[arg-type]  # a double
     child.send(b"chdir:2")
     requests.handle({"op": "go", "run": RUN}, {})

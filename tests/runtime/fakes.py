@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 ROOT = Caller(0, 0, 1)
 WELCOME = Welcome("keeper-1", 10, "0.1.0", "boot-1", 1, "socket", "/s", "/state", "/config", "process", 0)
 
+HELPER: dict[str, object] = {
+    "pid": 88, "start": 1, "done": False, "status": 0, "step": "", "errno": 0, "timed_out": False,
+}  # fmt: skip
+
 
 class FakeKeeper:
     """Notes what it is asked. `script` maps an op to what it answers at once: (op, fields) pairs."""
@@ -45,10 +49,12 @@ class FakeKeeper:
         self.times: list[float] = []
         self.alive = True
         self.shared = False
+        self.serves = True
         self.welcome: Welcome = WELCOME
         self.script: dict[str, list[tuple[str, dict[str, object]]]] = {
             "spawn": [("spawned", {"pid": 77, "start": 1, "tracking": "process", "cgroup": ""})],
             "go": [("execd", {})],
+            "helper": [("helper-started", HELPER), ("helper-done", {**HELPER, "done": True})],
         }
         self.runs: dict[bytes, Run] = {}
         self.holders: list[tuple[int, bytes]] = []
@@ -67,7 +73,7 @@ class FakeKeeper:
         for answer, more in self.script.get(op, ()):
             run = fields["run"]
             assert isinstance(run, bytes)
-            self.say(run, answer, **more)
+            self.say(run, answer, **({"o": fields["o"], **more} if "o" in fields else more))
 
     def say(self, run: bytes, op: str, **fields: object) -> None:
         """Tell the run something, as the keeper would."""
