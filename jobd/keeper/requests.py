@@ -15,6 +15,7 @@ from jobd.host import pidfd, procs
 from jobd.keeper import sockets, tree
 from jobd.keeper.configdirs import ConfigDirs
 from jobd.keeper.freezer import STOPS
+from jobd.keeper.limits import Changes
 from jobd.keeper.link import LinkError, chunks
 from jobd.keeper.membership import Membership
 from jobd.keeper.spawn import GO, SpawnFailed, spawn
@@ -47,6 +48,7 @@ class Requests:
         self._keeper = keeper
         self._table = keeper.table
         self._configdirs = ConfigDirs(keeper)
+        self._limits = Changes(keeper)
         self._handlers: dict[str, Callable[[Message, Fds], None]] = {
             "list": self._list, "ready": self._ready, "pong": self._pong, "spawn": self._spawn, "go": self._go,
             "signal": self._signal, "kill-tree": self._kill_tree, "watch": self._watch, "tree": self._tree,
@@ -54,6 +56,7 @@ class Requests:
             "bye": self._bye, "log-level": self._log_level,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
             "run-of": self._run_of, "open": self._configdirs.open, "list-dir": self._configdirs.list,
+            "set-limits": self._limits.apply,
             "rebind": self._rebind, "backlog": self._backlog,
             "start-failed": self._start_failed,
         } | keeper.helpers.handlers  # fmt: skip

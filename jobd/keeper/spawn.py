@@ -36,7 +36,7 @@ GO = b"G"
 NEVER_RAN = 222  # exit status of a child whose keeper went away before go; nobody is left to read it
 _NOT_HERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENAMETOOLONG)  # the next directory of PATH
 
-_RLIMITS = {name[7:].lower(): getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+_RLIMITS = limits.RLIMITS
 
 
 class SpawnFailed(Exception):  # noqa: N818

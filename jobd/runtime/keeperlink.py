@@ -178,7 +178,7 @@ class KeeperLink:
             self._on_tree(message)
         elif op == "freeze":
             self._on_freeze(message)
-        elif op in ("run-of", "opened", "listed"):
+        elif op in ("run-of", "opened", "listed", "limits-set"):
             self._on_answer(message, fds)
         elif op == "entries":
             self._on_entries(message, fds)
@@ -241,6 +241,25 @@ class KeeperLink:
             assert isinstance(runs, list)
             found += runs
         return found
+
+    async def set_limits(self, run: bytes, limits: Mapping[str, object]) -> dict[str, int]:
+        """Have limits of a run that is there changed.
+
+        Args:
+            run: its id.
+            limits: as in `spawn`; None takes one away.
+
+        Returns:
+            Those that could not be changed, with the errno.
+        """
+        if not limits:
+            return {}
+        answer = await self._ask("set-limits", run=run, **limits)
+        if answer is None:
+            return dict.fromkeys(limits, errno.ECONNRESET)
+        failed = answer[0]["failed"]
+        assert isinstance(failed, dict)
+        return failed
 
     async def open_config(self, path: str, root: int = 0) -> int:
         """A descriptor of a regular file below the configuration directory; the caller's to close.

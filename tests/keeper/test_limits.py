@@ -87,6 +87,28 @@ def test_a_run_has_its_oom_score_and_its_usage_is_told(keeper: KeeperProcess) ->
 
 
 @pytest.mark.slow
+def test_limits_of_a_run_that_is_there_are_changed(keeper: KeeperProcess) -> None:
+    daemon = keeper.ready_daemon()
+    run = os.urandom(16)
+    _, fds = daemon.start(run, b"sh", b"-c", b"read x; ulimit -n; cat /proc/self/oom_score_adj", stdin="pipe")
+    wanted = {"rlimits": {"nofile": [100, 200]}, "oom_score_adjust": 456, "memory_max": 1 << 30, "tasks_max": 0}
+    daemon.send("set-limits", run=run, tag=7, **wanted)
+    answer = daemon.expect("limits-set")[0]
+    missing = errno.ENOENT  # no controller, or no control group
+    assert answer["tag"] == 7
+    assert answer["failed"] in (
+        {"memory_max": missing, "tasks_max": errno.EINVAL}, {"memory_max": missing, "tasks_max": missing},
+    )  # fmt: skip
+    os.write(fds["stdin"], b"\n")
+    assert read_all(fds["out"]) == b"100\n456\n"
+    close_all(fds)
+    daemon.expect("exited", run=run)
+    daemon.send("set-limits", run=run, tag=8, memory_max=None)
+    assert daemon.expect("limits-set")[0]["failed"] == {"memory_max": errno.ESRCH}
+    daemon.send("ack", run=run)
+
+
+@pytest.mark.slow
 def test_a_limit_that_makes_no_sense_ends_the_start_and_nothing_else(keeper: KeeperProcess) -> None:
     daemon = keeper.ready_daemon()
     run = os.urandom(16)
