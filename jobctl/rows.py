@@ -69,8 +69,8 @@ def job_state(view: JobView) -> str | None:
     """The state of a job's newest run, from the job's own."""
     if not view.get("run"):
         return None
-    if view.get("sub", "dead") == "queued":
-        return "queued"
+    if view.get("sub", "dead") in ("queued", "auto-restart"):
+        return "queued" if view["sub"] == "queued" else "finished"
     states = {"activating": "starting", "active": "running", "reloading": "running", "deactivating": "stopping"}
     return states.get(view.get("active", "inactive"), "finished")
 
@@ -100,6 +100,11 @@ def _common(view: JobView | RunView) -> dict[str, Json]:
         "stdout_bytes": view.get("out_bytes"),
         "stderr_bytes": view.get("err_bytes"),
         "note": view.get("note") or None,
+        "cause": view.get("cause") or None,
+        "ready_at": _time(view.get("ready_at")),
+        "tasks_peak": view.get("tasks_peak"),
+        "io_read_bytes": view.get("io_read_bytes"),
+        "io_write_bytes": view.get("io_write_bytes"),
     }
 
 
@@ -125,6 +130,27 @@ def job_row(view: JobView) -> dict[str, Json]:
         "changed_at": _time(view.get("changed_at")),
         "runs": view.get("runs", 0),
         "restarts": view.get("restarts", 0),
+        **_service(view),
+    }
+
+
+def _service(view: JobView) -> dict[str, Json]:
+    """Of a job's row what its definition makes of it."""
+    dropins: list[Json] = [*view.get("dropins", [])]
+    unenforced: list[Json] = [*view.get("unenforced", [])]
+    return {
+        "file": view.get("file") or None,
+        "drop_ins": dropins,
+        "need_daemon_reload": view.get("need_reload", False),
+        "problem": view.get("problem") or None,
+        "unenforced": unenforced,
+        "restart_at": _time(view.get("restart_at")),
+        "waits": view.get("waits") or None,
+        "status_text": view.get("status_text") or None,
+        "status_errno": view.get("status_errno") or None,
+        "health": view.get("health") or None,
+        "memory_bytes": view.get("memory_bytes"),
+        "tasks": view.get("tasks"),
     }
 
 

@@ -75,6 +75,7 @@ class JobView(_JobKey, total=False):
     unenforced: list[str]
     type: str
     restart: str
+    restart_delay_usec: int
     remain_after_exit: bool
     restart_at: int | None
     waits: str

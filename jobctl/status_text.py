@@ -27,6 +27,9 @@ AT_REST = ("inactive", "failed")
 ACTIVE = ("active", "reloading")
 GLYPHS = {"failed": terminal.FAILED_GLYPH, "inactive": "○", "maintenance": "○", "reloading": "↻"}  # the rest: ●
 USEC = 1000  # in nanoseconds
+INDENT = " " * (LABEL_WIDTH + 2)  # of what stands below a value
+BAD_LOADS = ("not-found", "bad-setting")
+WARNING = "Warning"
 
 
 class Screen:
@@ -51,28 +54,36 @@ class Screen:
 def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
     """The lines about one job, without its log."""
     used = usage.of(view)
-    errno = view.get("errno", 0)
+    errno = view.get("errno", 0) or view.get("status_errno", 0)
     fields = (
-        ("Loaded", _loaded(view)),
-        ("Transient", "yes" if view.get("transient", True) else ""),
+        ("Loaded", _loaded(view, screen)),
+        ("Transient", "yes" if _is_transient(view) else ""),
+        ("Drop-In", _dropins(view)),
         ("User", escape(view.get("user", ""))),
         ("Active", _active(view, now, screen)),
+        ("Waits", escape(view.get("waits", ""))),
+        ("Restarts", _restarts(view, now)),
         ("Until", _until(view, now)),
         ("Duration", _duration(view)),
         ("Invocation", _invocation(view)),
         ("Process", _process(view, screen)),
         ("Main PID", _main_pid(view)),
-        ("Status", f'"{escape(view["note"])}"' if view.get("note") else ""),
+        ("Cntrl PID", "" if view.get("pid") else _control(view)),
+        ("Status", f'"{escape(view["status_text"])}"' if view.get("status_text") else ""),
+        ("Health", _health(view, screen)),
+        ("Note", escape(view.get("note", ""))),
         ("Error", f"{errno} ({os.strerror(errno)})" if errno else ""),
-        ("Tasks", "" if used.tasks is None else str(used.tasks)),
-        ("Memory", _memory(used)),
-        ("Mem peak", size(used.peak) if used.memory is None else ""),
-        ("CPU", "" if used.cpu_usec is None else span(used.cpu_usec)),
+        ("IO", _io(view)),
+        ("Tasks", _tasks(view, used)),
+        ("Memory", _memory(view, used)),
+        ("Mem peak", size(used.peak) if _memory_now(view, used) is None else ""),
+        ("CPU", _cpu(view, used)),
     )
     lines = [_header(client, view, screen)]
     lines += [f"{label:>{LABEL_WIDTH}}: {value}" for label, value in fields if value]
     lines += _tree(view, screen)
-    return "".join(f"{screen.fit(line)}\n" for line in lines)
+    lines += [_warning(text, screen) for text in _warnings(client, view)]
+    return "".join(f"{screen.fit(line)}\n" for whole in lines for line in whole.split("\n"))
 
 
 # --- one line each --------------------------------------------------------------------------------------------------
@@ -88,9 +99,53 @@ def _colour(active: str) -> str:
     return terminal.GREEN if active in ACTIVE else terminal.RED if active == "failed" else ""
 
 
-def _loaded(view: JobView) -> str:
-    load = view.get("load", "loaded")
-    return f"{load} (transient)" if load == "loaded" and view.get("transient", True) else load
+def _is_transient(view: JobView) -> bool:
+    return view.get("transient", True) and view.get("load", "loaded") != "not-found"
+
+
+def _loaded(view: JobView, screen: Screen) -> str:
+    load, file, state = view.get("load", "loaded"), view.get("file", ""), names.file_state(view)
+    word = screen.paint(terminal.RED if load in BAD_LOADS else "", load)
+    colour = terminal.GREEN if state == "enabled" else terminal.YELLOW if state == "disabled" else ""
+    inside = "; ".join(part for part in (escape(file), screen.paint(colour, escape(state))) if part)
+    problem = "".join(f"\n{INDENT}{escape(line)}" for line in view.get("problem", "").splitlines())
+    return f"{word} ({inside}){problem}" if inside and inside != load else f"{word}{problem}"
+
+
+def _dropins(view: JobView) -> str:
+    """The directories of drop-ins, and below each the files in it."""
+    places: dict[str, list[str]] = {}
+    for path in view.get("dropins", []):
+        directory, _, name = path.rpartition("/")
+        places.setdefault(directory, []).append(name)
+    return f"\n{INDENT}".join(
+        f"{escape(directory)}\n{INDENT}└─{escape(', '.join(found))}" for directory, found in places.items()
+    )
+
+
+def _restarts(view: JobView, now: int) -> str:
+    """How often it was started again by itself, and when next."""
+    count, at = view.get("restarts", 0), view.get("restart_at")
+    if at is None:
+        return str(count) if count else ""
+    return f"{count}; next {since(at, now)}" if at > now else f"{count}; next at once"
+
+
+def _health(view: JobView, screen: Screen) -> str:
+    words = view.get("health", "")
+    return screen.paint("" if words in ("", "healthy") else terminal.RED, escape(words))
+
+
+def _warnings(client: Client, view: JobView) -> list[str]:
+    """What is not as its definition says."""
+    found = [f"cannot be enforced here: {text}" for text in view.get("unenforced", [])]
+    if view.get("need_reload"):
+        found.append(f"the definition has changed on disk; run '{client.target.program} daemon-reload' to take it")
+    return found
+
+
+def _warning(text: str, screen: Screen) -> str:
+    return f"{screen.paint(terminal.YELLOW, f'{WARNING:>{LABEL_WIDTH}}:')} {escape(text)}"
 
 
 def _active(view: JobView, now: int, screen: Screen) -> str:
@@ -126,8 +181,10 @@ def _duration(view: JobView) -> str:
 
 
 def _invocation(view: JobView) -> str:
-    run = view.get("run")
-    return "" if run is None else f"{names.full_id(run)} (run {view.get('number', 0)})"
+    run, cause = view.get("run"), escape(view.get("cause", ""))
+    if run is None:
+        return ""
+    return f"{names.full_id(run)} (run {view.get('number', 0)}{cause and '; '}{cause})"
 
 
 def exit_words(view: JobView) -> str:
@@ -158,11 +215,24 @@ def _process(view: JobView, screen: Screen) -> str:
 
 def _main_pid(view: JobView) -> str:
     pid = view.get("pid")
-    return f"{pid} ({exit_words(view) or _name(pid, view)})" if pid else ""
+    if not pid:
+        return ""
+    control = _control(view)
+    return f"{pid} ({exit_words(view) or _name(pid, view)})" + (f"; Control PID: {control}" if control else "")
+
+
+def _control(view: JobView) -> str:
+    """The stop, reload or check command that runs."""
+    pid = view.get("control_pid")
+    if not pid:
+        return ""
+    argv = view.get("control_command", [])
+    return f"{pid} ({show_bytes(usage.name_of(pid) or (argv[0] if argv else b'?').rpartition(b'/')[2])})"
 
 
 def _name(pid: int, view: JobView) -> str:
-    return show_bytes(usage.name_of(pid) or view.get("argv", [b"?"])[0].rpartition(b"/")[2])
+    argv = view.get("argv", [])
+    return show_bytes(usage.name_of(pid) or (argv[0] if argv else b"?").rpartition(b"/")[2])
 
 
 def size(count: int | None) -> str:
@@ -174,10 +244,33 @@ def size(count: int | None) -> str:
     return format_size(count)
 
 
-def _memory(used: usage.Usage) -> str:
-    if used.memory is None:
+def _io(view: JobView) -> str:
+    read, written = view.get("io_read_bytes"), view.get("io_write_bytes")
+    return "" if read is None or written is None else f"{size(read)} read, {size(written)} written"
+
+
+def _tasks(view: JobView, used: usage.Usage) -> str:
+    tasks = used.tasks if used.tasks is not None else view.get("tasks")
+    limit = view.get("tasks_max")
+    return "" if tasks is None else f"{tasks} (limit: {limit})" if limit is not None else str(tasks)
+
+
+def _memory_now(view: JobView, used: usage.Usage) -> int | None:
+    return used.memory if used.memory is not None else view.get("memory_bytes")
+
+
+def _memory(view: JobView, used: usage.Usage) -> str:
+    memory = _memory_now(view, used)
+    if memory is None:
         return ""
-    return f"{size(used.memory)} (peak: {size(used.peak)})" if used.peak is not None else size(used.memory)
+    more = (("max", view.get("memory_max")), ("peak", used.peak))
+    inside = " ".join(f"{word}: {size(count)}" for word, count in more if count is not None)
+    return f"{size(memory)} ({inside})" if inside else size(memory)
+
+
+def _cpu(view: JobView, used: usage.Usage) -> str:
+    limit = view.get("cpu_percent")
+    return "" if used.cpu_usec is None else span(used.cpu_usec) + (f" (limit: {limit}%)" if limit is not None else "")
 
 
 # --- processes ------------------------------------------------------------------------------------------------------
@@ -189,8 +282,7 @@ def _tree(view: JobView, screen: Screen) -> list[str]:
         return []
     label = "CGroup" if cgroup else "Tree"
     head = escape(cgroup) or f"{len(processes)} process{'' if len(processes) == 1 else 'es'}"
-    indent = " " * (LABEL_WIDTH + 2)
-    return [f"{label:>{LABEL_WIDTH}}: {head}", *(f"{indent}{line}" for line in branches(processes, screen))]
+    return [f"{label:>{LABEL_WIDTH}}: {head}", *(f"{INDENT}{line}" for line in branches(processes, screen))]
 
 
 def cgroup_path(view: JobView) -> str:

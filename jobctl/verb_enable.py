@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobctl import logout, names, terminal
+from jobctl.escape import escape
 from jobctl.exits import UsageError
 from jobctl.verb_act import act, start, stop
 
@@ -86,7 +87,7 @@ def is_enabled(client: Client, jobs: Patterns, *, quiet: Quiet = False, output: 
     if as_json and not quiet:
         rows.print_json([rows.job_row(view) for view in views], output or "")
     elif not quiet:
-        terminal.say("".join(f"{state}\n" for state in states))
+        terminal.say("".join(f"{escape(state)}\n" for state in states))
     if any(state in ENABLED for state in states):
         return 0
     return NO_SUCH_JOB if states and all(state == names.NO_FILE for state in states) else NOT_ENABLED

@@ -36,6 +36,10 @@ GLYPHS = {  # of systemctl: what is failed or on its way has one, and its colour
     "reloading": ("↻", terminal.GREEN),
 }
 FAILED_COLOURS = (terminal.RED, "", terminal.RED, terminal.RED)  # of all columns but LOAD and DESCRIPTION
+RETRYING_COLOURS = ("", "", terminal.YELLOW, terminal.YELLOW)
+UNLOADED_COLOURS = ("", terminal.RED)  # systemctl's, as is the yellow bullet
+UNLOADED = ("not-found", "bad-setting", "masked")
+RETRYING = "auto-restart"
 NONE_ACTIVE, NONE_FAILED, NONE_EXISTS = 3, 1, 4  # as systemctl
 TRUE, FALSE = ("yes", "y", "1", "true", "t", "on"), ("no", "n", "0", "false", "f", "off")  # systemd's booleans
 PATIENCE_SEC = 0.2  # for one's own daemon, which is asked besides
@@ -160,12 +164,22 @@ def _print_table(client: Client, views: list[JobView], *, full: bool, plain: boo
     table.fit(rows)
     lines = [table.top()] if count else []
     for view, row in zip(views, rows, strict=True):
-        glyph, colour = ("", "") if plain else GLYPHS.get(view.get("active", "inactive"), ("", ""))
-        lines.append(table.line(row, FAILED_COLOURS if colour == terminal.RED else (), _mark(glyph, colour)))
+        glyph, colour, colours = _look(view)
+        lines.append(table.line(row, colours, "" if plain else _mark(glyph, colour)))
     if count:
         width = 0 if full else terminal.columns()  # a line that less had to chop would keep it open
         lines += [terminal.cut(line, width) for line in (*(LEGEND if rows else ()), count)]
     terminal.say("".join(f"{line}\n" for line in lines))
+
+
+def _look(view: JobView) -> tuple[str, str, tuple[str, ...]]:
+    """The bullet, its colour, and those of the cells."""
+    glyph, colour = GLYPHS.get(view.get("active", "inactive"), ("", ""))
+    if colour == terminal.RED:
+        return glyph, colour, FAILED_COLOURS
+    if view.get("load", "loaded") in UNLOADED:
+        return glyph or terminal.GLYPH, terminal.YELLOW, UNLOADED_COLOURS
+    return (glyph, terminal.YELLOW, RETRYING_COLOURS) if view.get("sub") == RETRYING else (glyph, colour, ())
 
 
 def _mark(glyph: str, colour: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jobctl import names, terminal
+from jobctl import names, terminal, usage
 from jobctl.connect import FAR
 from jobctl.escape import escape, show_command
 from jobctl.signals import signal_name
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jobctl.shapes import Body, JobView
 
 NANOSECONDS = 1000  # in a microsecond
+PERCENT_USEC = 10_000  # of a second
+RESTART_DELAY_USEC = 100_000  # of JobSpec; a test compares
 CLD = {"exited": "1", "killed": "2", "dumped": "3"}  # ExecMainCode is the si_code of waitid(2)
 
 
@@ -73,10 +75,10 @@ def _choose(found: dict[str, str], wanted: list[str], every: bool) -> dict[str, 
 
 def job_properties(view: JobView, client: Client) -> dict[str, str]:
     """All properties of a job, those that are not set as empty text."""
-    if view.get("load", "loaded") == "not-found":
-        name = view["job"]
+    name = view["job"]
+    if view.get("load", "loaded") == "not-found" and not view.get("file") and not view.get("run"):
         states = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"}
-        return {"Id": name, "Names": name, "Description": name, **states}
+        return {"Id": name, "Names": name, "Description": name, **states, "UnitFileState": names.file_state(view)}
     name, owner = names.view_name(view, client), names.owner_name(view["owner"])
     command = show_command(view.get("argv", []), view.get("shell", False))
     run = view.get("run")
@@ -87,37 +89,81 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         "Names": name,
         "Description": view.get("description") or command,
         "LoadState": view.get("load", "loaded"),
+        "LoadError": view.get("problem", ""),
         "ActiveState": view.get("active", "inactive"),
         "SubState": view.get("sub", "dead"),
         "FreezerState": "frozen" if view.get("frozen") else "running",
         "Result": view.get("result", "success"),
-        "UnitFileState": "transient" if transient else "",
+        "FragmentPath": view.get("file", ""),
+        "DropInPaths": " ".join(view.get("dropins", [])),
+        "UnitFileState": names.file_state(view),
         "Transient": _yes(transient),
-        "NeedDaemonReload": "no",
-        "MainPID": str(view.get("pid") or 0) if live else "0",
+        "NeedDaemonReload": _yes(view.get("need_reload", False)),
+        "MainPID": str(view.get("pid") or 0) if live and view.get("exited_at") is None else "0",
+        "ControlPID": str(view.get("control_pid") or 0),
         **_main_process(view),
         **_points_in_time(view),
         "InvocationID": "" if run is None else run.hex(),
         "NRestarts": str(view.get("restarts", 0)),
-        "StatusText": view.get("note", ""),
+        "StatusText": view.get("status_text", ""),
+        "StatusErrno": str(view.get("status_errno", 0)),
+        "Waits": view.get("waits", ""),
+        "Cause": view.get("cause", ""),
+        "Health": view.get("health", ""),
+        "Note": view.get("note", ""),
+        "Unenforced": "; ".join(view.get("unenforced", [])),
         "User": view.get("user") or owner,
         "Owner": owner,
         "UID": _uid(view),
         "WorkingDirectory": os.fsdecode(view.get("cwd", b"")),
         "ExecStart": command,
-        "KillSignal": str(view.get("stop_signal", 15)),
-        "KillMode": view.get("kill_mode", "control-group"),
-        "TimeoutStopUSec": format_duration(view.get("stop_timeout_usec")),
-        "RuntimeMaxUSec": format_duration(view.get("runtime_limit_usec")),
+        **_settings(view),
         **_resources(view),
+        **_dependencies(view),
         "ControlGroup": cgroup_path(view),
-        "CanStart": _yes(not live),
+        "CanStart": _yes(not live and view.get("load", "loaded") == "loaded"),
         "CanStop": _yes(live),
-        "CanReload": "no",
+        "CanReload": _yes(view.get("can_reload", False)),
         "Run": str(view.get("number", 0) or ""),
         "Runs": str(view.get("runs", 0)),
         "Tracking": view.get("tracking", ""),
     }
+
+
+def _settings(view: JobView) -> dict[str, str]:
+    """Of its definition, how it is started, kept up and stopped."""
+    return {
+        "Type": view.get("type", "exec"),
+        "Restart": view.get("restart", "no"),
+        "RestartUSec": format_duration(view.get("restart_delay_usec", RESTART_DELAY_USEC)),
+        "RemainAfterExit": _yes(view.get("remain_after_exit", False)),
+        "KillSignal": str(view.get("stop_signal", 15)),
+        "KillMode": view.get("kill_mode", "control-group"),
+        "TimeoutStopUSec": format_duration(view.get("stop_timeout_usec")),
+        "RuntimeMaxUSec": format_duration(view.get("runtime_limit_usec")),
+        "WatchdogUSec": format_duration(view.get("watchdog_usec") or 0),
+    }
+
+
+# A key of job files, systemd's name for it, and the name of its other end.
+LINKS = (
+    ("requires", "Requires", "RequiredBy"), ("wants", "Wants", "WantedBy"), ("binds_to", "BindsTo", "BoundBy"),
+    ("part_of", "PartOf", "ConsistsOf"), ("conflicts", "Conflicts", "ConflictedBy"), ("before", "Before", "After"),
+    ("after", "After", "Before"), ("on_failure", "OnFailure", "OnFailureOf"),
+    ("on_success", "OnSuccess", "OnSuccessOf"),
+)  # fmt: skip
+
+
+def _dependencies(view: JobView) -> dict[str, str]:
+    """Both ends of all of them: what a job is to come before has it in After, too."""
+    found: dict[str, dict[str, None]] = {name: {} for _, *pair in LINKS for name in pair}
+    for link in view.get("links", []):
+        for key, own, others in LINKS:
+            if link["kind"] == key and link["job"] == view["job"]:
+                found[own][link["other"]] = None
+            elif link["kind"] == key:
+                found[others][link["job"]] = None
+    return {name: " ".join(jobs) for name, jobs in found.items()}
 
 
 def _uid(view: JobView) -> str:
@@ -151,7 +197,7 @@ def _main_process(view: JobView) -> dict[str, str]:
         "ExecMainCode": how or "0",
         "ExecMainStatus": how_text or "0",
         "ExecMainSignal": "" if signal is None else signal_name(signal),
-        "StatusErrno": str(view.get("errno", 0)),
+        "ExecMainErrno": str(view.get("errno", 0)),
     }
 
 
@@ -161,22 +207,40 @@ def _points_in_time(view: JobView) -> dict[str, str]:
         "QueuedTimestamp": view.get("queued_at"),
         "ExecMainStartTimestamp": view.get("started_at"),
         "ExecMainExitTimestamp": view.get("exited_at"),
-        "ActiveEnterTimestamp": view.get("started_at"),
+        "ActiveEnterTimestamp": view.get("ready_at") or view.get("started_at"),
         "InactiveEnterTimestamp": changed if active in ("inactive", "failed") and view.get("run") else None,
         "StateChangeTimestamp": changed or None,
+        "NextRestartTimestamp": view.get("restart_at"),
     }
     return {name: "" if at is None else timestamp(at) for name, at in points.items()}
 
 
 def _resources(view: JobView) -> dict[str, str]:
-    user, system, peak = view.get("cpu_user_usec"), view.get("cpu_system_usec"), view.get("max_rss_bytes")
-    sizes = {"StdoutBytes": view.get("out_bytes"), "StderrBytes": view.get("err_bytes")}
-    return {
-        "CPUUsageNSec": "" if user is None or system is None else str((user + system) * NANOSECONDS),
-        "MemoryPeak": "" if peak is None else str(peak),
-        "TasksCurrent": str(len(view["processes"])) if view.get("processes") else "",
-        **{name: "" if size is None else str(size) for name, size in sizes.items()},
+    used = usage.of(view)
+    cpu, percent = used.cpu_usec, view.get("cpu_percent")
+    numbers = {
+        "CPUUsageNSec": None if cpu is None else cpu * NANOSECONDS,
+        "MemoryCurrent": used.memory if used.memory is not None else view.get("memory_bytes"),
+        "MemoryPeak": used.peak,
+        "TasksCurrent": used.tasks if used.tasks is not None else view.get("tasks"),
+        "TasksPeak": view.get("tasks_peak"),
+        "IOReadBytes": view.get("io_read_bytes"),
+        "IOWriteBytes": view.get("io_write_bytes"),
+        "StdoutBytes": view.get("out_bytes"),
+        "StderrBytes": view.get("err_bytes"),
+        "OOMScoreAdjust": view.get("oom_score_adjust"),
     }
+    return {
+        **{name: "" if number is None else str(number) for name, number in numbers.items()},
+        "MemoryMax": _limit(view.get("memory_max")),
+        "TasksMax": _limit(view.get("tasks_max")),
+        "CPUQuotaPerSecUSec": format_duration(None if percent is None else percent * PERCENT_USEC),
+        "Nice": str(view.get("nice", 0)),
+    }
+
+
+def _limit(number: int | None) -> str:
+    return "infinity" if number is None else str(number)
 
 
 def _yes(value: bool) -> str:

@@ -110,6 +110,7 @@ def service_fields(row: JobRow, spec: JobSpec) -> dict[str, object]:
         "enabled": file_state(row),
         "type": spec.type,
         "restart": spec.restart,
+        "restart_delay_usec": spec.restart_delay_usec,
         "restarts": row.restarts,
         "restart_at": row.restart_at if row.sub == states.AUTO_RESTART else None,
         "remain_after_exit": spec.remain_after_exit,

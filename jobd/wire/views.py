@@ -82,6 +82,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unenforced: list[str] = []  # what its definition says and this machine cannot do
     type: str = "exec"
     restart: str = "no"
+    restart_delay_usec: int = 100_000  # the first; JobSpec's default
     remain_after_exit: bool = False
     restart_at: int | None = None  # in auto-restart: when
     waits: str = ""  # what a queued or starting run waits for: "for db", "for tcp 8000"

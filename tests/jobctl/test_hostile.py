@@ -38,6 +38,9 @@ ENDED: dict[str, Any] = {
 VIEW = m.JobView(
     **NAME, **ENDED, description=EVIL, user=EVIL, active="active", sub="running", cgroup=f"/x{EVIL}", pid=1,
     processes=[m.Process(pid=1, command=EVIL_BYTES), m.Process(pid=2, ppid=1, command=EVIL_BYTES)],
+    transient=False, file=EVIL, dropins=[f"/x/{EVIL}"], enabled=EVIL, need_reload=True, problem=f"{EVIL}\n{EVIL}",
+    unenforced=[EVIL], waits=EVIL, cause=EVIL, status_text=EVIL, health=EVIL, control_pid=2**22 + 1,
+    control_command=[EVIL_BYTES], links=[m.Link(job="web", kind="after", other=EVIL)], restart_at=10**18, type=EVIL,
 )  # fmt: skip
 RUN = m.RunView(**NAME, **ENDED, seq=1, state="finished", result="lost", reason=EVIL, out_bytes=9, err_bytes=9)
 DAEMON = m.Daemon(

@@ -150,3 +150,18 @@ def test_many_pages_are_one_table(daemon: Make) -> None:
     assert shown.count("sleep 60\n") == 5000
     assert "5000 jobs listed." in shown
     assert len(fake.of(m.List)) == 5
+
+
+def test_states_of_services_have_their_colours(daemon: Make) -> None:
+    jobs = [
+        view("again", active="activating", sub="auto-restart"),
+        view("bad", active="inactive", sub="dead", load="bad-setting", transient=False),
+        view("shut", active="active", sub="running", load="masked", transient=False),
+        view("reloads", active="reloading", sub="reload"),
+    ]
+    shown = on_terminal(daemon(table(list=lambda _: m.Jobs(jobs=jobs))).path, "list", columns=120).decode()
+    yellow, red, green, plain = "\x1b[0;1;33m", "\x1b[0;1;31m", "\x1b[0;1;32m", "\x1b[0m"
+    assert f"{yellow}●{plain} again   loaded      {yellow}activating{plain} {yellow}auto-restart{plain} " in shown
+    assert f"{yellow}●{plain} bad     {red}bad-setting{plain} inactive   dead " in shown
+    assert f"{yellow}●{plain} shut    {red}masked{plain}      active     running " in shown
+    assert f"{green}↻{plain} reloads loaded " in shown

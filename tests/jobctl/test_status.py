@@ -168,7 +168,7 @@ def test_a_job_that_has_failed(daemon: Make) -> None:
         " Invocation: 00010203-0405-0607-0809-0a0b0c0d0e0f (run 1)",
         "    Process: 7 ExecStart=sh -c 'exit 2' (code=exited, status=2)",
         "   Main PID: 7 (code=exited, status=2)",
-        '     Status: "log is \\x9bfull"',
+        "       Note: log is \\x9bfull",
         "      Error: 28 (No space left on device)",
         "   Mem peak: 648.0K",
         "        CPU: 1.234s",
