@@ -102,9 +102,6 @@ def _common(view: JobView | RunView) -> dict[str, Json]:
         "note": view.get("note") or None,
         "cause": view.get("cause") or None,
         "ready_at": _time(view.get("ready_at")),
-        "tasks_peak": view.get("tasks_peak"),
-        "io_read_bytes": view.get("io_read_bytes"),
-        "io_write_bytes": view.get("io_write_bytes"),
     }
 
 
