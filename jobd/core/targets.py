@@ -1,8 +1,11 @@
-"""What checks are aimed at: HOST:PORT, a URL, a path, a pattern; read, or refused in words. Pure."""
+"""What checks are aimed at, HOST:PORT or a URL, taken apart or refused in words. Pure.
+
+The reader of job files has refused what could not be meant; this one trusts nothing all the same, since what it gives
+goes onto a connection.
+"""
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
 MAX_TARGET: Final = 1024  # characters: a URL that is longer is a mistake, and so is a pattern
@@ -54,33 +57,6 @@ def http(text: str) -> Web:
         raise ValueError(f"{text!r} has no host")
     port = _port(word, text) if colon else HTTP_PORT
     return Web(_host(host, text), port, path if path.startswith("/") else "/" + path)
-
-
-def unix(text: str) -> str:
-    """The absolute path of a socket; `@NAME` is one in the abstract namespace.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not text.startswith(("/", "@")) or "\0" in text:
-        raise ValueError(f"{text!r} is not the absolute path of a socket")
-    if len(text.encode("utf-8", "surrogateescape")) > 107:  # sockaddr_un, with its last NUL
-        raise ValueError(f"{text[:80]!r} is too long: the path of a socket has at most 107 bytes")
-    return text
-
-
-def pattern(text: str) -> re.Pattern[str]:
-    """A regular expression of Python's.
-
-    Raises:
-        ValueError: it is none, with what is wrong and where.
-    """
-    if len(text) > MAX_TARGET:
-        raise ValueError(f"the pattern is longer than {MAX_TARGET} characters")
-    try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{text!r} is not a regular expression: {error}") from error
 
 
 def _host(host: str, text: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobd.core import targets
+from jobd.core import readers, targets
 from jobd.core.targets import Web
 
 if TYPE_CHECKING:
@@ -84,23 +84,7 @@ def test_http_refused(text: str, why: str) -> None:
         targets.http(text)
 
 
-def test_unix() -> None:
-    assert targets.unix("/run/x.sock") == "/run/x.sock"
-    assert targets.unix("@abstract") == "@abstract"
-    with pytest.raises(ValueError, match="absolute"):
-        targets.unix("x.sock")
-    with pytest.raises(ValueError, match="107"):
-        targets.unix("/" + "x" * 107)
-
-
-def test_pattern() -> None:
-    assert targets.pattern("ready on [0-9]+").search("ready on 80")
-    for bad in ("(", "[z-a]", "(" * 900 + ")" * 900, "x" * 2000):
-        with pytest.raises(ValueError, match=r"pattern|regular expression"):
-            targets.pattern(bad)
-
-
-@pytest.mark.parametrize("read", [targets.tcp, targets.http, targets.unix])
+@pytest.mark.parametrize("read", [targets.tcp, targets.http])
 @given(text=st.text(max_size=80))
 def test_any_text_is_read_or_refused(read: Callable[[str], object], text: str) -> None:
     for word in (text, "http://" + text, text + ":80"):
@@ -108,3 +92,13 @@ def test_any_text_is_read_or_refused(read: Callable[[str], object], text: str) -
             read(word)
         except ValueError as error:
             assert str(error)  # noqa: PT017  # whichever it is
+
+
+@pytest.mark.parametrize("word", ["8000", "localhost:8000", "127.0.0.1:1", "[::1]:65535", "db.example.org:5432"])
+def test_what_job_files_may_say_of_tcp_is_understood(word: str) -> None:
+    assert targets.tcp(readers.address(word))[1]
+
+
+@pytest.mark.parametrize("word", ["http://localhost:8000/healthz?x=1", "http://[::1]:81", "http://db.example.org"])
+def test_what_job_files_may_say_of_http_is_understood(word: str) -> None:
+    assert targets.http(readers.url(word)).host
