@@ -232,7 +232,7 @@ class Daemon:
         first_client = registry.left_at + (FIRST_CLIENT_SEC if welcome.incarnation == 1 else 0.0)
 
         def idle_since() -> float | None:
-            busy = registry.runs or server.connections or not self.keeper.alive or self._leave.is_set()
+            busy = registry.runs or registry.jobs or server.connections or not self.keeper.alive or self._leave.is_set()
             return None if busy else max(registry.left_at, server.left_at or first_client)
 
         def leave() -> bool:

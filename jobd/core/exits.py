@@ -72,10 +72,14 @@ class Exit:
             self.code = os.WEXITSTATUS(status)
 
 
-def result_of(exit_: Exit, success_codes: frozenset[int] = frozenset((0,))) -> str:
+def result_of(
+    exit_: Exit, success_codes: frozenset[int] = frozenset((0,)), success_signals: frozenset[int] = frozenset()
+) -> str:
     """systemd's Result for an end that nobody asked for."""
     if exit_.unknown:
         return "lost"
+    if exit_.signal in success_signals and not exit_.core:
+        return "success"
     if exit_.signal is not None:
         return "core-dump" if exit_.core else "signal"
     return "success" if exit_.code in success_codes else "exit-code"

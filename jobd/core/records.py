@@ -61,6 +61,7 @@ class RunRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     status_text: str = ""  # STATUS= of its notifications
     status_errno: int = 0  # ERRNO= of them
     reloads: int = 0  # begun so far: names the next one's operation
+    again: str = ""  # what follows its end whatever the policy, if that was said: "restart" | "rest"
     io_read_bytes: int | None = None
     io_write_bytes: int | None = None
     tasks_peak: int | None = None

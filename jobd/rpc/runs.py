@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from jobd.core import exits
+from jobd.core import exits, records, service, states
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
+from jobd.runtime import readiness
 from jobd.runtime.journal import NotDurable
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -79,9 +80,32 @@ def failure_text(context: Context, row: RunRow) -> str:
     return f"{text} (as {spec.user}; -C chooses another)" if row.step == "chdir" and spec.user else text
 
 
+def never_up(context: Context, row: RunRow) -> str:
+    """Why a run that was started has not come so far as to be ready, or to the good end of a oneshot; "" if it has."""
+    spec = views.spec_of(context.world.registry, row.spec)
+    oneshot = spec.type == service.ONESHOT
+    if row.state != records.FINISHED or row.ready_at is not None or not (oneshot or readiness.is_needed(spec)):
+        return f"cannot start {row.job}: {row.reason}" if row.result == "dependency" else ""
+    if oneshot and row.result == "success":
+        return ""
+    return f"cannot start {row.job}: {_before_ready(row, '' if oneshot else ' before it was ready')}"
+
+
+def _before_ready(row: RunRow, when: str) -> str:
+    if row.reason:
+        return row.reason
+    if row.result == "timeout":
+        return "it was not ready in time" if when else "it took too long"
+    if row.result in exits.GOOD_RESULTS and row.result != "success":
+        return f"it was {row.result}{when}"
+    if row.signal is not None:
+        return f"it was ended by {exits.signal_name(row.signal)}{when}"
+    return f"it ended with exit code {row.exit_code}{when}"
+
+
 def is_at_rest(row: JobRow) -> bool:
     """Whether the job has no live run."""
-    return row.active in ("inactive", "failed")
+    return row.sub in states.NO_RUN
 
 
 async def until_gone(context: Context, request: int, word: str, run: Run) -> None:

@@ -8,14 +8,19 @@ begin with `check-`, and each has a fresh one: the keeper forgets the answer, an
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING, Final
 
 import trio
 from msgspec import Struct
 
+from jobd.core import exits
+from jobd.runtime.spawning import command
 from jobd.runtime.wake import Changed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobd.runtime.keeperlink import Fields
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
@@ -39,6 +44,20 @@ class HelperEnd(Struct, frozen=True):
     def good(self) -> bool:
         """Whether it ran and ended with 0."""
         return not self.step and self.status == 0
+
+    def trouble(self, argv: tuple[bytes, ...]) -> str:
+        """What went wrong, in words that follow "its command"; "" when nothing did."""
+        if self.step:
+            word, program = exits.STEP_WORDS.get(self.step, self.step), argv[0].decode(errors="backslashreplace")
+            return f"could not be started: {word} {program}: {os.strerror(self.errno)}"
+        if self.timed_out:
+            return "took too long"
+        end = exits.Exit(self.status)
+        if end.unknown:
+            return "ended, and nobody could see how"
+        if end.signal is not None:
+            return f"was ended by {exits.signal_name(end.signal)}"
+        return f"ended with exit code {end.code}" if end.code else ""
 
 
 class Helpers:
@@ -73,6 +92,11 @@ class Helpers:
             return None
         return HelperEnd(**{name: fields[name] for name in HelperEnd.__struct_fields__})  # type: ignore[arg-type]
 
+    @property
+    def at_work(self) -> bool:
+        """Whether one of them runs."""
+        return any(not fields["done"] for fields in self._known.values())
+
     def plain(self) -> list[Fields]:
         """For the next keeper."""
         return [fields for opid, fields in self._known.items() if not (fields["done"] and opid.startswith(CHECK))]
@@ -99,7 +123,7 @@ async def execute(
     if is_check:
         run.helpers.forget(opid)
     timeout_ms = None if timeout_usec is None else min(timeout_usec // USEC_PER_MSEC, MAX_TIMEOUT_MS)
-    fields = run.command(argv, world.keeper, world.environment(run), world.policy)
+    fields = command(run, argv, world.keeper, world.environment(run), world.policy)
     world.keeper.send("helper", run=run.id, o=opid, timeout_ms=timeout_ms, **fields)
     try:
         while (end := run.helpers.end(opid)) is None:
@@ -112,3 +136,17 @@ async def execute(
         if is_check:
             run.helpers.forget(opid)
     return end
+
+
+async def beside(
+    run: Run, world: Registry, opid: str, argv: tuple[bytes, ...], look: Callable[[], object] = lambda: None
+) -> None:
+    """The same by the run's own task, which goes on to `look` at what it is woken for, until that is true.
+
+    Cancelling leaves the command at work.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(execute, run, world, opid, argv)
+        while run.helpers.end(opid) is None and world.keeper.serves and not look():
+            await run.wake.wait()
+        nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""A job that has a live run: its state, and the one place where it changes.
+"""A job that is not at rest: its state, and the one place where it changes.
 
 `Job.fire` looks the next state up, computes the rows from the event and hands both to the journal, together with what
 follows from the change for other jobs. Nothing else assigns a state. All of it is synchronous, so no lock is needed and
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from jobd.core import states
 from jobd.core.records import BY_GID, Event, JobRow, RunRow, apply_job, apply_run
+from jobd.runtime.wake import Changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,19 +35,20 @@ class Caller(Struct, frozen=True):
 
 
 class Job:
-    """One (owner, name) with a live run, or in the middle of an act. Owned by the registry; its state by `fire` alone.
+    """One (owner, name) with a live run, between two runs, or in the middle of an act.
 
-    One that is made for an act on a job at rest is `fleeting` until it gets a run: its changes are written only if
-    retention has not taken the job's row meanwhile.
+    Owned by the registry; its state by `fire` alone. One that is made for an act on a job at rest is `fleeting` until
+    it gets a run: its changes are written only if retention has not taken the job's row meanwhile.
     """
 
-    __slots__ = ("_clock", "_fleeting", "_journal", "row", "run")
+    __slots__ = ("_clock", "_fleeting", "_journal", "changed", "row", "run")
 
     def __init__(
         self, row: JobRow, journal: Journal, clock: Callable[[], int] = time.time_ns, *, fleeting: bool = False
     ) -> None:
         self.row = row
-        self.run: Run | None = None
+        self.run: Run | None = None  # the newest, while somebody walks it
+        self.changed = Changed()  # its state, or which run is its newest
         self._fleeting = fleeting
         self._journal = journal
         self._clock = clock
@@ -80,6 +82,8 @@ class Job:
             self.note(self.run, kind, by, now, **fields)
             if sub != old:
                 self._journal.follow(self, old)
+        if sub != old:
+            self.changed.set()
         return commit
 
     def note(
@@ -106,7 +110,9 @@ class Job:
         """Take on a new live run, whose `accepted` event this is. Fails, instead of retrying, on a full disk."""
         self.run = run
         self._fleeting = False
-        return self._write(event, run.row, blobs, may_fail=True)
+        commit = self._write(event, run.row, blobs, may_fail=True)
+        self.changed.set()
+        return commit
 
     def define(self, event: Event, blobs: tuple[tuple[bytes, bytes], ...], may_fail: bool) -> Commit:
         """Take on what an event of the registry's makes of the job's row; of a new job, all of it."""

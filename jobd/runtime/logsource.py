@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
-from jobd.runtime.lifecycle import DRAIN_SEC
+from jobd.runtime.ending import DRAIN_SEC
 from jobd.store.logs import PIECE_MAX, Cursor, Piece, RunLog, run_dir
 from jobd.store.logs_index import STDERR, STDOUT
 from jobd.store.logs_seek import count_lines, since, tail

@@ -11,9 +11,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import records, states
+from jobd.core import exits, records, states
 from jobd.core import spec as specs
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
+from jobd.runtime import reloading, restarting
 from jobd.runtime.job import Job
 from jobd.runtime.keeperlink import Fields, close_all
 from jobd.runtime.run import Ending, Run
@@ -49,6 +50,8 @@ async def recover(world: Registry) -> None:
         _take_up(world, run, entry is not None)
     for run_id, entry in entries.items():
         _unknown(world, run_id, entry)
+    for job in world.store.jobs_to_restart():
+        restarting.take_up(world, job.owner, job.job)
     world.recovered()
     await world.journal.flush()
 
@@ -93,6 +96,7 @@ def _adopt(world: Registry, run: Run, entry: Entry) -> None:
         found = message.get(name)
         for opid in found if isinstance(found, list) else ():
             run.note_operation(opid)
+    reloading.take_up(run)
     if message["errno"]:
         run.failure = (str(message["step"]), int(str(message["errno"])))
     run.note_usage(message.get("usage"))
@@ -121,13 +125,15 @@ def _take_up(world: Registry, run: Run, held: bool) -> None:
             world.start_task(run)
         else:
             _end(world, run, "lost", "lost", NO_DEFINITION)
+    elif run.job.row.sub == states.EXITED and run.job.run is run:
+        _end(world, run, "finished", "success", "")  # it had ended well before, and nobody is left to be stopped
     else:
         reason = REBOOTED if row.boot_id != welcome.boot_id else KEEPER_DIED
         _end(world, run, "lost", "lost", reason)
 
 
 def _end(world: Registry, run: Run, kind: str, result: str, reason: str) -> None:
-    good = result == "canceled"
+    good = result in exits.GOOD_RESULTS
     world.streams.sizes_from_files(run)
     run.job.fire(
         states.GOOD if good else states.BAD,
@@ -141,7 +147,8 @@ def _end(world: Registry, run: Run, kind: str, result: str, reason: str) -> None
         closed=True,
         **{"job.result": "success" if good else result},
     )
-    log.warning("run %s of %s is %s: %s", run.id.hex(), run.job.row.job, result, reason or "it never ran")
+    if reason or result == "canceled":
+        log.warning("run %s of %s is %s: %s", run.id.hex(), run.job.row.job, result, reason or "it never ran")
     world.retire(run)
 
 

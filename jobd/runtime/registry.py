@@ -1,7 +1,8 @@
 """Who is responsible for which job: the live jobs and runs, and the tasks that walk them.
 
-Owns (owner, name) → Job and run id → Run for everything that is live; what is at rest is in the store alone. Holds the
-jobs nursery. Submitting is synchronous up to the commit it returns, so two callers can never take one name.
+Owns (owner, name) → Job for every job that is not at rest, and run id → Run for every run that somebody walks; what is
+at rest is in the store alone. Holds the jobs nursery. Submitting is synchronous up to the commit it returns, so two
+callers can never take one name.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import trio
-from msgspec import Struct
 from msgspec.structs import replace
 
 from jobd.core import records, states
@@ -19,17 +19,19 @@ from jobd.core import spec as specs
 from jobd.core.names import transient_base
 from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
-from jobd.runtime import lifecycle
+from jobd.runtime import lifecycle, restarting
 from jobd.runtime.catalog import Catalog
 from jobd.runtime.job import Caller, Job
+from jobd.runtime.ordering import Ordering
 from jobd.runtime.room import Room
 from jobd.runtime.run import Run
 from jobd.runtime.slots import Places, Slots
 from jobd.runtime.streams import Streams
+from jobd.runtime.submission import Keys, counted, job_row
 from jobd.store.db import FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from jobd.core.records import RunRow
@@ -53,20 +55,6 @@ class Stopping(Exception):  # noqa: N818  # as above
     """The daemon is shutting down and starts nothing."""
 
 
-class Keys(Struct, frozen=True):
-    """A submission's two blobs, and their hashes."""
-
-    spec: bytes
-    spec_blob: bytes
-    env: bytes
-    env_blob: bytes
-
-    @property
-    def blobs(self) -> tuple[tuple[bytes, bytes], ...]:
-        """As the store takes them."""
-        return ((self.spec, self.spec_blob), (self.env, self.env_blob))
-
-
 class Registry:
     """The live jobs. One a daemon."""
 
@@ -82,6 +70,7 @@ class Registry:
         self.limits: Callable[[], UserLimits] = UserLimits
         self.slots = Slots(lambda: self.limits())
         self.launching = Places()
+        self.ordering = Ordering(self)
         self.room = Room(state_dir / FILE, journal, pump, lambda: self.limits())
         self.streams.on_blocked = self.room.note_blocked
         self.stopping = False
@@ -171,6 +160,7 @@ class Registry:
         """
         if self.stopping:
             raise Stopping
+        self._free(owner, name, states.AT_REST)
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
         self.remember_spec(keys.spec, spec)
@@ -184,10 +174,12 @@ class Registry:
         stdin: str | None = None,
         bounded: Callable[[JobSpec], JobSpec] | None = None,
         cause: str = "",
+        held: bool = False,
     ) -> Run:
-        """Make what `row` has submitted, a job at rest or a run of one, the job's next run.
+        """Make what `row` has submitted, a job without a live run or a run of one, the job's next run.
 
-        `by` is None when nobody asked for it, and `cause` then says why it is started.
+        `by` is None when nobody asked for it, and `cause` then says why it is started. `held`: it waits in any case,
+        until `ordering` lets it begin.
 
         `bounded` brings it down to what its owner may have by now. Without `stdin` a pipe becomes /dev/null, since
         nobody is there to feed it. Raises NameTaken and Stopping as `submit` does, and KeyError: the definition is gone
@@ -195,7 +187,9 @@ class Registry:
         """
         if self.stopping:
             raise Stopping
-        self._at_rest(row.owner, row.job)  # first: the definition of a run that is being accepted is not written yet
+        # First: the definition of a run that is being accepted is not written yet. To repeat a certain run is to change
+        # what the job is, which is not done between two runs.
+        self._free(row.owner, row.job, states.NO_RUN if isinstance(row, JobRow) else states.AT_REST)
         spec = self.spec(row.spec)
         if bounded is not None:
             spec = bounded(spec)
@@ -208,22 +202,23 @@ class Registry:
             spec = replace(spec, stdin=stdin)
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, row.env, env_blob)
-        return self._accept(row.owner, row.job, run_id, spec, keys, by, cause)
+        return self._accept(row.owner, row.job, run_id, spec, keys, by, cause, held)
 
     def _accept(
-        self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller | None, cause: str = ""
-    ) -> Run:
+        self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller | None, cause: str = "",
+        held: bool = False,
+    ) -> Run:  # fmt: skip
         job = self.jobs.get((owner, name))
-        old = self._at_rest(owner, name)
+        old = self._free(owner, name, states.NO_RUN)
         begins = self.slots.may_begin(owner)
         carried = () if old is None else self.catalog.carried(old)
         self.room.take(owner, keys.blobs)
-        first = states.SUBMIT if begins and self.keeper.alive else states.ENQUEUE
+        first = states.SUBMIT if begins and self.keeper.alive and not held else states.ENQUEUE
         now = time.time_ns()
         sub = states.after(states.DEAD if old is None else old.sub, first)
         known = old is not None and old.latest is not None  # else there may be runs of one that was removed
         number = 1 + (old.runs if known and old is not None else self.store.highest_number(owner, name))
-        row = _job_row(owner, name, run_id, number, keys, old, sub, now)
+        row = counted(job_row(owner, name, run_id, number, keys, old, sub, now), spec, cause, now)
         data: Data = {
             "seq": self.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env,
             "by_uid": owner if by is None else by.uid, "queued_at": now, "cause": cause,
@@ -245,11 +240,20 @@ class Registry:
         self.start_task(run)
         return run
 
-    def _at_rest(self, owner: int, name: str) -> JobRow | None:
+    def _free(self, owner: int, name: str, free: frozenset[str]) -> JobRow | None:
+        """The job's row if there is one, and it is in one of the states in which it may have a new run."""
         old = self.catalog.row(owner, name)
-        if old is not None and old.sub not in states.AT_REST:
+        if old is not None and old.sub not in free:
             raise NameTaken(name)
         return old
+
+    def let_go(self, job: Job) -> None:
+        """A job's state is durable: one that is at rest is the store's again."""
+        key = job.row.owner, job.row.job
+        at_rest = job.run is None and job.row.sub in states.AT_REST and not self.catalog.is_pending(job)
+        if at_rest and self.jobs.get(key) is job:
+            del self.jobs[key]
+            self._check_idle()
 
     def keeper_fields(self) -> dict[str, str]:
         """What makes *never ran* decidable later: which boot, which keeper."""
@@ -262,6 +266,19 @@ class Registry:
         """Walk the run in a task of its own."""
         assert self._nursery is not None
         self._nursery.start_soon(self._walk, run)
+
+    def back_off(self, job: Job, sec: float) -> None:
+        """Start a job again in so many seconds, by a task that ends when somebody is faster."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._guard, job, restarting.back_off, job, self, sec)
+
+    async def _guard(self, job: Job, walk: Callable[..., Awaitable[None]], *args: object) -> None:
+        """The crash boundary of a task about a job without a run, as `_walk` is of a run's."""
+        try:
+            await walk(*args)
+        except Exception:
+            log.exception("%s: its task failed", job.row.job)
+            self.on_crash()
 
     def recovered(self) -> None:
         """All live runs are taken up: let those begin who may, and count what their owners have."""
@@ -300,9 +317,14 @@ class Registry:
                 self.on_crash()
 
     def drop(self, run: Run) -> None:
-        """Forget a run that could not be accepted."""
+        """Forget a run that could not be accepted. A job that was to start again still is."""
         self.keeper.send("ack", run=run.id)
+        job = run.job
         self._forget(run)
+        key = job.row.owner, job.row.job
+        if self.jobs.get(key) is job and not self.catalog.is_pending(job):
+            del self.jobs[key]  # its row is of what never was
+            restarting.take_up(self, *key, restarting.ROOM_SEC)
         run.settle_end()
         self._check_idle()
 
@@ -320,8 +342,7 @@ class Registry:
         job = run.job
         if job.run is run:
             job.run = None
-            if not self.catalog.is_pending(job):
-                self.jobs.pop((job.row.owner, job.row.job), None)
+            self.let_go(job)
 
     # --- the end --------------------------------------------------------------------------------------------------
     def lose_keeper(self) -> None:
@@ -338,6 +359,8 @@ class Registry:
         for run in list(self.runs.values()):
             if run.row.state != records.QUEUED:
                 run.ask_stop(None)
+        for job in list(self.jobs.values()):
+            restarting.stop(job, None)
         while any(run.row.state != records.QUEUED and run.id not in self._crashed for run in self.runs.values()):
             self._idle = trio.Event()
             await self._idle.wait()
@@ -345,28 +368,3 @@ class Registry:
     def _check_idle(self) -> None:
         self.left_at = trio.current_time()
         self._idle.set()
-
-
-def _job_row(
-    owner: int, name: str, run_id: bytes, number: int, keys: Keys, old: JobRow | None, sub: str, now: int
-) -> JobRow:
-    """The job's row with its new run."""
-    if old is not None:
-        # What a job from a file is, its file says; of a transient one the newest submission does.
-        submitted = {"spec": keys.spec, "env": keys.env} if old.transient else {}
-        active = states.ACTIVE_STATE[sub]
-        return replace(
-            old, latest=run_id, runs=number, active=active, sub=sub, result="success", changed_at=now, **submitted
-        )
-    return JobRow(
-        owner=owner,
-        job=name,
-        spec=keys.spec,
-        env=keys.env,
-        created_at=now,
-        latest=run_id,
-        runs=number,
-        active=states.ACTIVE_STATE[sub],
-        sub=sub,
-        changed_at=now,
-    )

@@ -10,20 +10,18 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from jobd.core import exits, states
+from jobd.core import exits, restarts, states
 from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
 from jobd.core.spec import NULL
 from jobd.host import usage
 from jobd.runtime.feeder import Feed
 from jobd.runtime.helpers import Helpers
-from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
+from jobd.runtime.keeperlink import Fields, close_all
 from jobd.runtime.wake import Changed, Wake
-from jobd.wire.grants import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobd.core.policy import Policy
     from jobd.core.records import RunRow
     from jobd.core.spec import JobSpec
     from jobd.runtime.job import Caller, Job
@@ -51,14 +49,18 @@ class Run:
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
         "execd", "failure", "feed", "frozen", "gone", "held", "helpers", "job", "keeper_lost", "launched", "log_error",
-        "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "row",
-        "signaled", "slot", "spec", "tracking", "usage", "wake", "went", "window",
+        "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "ready",
+        "reload_asked", "reload_trouble", "reloading", "row",
+        "signaled", "slot", "spec", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
         self.job = job
         self.row = row
         self.spec = spec
+        self.reload_asked = False  # somebody did, and its task is to see to it
+        self.reloading = False  # it has announced a reload, and is to say when it is ready again
+        self.reload_trouble = ""  # what went wrong with the last reload, in words
         self.env = env  # the encoded environment, kept until it is spawned; None: read it from the store
         self.wake = Wake()
         self.changed = Changed()  # for watchers: launched, ended
@@ -66,6 +68,8 @@ class Run:
         self.accepted: Commit | None = None
         self.slot = False  # it counts among those of its owner that have begun
         self.launched = False  # exec has succeeded or failed, durably noted or on its way
+        self.ready = False  # it has been found to be ready, which its task is to note
+        self.up = False  # it is ready, or a oneshot has ended well: who waits for its start may be told
         self.gone = False  # its end is durable: who waits may be told
         self.on_end: list[Callable[[Run], None]] | None = None
         # facts from the keeper
@@ -99,6 +103,7 @@ class Run:
         self.err_bytes = 0
         self.log_error = ""
         self.entered_mono: float | None = None  # when it came into its state, if that was under this daemon
+        self.up_mono: float | None = None  # when its program was executed, and then when it was ready; likewise
 
     @property
     def id(self) -> bytes:
@@ -144,7 +149,6 @@ class Run:
                 self.signaled += 1
                 self.note_operation(str(message["o"]))
                 self.changed.set()
-                return
             case _:
                 close_all(fds)
                 raise AssertionError(f"the keeper said {op!r} of a run")
@@ -175,62 +179,53 @@ class Run:
         self.ctl = fds.get("ctl")
         self.held = {name: fd for name, fd in fds.items() if name in _FED}
 
-    def spawn(self, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], policy: Policy) -> None:
-        """Ask the keeper for the process; it waits for `go` before it executes the program.
+    # --- what others ask ------------------------------------------------------------------------------------------
+    def ask_stop(
+        self,
+        by: Caller | None,
+        result: str = restarts.STOPPED,
+        *,
+        hang: bool = False,
+        in_turn: bool = False,
+        again: str = "",
+        reason: str = "",
+    ) -> Commit | None:
+        """Commit the wish that this run stop, and wake its task to see to it. Asking again changes nothing.
 
         Args:
-            keeper: the link to it.
-            env: the submitted environment.
-            policy: what it says of privileges holds as it is now.
-            fds: the file that feeds its stdin, as "input"; it stays the caller's.
-        """
-        spec, row = self.spec, self.row
-        keeper.send(
-            "spawn",
-            fds,
-            run=row.run,
-            stdin=spec.stdin,
-            window=list(self.window) if self.window else None,
-            merge=spec.one_stream,
-            label={"owner": row.owner, "job": row.job, "number": row.number},
-            **self.command(spec.program, keeper, env, policy),
-        )
-
-    def command(
-        self, argv: tuple[bytes, ...], keeper: KeeperLink, env: list[bytes], policy: Policy
-    ) -> dict[str, object]:
-        """What the keeper has to know to execute something as this job: its program, or a command besides it."""
-        spec, row = self.spec, self.row
-        words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
-        words.append(b"INVOCATION_ID=" + row.run.hex().encode())
-        return {
-            "argv": list(argv),
-            "env": [word for word in env if not word.startswith(OURS)] + words,
-            "cwd": spec.cwd,
-            "umask": spec.umask,
-            "rlimits": {name: list(limits) for name, limits in spec.rlimits.items()},
-            "nice": spec.nice,
-            "memory_max": spec.memory_max,
-            "cpu_percent": spec.cpu_percent,
-            "tasks_max": spec.tasks_max,
-            "oom_score_adjust": spec.oom_score_adjust,
-            "privileged": row.owner == 0,
-            "executable": None,
-            **_identity(spec, row.owner, keeper, policy),
-        }
-
-    # --- what others ask ------------------------------------------------------------------------------------------
-    def ask_stop(self, by: Caller | None, result: str = "stopped") -> Commit | None:
-        """Commit the wish that this run stop, and wake its task to see to it. Asking again changes nothing.
+            by: who asks, if somebody does.
+            result: that it is to have; restarts.STOPPED if it is somebody's wish.
+            hang: it has not shown that it lives: its signal is the watchdog's.
+            in_turn: only the wish is noted: its task stops it when `ordering` lets it.
+            again: `restarts.RESTART` or REST: what follows its end, whatever its policy.
+            reason: why, in words.
 
         Returns:
             The commit of the wish; None if the run is at rest or has been asked before.
         """
-        if self.row.stop_asked or self.job.row.sub in states.AT_REST:
+        if self.job.run is not self or self.job.row.sub in states.NO_RUN:
             return None
-        commit = self.job.fire(states.STOP, "stop-requested", by, stop_asked=result)
+        fields: dict[str, str] = {"again": again} if again else {}
+        if reason:
+            fields["reason"] = reason
+        if self.row.stop_asked:
+            if result != restarts.STOPPED or self.row.stop_asked == restarts.STOPPED or self.row.again == restarts.REST:
+                return None
+            # It is being stopped by a limit, after which it might start again: somebody does not want that.
+            return self.job.note(self, "stop-requested", by, None, again=restarts.REST)
+        fields["stop_asked"] = result
+        if in_turn:
+            commit = self.job.note(self, "stop-requested", by, None, **fields)
+        else:
+            commit = self.job.fire(states.HANG if hang else self.stop_event, "stop-requested", by, **fields)
         self.wake.set()
         return commit
+
+    @property
+    def stop_event(self) -> str:
+        """By which event it is stopped: a stop command is for what has been up."""
+        up = self.job.row.sub in (states.RUNNING, states.EXITED, states.RELOAD)
+        return states.HALT if self.spec.stop_command and up else states.STOP
 
     def usage_now(self) -> dict[str, int]:
         """What all of it has used and has just now, as far as its control group tells."""
@@ -245,7 +240,7 @@ class Run:
     def settle_end(self) -> None:
         """Tell all who wait for the end; it is durable now."""
         self.gone = True
-        self.launched = True
+        self.launched = self.up = True
         self.changed.set()
         self.output_changed.set()
         if self.feed is not None:
@@ -316,21 +311,16 @@ class Run:
         assert self.ending is not None
         if self.usage.get(usage.OOM_KILLS):
             return "oom-kill"
-        end = exits.Exit(self.ending.status)
+        end, spec = exits.Exit(self.ending.status), self.spec
         if end.signal == signal.SIGPIPE and BREAK_PIPE in self.operations:
-            return "stopped"
-        return exits.result_of(end, frozenset(self.spec.success_codes))
+            return restarts.STOPPED
+        # What somebody runs once has failed if it was killed; a service is told to leave by a signal.
+        clean = frozenset() if self.job.row.transient else restarts.clean_signals(spec)
+        return exits.result_of(end, frozenset(spec.success_codes), clean.union(spec.success_signals))
 
 
 BREAK_PIPE = "pipe-1"  # the operation: SIGPIPE to a run whose stdout nobody reads any more
 _FED = ("stdin", "input", "pty", "pty_out")  # of jobd.keeper.table.HELD
-
-
-def _identity(spec: JobSpec, owner: int, keeper: KeeperLink, policy: Policy) -> dict[str, object]:
-    """As whom the keeper is to start it: where all users are served, as the owner or as whom root has named."""
-    if not keeper.shared:
-        return {"no_new_privileges": policy.no_new_privileges}
-    return {"user": spec.user or owner, "gid": spec.gid, "no_new_privileges": policy.no_new_privileges}
 
 
 def _int(value: object) -> int:

@@ -132,6 +132,11 @@ class Reader:
         sql = f"SELECT {JOB_COLUMNS} FROM {source} WHERE {LISTED} AND enabled = 1 ORDER BY owner, job"
         return [job_row(v) for v in self.fetch(sql, ())]
 
+    def jobs_to_restart(self) -> list[JobRow]:
+        """Jobs between two runs, of which the next is to begin by itself."""
+        where = "INDEXED BY jobs_to_restart WHERE restart_at IS NOT NULL ORDER BY restart_at"
+        return [job_row(v) for v in self.fetch(f"SELECT {JOB_COLUMNS} FROM jobs {where}", ())]
+
     def owners(self) -> list[int]:
         """All who have jobs, in order."""
         return self._steps("SELECT min(owner) FROM jobs WHERE owner > ?")

@@ -140,7 +140,7 @@ def _settle_job(conn: sqlite3.Connection, owner: int, job: str, blobs: set[bytes
     ).fetchone()
     left = _has_runs(conn, key)
     row = None if found is None else job_row(found[:-1])
-    if not left and (row is None or row.transient):
+    if not left and (row is None or (row.transient and row.restart_at is None)):
         conn.execute("DELETE FROM jobs WHERE owner = ? AND job = ?", key)
         _delete_events(conn, owner, "owner = ? AND job = ?", key)
         blobs.update(() if row is None else (row.spec, row.env))

@@ -72,7 +72,8 @@ _V1: Final = (
 _V2: Final = (
     *(f"ALTER TABLE runs ADD COLUMN {column}" for column in (
         "cause TEXT NOT NULL DEFAULT ''", "ready_at INTEGER", "status_text TEXT NOT NULL DEFAULT ''",
-        "status_errno INTEGER NOT NULL DEFAULT 0", "reloads INTEGER NOT NULL DEFAULT 0", "io_read_bytes INTEGER",
+        "status_errno INTEGER NOT NULL DEFAULT 0", "reloads INTEGER NOT NULL DEFAULT 0",
+        "again TEXT NOT NULL DEFAULT ''", "io_read_bytes INTEGER",
         "io_write_bytes INTEGER", "tasks_peak INTEGER", "next_run BLOB",
         "extended_usec INTEGER NOT NULL DEFAULT 0", "watchdog_usec INTEGER",
     )),
@@ -85,6 +86,7 @@ _V2: Final = (
     "DROP INDEX jobs_listed",
     f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {LISTED}",
     "CREATE INDEX jobs_by_source ON jobs (source) WHERE source IS NOT NULL",
+    "CREATE INDEX jobs_to_restart ON jobs (restart_at) WHERE restart_at IS NOT NULL",
     "CREATE INDEX jobs_defined ON jobs (owner, job) WHERE transient = 0",
 )  # fmt: skip
 

@@ -218,6 +218,9 @@ class FakeStore:
     def live_runs(self) -> list[RunRow]:
         return [row for row in self.runs.values() if row.state != "finished" or not row.closed]
 
+    def jobs_to_restart(self) -> list[JobRow]:
+        return [row for row in self.jobs.values() if row.restart_at is not None]
+
     def jobs_page(
         self,
         *,

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import states
 from jobd.core.records import Event, apply_job
-from jobd.runtime import lifecycle
+from jobd.runtime import launching
 from jobd.runtime.recovery import recover
 from jobd.runtime.registry import NameTaken
 from jobd.runtime.slots import MAX_LAUNCHING
@@ -215,7 +215,7 @@ async def test_a_child_that_never_comes_to_its_program_holds_up_nobody_and_can_b
         await wait_all_tasks_blocked()
         bed.keeper.script["go"] = [("execd", {})]
         other = bed.submit()
-        await trio.sleep(lifecycle.SLOT_SEC + 1)
+        await trio.sleep(launching.SLOT_SEC + 1)
         assert other.launched
         assert not stuck[0].launched
         stuck[0].ask_stop(ROOT)

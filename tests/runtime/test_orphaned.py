@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from jobd.keeper import handover
-from jobd.runtime import lifecycle, orphaned
+from jobd.runtime import launching, orphaned
 from jobd.runtime.orphaned import Orphanage
 from tests.runtime.fakes import WELCOME, Bed
 
@@ -89,10 +89,10 @@ def test_the_last_word_of_a_child_is_read_though_it_left_bytes_unread(
 ) -> None:
     ours, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
-        ours.send(lifecycle.GO)
+        ours.send(launching.GO)
         if read_its_byte:
             child.recv(1)
         if said:
             child.send(said)
         child.close()
-        assert lifecycle._last_word(ours) == word
+        assert launching._last_word(ours) == word

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import exits
+from jobd.core import exits, states
 from jobd.core.ids import ONCE_OPERATION, USER_OPERATION
 from jobd.core.records import ONCE
 from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead
-from jobd.rpc.runs import accepted, failure_text, is_at_rest, until_gone
+from jobd.rpc.runs import accepted, failure_text, is_at_rest, never_up, until_gone
+from jobd.runtime import restarting
 from jobd.runtime.registry import NameTaken, Stopping
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -57,15 +58,15 @@ async def _start(context: Context, request: int, word: str, run_id: bytes, no_bl
             return m.Done(job=word, run=row.latest, number=newest.number if newest else None)
         run = _rerun(context, row, run_id)
     await accepted(run)
-    while not no_block and not run.launched:
+    while not no_block and not run.up:
         await run.changed.wait()
     return _started(context, word, run.row)
 
 
 def _started(context: Context, word: str, row: RunRow) -> m.Done:
-    if not row.step:
+    text = failure_text(context, row) if row.step else never_up(context, row)
+    if not text:
         return m.Done(job=word, run=row.run, number=row.number)
-    text = failure_text(context, row)
     return m.Done(job=word, code=errors.FAILED, text=text, run=row.run, number=row.number)
 
 
@@ -112,6 +113,9 @@ async def _stop(
     context: Context, request: int, word: str, no_block: bool, action: str, only: bytes | None = None
 ) -> m.Done:
     row = context.job(word, action)
+    if row.sub == states.AUTO_RESTART and only is None:
+        await restarting.stop_job(context.world.registry, (row.owner, row.job), context.caller)
+        return m.Done(job=word)
     run = context.live(row)
     if run is None or is_at_rest(row) or only not in (None, run.id):
         return m.Done(job=word)

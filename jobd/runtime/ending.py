@@ -1,0 +1,92 @@
+"""The end of a run: its result, the job's next state, and the last of its output."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.core import exits, states
+from jobd.runtime import readiness, restarting
+
+if TYPE_CHECKING:
+    from jobd.runtime.job import Value
+    from jobd.runtime.registry import Registry
+    from jobd.runtime.run import Run
+
+DRAIN_SEC: Final = 5.0  # DESIGN.md, section 5: pipes are closed 5 s after the tree is gone
+
+
+def _result(run: Run) -> str:
+    """The run's result (DESIGN.md, section 9)."""
+    if run.row.result is not None:
+        return run.row.result  # its main process had ended by itself, or in time, before its rest was killed
+    if run.row.stop_asked == "timeout" or (run.row.stop_asked and run.job.row.sub == states.STOP_SIGKILL):
+        return "timeout"
+    return run.row.stop_asked or own_result(run)
+
+
+def own_result(run: Run) -> str:
+    """The result of an end that nobody asked for. What ends well before it was ready has not kept its word."""
+    result = run.own_result()
+    early = result == "success" and run.row.ready_at is None and readiness.is_needed(run.spec)
+    return "protocol" if early else result
+
+
+async def finish(run: Run, world: Registry) -> None:
+    """Nothing of the run is left: record what it has come to."""
+    floor = world.rss_floor_bytes
+    if run.row.exited_at is None:
+        fields = run.exit_fields(floor)
+    else:  # what its rest has used since; what was known is not forgotten
+        fields = {name: value for name, value in run.usage_fields(floor).items() if value is not None}
+    result = _result(run)
+    if run.eof:
+        fields |= {"out_bytes": run.out_bytes, "err_bytes": run.err_bytes, "closed": True}
+    assert run.ending is not None
+    if run.ending.status < 0 and result == "lost":
+        fields["reason"] = "its exit status could not be read after its keeper had died"
+    await end(run, world, "finished", result, fields)
+    world.slots.leave(run)  # what is still in its pipes takes nobody's place
+
+
+async def end(run: Run, world: Registry, kind: str, result: str, fields: dict[str, Value]) -> None:
+    """Bring the job to rest, or between two runs, durably, and tell who waits."""
+    good = result in exits.GOOD_RESULTS
+    again = {} if world.stopping else restarting.plan(run, result)
+    event = states.RETRY if again else states.GOOD if good else states.BAD
+    fields |= {"result": result, "finished_at": time.time_ns(), "job.result": "success" if good else result, **again}
+    await run.job.fire(event, kind, None, **fields).wait()
+    run.settle_end()
+    if again:
+        restarting.begin(run.job, world, again["job.restart_at"])
+
+
+async def close(run: Run, world: Registry) -> None:
+    """See the output to its end, record that, and let the keeper forget the run."""
+    if not run.row.closed:
+        note = ""
+        with trio.move_on_after(DRAIN_SEC):
+            await _drained(run)
+        if not run.eof:
+            tree = await world.keeper.tree(run.id, holders=True)
+            note = _describe_holders(tree.holders)
+            world.streams.pump.close(run.id)
+            await _drained(run)
+        sizes = {"out_bytes": run.out_bytes, "err_bytes": run.err_bytes}
+        await run.job.note(run, "closed", None, None, closed=True, note=note, **sizes).wait()
+    run.output_changed.set()
+    world.retire(run)
+
+
+async def _drained(run: Run) -> None:
+    while not run.eof:
+        await run.wake.wait()
+
+
+def _describe_holders(holders: list[tuple[int, bytes]]) -> str:
+    if not holders:
+        return "its output was still open 5 s after its last process; it was closed"
+    words = [f"{pid} ({command[:40].decode(errors='backslashreplace')})" for pid, command in holders[:8]]
+    return f"its output was held open by {', '.join(words)}; it was closed after 5 s"

@@ -1,0 +1,67 @@
+"""What the keeper is asked to execute for a run: its program, and commands besides it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobd.wire.grants import OURS
+
+if TYPE_CHECKING:
+    from jobd.core.policy import Policy
+    from jobd.core.spec import JobSpec
+    from jobd.runtime.keeperlink import KeeperLink
+    from jobd.runtime.run import Run
+
+
+def spawn(run: Run, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], policy: Policy) -> None:
+    """Ask the keeper for the process; it waits for `go` before it executes the program.
+
+    Args:
+        run: which is to begin.
+        keeper: the link to it.
+        env: the submitted environment.
+        policy: what it says of privileges holds as it is now.
+        fds: the file that feeds its stdin, as "input"; it stays the caller's.
+    """
+    spec, row = run.spec, run.row
+    keeper.send(
+        "spawn",
+        fds,
+        run=row.run,
+        stdin=spec.stdin,
+        window=list(run.window) if run.window else None,
+        merge=spec.one_stream,
+        label={"owner": row.owner, "job": row.job, "number": row.number},
+        **command(run, spec.program, keeper, env, policy),
+    )
+
+
+def command(
+    run: Run, argv: tuple[bytes, ...], keeper: KeeperLink, env: list[bytes], policy: Policy
+) -> dict[str, object]:
+    """What the keeper has to know to execute something as this job: its program, or a command besides it."""
+    spec, row = run.spec, run.row
+    words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
+    words.append(b"INVOCATION_ID=" + row.run.hex().encode())
+    return {
+        "argv": list(argv),
+        "env": [word for word in env if not word.startswith(OURS)] + words,
+        "cwd": spec.cwd,
+        "umask": spec.umask,
+        "rlimits": {name: list(limits) for name, limits in spec.rlimits.items()},
+        "nice": spec.nice,
+        "memory_max": spec.memory_max,
+        "cpu_percent": spec.cpu_percent,
+        "tasks_max": spec.tasks_max,
+        "oom_score_adjust": spec.oom_score_adjust,
+        "privileged": row.owner == 0,
+        "executable": None,
+        **_identity(spec, row.owner, keeper, policy),
+    }
+
+
+def _identity(spec: JobSpec, owner: int, keeper: KeeperLink, policy: Policy) -> dict[str, object]:
+    """As whom the keeper is to start it: where all users are served, as the owner or as whom root has named."""
+    if not keeper.shared:
+        return {"no_new_privileges": policy.no_new_privileges}
+    return {"user": spec.user or owner, "gid": spec.gid, "no_new_privileges": policy.no_new_privileges}

@@ -1,0 +1,68 @@
+"""What a run is accepted with: its blobs, on whose behalf, and the job's row with it. No behaviour of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from jobd.core import restarts, service, states
+from jobd.core.records import JobRow
+
+if TYPE_CHECKING:
+    from jobd.core.spec import JobSpec
+
+RESTART: Final = "restart"  # the cause of a start of what starts again by itself
+
+
+class Keys(Struct, frozen=True):
+    """A submission's two blobs, and their hashes."""
+
+    spec: bytes
+    spec_blob: bytes
+    env: bytes
+    env_blob: bytes
+
+    @property
+    def blobs(self) -> tuple[tuple[bytes, bytes], ...]:
+        """As the store takes them."""
+        return ((self.spec, self.spec_blob), (self.env, self.env_blob))
+
+
+def counted(row: JobRow, spec: JobSpec, cause: str, now: int) -> JobRow:
+    """The row with the start counted: whoever starts it begins the counting anew."""
+    by_itself = cause == RESTART
+    counts = spec.restart != service.NO or by_itself
+    return replace(
+        row,
+        restarts=row.restarts + 1 if by_itself else 0,
+        starts=restarts.with_start(spec, row.starts if by_itself else "", now) if counts else "",
+        restart_at=None,
+        restart_delay_usec=row.restart_delay_usec if by_itself else 0,
+    )
+
+
+def job_row(
+    owner: int, name: str, run_id: bytes, number: int, keys: Keys, old: JobRow | None, sub: str, now: int
+) -> JobRow:
+    """The job's row with its new run."""
+    if old is not None:
+        # What a job from a file is, its file says; of a transient one the newest submission does.
+        submitted = {"spec": keys.spec, "env": keys.env} if old.transient else {}
+        active = states.ACTIVE_STATE[sub]
+        return replace(
+            old, latest=run_id, runs=number, active=active, sub=sub, result="success", changed_at=now, **submitted
+        )
+    return JobRow(
+        owner=owner,
+        job=name,
+        spec=keys.spec,
+        env=keys.env,
+        created_at=now,
+        latest=run_id,
+        runs=number,
+        active=states.ACTIVE_STATE[sub],
+        sub=sub,
+        changed_at=now,
+    )
