@@ -11,7 +11,9 @@ from typing import NamedTuple
 from jobctl import logs_lines, rows, signals, statewords, verb_auth, verb_events, verb_show
 from jobctl.client import Client
 from jobctl.connect import Target
-from jobd.core.spec import KEYS, KILL_MODES, ON_FULL
+from jobd.core import service, settings
+from jobd.core.jobkeys import BOOLEAN, KEYS
+from jobd.core.spec import KILL_MODES, ON_FULL
 
 # --- kinds that are no list of words ------------------------------------------------------------------------------
 TEXT = "text"  # a number, a time, a name to invent: nothing to offer
@@ -37,8 +39,15 @@ class Words(NamedTuple):
 
 
 def _settings() -> tuple[str, ...]:
-    closed = {"stop.kill_mode": KILL_MODES, "logs.on_full": ON_FULL, "logs.merge_output": ("true", "false")}
-    return tuple(f"{key}={value}" for key in KEYS for value in closed.get(key, ("",)))
+    closed = {
+        "type": service.TYPES,
+        "restart": service.RESTARTS,
+        "stop.kill_mode": KILL_MODES,
+        "health.action": service.ACTIONS,
+        "logs.on_full": ON_FULL,
+        **{name: ("true", "false") for name, key in KEYS.items() if key.kind == BOOLEAN},
+    }
+    return tuple(f"{key}={value}" for key in settings.TRANSIENT for value in closed.get(key, ("",)))
 
 
 def _properties() -> tuple[str, ...]:

@@ -42,9 +42,9 @@ class Found(Struct, frozen=True):
     given: frozenset[str]  # the keys that are there
 
 
-def read(values: dict[str, object], said: Said, place: Place) -> Found:
-    """Read all values; what is wrong with them is said."""
-    return _Fields(values, said, place).read()
+def read(values: dict[str, object], said: Said, place: Place, whole: bool = True) -> Found:
+    """Read all values; what is wrong with them is said. Those of a `whole` job have to say what is run."""
+    return _Fields(values, said, place).read(whole)
 
 
 class _Fields:
@@ -56,16 +56,16 @@ class _Fields:
         self._tables = {"": top, **{name: top.table(name) for name in TABLES if name and name in values}}
         self._fields: dict[str, object] = {}
 
-    def read(self) -> Found:
+    def read(self, whole: bool) -> Found:
         given = frozenset(name for name in KEYS if self._has(name))
         for name in LATER:
             if self._has(name):
                 table, _, word = name.rpartition(".")
                 self._tables[table].problem(word, f'"{name}" {UNSUPPORTED}')
-        for name in given:
-            if KEYS[name].field:
-                self._take(name, KEYS[name].field)
-        self._program()
+        for name, key in KEYS.items():
+            if key.field:
+                self._take(name, key.field)
+        self._program(whole)
         self._paths()
         self._take("success_exit_status", "success_codes", "success_signals")
         self._take("restart_prevent_exit_status", "restart_prevent_codes", "restart_prevent_signals")
@@ -139,7 +139,7 @@ class _Fields:
         return value, wrong
 
     # --- what is made of several --------------------------------------------------------------------------------
-    def _program(self) -> None:
+    def _program(self, whole: bool) -> None:
         top = self._tables[""]
         if self._has("command") and self._has("shell"):
             top.problem(
@@ -154,7 +154,7 @@ class _Fields:
             script = self._value("shell")
             if isinstance(script, str):
                 self._fields["argv"], self._fields["shell"] = (script.encode(),), True
-        elif not top.wrong("command") and not top.wrong("shell"):
+        elif whole and not top.wrong("command") and not top.wrong("shell"):
             top.problem("", 'nothing is to be run: "command" is missing, or "shell"')
 
     def _paths(self) -> None:

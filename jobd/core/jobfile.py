@@ -46,11 +46,11 @@ class Owner(Struct, frozen=True, kw_only=True):
     uid: int
     home: str  # %h
     runtime_dir: str  # %t; "" when there is none
-    own: bool = True  # the daemon is his alone, or he is root: he may say `essential`
+    shared: bool = False  # the daemon serves all users; only there, only root may say `user`
 
     @property
     def is_root(self) -> bool:
-        """Whether the file may say `user`."""
+        """Whether everything is allowed that the daemon can do."""
         return self.uid == ROOT
 
 
@@ -120,9 +120,14 @@ def parse(files: Sequence[Source], name: str, owner: Owner) -> Definition:
 def _not_allowed(spec: JobSpec, owner: Owner) -> list[tuple[str, str]]:
     """What others than root may not have."""
     found = []
-    if spec.user and not owner.is_root:
-        found.append(("user", "is for root's job files alone"))
-    if owner.own:
+    if spec.user and not (owner.shared and owner.is_root):
+        why = (
+            "is for root's job files alone"
+            if owner.shared
+            else "cannot be said: all jobs of this jobd run as its own user"
+        )
+        found.append(("user", why))
+    if owner.is_root or not owner.shared:
         return found
     if spec.essential:
         found.append(("essential", "is for root's job files alone: jobd would end for everybody"))

@@ -223,7 +223,7 @@ def start_limit(value: object) -> tuple[int, int]:
 
 def _why(error: ValueError) -> str:
     """The reason in an error of `units`."""
-    return str(error).partition(": ")[2] or str(error)
+    return str(error).partition(": ")[2] or "it is empty"
 
 
 def _int(word: str) -> int:

@@ -1,4 +1,4 @@
-"""What a job is: the frozen JobSpec, and the keys that `run -p` and job files set it with.
+"""What a job is: the frozen JobSpec. Job files and `run -p` make it by the keys of `jobd.core.jobkeys`.
 
 Parsed once, then trusted. A spec is stored by the hash of its encoding, so equal submissions share one blob; the
 environment is a blob of its own, since it is large and changes independently.
@@ -17,7 +17,7 @@ from msgspec import Struct
 from jobd.core import names, service, units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 KILL_MODES: Final = ("control-group", "mixed", "process")
 ON_FULL: Final = ("block", "drop")
@@ -121,124 +121,6 @@ def parse_signal(text: str) -> int:
         meant = names.closest(word.removeprefix("SIG"), known)
         raise SpecError(f"unknown signal {text!r}" + (f"; did you mean SIG{meant}?" if meant else ""))
     return number
-
-
-def _choice(options: Sequence[str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in options:
-            meant = names.closest(text, options)
-            hint = f"; did you mean {meant!r}?" if meant else ""
-            raise SpecError(f"{text!r} is none of {', '.join(options)}{hint}")
-        return text
-
-    return parse
-
-
-def _boolean(text: str) -> bool:
-    # systemd's parse_boolean
-    word = text.strip().lower()
-    if word in ("1", "yes", "y", "true", "t", "on"):
-        return True
-    if word in ("0", "no", "n", "false", "f", "off"):
-        return False
-    raise SpecError(f"{text!r} is neither true nor false")
-
-
-def _log_size(text: str) -> int | None:
-    size = units.parse_size(text)
-    if size is not None and size < 4096:
-        raise SpecError(f"{text!r} is less than 4096 bytes")
-    return size
-
-
-def _codes(text: str) -> tuple[int, ...]:
-    words = text.replace(",", " ").strip("[] ").split()
-    if not all(word.isdecimal() and int(word) <= 255 for word in words):
-        raise SpecError(f"{text!r} is not a list of exit codes from 0 to 255")
-    return tuple(sorted({0, *map(int, words)}))
-
-
-def _umask(text: str) -> int:
-    try:
-        value = int(text.removeprefix("0o"), 8)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 0o777:
-        raise SpecError(f"{text!r} is not a umask such as 022")
-    return value
-
-
-def _user(text: str) -> str:
-    """A name or a uid. What only begins as a number is neither: some have read `0day` as 0."""
-    if text.isascii() and text.isdecimal():
-        if int(text) >= NOBODY:
-            raise SpecError(f"{text!r} is no uid")
-        return str(int(text))
-    if not text or text[0] in "-0123456789" or len(text) > 256 or not text.isprintable() or set(text) & set(" :/,"):
-        raise SpecError(f"{text!r} is not the name of a user, nor a uid")
-    return text
-
-
-def _nice(text: str) -> int:
-    if not text.lstrip("-").isdecimal() or not -20 <= int(text) <= 19:
-        raise SpecError(f"{text!r} is not a nice value from -20 to 19")
-    return int(text)
-
-
-# Job-file key → (field of JobSpec, reader of its text).
-KEYS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
-    "description": ("description", str),
-    "success_exit_status": ("success_codes", _codes),
-    "user": ("user", _user),
-    "stop.signal": ("stop_signal", parse_signal),
-    "stop.timeout": ("stop_timeout_usec", units.parse_duration),
-    "stop.kill_mode": ("kill_mode", _choice(KILL_MODES)),
-    "limits.runtime": ("runtime_usec", units.parse_duration),
-    "limits.umask": ("umask", _umask),
-    "limits.nice": ("nice", _nice),
-    "logs.max_size": ("log_max_size", _log_size),
-    "logs.merge_output": ("merge_output", _boolean),
-    "logs.on_full": ("on_full", _choice(ON_FULL)),
-}
-# What systemd-run -p calls them; there is a word for these here.
-SYSTEMD_KEYS: Final = {
-    "Description": "description",
-    "KillMode": "stop.kill_mode",
-    "KillSignal": "stop.signal",
-    "Nice": "limits.nice",
-    "RuntimeMaxSec": "limits.runtime",
-    "SuccessExitStatus": "success_exit_status",
-    "TimeoutStopSec": "stop.timeout",
-    "UMask": "limits.umask",
-    "User": "user",
-}
-
-
-def parse_settings(settings: dict[str, str]) -> dict[str, object]:
-    """Type job-file keys given as text.
-
-    Args:
-        settings: key, tables with a dot (`stop.timeout`), to its text.
-
-    Returns:
-        Fields of JobSpec.
-
-    Raises:
-        SpecError: an unknown key (with what was probably meant), or a value that cannot be read.
-    """
-    fields: dict[str, object] = {}
-    for key, text in settings.items():
-        row = KEYS.get(key)
-        if row is None:
-            in_table = next((known for known in KEYS if known.partition(".")[2] == key), None)
-            meant = SYSTEMD_KEYS.get(key) or in_table or names.closest(key, KEYS)
-            hint = f"did you mean {meant!r}?" if meant else f"the keys are {', '.join(KEYS)}"
-            raise SpecError(f"unknown key {key!r}; {hint}")
-        try:
-            fields[row[0]] = row[1](text)
-        except ValueError as error:
-            raise SpecError(f"cannot set {key}: {error}") from error
-    return fields
 
 
 def check_rlimits(rlimits: dict[str, tuple[int, int]]) -> None:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 Limits = tuple[int, int]
 
 USER_KEY: Final = "user"
+ESSENTIAL_KEY: Final = "essential"
 NICE_KEY: Final = "limits.nice"
+OOM_KEY: Final = "limits.oom_score_adjust"
 INFINITE: Final = -1  # resource.RLIM_INFINITY, and in messages
 
 
@@ -37,6 +39,9 @@ def check(settings: Mapping[str, str], caller: Caller, access: Access) -> None:
     if USER_KEY in settings and not root:
         why = "only root may say as whom a job runs" if access.shared else "all jobs of this jobd run as its own user"
         raise Refused(errors.DENIED, f"cannot set {USER_KEY}: {why}", key=USER_KEY)
+    if ESSENTIAL_KEY in settings and access.shared and not root:
+        why = "only root may have jobd end for everybody"
+        raise Refused(errors.DENIED, f"cannot set {ESSENTIAL_KEY}: {why}", key=ESSENTIAL_KEY)
 
 
 def bounded(spec: JobSpec, settings: Mapping[str, str], caller: Caller, access: Access) -> JobSpec:
@@ -52,6 +57,8 @@ def bounded(spec: JobSpec, settings: Mapping[str, str], caller: Caller, access: 
     lowest = min(0, os.getpriority(os.PRIO_PROCESS, 0))
     if spec.nice < lowest and NICE_KEY in settings:
         raise Refused(errors.DENIED, f"cannot set {NICE_KEY}: below {lowest} it is root's", key=NICE_KEY)
+    if spec.oom_score_adjust is not None and spec.oom_score_adjust < 0:
+        raise Refused(errors.DENIED, f"cannot set {OOM_KEY}: below 0 it is root's", key=OOM_KEY)
     limits = bounded_limits(spec.rlimits, access.policy)
     return replace(spec, gid=caller.gid, nice=max(spec.nice, lowest), rlimits=limits)
 

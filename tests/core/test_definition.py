@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobd.core import definition
-from jobd.core.definition import NO_TOML, TOO_LARGE, quote, render
-from jobd.core.spec import KEYS, JobSpec, parse_settings
+from jobd.core import jobfile, service
+from jobd.core.definition import TOO_LARGE, dropin, render
+from jobd.core.jobkeys import KEYS
+from jobd.core.keytext import NO_TOML, differences, quote, size_text, texts
+from jobd.core.settings import values
+from jobd.core.spec import JobSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +31,16 @@ def loaded(spec: JobSpec, env: Sequence[bytes] = (), name: str = "web") -> dict[
     assert text.startswith(f"# transient: {name}\n")
     assert text.endswith("\n")
     assert all(char.isprintable() or char in "\n\t" for char in text), "safe to show"
-    return tomllib.loads(text)
+    return {key: single(value) for key, value in tomllib.loads(text).items()}
+
+
+def single(value: object) -> object:
+    """What a job file means by this: of two percent signs one."""
+    if isinstance(value, dict):
+        return {key: single(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [single(item) for item in value]
+    return value.replace("%%", "%") if isinstance(value, str) else value
 
 
 def make(*argv: str | bytes, **fields: object) -> JobSpec:
@@ -63,10 +75,8 @@ def test_everything() -> None:
         "\n[stop]\n"
         'signal = "SIGINT"\ntimeout = "infinity"\nkill_mode = "mixed"\n'
         "\n[limits]\n"
-        'runtime = "1h 30min"\nnice = 5\numask = "077"\n'
-        'core = "infinity"\n'
+        'nofile = "1024:4096"\ncore = "infinity"\nnice = 5\nruntime = "1h 30min"\numask = "077"\n'
         '# resource limit: nice = "0"\n'
-        'nofile = "1024:4096"\n'
         '# resource limit: stack = "8388608:infinity"\n'
         "\n[logs]\n"
         'max_size = "100M"\nmerge_output = true\non_full = "drop"\n'
@@ -129,45 +139,107 @@ def test_lone_surrogates_do_not_get_out() -> None:
     quote("\ud800").encode()
 
 
-def flat(found: dict[str, object], prefix: str = "") -> dict[str, str]:
-    """Keys with their values as the text of `run -p`."""
-    settings: dict[str, str] = {}
-    for key, value in found.items():
-        if isinstance(value, dict):
-            settings |= flat(value, f"{key}.")
-        elif prefix + key in KEYS:
-            settings[prefix + key] = str(value).lower() if isinstance(value, bool) else str(value)
-    return settings
+def parsed(text: str) -> JobSpec:
+    owner = jobfile.Owner(uid=0, home="/root", runtime_dir="/run", shared=True)
+    return jobfile.parse([jobfile.Source("/j/web.toml", text)], "web", owner).spec
 
 
-def test_every_key_reads_back_as_the_field_it_was_written_from() -> None:
+def some(rng: random.Random) -> JobSpec:
+    """A job with anything in it."""
+    text = rng.choice(("x", "100%", "%i %%n", "a\n\"b'", "é\u202e"))
+    check = rng.choice((
+        None, service.Check("tcp", "localhost:80"), service.Check("http", "http://[::1]:80/%20"),
+        service.Check("unix", "/run/%n"), service.Check("log", "up|100%"), service.Check("command", argv=(b"a", b"%")),
+        service.Check("delay", delay_usec=rng.randrange(10**9)),
+    ))  # fmt: skip
+    names = (("a",), ("b", "c@1"), ())
+    usec = rng.randrange(1, 10**12)
+    health = service.Health(
+        check or service.Check("tcp", "h:1"), 10**13, usec, rng.randrange(1, 9), rng.choice(service.ACTIONS)
+    )
+    return JobSpec(
+        argv=rng.choice(((b"x", b"%i", b""), (text.encode(),))),
+        cwd=rng.choice((b"/", b"/a %h b")),
+        description=text,
+        user=rng.choice(("", "alice", "61001", "bj\xf6rn")),
+        env_files=rng.choice(((), ((b"/a%b", True), (b"/c d", False)))),
+        stop_signal=rng.choice((15, 2, 9, 35, 63)),
+        stop_timeout_usec=rng.choice((None, 10_000_000, 0, usec)),
+        stop_command=rng.choice(((), (b"kill", b"$MAINPID"))),
+        kill_mode=rng.choice(("control-group", "mixed", "process")),
+        reload_signal=rng.choice((None, 1)),
+        runtime_usec=rng.choice((None, 1, usec)),
+        log_max_size=rng.choice((None, 4096, 1 << 30, rng.randrange(4096, 10**12))),
+        merge_output=rng.random() < 0.5,
+        on_full=rng.choice(("block", "drop")),
+        success_codes=rng.choice(((0,), (0, 75), (0, 1, 255))),
+        success_signals=rng.choice(((), (9,))),
+        restart_prevent_codes=rng.choice(((), (3, 4))),
+        restart_prevent_signals=rng.choice(((), (35,))),
+        umask=rng.choice((0o22, 0o77, 0, 0o777)),
+        nice=rng.choice((0, 5, -20, 19)),
+        rlimits=rng.choice(({}, {"nofile": (5, -1), "core": (7, 7)})),
+        type=rng.choice((service.EXEC, service.EXEC if check else service.NOTIFY)),
+        remain_after_exit=rng.random() < 0.5,
+        restart=rng.choice(service.RESTARTS),
+        restart_delay_usec=rng.choice((0, 100_000, 10**9)),
+        restart_max_delay_usec=rng.choice((10**9, 2 * 10**9)),
+        start_limit=rng.choice(((0, 0), (5, 10_000_000), (1, 7))),
+        after=rng.choice(names), before=("z",), requires=rng.choice(names), wants=rng.choice(names),
+        binds_to=rng.choice(names), part_of=rng.choice(names), conflicts=("q",), on_failure=rng.choice(names),
+        on_success=rng.choice(names),
+        essential=rng.random() < 0.5,
+        ready=check,
+        ready_timeout_usec=rng.choice((None, usec, 90_000_000)),
+        health=rng.choice((None, health)) if check is None or check.kind in service.HEALTH_CHECKS else None,
+        watchdog_usec=rng.choice((None, usec)),
+        memory_max=rng.choice((None, 1 << 30)), cpu_percent=rng.choice((None, 150)), tasks_max=rng.choice((None, 7)),
+        oom_score_adjust=rng.choice((None, 0, -5)),
+    )  # fmt: skip
+
+
+def test_every_job_reads_back_as_what_it_was_written_from() -> None:
     rng = random.Random(2)
     written: set[str] = set()
-    for _ in range(1000):
-        fields: dict[str, object] = {
-            "description": rng.choice(("", "x", "y z")),
-            "user": rng.choice(("", "alice", "61001", "bj\xf6rn")),
-            "stop_signal": rng.choice((15, 2, 9, 35, 63)),
-            "stop_timeout_usec": rng.choice((None, 10_000_000, 0, rng.randrange(10**15))),
-            "kill_mode": rng.choice(("control-group", "mixed", "process")),
-            "runtime_usec": rng.choice((None, 1, rng.randrange(10**13))),
-            "log_max_size": rng.choice((None, 4096, 1 << 30, rng.randrange(4096, 10**12))),
-            "merge_output": rng.random() < 0.5,
-            "on_full": rng.choice(("block", "drop")),
-            "success_codes": rng.choice(((0,), (0, 75), (0, 1, 255))),
-            "umask": rng.choice((0o22, 0o77, 0, 0o777)),
-            "nice": rng.choice((0, 5, -20, 19)),
-        }
-        settings = flat(loaded(make("x", **fields)))
-        written |= settings.keys()
-        parsed = parse_settings(settings)
-        default = make("x")
-        for field, value in fields.items():
-            assert parsed.get(field, getattr(default, field)) == value, field
-    assert written == set(KEYS)
+    for _ in range(500):
+        made = some(rng)
+        assert parsed(render("web", made, [], {})) == made
+        assert differences(made, made) == []
+        written |= texts(made).keys()
+    assert written | {"shell", "reload.command", "environment"} == set(KEYS)
+
+
+def test_defaults_that_follow_from_other_keys_are_not_written() -> None:
+    oneshot = JobSpec(argv=(b"x",), cwd=b"/", type="oneshot", ready_timeout_usec=None)
+    slow = JobSpec(argv=(b"x",), cwd=b"/", restart_delay_usec=10**9, restart_max_delay_usec=10**9)
+    assert list(texts(oneshot)) == ["command", "working_directory", "type"]
+    assert list(texts(slow)) == ["command", "working_directory", "restart_delay"]
+    assert parsed(render("x", oneshot, [], {})) == oneshot
+    assert parsed(render("x", slow, [], {})) == slow
+
+
+def test_differences_are_told_by_key() -> None:
+    old = JobSpec(argv=(b"x",), cwd=b"/", after=("a",))
+    new = JobSpec(
+        argv=(b"y",), cwd=b"/", rlimits={"core": (0, 0)}, ready=service.Check("tcp", "h:1"), memory_max=1 << 30
+    )
+    assert differences(old, new) == ["command", "after", "ready.tcp", "limits.memory", "limits.core"]
+
+
+def test_a_dropin_of_settings() -> None:
+    settings = {
+        "limits.cpu": "50%", "description": "100%", "stop.timeout": "5s", "limits.tasks": "7", "essential": "yes",
+        "after": "a b", "environment.PORT": "1", "success_exit_status": "[75, 'SIGKILL']",
+    }  # fmt: skip
+    text = dropin(values(settings))
+    assert text == (
+        'description = "100%%"\nessential = true\nafter = ["a", "b"]\nsuccess_exit_status = [75, "SIGKILL"]\n'
+        '\n[limits]\ncpu = "50%"\ntasks = 7\n\n[stop]\ntimeout = "5s"\n\n[environment]\nPORT = "1"\n'
+    )
+    assert parsed(f'command = "x"\n{text}').description == "100%"
 
 
 def test_sizes_are_exact() -> None:
-    assert [definition._size(size) for size in (None, 0, 1, 1023, 1024, 1025, 3 << 20, 1 << 40)] == [
+    assert [size_text(size) for size in (None, 0, 1, 1023, 1024, 1025, 3 << 20, 1 << 40)] == [
         "infinity", "0", "1", "1023", "1K", "1025", "3M", "1T",
     ]  # fmt: skip

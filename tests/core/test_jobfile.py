@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ALICE = Owner(uid=1000, home="/home/alice", runtime_dir="/run/user/1000")
-GUEST = Owner(uid=1001, home="/home/guest", runtime_dir="", own=False)
-ROOT = Owner(uid=0, home="/root", runtime_dir="/run")
+GUEST = Owner(uid=1001, home="/home/guest", runtime_dir="", shared=True)
+ROOT = Owner(uid=0, home="/root", runtime_dir="/run", shared=True)
 SEC = 1_000_000
 
 
@@ -197,7 +197,7 @@ def test_mistakes_name_the_dropin() -> None:
     assert problems('command = "x"\n[ready]\ntcp = 1\n', '\n\ntype = "notify"', 'wnts = ["a"]\nstop.timeout = ""') == [
         'web.toml:3:1: "ready.tcp" does not go with type = "notify": the job says itself when it is ready',
         'web.toml.d/2.toml:1:1: unknown key "wnts"; did you mean "wants"?',
-        'web.toml.d/2.toml:2:1: "timeout" must be a duration, such as "1min 30s", not "": cannot read an empty duration',
+        'web.toml.d/2.toml:2:1: "timeout" must be a duration, such as "1min 30s", not "": it is empty',
     ]
 
 

@@ -1,4 +1,4 @@
-"""Settings by key, signals, limits, and specs as blobs."""
+"""Signals, limits, and specs as blobs."""
 
 from __future__ import annotations
 
@@ -9,68 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobd.core import spec
-
-
-def test_settings_are_typed_by_their_key() -> None:
-    fields = spec.parse_settings(
-        {
-            "stop.timeout": "1min 30s",
-            "stop.signal": "int",
-            "stop.kill_mode": "mixed",
-            "logs.max_size": "1M",
-            "logs.merge_output": "yes",
-            "logs.on_full": "drop",
-            "limits.runtime": "infinity",
-            "success_exit_status": "75 3",
-            "description": "a <b> c",
-        }
-    )
-    assert fields == {
-        "stop_timeout_usec": 90_000_000,
-        "stop_signal": 2,
-        "kill_mode": "mixed",
-        "log_max_size": 1 << 20,
-        "merge_output": True,
-        "on_full": "drop",
-        "runtime_usec": None,
-        "success_codes": (0, 3, 75),
-        "description": "a <b> c",
-    }
-
-
-def test_an_unknown_key_names_the_one_meant() -> None:
-    with pytest.raises(spec.SpecError, match=r"unknown key 'RuntimeMaxSec'; did you mean 'limits.runtime'\?"):
-        spec.parse_settings({"RuntimeMaxSec": "1h"})
-    with pytest.raises(spec.SpecError, match=r"unknown key 'colour'; the keys are description, success_exit_status, "):
-        spec.parse_settings({"colour": "red"})
-    with pytest.raises(spec.SpecError, match=r"unknown key 'runtime'; did you mean 'limits.runtime'\?"):
-        spec.parse_settings({"runtime": "1h"})
-    with pytest.raises(spec.SpecError, match=r"unknown key 'stop.timeuot'; did you mean 'stop.timeout'\?"):
-        spec.parse_settings({"stop.timeuot": "1s"})
-
-
-@pytest.mark.parametrize(
-    ("key", "text"),
-    [
-        ("stop.timeout", "soon"),
-        ("stop.signal", "SIGFOO"),
-        ("stop.kill_mode", "proces"),
-        ("logs.merge_output", "maybe"),
-        ("logs.max_size", "1"),
-        ("limits.umask", "999"),
-        ("limits.nice", "x"),
-        ("limits.nice", "77"),
-        ("user", ""),
-        ("user", "0day"),
-        ("user", "-1"),
-        ("user", "4294967295"),
-        ("user", "a b"),
-        ("success_exit_status", "300"),
-    ],
-)
-def test_a_bad_value_is_named_with_its_key(key: str, text: str) -> None:
-    with pytest.raises(spec.SpecError, match=f"cannot set {key}: .*{text}"):
-        spec.parse_settings({key: text})
 
 
 @pytest.mark.parametrize(

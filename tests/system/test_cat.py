@@ -24,7 +24,7 @@ def test_a_transient_job(shared: Program, name: str, tmp_path: Path) -> None:
     text = shared.jobctl("cat", name, check=True).stdout
     assert text.startswith(f"# transient: {name}\n")
     found = tomllib.loads(text)
-    assert found["command"] == ["printf", "%s", "a b"]
+    assert found["command"] == ["printf", "%%s", "a b"], "as a job file says it"
     assert found["working_directory"] == str(tmp_path)
     assert found["environment"]["A"] == "two\nlines"
     assert found["environment"]["B"] == "\x1b[31m\u202e"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobd.core import names
+from jobd.core import names, settings
 from jobd.core import spec as specs
 from jobd.core.spec import JobSpec, SpecError
 from jobd.rpc import privileges
@@ -60,16 +60,21 @@ def make_spec(request: m.Run) -> JobSpec:
         raise Refused(errors.INVALID, f"cannot run in {request.cwd[:200]!r}: not an absolute path")
     try:
         specs.check_rlimits(request.rlimits)
+        asked = settings.parse_settings(request.settings, request.cwd)
+        rlimits = asked.pop("rlimits", {})
+        assert isinstance(rlimits, dict)
         fields: dict[str, object] = {
             "argv": tuple(request.argv),
             "cwd": request.cwd,
             "shell": request.shell,
             "umask": request.umask,
-            "rlimits": request.rlimits,
+            "rlimits": {**request.rlimits, **rlimits},
             "nice": request.nice,
             "stdin": request.stdin,
-            **specs.parse_settings(request.settings),
+            **asked,
         }
+        spec = JobSpec(**fields)  # type: ignore[arg-type]  # typed by the message's schema and by the table of keys
+        settings.check(spec, request.name or "")
     except SpecError as error:
         raise Refused(errors.INVALID, str(error)) from error
-    return JobSpec(**fields)  # type: ignore[arg-type]  # typed by the message's schema and by specs.KEYS
+    return spec
