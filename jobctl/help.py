@@ -44,7 +44,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Look",
         (
             "list", "status", "show", "cat", "logs", "result", "history", "why", "events", "is-active", "is-failed",
-            "is-enabled", "list-dependencies", "list-job-files", "whoami",
+            "is-enabled", "list-job-files", "list-dependencies", "whoami",
         ),
     ),
     ("Wait", ("wait",)),

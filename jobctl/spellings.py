@@ -32,6 +32,7 @@ VERBS = {  # verb: module and function
     "is-failed": ("jobctl.verb_list", "is_failed"),
     "is-enabled": ("jobctl.verb_enable", "is_enabled"),
     "list-job-files": ("jobctl.verb_files", "list_job_files"),
+    "list-dependencies": ("jobctl.verb_dependencies", "list_dependencies"),
     "logs": ("jobctl.verb_logs", "logs"),
     "result": ("jobctl.verb_runs", "result"),
     "history": ("jobctl.verb_runs", "history"),
@@ -87,7 +88,7 @@ NEIGHBOURS = {
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
     "edit", "revert", "preset", "reenable", "link",
-    "try-restart", "condrestart", "reload-or-restart", "isolate", "set-property", "list-dependencies",
+    "try-restart", "condrestart", "reload-or-restart", "isolate", "set-property",
     "list-timers",
 )  # fmt: skip
 
@@ -125,6 +126,8 @@ OPTIONS = {
     "no_block": ("--no-block",),
     "no_legend": ("--no-legend",),
     "now": ("--now",),
+    "order_after": ("--after",),
+    "order_before": ("--before",),
     "output": ("-o", "--output"),
     "pager_end": ("-e", "--pager-end"),
     "pipe": ("-P", "--pipe"),

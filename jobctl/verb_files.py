@@ -45,7 +45,7 @@ def list_job_files(
             terminal.say(statewords.file_help())
             return 0
         states = tuple(statewords.of_files(states))
-    files = _fetch(client, patterns, list(states))
+    files = fetch(client, patterns, list(states))
     if as_json:
         assert output is not None
         rows.print_json([rows.file_row(file) for file in files], output)
@@ -56,7 +56,8 @@ def list_job_files(
     return 0
 
 
-def _fetch(client: Client, patterns: tuple[str, ...], states: list[str]) -> list[FileView]:
+def fetch(client: Client, patterns: tuple[str, ...], states: list[str]) -> list[FileView]:
+    """All the pages of the list."""
     files: list[FileView] = []
     after = ""
     while True:

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -95,6 +95,10 @@ __jobctl_verb() {
     list-job-files)
         operands='jobs.any'
         options='--state:FileStates -l --full --no-legend -q --quiet -o:ListOutput --output:ListOutput'
+        ;;
+    list-dependencies)
+        operands='jobs.any'
+        options='-r --reverse --after --before --plain -a --all -o:JsonOutput --output:JsonOutput'
         ;;
     whoami)
         operands='text'

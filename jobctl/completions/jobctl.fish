@@ -178,6 +178,8 @@ function __jobctl_valued --argument-names verb
             echo -- -o --output
         case list-job-files
             echo -- --state -o --output
+        case list-dependencies
+            echo -- -o --output
         case whoami
             echo -- -o --output
         case wait
@@ -192,7 +194,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -217,6 +219,7 @@ complete -c jobctl -n __jobctl_no_verb -a is-active -d 'Say whether jobs are act
 complete -c jobctl -n __jobctl_no_verb -a is-failed -d 'Say whether jobs have failed: 0 if at least one has, 1 if none has, 4 if none exists.'
 complete -c jobctl -n __jobctl_no_verb -a is-enabled -d 'Say whether jobs are started with jobd: 0 if at least one is, 1 if none is, 4 if none exists.'
 complete -c jobctl -n __jobctl_no_verb -a list-job-files -d 'List the jobs that have a definition, where it is, and whether it is enabled.'
+complete -c jobctl -n __jobctl_no_verb -a list-dependencies -d 'Show what jobs need: what is started with them.'
 complete -c jobctl -n __jobctl_no_verb -a whoami -d 'Show the job that each process belongs to, one a line.'
 complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of jobs have ended, and exit as the first that failed did.'
 complete -c jobctl -n __jobctl_no_verb -a rm -d 'Remove jobs: their names are free again.'
@@ -371,6 +374,14 @@ complete -c jobctl -n '__jobctl_verb list-job-files' -s q -l quiet -d 'Print no 
 complete -c jobctl -n '__jobctl_verb list-job-files' -s o -l output -x -a 'json json-pretty json-seq name' -d 'json, json-pretty, json-seq or name.'
 complete -c jobctl -n '__jobctl_verb list-job-files' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb list-dependencies' -s r -l reverse -d 'Who needs them; with --after or --before, the other way round.'
+complete -c jobctl -n '__jobctl_verb list-dependencies' -l after -d 'What they come after, in place of what they need.'
+complete -c jobctl -n '__jobctl_verb list-dependencies' -l before -d 'What comes after them.'
+complete -c jobctl -n '__jobctl_verb list-dependencies' -l plain -d 'A list in place of a tree, and no bullets.'
+complete -c jobctl -n '__jobctl_verb list-dependencies' -s a -l all -d 'Unfold a job wherever it comes.'
+complete -c jobctl -n '__jobctl_verb list-dependencies' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb list-dependencies' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb whoami' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb whoami'
 
@@ -413,7 +424,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

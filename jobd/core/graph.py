@@ -137,6 +137,11 @@ class Graph:
         yield from self.named_by(name, CONFLICTS)
 
 
+def names_others(spec: JobSpec) -> bool:
+    """Whether a job says anything of others."""
+    return any(getattr(spec, kind) for kind in DEPENDENCIES)
+
+
 # --- cycles -------------------------------------------------------------------------------------------------------
 def cycles(graph: Graph, names: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
     """For each job that comes after itself, a way round: (a, b, c) is a after b after c after a.

@@ -153,6 +153,6 @@ def _words(request: m.Request) -> list[str] | None:
             return request.jobs
         case m.Start() | m.Stop() | m.Restart() | m.Kill() | m.Freeze() | m.Thaw() | m.ResetFailed() | m.Remove():
             return request.names
-        case m.Get() | m.Cat():
+        case m.Get() | m.Cat() | m.ListDependencies():
             return request.names
     return []

@@ -171,6 +171,10 @@ class JobLookup:
             raise self.not_found(word)
         return row
 
+    def look(self, owner: int, name: str) -> JobRow | None:
+        """The row of a job that another of the same owner names; None: there is none that he may see."""
+        return self._row((owner, name)) if self.sees(owner, name) else None
+
     def past_key(self, word: str, action: str) -> Key | None:
         """Owner and name of a job that may have gone; None: he may not see jobs of that name, or there is no owner.
 

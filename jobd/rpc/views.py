@@ -38,6 +38,21 @@ def missing(word: str, owner: int) -> m.JobView:
     return m.JobView(job=word, owner=owner, load="not-found")
 
 
+def slim(registry: Registry, row: JobRow) -> m.JobView:
+    """What a job is and how it is, where there are many: nothing of its runs."""
+    return m.JobView(
+        job=row.job,
+        owner=row.owner,
+        load="masked" if row.masked else row.load,
+        active=row.active,
+        sub=row.sub,
+        result=row.result,
+        transient=row.transient,
+        description=spec_of(registry, row.spec).description,
+        enabled=file_state(row),
+    )
+
+
 def is_frozen(registry: Registry, row: JobRow) -> bool:
     """Whether a job is held by `freeze`."""
     live = registry.run(row.owner, row.latest) if row.latest is not None else None

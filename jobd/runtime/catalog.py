@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from jobd.core import records, states
 from jobd.core.names import template_of
 from jobd.core.records import BY_GID, Event, JobRow, job_data
+from jobd.runtime.graphs import Graphs
 from jobd.runtime.job import Job
 from jobd.store.db import Removal
 
@@ -38,6 +39,7 @@ class Catalog:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self.graphs = Graphs(registry)
         self._pending: dict[Job, int] = {}  # changes on their way to the disk
         self._fresh: dict[bytes, tuple[int, bytes]] = {}  # blobs on their way, and how many changes bring each
         self._made_up: dict[Key, tuple[bytes | None, JobRow, Blobs]] = {}  # by what the template's text was
@@ -133,6 +135,7 @@ class Catalog:
         walked = job.run is not None or job.row.sub not in states.AT_REST
         commit = job.define(event, tuple(carried.items()), may_fail and not walked)
         commit.then(lambda: self._settled(job, tuple(carried)))
+        self.graphs.know(row)
         return commit
 
     def carried(self, row: JobRow) -> Blobs:
@@ -189,6 +192,7 @@ class Catalog:
     def remove(self, key: Key, by: Caller | None, purge_upto: int | None = None) -> Commit:
         """Take a job's row away; nobody walks it. With a number, its runs up to this one go too."""
         self._registry.jobs.pop(key, None)  # one that is there for the moment
+        self.graphs.forget(*key)
         event = Event(
             seq=self._registry.store.next_event_seq(), at=time.time_ns(), kind=records.REMOVED,
             owner=key[0], job=key[1],

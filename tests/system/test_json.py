@@ -91,6 +91,7 @@ LINES = {
     "Submissions": ["run true", "rerun {one}"],
     "Definitions": ["cat {one}"],
     "Job files": ["list-job-files"],
+    "Dependencies": ["list-dependencies {one}"],
     "Plans": ["daemon-reload"],
     "Callers": ["auth whoami"],
     "Decisions": ["auth can-i stop {one}", "auth can-i stop", "auth can-i stop 61001/none --as 61002"],
@@ -99,7 +100,7 @@ LINES = {
     "The daemon": ["daemon-status", "status", "is-failed"],
     "Properties": ["show {one}", "show"],
 }  # fmt: skip
-MADE_BY_FILES = ("Job files", "Plans")
+MADE_BY_FILES = ("Job files", "Dependencies", "Plans")
 ONE_OBJECT = ("Callers", "Decisions", "Rules", "Results", "Submissions", "The daemon")
 MANY_OBJECTS = ("Lines", "Changes")  # one after the other, in no array
 

@@ -67,6 +67,7 @@ MATRIX: dict[str, tuple[str, Callable[[str, bytes], m.Request]]] = {
     "logs all":     ("+ + + . + -", lambda word, _: m.Logs(id=I, jobs=[word], run="all")),
     "logs run":     ("+ + + . + -", lambda _, run: m.Logs(id=I, jobs=[], run=run.hex())),
     "cat":          ("+ + + . + -", lambda word, _: m.Cat(id=I, names=[word])),
+    "dependencies": ("+ + + . + +", lambda word, _: m.ListDependencies(id=I, names=[word])),
     "start":        ("+ + + . - -", lambda word, _: m.Start(id=I, names=[word], runs=[new_run_id()])),
     "stop":         ("+ + + . - +", lambda word, _: m.Stop(id=I, names=[word])),
     "stop run":     ("+ + + . - +", lambda word, run: m.Stop(id=I, names=[word], runs=[run])),
@@ -104,7 +105,7 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
 LATER = {  # whoever makes their handlers moves them into the tables above
-    m.Define, m.Revert, m.Enable, m.Mask, m.Reload, m.SetProperty, m.ListFiles, m.ListDependencies, m.Why,
+    m.Define, m.Revert, m.Enable, m.Mask, m.Reload, m.SetProperty, m.ListFiles, m.Why,
 }  # fmt: skip
 MAKES_RUNS = {"start", "restart", "rerun", "rerun id", "rm", "rm of a run"}
 
@@ -204,7 +205,13 @@ def cell(answers: list[m.FromDaemon]) -> str:
             return "-" if code == errors.DENIED else "."
         if code and code != errors.NOT_APPLICABLE:  # it may, and the job is in no state for it
             return code
-        rows = body.jobs if isinstance(body, m.Jobs) else body.definitions if isinstance(body, m.Definitions) else []
+        rows = (
+            body.jobs
+            if isinstance(body, m.Jobs | m.Graph)
+            else body.definitions
+            if isinstance(body, m.Definitions)
+            else []
+        )
         if any(row.load == "not-found" for row in rows):
             return "."
     return "+"
