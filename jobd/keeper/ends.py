@@ -43,6 +43,7 @@ class Ends:
         self.dying: dict[int, str] = {}  # children of forgotten runs, until reaped, and their cgroups
         self.helper: tuple[int, Callable[[int], None]] | None = None  # a child of the keeper's own, until reaped
         self.helper_until: tuple[float, int] | None = None  # when to kill it, by its pidfd
+        self.readers: dict[int, Callable[[int], None]] = {}  # children that read files for us, until reaped
         self._late: dict[bytes, int] = {}  # runs whose tree outlives the main process; its cgroup.events, or -1
         self._lagging: dict[bytes, float] = {}  # foreign runs that have ended, and until when to ask for the status
         self._looked_at = 0.0
@@ -81,6 +82,8 @@ class Ends:
         elif self.helper is not None and pid == self.helper[0]:
             callback, self.helper = self.helper[1], None
             callback(status)
+        elif pid in self.readers:
+            self.readers.pop(pid)(status)
         else:
             self._keeper.helpers.reaped(pid, status)
             return False  # a helper may have been the last of its tree, too
@@ -119,7 +122,7 @@ class Ends:
     # --- trees ------------------------------------------------------------------------------------------------------
     def strangers(self) -> set[int]:
         """Our children that are nobody's main process: orphans from the trees of runs."""
-        known = {self._keeper.daemon.pid, self.helper[0] if self.helper else 0}
+        known = {self._keeper.daemon.pid, self.helper[0] if self.helper else 0, *self.readers}
         return tree.children() - self.own.keys() - self.dying.keys() - known - self._keeper.helpers.pids()
 
     def _emptiness(self, entries: list[Entry]) -> list[bool]:

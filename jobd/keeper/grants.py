@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
+from jobd.core.names import template_of, valid_job_name
 from jobd.keeper import files, sockets
 from jobd.keeper.link import LinkError
 from jobd.wire.grants import DIGEST_BYTES, digest
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SOCKET = "root.sock"
 FILE = "grants"
 MOST = 4096  # grants that are kept
-MAX_BYTES = 64  # of a datagram: a grant takes 52
+MAX_BYTES = 128  # of a datagram: a grant takes 52, a job's name at most 64 besides
 _LONGEST = 2 * MOST  # hashes in the file before it is written anew
 
 
@@ -38,6 +39,7 @@ class Grants:
         self._log = log
         self._hashes: dict[bytes, None] = {}
         self._written = 0  # hashes in the file
+        self.of_files: frozenset[bytes] = frozenset()  # of root's job files, as they were read last
         self._load()
 
     def _load(self) -> None:
@@ -97,10 +99,18 @@ class Grants:
         argv, env, cwd = message["argv"], message["env"], message["cwd"]
         if not isinstance(argv, list) or not isinstance(env, list) or not isinstance(cwd, bytes):
             raise LinkError("argv and env are lists of bytes, cwd is bytes")
-        umask, stdin = message.get("umask"), message.get("stdin")
+        umask, stdin, env_files = message.get("umask"), message.get("stdin"), message.get("env_files") or []
         if type(umask) is not int:
             return False  # it would be the keeper's own
-        return digest(argv, env, cwd, user if isinstance(user, str) else "", umask, str(stdin)) in self._hashes
+        if not isinstance(env_files, list) or not all(isinstance(pair, list) for pair in env_files):
+            raise LinkError("env_files is a list of pairs")
+        one = digest(argv, env, cwd, user if isinstance(user, str) else "", umask, str(stdin), env_files)
+        return one in self._hashes or one in self.of_files
+
+    def set_of_files(self, data: bytes) -> None:
+        """What root's job files allow now, a hash after the other; what they allowed before does not hold any more."""
+        whole = range(0, len(data) - DIGEST_BYTES + 1, DIGEST_BYTES)
+        self.of_files = frozenset(data[at : at + DIGEST_BYTES] for at in whole)
 
 
 class RootSocket:
@@ -167,24 +177,44 @@ class RootSocket:
             return
         except OSError:
             data = b""
-        if data:
-            try:
-                peer.send(packb(self._answer(data)))
-            except OSError:
-                data = b""  # he does not read, or is gone
-        if not data:
+        answer = self._answer(data, peer) if data else None
+        if not data or (answer is not None and not _say(peer, answer)):
             self._keeper.unwatch(peer.fileno())
             del self._peers[peer.fileno()]
             peer.close()
 
-    def _answer(self, data: bytes) -> Message:
+    def _answer(self, data: bytes, peer: socket) -> Message | None:
+        """The answer to a word; None: it comes later."""
         try:
             message = unpackb(data) if len(data) <= MAX_BYTES else None
         except PlainpackError:
             message = None
+        if isinstance(message, dict) and message.get("op") == "grant-instance":
+            return self._instance(message.get("name"), peer)
         one = message.get("hash") if isinstance(message, dict) and message.get("op") == "grant" else None
         if not isinstance(one, bytes) or len(one) != DIGEST_BYTES:
             return {"op": "refused", "why": "this is not a grant"}
         self._grants.add(one)
         self._keeper.log(f"root has granted {one.hex()[:16]}", "debug")
         return {"op": "granted"}
+
+    def _instance(self, name: object, peer: socket) -> Message | None:
+        """An instance of a template of his that root wants to have."""
+        if not isinstance(name, str) or not valid_job_name(name) or template_of(name) is None:
+            return {"op": "refused", "why": "this is not an instance of a template"}
+        self._keeper.log(f"root has granted {name}", "debug")
+        self._keeper.file_grants.add_instance(name, lambda: self._granted(peer))
+        return None
+
+    def _granted(self, peer: socket) -> None:
+        if peer in self._peers.values():
+            _say(peer, {"op": "granted"})
+
+
+def _say(peer: socket, answer: Message) -> bool:
+    """Answer; False: he does not read, or is gone."""
+    try:
+        peer.send(packb(answer))
+    except OSError:
+        return False
+    return True

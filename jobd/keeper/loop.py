@@ -30,6 +30,7 @@ from jobd.keeper.lookups import Lookups
 from jobd.keeper.notify import Notifier
 from jobd.keeper.preparing import FORWARDED, HANDLED
 from jobd.keeper.requests import Requests
+from jobd.keeper.rootfiles import FileGrants
 from jobd.keeper.shutdown import Shutdown
 
 TYPE_CHECKING = False
@@ -70,6 +71,7 @@ class Keeper:
         guarded = config.daemon_uid != 0
         self.grants = Grants(config.state_dir, self.log) if guarded else None
         self.root_socket = None if self.grants is None else RootSocket(self, self.grants)
+        self.file_grants = FileGrants(self, self.grants)
         self.late: list[Message] = []  # requests that have to wait until the daemon was told what came before
         self.exit_code: int | None = None  # set when the loop is to end
         self.reexec: Callable[[], None] | None = None  # what to do instead of going on, once nothing waits to be sent
@@ -155,7 +157,7 @@ class Keeper:
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
         due = [daemon.kill_at, next_fork, self._check_at]
         due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now), self.lookups.tick(now)]
-        due.append(self.helpers.tick(now))
+        due += [self.helpers.tick(now), self.file_grants.tick(now)]
         due.append(self._notify(now))
         return max(0.0, min(at for at in due if at is not None) - now)
 

@@ -56,7 +56,7 @@ class Requests:
             "bye": self._bye, "log-level": self._log_level,
             "ask-shutdown": self._ask_shutdown, "ask-reexec": self._ask_reexec,
             "run-of": self._run_of, "open": self._configdirs.open, "list-dir": self._configdirs.list,
-            "set-limits": self._limits.apply,
+            "set-limits": self._limits.apply, "grant-files": self._grant_files,
             "rebind": self._rebind, "backlog": self._backlog,
             "start-failed": self._start_failed,
         } | keeper.helpers.handlers  # fmt: skip
@@ -114,6 +114,9 @@ class Requests:
             state.begin(self._keeper)
         else:
             self._keeper.replace_daemon()
+
+    def _grant_files(self, message: Message, fds: Fds) -> None:
+        self._keeper.file_grants.ask(message, fds)
 
     def _rebind(self, _: Message, __: Fds) -> None:
         self._keeper.renew_listener()

@@ -61,6 +61,7 @@ def dump(keeper: Keeper) -> bytes:
         "relay": list(keeper.relay),
         "handover": keeper.handover.fileno(),
         "root_socket": None if keeper.root_socket is None else keeper.root_socket.fileno(),
+        "granted": b"" if keeper.grants is None else b"".join(keeper.grants.of_files),
         "nofile": list(keeper.base.limits[RLIMIT_NOFILE]),
         "oom_score": keeper.base.oom_score,
         "daemon": {name: getattr(daemon, name) for name in _DAEMON},
@@ -102,6 +103,8 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
     keeper.handover.setblocking(False)
     if keeper.root_socket is not None and blob.get("root_socket") is not None:
         keeper.root_socket.take(socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["root_socket"]))
+    if keeper.grants is not None:
+        keeper.grants.set_of_files(blob.get("granted", b""))
     keeper.listener.setblocking(False)
     keeper.base.guarded = config.daemon_uid != 0
     keeper.base.limits[RLIMIT_NOFILE], keeper.base.oom_score = tuple(blob["nofile"]), blob["oom_score"]

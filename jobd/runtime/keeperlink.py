@@ -178,7 +178,7 @@ class KeeperLink:
             self._on_tree(message)
         elif op == "freeze":
             self._on_freeze(message)
-        elif op in ("run-of", "opened", "listed", "limits-set"):
+        elif op in ("run-of", "opened", "listed", "limits-set", "files-granted"):
             self._on_answer(message, fds)
         elif op == "entries":
             self._on_entries(message, fds)
@@ -260,6 +260,14 @@ class KeeperLink:
         failed = answer[0]["failed"]
         assert isinstance(failed, dict)
         return failed
+
+    async def grant_files(self) -> None:
+        """Have the keeper read what root's job files allow; to be waited for before they are started from.
+
+        Where the daemon is root nothing has to be allowed. Without an answer what was allowed holds.
+        """
+        if self.welcome is not None and self.welcome.shared and self.welcome.daemon_uid:
+            await self._ask("grant-files")
 
     async def open_config(self, path: str, root: int = 0) -> int:
         """A descriptor of a regular file below the configuration directory; the caller's to close.

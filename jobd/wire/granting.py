@@ -14,13 +14,14 @@ from contextlib import suppress
 from errno import ECONNREFUSED, ENOENT
 from struct import unpack
 
+from jobd.core.names import template_of
 from jobd.wire.endpoint import reach
 from jobd.wire.grants import digest
 from jobd.wire.plainpack import packb, unpackb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 SOCKET = "root.sock"
 FIELDS = ("argv", "shell", "env", "cwd", "settings", "umask", "stdin")  # of a Run: what it comes to
@@ -53,7 +54,21 @@ def grant(client_socket: str, run: Mapping[str, object]) -> None:
     Raises:
         GrantError: it was not granted.
     """
-    wanted = hashes(run)
+    _have(client_socket, [{"op": "grant", "hash": one} for one in hashes(run)])
+
+
+def grant_instances(client_socket: str, names: Iterable[str]) -> None:
+    """Allow instances of root's templates (`web@8080`), before the daemon is to start or enable them.
+
+    Raises:
+        GrantError: they were not allowed.
+    """
+    wanted: list[object] = [{"op": "grant-instance", "name": name} for name in names if template_of(name) is not None]
+    if wanted and is_needed(client_socket):
+        _have(client_socket, wanted)
+
+
+def _have(client_socket: str, wanted: Sequence[object]) -> None:
     path = _beside(client_socket)
     deadline = time.monotonic() + PATIENCE_SEC
     while True:
@@ -89,7 +104,7 @@ def _beside(client_socket: str) -> str:
     return os.path.join(os.path.dirname(client_socket), SOCKET)
 
 
-def _ask(path: str, wanted: list[bytes]) -> None:
+def _ask(path: str, wanted: Sequence[object]) -> None:
     sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     try:
         sock.settimeout(ANSWER_SEC)
@@ -97,7 +112,7 @@ def _ask(path: str, wanted: list[bytes]) -> None:
         if unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))[1] != 0:
             return  # somebody's own jobd: what he has put there is nothing to wait for
         for one in wanted:
-            sock.send(packb({"op": "grant", "hash": one}))
+            sock.send(packb(one))
             _check(unpackb(sock.recv(ANSWER_BYTES) or packb({})))
     finally:
         sock.close()

@@ -15,10 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DIGEST_BYTES = 32
-OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=")  # of the environment: set anew for every run
+# Of the environment: set anew for every run, by the daemon and the keeper.
+OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=", b"NOTIFY_SOCKET=", b"WATCHDOG_USEC=", b"WATCHDOG_PID=")
+_TOLD = (*OURS, b"MAINPID=", b"MONITOR_")  # the latter two to commands besides the program, and to hooks
 
 
-def digest(argv: Sequence[bytes], env: Sequence[bytes], cwd: bytes, user: str, umask: int, stdin: str) -> bytes:
+def digest(
+    argv: Sequence[bytes],
+    env: Sequence[bytes],
+    cwd: bytes,
+    user: str,
+    umask: int,
+    stdin: str,
+    env_files: Sequence[Sequence[object]] = (),
+) -> bytes:
     """The hash of a command as it will be executed.
 
     Args:
@@ -28,6 +38,10 @@ def digest(argv: Sequence[bytes], env: Sequence[bytes], cwd: bytes, user: str, u
         user: the word of the job's `user` key, "" without one.
         umask: with 0, who takes the daemon over could have root leave files that all may write to.
         stdin: null, pipe or pty: what root has not let be fed, nobody else is to feed.
+        env_files: pairs of a path and whether it may be missing. What is in them is the business of who owns them.
     """
-    kept = [entry for entry in env if not entry.startswith(OURS)]
-    return blake2b(packb([list(argv), kept, cwd, user, umask, stdin]), digest_size=DIGEST_BYTES).digest()
+    kept = [entry for entry in env if not entry.startswith(_TOLD)]
+    words: list[object] = [list(argv), kept, cwd, user, umask, stdin]
+    if env_files:
+        words.append([list(pair) for pair in env_files])
+    return blake2b(packb(words), digest_size=DIGEST_BYTES).digest()

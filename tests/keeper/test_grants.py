@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,7 @@ from jobd.keeper import grants as module
 from jobd.keeper.grants import MOST, Grants, RootSocket
 from jobd.keeper.link import LinkError
 from jobd.wire.grants import digest
-from jobd.wire.plainpack import packb, unpackb
+from jobd.wire.plainpack import packb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,15 +109,19 @@ def test_a_file_that_the_daemon_made_grants_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"\xc1", b"x" * 65, packb([]), packb({"op": "grant"}), packb({"op": "grant", "hash": b"x" * 31}),
+        b"", b"\xc1", b"x" * 129, packb([]), packb({"op": "grant"}), packb({"op": "grant", "hash": b"x" * 31}),
         packb({"op": "grant", "hash": "x" * 32}), packb({"op": "revoke", "hash": b"x" * 32}), packb(None),
+        packb({"op": "grant-instance"}), packb({"op": "grant-instance", "name": "web"}),
+        packb({"op": "grant-instance", "name": "web@../x"}), packb({"op": "grant-instance", "name": "web@"}),
     ],
 )  # fmt: skip
 def test_what_is_no_grant_is_refused_with_a_reason(tmp_path: Path, data: bytes) -> None:
     grants = made(tmp_path)
     keeper = SimpleNamespace(config=SimpleNamespace(socket=str(tmp_path / "jobd.sock")), log=lambda *_: None)
     root_socket = RootSocket(keeper, grants)  # type: ignore[arg-type]  # a double
-    assert root_socket._answer(data)["op"] == "refused"
+    peer: Any = SimpleNamespace()
+    answer = root_socket._answer(data, peer)
+    assert answer is not None
+    assert answer["op"] == "refused"
     assert not grants._hashes
-    answer = unpackb(packb(root_socket._answer(packb({"op": "grant", "hash": b"x" * 32}))))
-    assert answer == {"op": "granted"}
+    assert root_socket._answer(packb({"op": "grant", "hash": b"x" * 32}), peer) == {"op": "granted"}

@@ -62,6 +62,7 @@ LIES: list[Message] = [
     {"op": "set-limits", "run": RUN, "tag": 1, "rlimits": {"nofile": [1]}},
     {"op": "set-limits", "run": RUN, "tag": 1, "rlimits": {"everything": [1, 1]}},
     {"op": "set-limits", "run": [RUN], "tag": 1, "oom_score_adjust": -1000},
+    {"op": "grant-files", "tag": "1"},
     {"op": "backlog", "length": "long"},
     {"op": "freeze", "run": {}, "tag": 1, "frozen": True},
     {"op": "log-level"},
