@@ -26,7 +26,7 @@ PAGED = (
     "daemon-status", "auth",
 )  # fmt: skip
 LOCAL = ("completion",)  # no other host has to do with it
-NO_JOBS = ("run", "whoami", "auth", "completion")  # their operands name something else
+NO_JOBS = ("run", "add", "whoami", "auth", "completion")  # their operands name something else
 LOOKS = (
     "status", "logs", "events", "result", "history", "show", "cat", "list", "is-active", "is-failed", "is-enabled",
     "list-job-files", "list-dependencies", "whoami", "auth", "daemon-status", "is-system-running",

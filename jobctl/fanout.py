@@ -29,7 +29,7 @@ GROUPED = (  # their lines come out together, when a host has said all
     "list", "status", "show", "cat", "result", "history", "daemon-status", "is-active", "is-failed", "is-enabled",
     "list-job-files", "list-dependencies", "whoami", "auth", "daemon-reload",
 )  # fmt: skip
-ALONE = ("attach",)
+ALONE = ("attach", "edit")
 ALONE_OPTIONS = ("pipe", "pty")
 
 

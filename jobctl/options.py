@@ -22,6 +22,7 @@ def _operands(name: str, text: str) -> Any:  # noqa: ANN401
 
 
 # --- operands -------------------------------------------------------------------------------------------------------
+Files = Annotated[tuple[str, ...], _operands("Files", "Job files, NAME.toml; - for standard input.")]
 Jobs = Annotated[tuple[str, ...], _operands("Jobs", "Names or globs of jobs.")]
 Patterns = Annotated[tuple[str, ...], _operands("Patterns", "Names or globs of jobs.")]
 OptionalJobs = Annotated[tuple[str, ...], _operands("OptionalJobs", "Names or globs of jobs.")]
@@ -34,6 +35,8 @@ AuthVerb = Annotated[tuple[str, ...], _operands("AuthVerb", "What to ask.")]
 ShellName = Annotated[tuple[str, ...], _operands("ShellName", "The shell to complete in.")]
 
 # --- switches -------------------------------------------------------------------------------------------------------
+AddEnabled = Annotated[bool, _option("enable", "Enable them, too.")]
+AddNow = Annotated[bool, _option("now", "Start them, too.")]
 All = Annotated[bool, _option("every", "Inactive jobs too.")]
 AllBranches = Annotated[bool, _option("every", "Unfold a job wherever it comes.")]
 AllProperties = Annotated[bool, _option("every", "Properties that are not set, too.")]
@@ -44,6 +47,7 @@ Failed = Annotated[bool, _option("failed", "The same as --state=failed.")]
 FollowChanges = Annotated[bool, _option("follow", "Go on with changes as they come.")]
 Follow = Annotated[bool, _option("follow", "Go on with new output until the job is at rest.")]
 FollowRun = Annotated[bool, _option("follow", "Write what the job writes; exit with its status.")]
+FromStdin = Annotated[bool, _option("stdin", "Take the text from standard input, without an editor.")]
 FullLines = Annotated[bool, _option("full", "Do not cut lines to the width of the terminal.")]
 FullOutput = Annotated[bool, _option("full", "All of the output, however much it is.")]
 DryRun = Annotated[bool, _option("dry_run", "Say what would change, and change nothing.")]
@@ -68,11 +72,13 @@ Quiet = Annotated[bool, _option("quiet", "Print no results, or no hints.")]
 QuietAnswer = Annotated[bool, _option("quiet", "Only the exit status.")]
 QuietRun = Annotated[bool, _option("quiet", "Do not print the job's name.")]
 Raw = Annotated[bool, _option("raw", "Exact bytes on a terminal, too.")]
+Replace = Annotated[bool, _option("replace", "In place of another definition that is there.")]
 Reverse = Annotated[bool, _option("reverse", "The newest line first.")]
 ReverseTree = Annotated[bool, _option("reverse", "Who needs them; with --after or --before, the other way round.")]
 ShowCursor = Annotated[bool, _option("show_cursor", "At the end, the cursor of the last one.")]
 Shell = Annotated[bool, _option("shell", "COMMAND is a script for /bin/sh -c.")]
 Value = Annotated[bool, _option("value", "Only the values.")]
+WholeFile = Annotated[bool, _option("full", "The whole job file, and not a drop-in.")]
 WaitForEnd = Annotated[bool, _option("wait", "Wait for the end; exit with the job's status.")]
 
 # --- options with a value -------------------------------------------------------------------------------------------
@@ -83,10 +89,12 @@ ChangeOutput = Annotated[
     str | None, _option("output", "short, short-iso, cat, json, json-pretty or json-seq.", "FORMAT")
 ]
 CursorFile = Annotated[str | None, _option("cursor_file", "Go on from where FILE says; note the end there.", "FILE")]
+DropIn = Annotated[str | None, _option("drop_in", "A drop-in of this name. Default: override.", "NAME")]
 Env = Annotated[
     str | None, _option("env", "Environment to take along: all (default), none, or names.", "all|none|NAME,...")
 ]
 FileStates = Annotated[tuple[str, ...], _option("states", "Only those that are enabled, masked …", "STATE,...")]
+FileName = Annotated[str | None, _option("name", "The job's name. Default: the file's, without .toml.", "NAME")]
 Grep = Annotated[str | None, _option("grep", "Only lines that match; all in lower case, capitals too.", "REGEX")]
 HistoryLines = Annotated[str, _option("lines", "So many runs, or all. Default: 100.", "N")]
 InputMode = Annotated[

@@ -203,11 +203,14 @@ def change_row(body: Body) -> dict[str, Json]:
 
 def definition_row(definition: Definition) -> dict[str, Json]:
     """An element of `cat`."""
+    files = definition.get("files", [])
+    shown: list[Json] = [{"path": file["path"], "text": file["text"]} for file in files]
     return {
         "job": definition["job"],
         "owner": owner_name(definition["owner"]),
         "transient": definition.get("transient", True),
-        "definition": definition.get("text", ""),
+        "definition": files[0]["text"] if files else definition.get("text", ""),
+        "files": shown,
     }
 
 

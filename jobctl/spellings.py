@@ -19,6 +19,9 @@ VERBS = {  # verb: module and function
     "freeze": ("jobctl.verb_act", "freeze"),
     "thaw": ("jobctl.verb_act", "thaw"),
     "reset-failed": ("jobctl.verb_act", "reset_failed"),
+    "add": ("jobctl.verb_add", "add"),
+    "edit": ("jobctl.verb_edit", "edit"),
+    "revert": ("jobctl.verb_add", "revert"),
     "enable": ("jobctl.verb_enable", "enable"),
     "disable": ("jobctl.verb_enable", "disable"),
     "mask": ("jobctl.verb_enable", "mask"),
@@ -56,6 +59,7 @@ COMPLETE = "__complete"  # what a TAB asks, and nobody types
 OPERANDS = {
     "AuthVerb": "whoami|can-i VERB [JOB]|rules",
     "Command": "COMMAND [ARG...]",
+    "Files": "FILE...",
     "Jobs": "JOB...",
     "LogRuns": "[JOB...]",
     "OneRun": "JOB",
@@ -68,7 +72,7 @@ OPERANDS = {
 
 # Words of neighbours (pueue, docker, supervisorctl, Slurm, at, systemd-run, tmux, shells), and what they are here.
 NEIGHBOURS = {
-    "add": "run", "submit": "run", "sbatch": "run", "srun": "run", "exec": "run", "enqueue": "run", "spawn": "run",
+    "submit": "run", "sbatch": "run", "srun": "run", "exec": "run", "enqueue": "run", "spawn": "run",
     "new": "run", "new-session": "run", "nohup": "run", "launch": "run",
     "a": "attach", "attach-session": "attach", "bg": "thaw",
     "list-sessions": "list", "has-session": "is-active", "is-running": "is-active", "kill-session": "stop",
@@ -87,7 +91,7 @@ NEIGHBOURS = {
 
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
-    "edit", "revert", "preset", "reenable", "link",
+    "preset", "reenable", "link",
     "try-restart", "condrestart", "reload-or-restart", "isolate", "set-property",
     "list-timers",
 )  # fmt: skip
@@ -110,7 +114,9 @@ OPTIONS = {
     "audit": ("--audit",),
     "catalog": ("-x", "--catalog"),
     "cursor_file": ("--cursor-file",),
+    "drop_in": ("--drop-in",),
     "dry_run": ("--dry-run",),
+    "enable": ("--enable",),
     "env": ("--env",),
     "every": ("-a", "--all"),
     "failed": ("--failed",),
@@ -137,6 +143,7 @@ OPTIONS = {
     "purge": ("--purge",),
     "quiet": ("-q", "--quiet"),
     "raw": ("--raw",),
+    "replace": ("--replace",),
     "reverse": ("-r", "--reverse"),
     "selector": ("--run",),
     "setenv": ("-E", "--setenv"),
@@ -147,6 +154,7 @@ OPTIONS = {
     "since": ("-S", "--since"),
     "states": ("--state",),
     "stderr": ("--stderr",),
+    "stdin": ("--stdin",),
     "stdout": ("--stdout",),
     "timeout": ("--timeout",),
     "types": ("-t", "--type"),

@@ -33,7 +33,7 @@ def cat(client: Client, jobs: Patterns, *, output: JsonOutput = None) -> int:
             status = NO_SUCH_JOB
             continue
         if not as_json:
-            terminal.say(("\n" if found else "") + _shown(definition["text"]))
+            terminal.say(("\n" if found else "") + _shown(_text(client, definition)))
         found.append(definition)
     if as_json:
         from jobctl.rows import definition_row, print_json
@@ -41,6 +41,29 @@ def cat(client: Client, jobs: Patterns, *, output: JsonOutput = None) -> int:
         assert output is not None
         print_json([definition_row(definition) for definition in found], output)
     return status
+
+
+def _text(client: Client, definition: Definition) -> str:
+    """A transient job's as one text; of others each file with its path above it."""
+    files = definition.get("files", [])
+    if not files:
+        return definition.get("text", "")
+    name = names.shown_name(definition["job"], definition["owner"], client.uid)
+    return "\n".join(f"{_header(name, file['path'])}\n{_with_end(file['text'])}" for file in files)
+
+
+def _header(name: str, path: str) -> str:
+    """The line above a file: its path, or for one in jobd's database the job's name."""
+    if path.startswith("/"):
+        from jobctl.escape import escape
+
+        return f"# {escape(path)}"
+    _, _, dropin = path.partition("/")
+    return f"# stored: {name}" + (f", {dropin}" if dropin else "")
+
+
+def _with_end(text: str) -> str:
+    return text if text.endswith("\n") or not text else f"{text}\n"
 
 
 def _shown(text: str) -> str:

@@ -223,6 +223,8 @@ def _fish_value(kind: str | Words, value: str) -> str:
         return f" -a '(__jobctl_list {words})'" if kind.commas else f" -a '{words}'"
     if kind == kinds.VERB:
         return f" -a '{' '.join(verb.name for verb in verbs())}'"
+    if kind == kinds.FILE:
+        return " -F"
     words = {
         kinds.TEXT: "",
         kinds.DIRECTORY: "__fish_complete_directories (__jobctl_typed)",

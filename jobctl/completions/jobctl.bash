@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -108,6 +108,10 @@ __jobctl_verb() {
         operands='jobs.live'
         options='--any --timeout:text -o:JsonOutput --output:JsonOutput'
         ;;
+    add)
+        operands='file'
+        options='-u:text --name:text --unit:text --enable --now --replace'
+        ;;
     rm)
         operands='jobs.any'
         options='--now --purge'
@@ -125,6 +129,14 @@ __jobctl_verb() {
         options='--now --no-block'
         ;;
     unmask)
+        operands='jobs.any'
+        options=''
+        ;;
+    edit)
+        operands='jobs.any'
+        options='-l --full --drop-in:text --stdin'
+        ;;
+    revert)
         operands='jobs.any'
         options=''
         ;;

@@ -184,6 +184,10 @@ function __jobctl_valued --argument-names verb
             echo -- -o --output
         case wait
             echo -- --timeout -o --output
+        case add
+            echo -- -u --name --unit
+        case edit
+            echo -- --drop-in
         case daemon-reload
             echo -- -o --output
         case daemon-status
@@ -194,7 +198,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -222,11 +226,14 @@ complete -c jobctl -n __jobctl_no_verb -a list-job-files -d 'List the jobs that 
 complete -c jobctl -n __jobctl_no_verb -a list-dependencies -d 'Show what jobs need: what is started with them.'
 complete -c jobctl -n __jobctl_no_verb -a whoami -d 'Show the job that each process belongs to, one a line.'
 complete -c jobctl -n __jobctl_no_verb -a wait -d 'Wait until the newest runs of jobs have ended, and exit as the first that failed did.'
-complete -c jobctl -n __jobctl_no_verb -a rm -d 'Remove jobs: their names are free again.'
+complete -c jobctl -n __jobctl_no_verb -a add -d 'Add jobs from job files. The job\'s name is the file\'s, without .toml.'
+complete -c jobctl -n __jobctl_no_verb -a rm -d 'Remove jobs: their definitions go, and their names are free again.'
 complete -c jobctl -n __jobctl_no_verb -a enable -d 'Have jobs started with jobd.'
 complete -c jobctl -n __jobctl_no_verb -a disable -d 'Have jobs not started with jobd any more.'
 complete -c jobctl -n __jobctl_no_verb -a mask -d 'Have jobs not be started by anybody or anything.'
 complete -c jobctl -n __jobctl_no_verb -a unmask -d 'Let jobs be started again.'
+complete -c jobctl -n __jobctl_no_verb -a edit -d 'Change the definitions of jobs in an editor.'
+complete -c jobctl -n __jobctl_no_verb -a revert -d 'Take the changes of jobs back: their drop-ins, and what stands before the file of a package.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reload -d 'Read jobd.toml and the job files again, and say what has changed.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
@@ -390,6 +397,12 @@ complete -c jobctl -n '__jobctl_verb wait' -l timeout -x -d 'Give up after this 
 complete -c jobctl -n '__jobctl_verb wait' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb wait' -a '(__jobctl_jobs live)'
 
+complete -c jobctl -n '__jobctl_verb add' -s u -l name -l unit -x -d 'The job\'s name. Default: the file\'s, without .toml.'
+complete -c jobctl -n '__jobctl_verb add' -l enable -d 'Enable them, too.'
+complete -c jobctl -n '__jobctl_verb add' -l now -d 'Start them, too.'
+complete -c jobctl -n '__jobctl_verb add' -l replace -d 'In place of another definition that is there.'
+complete -c jobctl -n '__jobctl_verb add' -F
+
 complete -c jobctl -n '__jobctl_verb rm' -l now -d 'Stop what runs first; cancel what is queued.'
 complete -c jobctl -n '__jobctl_verb rm' -l purge -d 'Their runs and logs too.'
 complete -c jobctl -n '__jobctl_verb rm' -a '(__jobctl_jobs any)'
@@ -408,6 +421,13 @@ complete -c jobctl -n '__jobctl_verb mask' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb unmask' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb edit' -s l -l full -d 'The whole job file, and not a drop-in.'
+complete -c jobctl -n '__jobctl_verb edit' -l drop-in -x -d 'A drop-in of this name. Default: override.'
+complete -c jobctl -n '__jobctl_verb edit' -l stdin -d 'Take the text from standard input, without an editor.'
+complete -c jobctl -n '__jobctl_verb edit' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb revert' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb daemon-reload' -l dry-run -d 'Say what would change, and change nothing.'
 complete -c jobctl -n '__jobctl_verb daemon-reload' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
@@ -424,7 +444,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait rm enable disable mask unmask daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

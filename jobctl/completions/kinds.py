@@ -61,6 +61,7 @@ def _signals() -> tuple[str, ...]:
 OPERANDS: dict[str, str | Words] = {
     "AuthVerb": Words(verb_auth.VERBS),
     "Command": COMMAND,
+    "Files": FILE,
     "Jobs": JOBS,
     "LogRuns": RUNS,
     "OneRun": RUNS,
@@ -77,7 +78,9 @@ VALUES: dict[str, str | Words] = {
     "ChangeLines": TEXT,
     "ChangeOutput": Words((*verb_events.TEXTS, *rows.FORMATS)),
     "CursorFile": FILE,
+    "DropIn": TEXT,
     "Env": VARIABLES,
+    "FileName": TEXT,
     "FileStates": Words((*statewords.FILES, statewords.HELP), commas=True),
     "Grep": TEXT,
     "HistoryLines": TEXT,

@@ -58,4 +58,24 @@ def test_json(daemon: Callable[[Script], FakeDaemon]) -> None:
     fake = daemon(script)
     rows = json.loads(jobctl(fake.path, "cat", "*", "-o", "json").stdout)
     assert [row["job"] for row in rows] == ["db", "web"]
-    assert rows[1] == {"job": "web", "owner": "root", "transient": True, "definition": TEXT.format("web")}
+    assert rows[1] == {"job": "web", "owner": "root", "transient": True, "definition": TEXT.format("web"), "files": []}
+
+
+def test_files_stand_below_their_paths(daemon: Callable[[Script], FakeDaemon]) -> None:
+    files = [m.SourceFile(path="/f/web.toml", text="a = 1"), m.SourceFile(path="/f/web.toml.d/o.toml", text="b = 2\n")]
+    stored = [m.SourceFile(path="web.toml", text="c = 3\n"), m.SourceFile(path="web.toml.d/o.toml", text="d = 4\n")]
+
+    def cat(request: m.Request) -> Answer:
+        assert isinstance(request, m.Cat)
+        owner, found = (os.geteuid(), files) if request.names == ["web"] else (61999, stored)
+        definition = m.Definition(job="web", owner=owner, transient=False, files=found)
+        yield m.Reply(id=request.id, body=m.Definitions(definitions=[definition]))
+
+    path = daemon(cat).path
+    wanted = "# /f/web.toml\na = 1\n\n# /f/web.toml.d/o.toml\nb = 2\n"
+    assert jobctl(path, "cat", "web").stdout.decode() == wanted
+    wanted = "# stored: 61999/web\nc = 3\n\n# stored: 61999/web, o.toml\nd = 4\n"
+    assert jobctl(path, "cat", "61999/web").stdout.decode() == wanted
+    (row,) = json.loads(jobctl(path, "cat", "web", "-o", "json").stdout)
+    assert (row["definition"], row["transient"]) == ("a = 1", False)
+    assert row["files"][1] == {"path": "/f/web.toml.d/o.toml", "text": "b = 2\n"}

@@ -46,6 +46,7 @@ RUN = m.RunView(**NAME, **ENDED, seq=1, state="finished", result="lost", reason=
 DAEMON = m.Daemon(
     version=EVIL, state="degraded", pid=1, keeper_pid=2, keeper_version=EVIL, socket=EVIL, state_dir=EVIL, mode="user",
     started_at=10**18, tracking="cgroup", kernel=EVIL, running=0, queued=0, connections=1, reasons=[EVIL], python=EVIL,
+    config_dir=EVIL,
 )  # fmt: skip
 RULE = m.RuleView(line=1, users=[EVIL], groups=[EVIL], actions=[EVIL], owners=[EVIL], jobs=[EVIL])
 ACTS = (m.Start, m.Stop, m.Restart, m.Kill, m.Freeze, m.Thaw, m.ResetFailed, m.Remove, m.Enable, m.Mask)
@@ -87,7 +88,9 @@ def hostile(request: m.Request) -> Answer:
 
 
 def replies() -> dict[type, m.AnyBody]:
-    definition = m.Definition(job="web", owner=os.geteuid(), text=f'description = "{EVIL}"\n')
+    text = f'description = "{EVIL}"\n'
+    files = [m.SourceFile(path=path, text=text) for path in (f"/x{EVIL}", EVIL)]
+    definition = m.Definition(job="web", owner=os.geteuid(), transient=False, text=text, files=files)
     return {
         m.Get: m.Jobs(jobs=[VIEW]),
         m.List: m.Jobs(jobs=[VIEW]),
@@ -100,6 +103,8 @@ def replies() -> dict[type, m.AnyBody]:
         m.AuthWhoami: m.Identity(uid=61001, gid=61001, groups=[61002], pid=1, owner=61001, rules=[EVIL], admin=True),
         m.AuthCanI: m.Decision(action=EVIL, uid=61001, allowed=True, visible=True, rule=EVIL, job=EVIL, owner=61001),
         m.DaemonReload: PLAN,
+        m.Define: PLAN,
+        m.Revert: PLAN,
         m.ListFiles: m.Files(files=[m.FileView(job="web", owner=os.geteuid(), state=EVIL, file=EVIL, dropins=[EVIL])]),
         m.ListDependencies: m.Graph(links=[m.Link(job="web", kind="wants", other=EVIL)], jobs=[VIEW]),
         m.AuthRules: m.Rules(rules=[RULE], file=EVIL, error=EVIL),
@@ -115,7 +120,7 @@ def refusing(request: m.Request) -> Answer:
 OPERANDS = {
     "run": ["--", "true"], "list": [], "daemon-status": [], "is-system-running": [],
     "daemon-reload": [], "daemon-reexec": [], "shutdown": [], "list-job-files": [],
-    "completion": ["bash"], "auth": ["whoami"],
+    "completion": ["bash"], "auth": ["whoami"], "add": ["--name", "web", __file__],
 }  # fmt: skip
 RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and people wrote, as they wrote it
 LINES = [
@@ -125,6 +130,12 @@ LINES = [
     ["logs", "-o", "cat", "web"], ["logs", "-r", "web"], ["events", "web"],
     *([verb, "-o", "json-seq", "web"] for verb in ("list", "show", "history", "result", "logs")),
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does nothing, and no person is needed for."""
+    monkeypatch.setenv("JOBD_EDITOR", "true")
 
 
 def check(shown: bytes) -> None:
