@@ -166,7 +166,7 @@ def _owner(client: Client, place: Place) -> Owner:
 
     home = os.path.expanduser("~")
     runtime = os.environ.get("XDG_RUNTIME_DIR", "") or "/run"
-    return Owner(uid=client.uid, home=home, runtime_dir=runtime, own=not client.uid or place.mode != jobfiles.SYSTEM)
+    return Owner(uid=client.uid, home=home, runtime_dir=runtime, shared=place.mode == jobfiles.SYSTEM)
 
 
 def _tell_of_paths(client: Client, place: Place, given: Given) -> None:
