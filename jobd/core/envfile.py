@@ -6,7 +6,7 @@ Values are bytes as they stand in the file; nothing in them is expanded.
 
 from __future__ import annotations
 
-MAX_BYTES = 1 << 20  # of one file: more than execve(2) takes of environment and arguments together
+MAX_BYTES = 256 * 1024  # of one file: it is parsed in 0.1 s; execve(2) takes 128 KiB in one string
 MAX_PASSED_OVER = 20  # lines of which it is said that they are no assignment
 
 _BLANK = b" \t\n\r"  # systemd's WHITESPACE

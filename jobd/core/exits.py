@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What a step between fork and exec is called in a sentence; the steps are those of jobd.keeper.spawn and the daemon.
 STEP_WORDS: Final = {
@@ -29,6 +32,8 @@ STEP_WORDS: Final = {
     "groups": "taking the groups of",
     "nologin": "letting in",
     "grant": "becoming",
+    "notify": "making the notify socket of",
+    "environment": "reading",  # a file: the step has its place among them behind a point
 }
 USER_STEPS: Final = ("user", "groups", "nologin", "grant")  # those that are about the user, not about the program
 # What the number means there, where errno's own words would mislead.
@@ -37,6 +42,8 @@ STEP_REASONS: Final = {
     ("user", errno.EINVAL): "this is no user whom jobs may have",
     ("user", errno.ETIMEDOUT): "looking the user up took too long",
     ("groups", errno.EPERM): "the groups could not be had, or are not for a user without a passwd entry",
+    ("environment", errno.EFBIG): "it is larger than 256 KiB",
+    ("environment", errno.EINVAL): "it is not a regular file",
     ("nologin", errno.EPERM): "logins are not allowed at present (nologin(5))",
     ("grant", errno.EPERM): "root has not allowed this command; only root's own jobctl run does",
 }
@@ -89,12 +96,18 @@ def result_of(
 GOOD_RESULTS: Final = frozenset(("success", "stopped", "canceled"))
 
 
-def describe_start_failure(job: str, step: str, number: int, program: str, cwd: str, user: str = "") -> str:
+def describe_start_failure(
+    job: str, step: str, number: int, program: str, cwd: str, user: str = "", env_files: Sequence[str] = ()
+) -> str:
     """`cannot start foo: changing directory to /srv/foo: No such file or directory`."""
+    step, _, place = step.partition(".")
     word = STEP_WORDS.get(step, step)
     thing = {"chdir": f" {cwd}", "exec": f" {program}"}.get(step, f" {program}" if step in STEP_WORDS else "")
     if step == "fork":
         thing = ""
+    if step == "environment":
+        index = int(place) if place.isdecimal() else len(env_files)
+        thing = f" {env_files[index]}" if index < len(env_files) else " an environment file"
     if user and step in USER_STEPS:
         thing = f" {user}"
     return f"cannot start {job}: {word}{thing}: {STEP_REASONS.get((step, number)) or os.strerror(number)}"

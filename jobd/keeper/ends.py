@@ -85,6 +85,8 @@ class Ends:
         elif pid in self.readers:
             self.readers.pop(pid)(status)
         else:
+            if self._keeper.unix_checks.reaped(pid, status):
+                return True
             self._keeper.helpers.reaped(pid, status)
             return False  # a helper may have been the last of its tree, too
         return True
@@ -99,6 +101,7 @@ class Ends:
         if not entry.went and not entry.step:
             keeper.requests.fail(entry, "child", errno.ESRCH)  # somebody killed it before its time
         keeper.requests.drop_ctl(entry)
+        self._lagging.pop(entry.run, None)
         if entry.step:  # never executed anything, so there is no tree
             keeper.cgroups.leave(entry.cgroup)
             self._emptied(entry)
@@ -123,7 +126,8 @@ class Ends:
     def strangers(self) -> set[int]:
         """Our children that are nobody's main process: orphans from the trees of runs."""
         known = {self._keeper.daemon.pid, self.helper[0] if self.helper else 0, *self.readers}
-        return tree.children() - self.own.keys() - self.dying.keys() - known - self._keeper.helpers.pids()
+        known |= self._keeper.helpers.pids() | self._keeper.unix_checks.pids()
+        return tree.children() - self.own.keys() - self.dying.keys() - known
 
     def _emptiness(self, entries: list[Entry]) -> list[bool]:
         """For each run whose main process is gone: whether nothing of its tree is left."""
@@ -315,7 +319,9 @@ class Ends:
         self._keeper.table.pop(entry.run, None)
         self._drop_late(entry)
         self._lagging.pop(entry.run, None)
-        if not entry.child and entry.pidfd is not None:
+        if entry.notify is not None:
+            self._keeper.notify_sockets.remove(entry.run)
+        if entry.pidfd is not None:  # where that is watched
             self._keeper.unwatch(entry.pidfd)  # the daemon has it as well, so that closing ours does not do it
 
     # --- runs of another keeper -------------------------------------------------------------------------------------
@@ -325,10 +331,8 @@ class Ends:
         entry.went = entry.went or (not entry.child and entry.ctl is None)  # if in doubt it ran
         if entry.ctl is not None:
             self._keeper.watch(entry.ctl.fileno(), lambda: self._keeper.requests.on_ctl(entry))
-        if entry.child and not entry.ended:
-            self.own[entry.pid] = entry
-        elif not entry.ended and entry.pidfd is not None:
-            self._keeper.watch(entry.pidfd, lambda: self._foreign_ended(entry))
+        if not entry.ended and (entry.child or entry.pidfd is not None):
+            self._await_end(entry)
         elif not entry.ended:
             self._ask_status(entry, 0.0)
         if entry.ended and not entry.empty:
@@ -338,9 +342,35 @@ class Ends:
         if entry.killing:
             self._round_at = time.monotonic()
 
+    def change_main(self, entry: Entry, process: procs.Process, fd: int) -> None:
+        """From here on the end of this process is the run's. That of the one before is a stranger's."""
+        if entry.pidfd is not None:
+            self._keeper.unwatch(entry.pidfd)
+            os.close(entry.pidfd)
+        self.own.pop(entry.pid, None)
+        self._drop_late(entry)
+        self._lagging.pop(entry.run, None)
+        entry.pid, entry.start, entry.pidfd = process.pid, process.start, fd
+        entry.exit, entry.doubted = None, False
+        self._await_end(entry)
+
+    def _await_end(self, entry: Entry) -> None:
+        """Hear of the end of a main process: as its parent, and else from its pidfd."""
+        if entry.child:
+            self.own[entry.pid] = entry  # if we are not its parent yet, we may be when that has ended
+            main = procs.process(entry.pid)
+            if main is None or main.parent == os.getpid():
+                return
+        if entry.pidfd is not None:
+            self._keeper.watch(entry.pidfd, lambda: self._foreign_ended(entry))
+
     def _foreign_ended(self, entry: Entry) -> None:
         assert entry.pidfd is not None
         self._keeper.unwatch(entry.pidfd)
+        if entry.child:
+            self.reap()
+            if entry.ended or self.own.get(entry.pid) is not entry:
+                return
         wait = STATUS_SEC if pidfd.keeps_exit_status() else 0.0
         self._ask_status(entry, time.monotonic() + wait)
 
@@ -353,6 +383,7 @@ class Ends:
             self._round_at = min(self._round_at or now + ROUND_SEC, now + ROUND_SEC)
             return
         self._lagging.pop(entry.run, None)
+        self.own.pop(entry.pid, None)
         entry.exit = {"status": UNKNOWN if status is None else status, "rusage": None, "at": time.time_ns()}
         entry.exit["mono"] = time.monotonic_ns()
         self._settle([entry])

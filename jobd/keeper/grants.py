@@ -12,6 +12,7 @@ import os
 
 from jobd.core.names import template_of, valid_job_name
 from jobd.keeper import files, sockets
+from jobd.keeper.environment import files_of
 from jobd.keeper.link import LinkError
 from jobd.wire.grants import DIGEST_BYTES, digest
 from jobd.wire.plainpack import PlainpackError, packb, unpackb
@@ -99,11 +100,13 @@ class Grants:
         argv, env, cwd = message["argv"], message["env"], message["cwd"]
         if not isinstance(argv, list) or not isinstance(env, list) or not isinstance(cwd, bytes):
             raise LinkError("argv and env are lists of bytes, cwd is bytes")
-        umask, stdin, env_files = message.get("umask"), message.get("stdin"), message.get("env_files") or []
+        umask, stdin = message.get("umask"), message.get("stdin")
         if type(umask) is not int:
             return False  # it would be the keeper's own
-        if not isinstance(env_files, list) or not all(isinstance(pair, list) for pair in env_files):
-            raise LinkError("env_files is a list of pairs")
+        try:
+            env_files = files_of(message)
+        except (TypeError, ValueError) as e:
+            raise LinkError(str(e)) from e
         one = digest(argv, env, cwd, user if isinstance(user, str) else "", umask, str(stdin), env_files)
         return one in self._hashes or one in self.of_files
 

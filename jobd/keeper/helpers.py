@@ -19,6 +19,7 @@ from fcntl import F_SETFL, fcntl
 
 from jobd.host import pidfd, procs
 from jobd.keeper import kernel
+from jobd.keeper.environment import words
 from jobd.keeper.membership import Membership
 from jobd.keeper.spawn import GO, Plan, SpawnFailed, child
 from jobd.keeper.table import Helper
@@ -39,7 +40,6 @@ ERRNO_DIGITS = 5  # more than a number of an error has
 CHECK = "check-"  # begins the operations that are nobody's business once they have ended
 STOP = "stop-"  # and those that are to end the run, which must not be held for that
 LAG_SEC, LOOK_SEC = 30.0, 0.05  # for the status of what is not our child: how long, and how often it is asked for
-_OURS = (b"MAINPID=", b"JOBD_RUN=")  # what the keeper says in the environment, and nobody else
 
 
 class Helpers:
@@ -83,7 +83,8 @@ class Helpers:
         assert timeout is None or (type(timeout) is int and timeout >= 0)
         asked = {**message, "stdin": "null"}
         granted = keeper.grants is not None and keeper.grants.has(asked)
-        plan = Plan({**asked, "env": _environment(entry, message["env"])}, keeper.base, granted)
+        env = [word for word in words(message["env"]) if not word.startswith(procs.ENVIRON)]
+        plan = Plan({**asked, "env": env}, keeper.base, granted, _words(entry))
         if plan.wish is not None:
             plan.wish.running = True
         if opid.startswith(STOP):
@@ -283,14 +284,12 @@ def _opid(message: Message) -> str:
     return opid
 
 
-def _environment(entry: Entry, env: object) -> list[bytes]:
-    """The environment, with what the keeper knows best."""
-    if not isinstance(env, list) or not all(isinstance(word, bytes) for word in env):
-        raise TypeError("not a list of bytes")
-    words = [b"JOBD_RUN=" + entry.run.hex().encode()]
+def _words(entry: Entry) -> list[bytes]:
+    """What the keeper knows best, for the environment."""
+    known = [b"JOBD_RUN=" + entry.run.hex().encode()]
     if not entry.ended:
-        words.append(b"MAINPID=%d" % entry.pid)
-    return [word for word in env if not word.startswith(_OURS)] + words
+        known.append(b"MAINPID=%d" % entry.pid)
+    return known
 
 
 def _output(entry: Entry) -> int:

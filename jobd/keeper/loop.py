@@ -27,11 +27,14 @@ from jobd.keeper.helpers import Helpers
 from jobd.keeper.link import Link, LinkClosed, LinkError
 from jobd.keeper.log import Log
 from jobd.keeper.lookups import Lookups
+from jobd.keeper.mains import Mains
 from jobd.keeper.notify import Notifier
+from jobd.keeper.notifysockets import NotifySockets
 from jobd.keeper.preparing import FORWARDED, HANDLED
 from jobd.keeper.requests import Requests
 from jobd.keeper.rootfiles import FileGrants
 from jobd.keeper.shutdown import Shutdown
+from jobd.keeper.unixchecks import UnixChecks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +85,9 @@ class Keeper:
         self._peers: set[Link] = set()
         self.ends = Ends(self)
         self.helpers = Helpers(self)
+        self.unix_checks = UnixChecks(self)
+        self.mains = Mains(self)
+        self.notify_sockets = NotifySockets(config)
         self.freezer = Freezer(self)
         self.lookups = Lookups(self)
         self.requests = Requests(self)
@@ -97,6 +103,7 @@ class Keeper:
         if self.daemon.link is not None:
             self.adopt_link(self.daemon.link)
         self.ends.reap()
+        self.notify_sockets.tidy(self.table.values())
         gc.collect()
         gc.freeze()  # what is here now stays for good; the collector need not touch (and so copy) it after a fork
         while self.exit_code is None:
@@ -157,7 +164,7 @@ class Keeper:
         next_fork = daemon.next_at if self.shutdown.wants_daemon else None
         due = [daemon.kill_at, next_fork, self._check_at]
         due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now), self.lookups.tick(now)]
-        due += [self.helpers.tick(now), self.file_grants.tick(now)]
+        due += [self.helpers.tick(now), self.unix_checks.tick(now), self.file_grants.tick(now)]
         due.append(self._notify(now))
         return max(0.0, min(at for at in due if at is not None) - now)
 

@@ -59,7 +59,7 @@ class Requests:
             "set-limits": self._limits.apply, "grant-files": self._grant_files,
             "rebind": self._rebind, "backlog": self._backlog,
             "start-failed": self._start_failed,
-        } | keeper.helpers.handlers  # fmt: skip
+        } | keeper.helpers.handlers | keeper.unix_checks.handlers | keeper.mains.handlers  # fmt: skip
 
     def handle(self, message: Message, fds: Fds) -> None:
         """Do what a message asks. Raises LinkError for one that is not as agreed."""
@@ -140,7 +140,8 @@ class Requests:
         assert len(packb(label)) <= MAX_LABEL
         try:
             cgroups = keeper.cgroups if keeper.cgroups.usable else None
-            entry = spawn(message, fds, keeper.base, cgroups, keeper.grants is not None and keeper.grants.has(message))
+            granted = keeper.grants is not None and keeper.grants.has(message)
+            entry = spawn(message, fds, keeper.base, cgroups, granted, keeper.notify_sockets)
         except SpawnFailed as e:
             keeper.send({"op": "spawn-failed", "run": run, "step": e.step, "errno": e.errno})
             return

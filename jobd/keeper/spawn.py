@@ -18,7 +18,8 @@ from contextlib import nullcontext, suppress
 from fcntl import F_SETPIPE_SZ, fcntl, ioctl
 from struct import pack
 
-from jobd.keeper import become, kernel, limits
+from jobd.keeper import become, kernel, limits, notifysockets
+from jobd.keeper.environment import Environment, candidates, words
 from jobd.keeper.table import Entry
 
 TYPE_CHECKING = False
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from jobd.keeper.cgroup import Cgroups
     from jobd.keeper.link import Fds, Message
+    from jobd.keeper.notifysockets import NotifySockets
 
 PIPE_BYTES = 256 * 1024  # so that a restart of the daemon (130 ms) does not stall a job that writes 1.9 MB/s
 DEFAULT_WINDOW = (24, 80)  # of a terminal that nobody has attached to: the VT100's, which all programs can live with
@@ -73,7 +75,14 @@ def _signed(limit: int) -> int:
     return -1 if limit == resource.RLIM_INFINITY else limit
 
 
-def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None, granted: bool = False) -> Entry:
+def spawn(
+    message: Message,
+    fds: Fds,
+    base: Base,
+    cgroups: Cgroups | None,
+    granted: bool = False,
+    sockets: NotifySockets | None = None,
+) -> Entry:
     """Fork the child of a run. Raises SpawnFailed; then nothing is left behind.
 
     Args:
@@ -82,6 +91,7 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None, grant
         base: what the keeper was given.
         cgroups: where to make a cgroup for it.
         granted: root has allowed this command to run as uid 0.
+        sockets: where to make its notify socket.
 
     Returns:
         The entry, with the keeper's end of its control socket; the child is on its way to `go`.
@@ -91,12 +101,16 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None, grant
     entry.input = fds.pop("input", None)
     theirs: list[int] = []  # the child's ends
     directory = None
-    step = "pipe"
+    step = "notify"
     try:
-        plan = Plan(message, base, granted)
+        notify = _notify_socket(entry, sockets, theirs) if sockets is not None and message.get("notify") else None
+        step = "pipe"
+        plan = Plan(message, base, granted, [] if notify is None else [notify])
+        plan.notify = None if notify is None else (theirs[0], entry.run)
         entry.looks_up = plan.wish is not None and not plan.wish.sure_root
         entry.ctl, child_ctl = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        theirs.append(child_ctl.detach())
+        child_fd = child_ctl.detach()
+        theirs.append(child_fd)
         plan.stdio = _stdio(entry, message, base, theirs)
         plan.own = [fd for fd in plan.stdio if fd != base.null]
         if cgroups is not None:
@@ -109,9 +123,9 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None, grant
         if entry.pid == 0:
             if not placed:
                 plan.enter(entry.cgroup)
-            child(plan, theirs[0])
+            child(plan, child_fd)
     except Exception as e:
-        entry.close()
+        _leave(entry, sockets)
         if cgroups is not None:
             cgroups.leave(entry.cgroup)
         if isinstance(e, OSError):
@@ -122,6 +136,20 @@ def spawn(message: Message, fds: Fds, base: Base, cgroups: Cgroups | None, grant
             os.close(fd)
     entry.ctl.setblocking(False)
     return entry
+
+
+def _leave(entry: Entry, sockets: NotifySockets | None) -> None:
+    """Nothing comes of a run that was begun."""
+    if sockets is not None and entry.notify is not None:
+        sockets.remove(entry.run)
+    entry.close()
+
+
+def _notify_socket(entry: Entry, sockets: NotifySockets, theirs: list[int]) -> bytes:
+    """Make the socket on which the run says how it does; returns what it is told of it."""
+    entry.notify, place = sockets.make(entry.run)
+    theirs.append(place)
+    return b"NOTIFY_SOCKET=" + os.fsencode(sockets.path_of(entry.run))
 
 
 def _pipe(theirs: list[int]) -> int:
@@ -177,21 +205,19 @@ def _terminal(entry: Entry, window: object, theirs: list[int]) -> int:
 class Plan:
     """All that the child needs, worked out before the fork: each page that it writes to has to be copied for it."""
 
-    def __init__(self, message: Message, base: Base, granted: bool = False) -> None:
-        """Raises SpawnFailed for a request that no process could carry out."""
+    def __init__(self, message: Message, base: Base, granted: bool = False, fixed: Sequence[bytes] = ()) -> None:
+        """Raises SpawnFailed for a request that no process could carry out. `fixed`: the keeper's words of its env."""
         self.wish = become.wish(message, base.guarded, granted)
         self.no_new_privileges = bool(message.get("no_new_privileges"))
         self.overflow_uid, self.tty = base.overflow_uid, base.tty
-        argv, env = _words(message["argv"]), _words(message["env"])
-        name = _words([message.get("executable") or argv[0]])[0] if argv else b""
+        self.environment = Environment(message, fixed, self.wish is not None)
+        argv, env = words(message["argv"]), self.environment.early()
+        name = words([message.get("executable") or argv[0]])[0] if argv else b""
         if not argv or b"\0" in b"".join((name, *argv, *env)):
             raise SpawnFailed("argv", errno.EINVAL)
         self.argv, self.env = kernel.strings(argv), kernel.strings(env)
-        self.name = name
-        # Without all that a login sets: what the child completes when it knows the user.
-        self.words = None if self.wish is None or become.is_complete(env) else env
-        self.candidates = _candidates(name, env)
-        self.cwd = _words([message["cwd"]])[0]
+        self.name, self.candidates = name, candidates(name, env)
+        self.cwd = words([message["cwd"]])[0]
         if b"\0" in self.cwd:
             raise SpawnFailed("chdir", errno.EINVAL)
         self.nice = _different(message.get("nice"), base.nice)
@@ -212,6 +238,7 @@ class Plan:
         self.terminal = message.get("stdin") == "pty"
         self.stdio = [-1, -1, -1]  # set when they are made
         self.own: list[int] = []  # those that are this job's alone
+        self.notify: tuple[int, bytes] | None = None  # the directory of its notify socket, and its run
 
     def enter(self, cgroup: str) -> None:
         """Have the child enter its cgroup by itself."""
@@ -275,6 +302,10 @@ def _as_user(plan: Plan, account: become.Account | None) -> None:
         kernel.no_new_privileges()
     if plan.umask is not None:
         os.umask(plan.umask)
+    if plan.environment.late:
+        plan.step = b"environment"
+        env = plan.environment.complete(account)
+        plan.env, plan.candidates = kernel.strings(env), candidates(plan.name, env)
     plan.step = b"chdir"
     os.chdir(plan.cwd)
     plan.step = b"signals"
@@ -286,10 +317,9 @@ def _prepare(plan: Plan, wish: become.Wish) -> become.Account:
     account = become.look_up(wish, plan.overflow_uid)
     kernel.leave_session_keyring()
     become.own_streams(account, plan.own, plan.terminal, plan.tty)
-    if plan.words is not None:
-        env = become.completed(plan.words, account)
-        plan.env = kernel.strings(env)
-        plan.candidates = _candidates(plan.name, env)
+    if plan.notify is not None:
+        plan.step = b"notify"
+        notifysockets.give(*plan.notify, account.uid, account.gid)
     return account
 
 
@@ -331,21 +361,6 @@ def _execute(plan: Plan) -> int:
         elif number not in _NOT_HERE:
             return number
     return result
-
-
-def _candidates(name: bytes, env: Sequence[bytes]) -> list[bytes]:
-    """Where the program may be: itself if it names a directory, else along the job's own PATH."""
-    if b"/" in name:
-        return [name]
-    path = next((item[5:] for item in env if item.startswith(b"PATH=")), become.USER_PATH)
-    return [directory + b"/" + name if directory else name for directory in path.split(b":")] if name else []
-
-
-def _words(values: object) -> list[bytes]:
-    """A list of bytes, checked. Raises TypeError."""
-    if not isinstance(values, list) or not all(isinstance(value, bytes) for value in values):
-        raise TypeError("not a list of bytes")
-    return values
 
 
 def _different(value: object, present: int) -> int | None:

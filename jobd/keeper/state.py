@@ -67,6 +67,7 @@ def dump(keeper: Keeper) -> bytes:
         "daemon": {name: getattr(daemon, name) for name in _DAEMON},
         "link": None if daemon.link is None else daemon.link.fileno(),
         "dying": keeper.ends.dying,
+        "checks": keeper.unix_checks.plain(),
         "entries": entries,
     }
     return packb(blob)
@@ -114,6 +115,7 @@ def restore(blob: dict[str, Any], config: Config) -> Keeper:
         link = socket(AF_UNIX, SOCK_SEQPACKET, 0, blob["link"])
         keeper.daemon.link = Link(link, MAX_REQUEST, MAX_UNSENT)
     keeper.ends.dying.update(blob["dying"])
+    keeper.unix_checks.load(blob.get("checks", []))
     for fields in blob["entries"]:
         keeper.ends.adopt(_entry(fields))
     return keeper
@@ -137,6 +139,7 @@ def _numbers(blob: dict[str, Any]) -> list[int]:
     """All descriptors that a blob names."""
     found = [blob["listener"], blob["lock"], blob["handover"], blob["link"], blob["config"].get("ready_fd")]
     found += [blob["daemon"]["pidfd"], *blob.get("relay", ()), blob.get("root_socket")]
+    found += [check[-1] for check in blob.get("checks", ())]
     for fields in blob["entries"]:
         found += [fields.get(name) for name in (*HELD, "ctl")]
         found += [one.get(name) for one in fields.get("helpers", ()) for name in ("pidfd", "ctl")]

@@ -17,9 +17,10 @@ PLAIN = (
     "label", "frozen", "once", "usage",
 )  # fmt: skip
 # The descriptors of a run: its process; the ends from which its output is read; what its stdin is fed through, and the
-# file that feeds it, whose position says how far that has come; of a terminal the master, and the pipe into `out`.
+# file that feeds it, whose position says how far that has come; of a terminal the master, and the pipe into `out`;
+# and the socket on which it says how it does.
 HELPER = ("o", "pid", "start", "done", "status", "step", "errno", "timed_out")
-HELD = ("pidfd", "out", "err", "stdin", "input", "pty", "pty_out")
+HELD = ("pidfd", "out", "err", "stdin", "input", "pty", "pty_out", "notify")
 
 
 class Helper:
@@ -92,6 +93,7 @@ class Entry:
         self.input: int | None = None
         self.pty: int | None = None
         self.pty_out: int | None = None
+        self.notify: int | None = None
         self.ctl: socket | None = None  # until the program runs
         self.child = True  # ours to reap; False after a handover
         self.looks_up = False  # its child has to find its user first

@@ -76,7 +76,8 @@ def failure_text(context: Context, row: RunRow) -> str:
     spec = views.spec_of(context.world.registry, row.spec)
     program, cwd = (word.decode(errors="backslashreplace") for word in ((spec.program or (b"?",))[0], spec.cwd))
     user = spec.user or f"uid {row.owner}"
-    text = exits.describe_start_failure(row.job, row.step, row.errno, program, cwd, user)
+    files = [path.decode(errors="backslashreplace") for path, _ in spec.env_files]
+    text = exits.describe_start_failure(row.job, row.step, row.errno, program, cwd, user, files)
     return f"{text} (as {spec.user}; -C chooses another)" if row.step == "chdir" and spec.user else text
 
 

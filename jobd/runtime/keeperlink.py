@@ -27,6 +27,8 @@ QUIET_SEC = 0.001  # after so long without a message one leaves at once; in a bu
 CROWDED_SEC = 0.05  # until the next attempt when the kernel is short of memory or descriptors (as in the keeper)
 HOLDERS_TIMEOUT_SEC = 5.0  # a scan of /proc for holders takes milliseconds; more means that the keeper is in trouble
 
+_ANSWERS = ("run-of", "opened", "listed", "limits-set", "files-granted", "checked")  # to a question with a tag
+
 
 class Welcome(Struct, frozen=True):
     """Who the keeper is (its first message)."""
@@ -178,7 +180,7 @@ class KeeperLink:
             self._on_tree(message)
         elif op == "freeze":
             self._on_freeze(message)
-        elif op in ("run-of", "opened", "listed", "limits-set", "files-granted"):
+        elif op in _ANSWERS:
             self._on_answer(message, fds)
         elif op == "entries":
             self._on_entries(message, fds)
@@ -188,6 +190,8 @@ class KeeperLink:
             self.on_other(op, message, fds)
         elif isinstance(run := message.get("run"), bytes):
             sink = self._sinks(run)
+            if op == "main":
+                self._on_answer(message, {})  # the descriptor is the run's
             if sink is not None:
                 sink.on_keeper(op, message, fds)
             else:
@@ -295,6 +299,21 @@ class KeeperLink:
                 whose = (message["uid"], message["gid"], message["mode"])
                 return Listing(*whose, entries)  # type: ignore[arg-type]  # our own keeper's
 
+    async def set_main(self, run: bytes, pid: int) -> int:
+        """Have the end of this process be the run's. Returns an errno; the run itself hears of it as well."""
+        answer = await self._ask("set-main", run=run, pid=pid) if self.serves else None
+        return errno.ECONNRESET if answer is None else _number(answer[0]["errno"])
+
+    async def check_unix(self, path: bytes, user: Mapping[str, object]) -> int:
+        """Whether somebody listens on a Unix socket, as the user of a job sees it. Returns an errno.
+
+        Args:
+            path: absolute.
+            user: of `spawning.identity`.
+        """
+        answer = await self._ask("check-unix", path=path, **user) if self.serves else None
+        return errno.ECONNRESET if answer is None else _number(answer[0]["errno"])
+
     # --- trees ----------------------------------------------------------------------------------------------------
     async def tree(self, run: bytes, holders: bool = False) -> Tree:
         """The processes of a run's tree now; empty when the keeper is dead or does not answer in time."""
@@ -357,6 +376,11 @@ def _checked(answer: tuple[Fields, dict[str, int]] | None, path: str) -> tuple[F
         assert isinstance(number, int)
         raise OSError(number, os.strerror(number), path)
     return answer
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value
 
 
 def close_all(fds: dict[str, int]) -> None:

@@ -39,6 +39,8 @@ ASK_SEC: Final = 10.0  # for whoever connects to say what he wants
 LISTEN_SEC: Final = 1.0  # between attempts to listen for one on a disk that is full
 RESPAWN_SEC: Final = 5.0  # a new keeper takes over within 0.3 s; one that has not by now will not
 
+_KEPT: Final = ("pidfd", "notify")  # descriptors that stay the run's while they are handed over
+
 
 class Parts(NamedTuple):
     """The descriptors of the daemon itself that a new keeper gets."""
@@ -128,10 +130,10 @@ class Orphanage:
         for message, fds in entries:
             run = self._registry.runs.get(message["run"])  # type: ignore[call-overload]  # our own entry
             if run is None:  # it has ended meanwhile
-                close_all({name: fd for name, fd in fds.items() if name != "pidfd"})
+                close_all({name: fd for name, fd in fds.items() if name not in _KEPT})
                 continue
             run.out, run.err = fds.get("out"), fds.get("err")
-            run.held = {name: fd for name, fd in fds.items() if name not in ("out", "err", "pidfd")}
+            run.held = {name: fd for name, fd in fds.items() if name not in ("out", "err", *_KEPT)}
             if not run.eof or run.held:
                 self._registry.streams.capture(run)
 
@@ -143,7 +145,8 @@ class Orphanage:
             if not run.went or run.pid is None:
                 continue  # it never ran: its row says queued, and the next daemon starts it
             out, err = pipes.get(run.id, (None, None))
-            fds = {name: fd for name, fd in (("pidfd", run.pidfd), ("out", out), ("err", err)) if fd is not None}
+            held = (("pidfd", run.pidfd), ("out", out), ("err", err), ("notify", run.notify))
+            fds = {name: fd for name, fd in held if fd is not None}
             fds.update(fed.pop(run.id, {}))
             entries.append((_entry(run), fds))
         return entries

@@ -49,8 +49,8 @@ class Run:
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
         "execd", "failure", "feed", "frozen", "gone", "held", "helpers", "job", "keeper_lost", "launched", "log_error",
-        "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd", "ready",
-        "reload_asked", "reload_trouble", "reloading", "row",
+        "notify", "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd",
+        "ready", "reload_asked", "reload_trouble", "reloading", "row",
         "signaled", "slot", "spec", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
     )  # fmt: skip
 
@@ -79,6 +79,7 @@ class Run:
         self.out: int | None = None
         self.err: int | None = None
         self.held: dict[str, int] = {}  # of its stdin and its terminal, until the feeder takes them
+        self.notify: int | None = None  # the socket on which it says how it does
         self.ctl: int | None = None  # the keeper's end of the child's control socket, until the program runs
         self.tracking = ""
         self.cgroup = ""
@@ -143,6 +144,8 @@ class Run:
             case "helper-started" | "helper-done":
                 self.helpers.note(message)
                 self.empty = self.empty and op != "helper-started"
+            case "main":
+                self._take_main(message, fds)
             case "frozen":
                 self.frozen = bool(message["frozen"])
             case "signaled":
@@ -176,8 +179,17 @@ class Run:
         self.tracking = str(message["tracking"])
         self.cgroup = str(message["cgroup"])
         self.pidfd, self.out, self.err = fds.get("pidfd"), fds.get("out"), fds.get("err")
-        self.ctl = fds.get("ctl")
+        self.ctl, self.notify = fds.get("ctl"), fds.get("notify")
         self.held = {name: fd for name, fd in fds.items() if name in _FED}
+
+    def _take_main(self, message: Fields, fds: dict[str, int]) -> None:
+        """Another process is the main one from here on; its predecessor's end was not the run's."""
+        if message["errno"]:
+            return
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+        self.pid, self.pid_start, self.pidfd = _int(message["pid"]), _int(message["start"]), fds["pidfd"]
+        self.ending = None
 
     # --- what others ask ------------------------------------------------------------------------------------------
     def ask_stop(
@@ -251,10 +263,10 @@ class Run:
 
     def close_fds(self) -> None:
         """Close what the run still owns."""
-        for fd in (self.pidfd, self.out, self.err):
+        for fd in (self.pidfd, self.out, self.err, self.notify):
             if fd is not None:
                 os.close(fd)
-        self.pidfd = self.out = self.err = None
+        self.pidfd = self.out = self.err = self.notify = None
         close_all(self.held)
         self.held = {}
         self.close_ctl()

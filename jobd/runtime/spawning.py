@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobd.core import service
 from jobd.wire.grants import OURS
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def spawn(run: Run, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], p
         stdin=spec.stdin,
         window=list(run.window) if run.window else None,
         merge=spec.one_stream,
+        notify=spec.type == service.NOTIFY or spec.watchdog_usec is not None,
+        watchdog_usec=spec.watchdog_usec,
         label={"owner": row.owner, "job": row.job, "number": row.number},
         **command(run, spec.program, keeper, env, policy),
     )
@@ -55,12 +58,13 @@ def command(
         "tasks_max": spec.tasks_max,
         "oom_score_adjust": spec.oom_score_adjust,
         "privileged": row.owner == 0,
+        "env_files": [[path, optional] for path, optional in spec.env_files],
         "executable": None,
-        **_identity(spec, row.owner, keeper, policy),
+        **identity(spec, row.owner, keeper, policy),
     }
 
 
-def _identity(spec: JobSpec, owner: int, keeper: KeeperLink, policy: Policy) -> dict[str, object]:
+def identity(spec: JobSpec, owner: int, keeper: KeeperLink, policy: Policy) -> dict[str, object]:
     """As whom the keeper is to start it: where all users are served, as the owner or as whom root has named."""
     if not keeper.shared:
         return {"no_new_privileges": policy.no_new_privileges}

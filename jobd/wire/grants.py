@@ -13,6 +13,7 @@ from jobd.wire.plainpack import packb
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 DIGEST_BYTES = 32
 # Of the environment: set anew for every run, by the daemon and the keeper.
@@ -45,3 +46,11 @@ def digest(
     if env_files:
         words.append([list(pair) for pair in env_files])
     return blake2b(packb(words), digest_size=DIGEST_BYTES).digest()
+
+
+def unix_command(path: bytes) -> dict[str, Any]:
+    """What stands for "root connects to this socket, to see whether somebody listens" where grants are commands.
+
+    Executed it would be a relative path below the root directory, where nobody but root makes one.
+    """
+    return {"argv": [b"unix:" + path], "env": [], "cwd": b"/", "umask": 0, "stdin": "null"}

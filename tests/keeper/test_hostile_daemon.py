@@ -17,9 +17,12 @@ import pytest
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.helpers import Helpers
 from jobd.keeper.link import LinkError
+from jobd.keeper.mains import Mains
+from jobd.keeper.notifysockets import NotifySockets
 from jobd.keeper.requests import Requests
 from jobd.keeper.spawn import Base
 from jobd.keeper.table import Entry
+from jobd.keeper.unixchecks import UnixChecks
 from jobd.wire.plainpack import packb
 from tests.keeper import harness
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, alive, close_all
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 RUN, OTHER = b"\1" * 16, b"\2" * 16
 START: Message = {"run": OTHER, "argv": [b"true"], "env": [], "cwd": b"/"}
+NONE = SimpleNamespace(handlers={})
 HELPER: Message = {"run": RUN, "o": "check-1", "argv": [b"true"], "env": [], "cwd": b"/"}
 LIES: list[Message] = [
     {"op": "no-such-op"},
@@ -84,6 +88,23 @@ LIES: list[Message] = [
     {"op": "helper", **HELPER, "timeout_ms": "long"},
     {"op": "helper-kill", "run": [], "o": "x"},
     {"op": "helper-kill", "run": RUN},
+    {"op": "check-unix", "tag": 1},
+    {"op": "check-unix", "path": b"/x"},
+    {"op": "check-unix", "tag": 1, "path": "/x"},
+    {"op": "check-unix", "tag": b"x" * 100_000, "path": b"/x"},
+    {"op": "check-unix", "tag": 1, "path": b"/x", "user": 1.5},
+    {"op": "set-main", "run": RUN, "tag": 1},
+    {"op": "set-main", "run": RUN, "pid": 1},
+    {"op": "set-main", "run": RUN, "tag": 1, "pid": "1"},
+    {"op": "set-main", "run": [RUN], "tag": 1, "pid": 1},
+    {"op": "spawn", **START, "env_files": b"/etc/passwd"},
+    {"op": "spawn", **START, "env_files": [b"/etc/passwd"]},
+    {"op": "spawn", **START, "env_files": [["/etc/passwd", False]]},
+    {"op": "spawn", **START, "env_files": [[b"/etc/passwd", 1]]},
+    {"op": "spawn", **START, "env_files": [[b"/etc/passwd", False]] * 1000},
+    {"op": "spawn", **START, "watchdog_usec": "1s"},
+    {"op": "spawn", **START, "watchdog_usec": -1},
+    {"op": "spawn", **START, "notify": True, "argv": "true"},
 ]
 
 
@@ -96,7 +117,10 @@ def test_a_lie_is_an_error_of_the_link(tmp_path: Path, lie: Message) -> None:
         table={RUN: entry}, send=said.append, base=Base(), cgroups=Cgroups(str(tmp_path), parent=""), grants=None,
         ends=SimpleNamespace(strangers=set), config=SimpleNamespace(config_dir=str(tmp_path)), daemon=SimpleNamespace(),
     )  # fmt: skip
+    double.config.socket, double.config.state_dir, double.config.shared = f"{tmp_path}/s", str(tmp_path), False
+    double.notify_sockets = NotifySockets(double.config)
     double.helpers = Helpers(double)  # type: ignore[arg-type]  # a double
+    double.unix_checks, double.mains = UnixChecks(double), Mains(double)  # type: ignore[arg-type]
     before = set(os.listdir("/proc/self/fd"))
     try:
         with pytest.raises(LinkError):
@@ -196,7 +220,7 @@ def test_of_a_tree_that_is_empty_nobody_is_signalled() -> None:
     double = SimpleNamespace(
         table={RUN: entry}, send=said.append, ends=SimpleNamespace(strangers=set),
         freezer=SimpleNamespace(thaw=lambda _: None, continued=lambda _: None), grants=None,
-        helpers=SimpleNamespace(handlers={}),
+        helpers=NONE, unix_checks=NONE, mains=NONE,
     )  # fmt: skip
     try:
         for sig in (0, signal.SIGKILL):

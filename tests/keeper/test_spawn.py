@@ -331,7 +331,9 @@ def test_the_daemon_is_told_of_a_child_before_it_is_let_go() -> None:
     entry.ctl, child = socketpair(AF_UNIX, SOCK_SEQPACKET)
     child.setblocking(False)
     told = False
-    keeper = SimpleNamespace(table={RUN: entry}, helpers=NONE, late=[], told=lambda: told, send=lambda *_: None)
+    keeper = SimpleNamespace(
+        table={RUN: entry}, helpers=NONE, unix_checks=NONE, mains=NONE, late=[], told=lambda: told, send=lambda *_: None
+    )
     requests = Requests(keeper)  # type: ignore[arg-type]  # a double
     go: Message = {"op": "go", "run": RUN}
     with entry.ctl, child:
@@ -352,7 +354,14 @@ def test_a_step_that_failed_just_as_it_was_let_go_is_no_execution() -> None:
     entry.ctl.setblocking(False)
     said: list[Message] = []
     keeper = SimpleNamespace(
-        table={RUN: entry}, helpers=NONE, late=[], told=lambda: True, send=said.append, unwatch=lambda _: None
+        table={RUN: entry},
+        helpers=NONE,
+        unix_checks=NONE,
+        mains=NONE,
+        late=[],
+        told=lambda: True,
+        send=said.append,
+        unwatch=lambda _: None,
     )
     requests = Requests(keeper)  # type: ignore[arg-type]  # a double
     child.send(b"chdir:2")
