@@ -153,6 +153,8 @@ def _words(request: m.Request) -> list[str] | None:
             return request.jobs
         case m.Start() | m.Stop() | m.Restart() | m.Kill() | m.Freeze() | m.Thaw() | m.ResetFailed() | m.Remove():
             return request.names
+        case m.SetProperty():
+            return [request.name]
         case m.Get() | m.Cat() | m.ListDependencies():
             return request.names
     return []

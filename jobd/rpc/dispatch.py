@@ -30,6 +30,7 @@ from jobd.rpc.handlers import (
     remove,
     rerun,
     run,
+    set_property,
     wait,
     whoami,
 )
@@ -94,7 +95,7 @@ TABLE: Final[dict[type, Row]] = {
     m.Enable: Row("enable", long=later.later),
     m.Mask: Row("mask", long=later.later),
     m.Reload: Row("reload", long=later.later),
-    m.SetProperty: Row("set-property", long=later.later),
+    m.SetProperty: Row("set-property", long=set_property.set_property),
     m.ListFiles: Row("list-job-files", long=later.later),
     m.ListDependencies: Row("list-dependencies", long=dependencies.list_dependencies),
     m.Why: Row("why", long=later.later),

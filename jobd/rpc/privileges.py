@@ -30,6 +30,7 @@ USER_KEY: Final = "user"
 ESSENTIAL_KEY: Final = "essential"
 NICE_KEY: Final = "limits.nice"
 OOM_KEY: Final = "limits.oom_score_adjust"
+ROOT: Final = 0
 INFINITE: Final = -1  # resource.RLIM_INFINITY, and in messages
 
 
@@ -61,6 +62,22 @@ def bounded(spec: JobSpec, settings: Mapping[str, str], caller: Caller, access: 
         raise Refused(errors.DENIED, f"cannot set {OOM_KEY}: below 0 it is root's", key=OOM_KEY)
     limits = bounded_limits(spec.rlimits, access.policy)
     return replace(spec, gid=caller.gid, nice=max(spec.nice, lowest), rlimits=limits)
+
+
+def changed(fields: Mapping[str, object], caller: Caller, access: Access) -> dict[str, object]:
+    """Fields of JobSpec that are to be set, with no more than the caller may have. Raises Refused, as `bounded`."""
+    if not access.shared or caller.uid == ROOT:
+        return dict(fields)
+    lowest = min(0, os.getpriority(os.PRIO_PROCESS, 0))
+    for name, key, least in (("nice", NICE_KEY, lowest), ("oom_score_adjust", OOM_KEY, 0)):
+        value = fields.get(name)
+        if isinstance(value, int) and value < least:
+            raise Refused(errors.DENIED, f"cannot set {key}: below {least} it is root's", key=key)
+    asked = fields.get("rlimits")
+    if not isinstance(asked, dict):
+        return dict(fields)
+    limits = bounded_limits(asked, access.policy)
+    return {**fields, "rlimits": {name: limits[name] for name in asked}}
 
 
 def again(owner: int, access: Access) -> Callable[[JobSpec], JobSpec]:

@@ -90,6 +90,18 @@ class Job:
         self, run: Run | None, kind: str, by: Caller | None = None, at: int | None = None, **fields: Value
     ) -> Commit:
         """Record a change that leaves the state as it is, of `run` (which may be one before the live run)."""
+        return self.redefine(run, kind, by, fields, (), at)
+
+    def redefine(
+        self,
+        run: Run | None,
+        kind: str,
+        by: Caller | None,
+        fields: dict[str, Value],
+        blobs: tuple[tuple[bytes, bytes], ...],
+        at: int | None = None,
+    ) -> Commit:
+        """The same, with definitions that the fields name and the store may not have."""
         event = Event(
             seq=self._journal.store.next_event_seq(),
             at=self._clock() if at is None else at,
@@ -104,7 +116,7 @@ class Job:
         run_row = None
         if run is not None:
             run_row = run.row = apply_run(run.row, event)
-        return self._write(event, run_row, (), may_fail=False)
+        return self._write(event, run_row, blobs, may_fail=False)
 
     def accept(self, event: Event, run: Run, blobs: tuple[tuple[bytes, bytes], ...]) -> Commit:
         """Take on a new live run, whose `accepted` event this is. Fails, instead of retrying, on a full disk."""

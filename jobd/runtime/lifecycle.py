@@ -86,14 +86,16 @@ async def _find_out(run: Run, world: Registry) -> None:
 async def _watch(run: Run, world: Registry) -> None:
     """Wait for the end of the main process, or for a reason to stop it; reload it meanwhile."""
     since = run.row.started_at if run.row.ready_at is None else run.row.ready_at
-    with trio.move_on_after(left_sec(run.spec.runtime_usec, run.up_mono, since)) as scope:
-        while run.ending is None and not run.row.stop_asked:
-            if run.job.row.sub == states.RELOAD and run.reload_asked:
-                await reload(run, world)
-            else:
-                await run.wake.wait()
-    if scope.cancelled_caught and run.ending is None:
-        run.ask_stop(None, "timeout")
+    while run.ending is None and not run.row.stop_asked:
+        limit = run.spec.runtime_usec
+        with trio.move_on_after(left_sec(limit, run.up_mono, since)) as scope:
+            while run.ending is None and not run.row.stop_asked and run.spec.runtime_usec == limit:
+                if run.job.row.sub == states.RELOAD and run.reload_asked:
+                    await reload(run, world)
+                else:
+                    await run.wake.wait()
+        if scope.cancelled_caught and run.ending is None:
+            run.ask_stop(None, "timeout")
 
 
 # --- remaining ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from jobd.core.records import REDEFINES
+from jobd.core.records import PROPERTY_SET, REDEFINES
 
 from .removal import blobs_of, drop_blobs, remove_jobs
 from .rows import Values, event_values, insert_blobs, insert_events, job_values, run_values, upsert_jobs, upsert_runs
@@ -31,6 +31,7 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     removals: dict[Key, Removal] = {}
     blobs: dict[bytes, bytes] = {}
     unused: set[bytes] = set()
+    redefined: set[int] = set()
     for batch in batches:
         batch.void = batch.if_there and not _is_there(conn, jobs, batch.events[0])
         if batch.void:
@@ -45,6 +46,8 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
         for event in batch.events:
             if event.kind in REDEFINES:
                 unused |= blobs_of(conn, (event.owner, event.job))
+            if event.kind == PROPERTY_SET:
+                redefined.update(run.seq for run in batch.runs)
         if batch.removes is not None:
             for key in last:
                 jobs[key], removals[key] = None, batch.removes
@@ -52,9 +55,23 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     insert_blobs(conn, tuple(blobs.items()))
     insert_events(conn, events)
     upsert_runs(conn, [run_values(row) for row in runs.values()])
+    unused |= _redefine_runs(conn, [runs[seq] for seq in redefined])
     unused |= remove_jobs(conn, removals)
     upsert_jobs(conn, tuple(values for values in jobs.values() if values is not None))
     drop_blobs(conn, unused)
+
+
+def _redefine_runs(conn: sqlite3.Connection, runs: Iterable[RunRow]) -> set[bytes]:
+    """Have runs name other definitions, which no update of a row does: it would cost each of them an index.
+
+    Returns:
+        Those that they named before.
+    """
+    before = set()
+    for run in runs:
+        before.update(conn.execute("SELECT spec FROM runs WHERE seq = ?", (run.seq,)).fetchone())
+        conn.execute("UPDATE runs SET spec = ? WHERE seq = ?", (run.spec, run.seq))
+    return before
 
 
 def _is_there(conn: sqlite3.Connection, jobs: dict[Key, Values | None], event: Event) -> bool:

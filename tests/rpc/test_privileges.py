@@ -102,3 +102,18 @@ async def test_what_was_submitted_before_is_brought_down_when_it_starts_again() 
             assert again.spec.rlimits["nofile"][1] == limit
             assert bed.registry.spec(again.row.spec) == again.spec
             assert privileges.again(owner, Access(access.policy))(spec) == spec
+
+
+def test_what_is_set_later_is_no_more_than_what_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 1000))
+    monkeypatch.setattr(os, "getpriority", lambda *_: 3)
+    limits = {"nofile": (2000, 3000), "core": (0, 1)}
+    for asked in ({"nice": -1}, {"oom_score_adjust": -1}):
+        with pytest.raises(Refused) as caught:
+            privileges.changed(asked, ALICE, shared())
+        assert caught.value.code == errors.DENIED
+        assert privileges.changed(asked, ROOT, shared()) == asked
+        assert privileges.changed(asked, ALICE, Access()) == asked
+    given = privileges.changed({"nice": 0, "rlimits": limits}, ALICE, shared(rlimits={"nproc": 5}))
+    assert given == {"nice": 0, "rlimits": {"nofile": (1000, 1000), "core": (0, 1)}}
+    assert privileges.changed({"rlimits": limits}, ROOT, shared()) == {"rlimits": limits}

@@ -59,6 +59,7 @@ class FakeKeeper:
         self.runs: dict[bytes, Run] = {}
         self.holders: list[tuple[int, bytes]] = []
         self.freeze_says: str | None = ""
+        self.unchanged: dict[str, int] = {}
         self.entries: list[tuple[dict[str, object], dict[str, int]]] = []
         self.listed = trio.Event()
         self.listed.set()
@@ -87,6 +88,12 @@ class FakeKeeper:
     async def tree(self, _run: bytes, holders: bool = False) -> Tree:
         await trio.lowlevel.checkpoint()
         return Tree([], self.holders if holders else [])
+
+    async def set_limits(self, run: bytes, limits: dict[str, object]) -> dict[str, int]:
+        """Answers `unchanged`."""
+        self.send("set-limits", run=run, **limits)
+        await trio.lowlevel.checkpoint()
+        return self.unchanged
 
     async def freeze(self, run: bytes, frozen: bool) -> str | None:
         """Answers `freeze_says` and, unless that is a reason why not, tells the run."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from jobd.core.records import CHANGED, DEFINED, Event, JobRow, job_data
+from jobd.core.records import CHANGED, DEFINED, PROPERTY_SET, Event, JobRow, job_data
 from jobd.core.spec import digest
 from jobd.store.db import Batch
 from jobd.store.retention import Policy
@@ -77,3 +77,26 @@ def test_retention_takes_runs_and_never_the_definition(tmp_path: Path) -> None:
         assert book.store.blob(digest(b"its text")) == b"its text"
         assert book.store.blob(row.spec) == SPEC
         assert_rows_equal_replay(book.store)
+
+
+def test_a_run_that_goes_on_may_name_another_definition(tmp_path: Path) -> None:
+    with Book(tmp_path) as book:
+        book.durable(book.accept(run_id(1)))
+        other, last = b"other spec", b"last spec"
+        for text in (other, last):
+            book.now += 1
+            old_run, old_job = book.runs[run_id(1)], book.jobs[OWNER, "make-1"]
+            run, job = replace(old_run, spec=digest(text)), replace(old_job, spec=digest(text))
+            event = Event(
+                seq=book.store.next_event_seq(), at=book.now, kind=PROPERTY_SET, owner=OWNER, job="make-1",
+                run=run_id(1), data={"spec": run.spec, "job.spec": job.spec},
+            )  # fmt: skip
+            book.runs[run_id(1)], book.jobs[OWNER, "make-1"] = run, job
+            batch = Batch((event,), runs=(run,), jobs=(job,), blobs=((digest(text), text),), tag=text)
+            book.store.submit(batch)
+            book.durable(batch)
+            assert book.store.run(OWNER, run_id(1)) == run
+            assert_rows_equal_replay(book.store)
+        assert book.store.blob(digest(last)) == last
+        assert book.store.blob(digest(other)) is None
+        assert book.store.blob(digest(SPEC)) is None

@@ -77,6 +77,7 @@ MATRIX: dict[str, tuple[str, Callable[[str, bytes], m.Request]]] = {
     "freeze":       ("+ + + . - -", lambda word, _: m.Freeze(id=I, names=[word])),
     "thaw":         ("+ + + . - -", lambda word, _: m.Thaw(id=I, names=[word])),
     "reset-failed": ("+ + + . - -", lambda word, _: m.ResetFailed(id=I, names=[word])),
+    "set-property": ("+ + + . - -", lambda word, _: m.SetProperty(id=I, name=word, settings={"description": "x"})),
     "rerun":        ("+ + + . - -", lambda word, _: m.Rerun(id=I, new=new_run_id(), job=word)),
     "rerun id":     ("+ + + . - -", lambda _, run: m.Rerun(id=I, new=new_run_id(), run=run.hex())),
     "attach":       ("+ + + . - -", lambda _, run: m.Attach(id=I, run=run)),
@@ -105,7 +106,7 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
 LATER = {  # whoever makes their handlers moves them into the tables above
-    m.Define, m.Revert, m.Enable, m.Mask, m.Reload, m.SetProperty, m.ListFiles, m.Why,
+    m.Define, m.Revert, m.Enable, m.Mask, m.Reload, m.ListFiles, m.Why,
 }  # fmt: skip
 MAKES_RUNS = {"start", "restart", "rerun", "rerun id", "rm", "rm of a run"}
 
