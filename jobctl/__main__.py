@@ -25,8 +25,8 @@ PAGED = (
     "list", "status", "show", "cat", "logs", "result", "history", "events", "list-job-files", "list-dependencies",
     "daemon-status", "auth",
 )  # fmt: skip
-LOCAL = ("completion",)  # no other host has to do with it
-NO_JOBS = ("run", "add", "whoami", "auth", "completion")  # their operands name something else
+LOCAL = ("completion", "verify")  # no other host has to do with it
+NO_JOBS = ("run", "add", "whoami", "auth", "completion", "verify")  # their operands name something else
 LOOKS = (
     "status", "logs", "events", "result", "history", "show", "cat", "list", "is-active", "is-failed", "is-enabled",
     "list-job-files", "list-dependencies", "whoami", "auth", "daemon-status", "is-system-running",

@@ -28,6 +28,9 @@ Patterns = Annotated[tuple[str, ...], _operands("Patterns", "Names or globs of j
 OptionalJobs = Annotated[tuple[str, ...], _operands("OptionalJobs", "Names or globs of jobs.")]
 OptionalPatterns = Annotated[tuple[str, ...], _operands("OptionalPatterns", "Names or globs of jobs.")]
 OptionalPids = Annotated[tuple[str, ...], _operands("OptionalPids", "Ids of processes.")]
+CheckedFiles = Annotated[
+    tuple[str, ...], _operands("CheckedFiles", "Job files, or directories with some; - for standard input.")
+]
 LogRuns = Annotated[tuple[str, ...], _operands("LogRuns", "Jobs; JOB#N or the id of a run for one run.")]
 OneRun = Annotated[tuple[str, ...], _operands("OneRun", "A job; JOB#N or the id of a run for one run.")]
 Command = Annotated[tuple[str, ...], _operands("Command", "The command and all its arguments.")]

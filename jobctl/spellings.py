@@ -42,6 +42,7 @@ VERBS = {  # verb: module and function
     "events": ("jobctl.verb_events", "events"),
     "whoami": ("jobctl.verb_whoami", "whoami"),
     "wait": ("jobctl.verb_wait", "wait"),
+    "verify": ("jobctl.verb_verify", "verify"),
     "daemon-status": ("jobctl.verb_daemon", "daemon_status"),
     "daemon-reload": ("jobctl.verb_files", "daemon_reload"),
     "daemon-reexec": ("jobctl.verb_daemon", "daemon_reexec"),
@@ -58,6 +59,7 @@ COMPLETE = "__complete"  # what a TAB asks, and nobody types
 # How the operands of each type of `options` are written.
 OPERANDS = {
     "AuthVerb": "whoami|can-i VERB [JOB]|rules",
+    "CheckedFiles": "FILE...",
     "Command": "COMMAND [ARG...]",
     "Files": "FILE...",
     "Jobs": "JOB...",

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -139,6 +139,10 @@ __jobctl_verb() {
     revert)
         operands='jobs.any'
         options=''
+        ;;
+    verify)
+        operands='file'
+        options='-q --quiet -o:JsonOutput --output:JsonOutput'
         ;;
     daemon-reload)
         operands=''

@@ -188,6 +188,8 @@ function __jobctl_valued --argument-names verb
             echo -- -u --name --unit
         case edit
             echo -- --drop-in
+        case verify
+            echo -- -o --output
         case daemon-reload
             echo -- -o --output
         case daemon-status
@@ -198,7 +200,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -234,6 +236,7 @@ complete -c jobctl -n __jobctl_no_verb -a mask -d 'Have jobs not be started by a
 complete -c jobctl -n __jobctl_no_verb -a unmask -d 'Let jobs be started again.'
 complete -c jobctl -n __jobctl_no_verb -a edit -d 'Change the definitions of jobs in an editor.'
 complete -c jobctl -n __jobctl_no_verb -a revert -d 'Take the changes of jobs back: their drop-ins, and what stands before the file of a package.'
+complete -c jobctl -n __jobctl_no_verb -a verify -d 'Say what is wrong with job files; no jobd is needed. Exits with 6 if anything is.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reload -d 'Read jobd.toml and the job files again, and say what has changed.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
@@ -428,6 +431,10 @@ complete -c jobctl -n '__jobctl_verb edit' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb revert' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb verify' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_verb verify' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb verify' -F
+
 complete -c jobctl -n '__jobctl_verb daemon-reload' -l dry-run -d 'Say what would change, and change nothing.'
 complete -c jobctl -n '__jobctl_verb daemon-reload' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
@@ -444,7 +451,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

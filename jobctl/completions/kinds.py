@@ -60,6 +60,7 @@ def _signals() -> tuple[str, ...]:
 
 OPERANDS: dict[str, str | Words] = {
     "AuthVerb": Words(verb_auth.VERBS),
+    "CheckedFiles": FILE,
     "Command": COMMAND,
     "Files": FILE,
     "Jobs": JOBS,

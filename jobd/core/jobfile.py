@@ -27,7 +27,7 @@ from jobd.core.spec import JobSpec
 from jobd.core.tomlread import ReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jobd.core.tomlplace import Path
 
@@ -90,13 +90,19 @@ def job_of(file_name: str) -> str | None:
 
 
 # --- the definition -----------------------------------------------------------------------------------------------
-def parse(files: Sequence[Source], name: str, owner: Owner) -> Definition:
+def parse(
+    files: Sequence[Source],
+    name: str,
+    owner: Owner,
+    look: Callable[[JobSpec], Iterable[tuple[Path, str]]] | None = None,
+) -> Definition:
     """Read a job's files.
 
     Args:
         files: the job file and then its drop-ins, in their order.
         name: of the job: `web`, `web@8080`; of a template `web@`.
         owner: whose it is.
+        look: what it says of a job that can be taken, by key, becomes warnings.
 
     Raises:
         JobFileError: they cannot be taken; with all reasons.
@@ -113,6 +119,8 @@ def parse(files: Sequence[Source], name: str, owner: Owner) -> Definition:
         layers.mistaken(path, KEYS[key].word if len(path) == 1 else key, why)
     if problems := layers.problems():
         raise JobFileError(problems)
+    for where, why in look(spec) if look is not None else ():
+        layers.warn(where, why)
     env = tuple(f"{key}={value}".encode() for key, value in sorted(found.environment.items()))
     return Definition(spec, env, tuple(layers.warnings()))
 

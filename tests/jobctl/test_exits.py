@@ -42,7 +42,7 @@ LINES = {  # of each kind, every verb and what makes it another kind
         "run --wait true", "run -f true", "run -P true", "rerun --wait web", "attach web", "wait web", "wait",
     ],
 }  # fmt: skip
-WITHOUT_JOBD = ("completion",)
+WITHOUT_JOBD = ("completion", "verify")
 
 
 def table() -> dict[str, list[str]]:

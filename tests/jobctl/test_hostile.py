@@ -124,7 +124,7 @@ OPERANDS = {
 }  # fmt: skip
 RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and people wrote, as they wrote it
 LINES = [
-    *([verb, *OPERANDS.get(verb, ["web"])] for verb in VERBS if verb not in ("daemon-reexec", "completion")),
+    *([verb, *OPERANDS.get(verb, ["web"])] for verb in VERBS if verb not in ("daemon-reexec", "completion", "verify")),
     ["auth", "can-i", "stop", "web"], ["auth", "rules"], ["history", "--audit"], ["history", "--audit", "-o", "json"],
     ["status"], ["show"], ["status", "-o", "verbose", "web"], ["logs", "-o", "verbose", "web"],
     ["logs", "-o", "cat", "web"], ["logs", "-r", "web"], ["events", "web"],

@@ -91,6 +91,7 @@ LINES = {
     "Submissions": ["run true", "rerun {one}"],
     "Definitions": ["cat {one}"],
     "Job files": ["list-job-files"],
+    "Checked files": ["verify {file}"],
     "Dependencies": ["list-dependencies {one}"],
     "Plans": ["daemon-reload"],
     "Callers": ["auth whoami"],
@@ -124,7 +125,7 @@ def test_the_page_repeats_the_types_of_common_keys() -> None:
 
 
 @pytest.fixture(scope="module")
-def places(shared: Program) -> Iterator[dict[str, str]]:
+def places(shared: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Jobs that have ended in every way, and some that have not; the words of LINES."""
 
     def run(name: str, *args: str) -> str:
@@ -144,7 +145,9 @@ def places(shared: Program) -> Iterator[dict[str, str]]:
     one = run("one", "--wait", "--shell", "--", "echo out; echo err >&2; printf unfinished")
     odd = run("bytes", "--wait", "--", "printf", r"\377\nü\n")
     pid = shared.show(live[0], "MainPID")
-    yield {"ended": " ".join(ended), "live": " ".join(live), "one": one, "bytes": odd, "pid": pid}
+    file = tmp_path_factory.mktemp("json") / "web.toml"
+    file.write_text('command = "nothing-here"')
+    yield {"ended": " ".join(ended), "live": " ".join(live), "one": one, "bytes": odd, "pid": pid, "file": str(file)}
     shared.jobctl("stop", *live, check=True)
 
 
