@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SPARE_FDS = 320  # a message takes 250
 RUN_BYTES = 16  # of a run id, which names a directory
 ERRNO_DIGITS = 5  # more than a number of an error has; after a handover, who says it may be anybody
+MAX_CODE = 255  # the largest exit status
 MAX_PIDS = 64  # of a question: 50 µs each
 # What is kept of a daemon's own words: bytes of what it says of a run, characters of an operation and of why it could
 # not start; and operations of a run that are remembered, of which a stop has three.
@@ -104,8 +105,11 @@ class Requests:
     def _log_level(self, message: Message, _: Fds) -> None:
         self._keeper.log.set_level(str(message["level"]))
 
-    def _ask_shutdown(self, _: Message, __: Fds) -> None:
-        self._keeper.shutdown.begin("asked")
+    def _ask_shutdown(self, message: Message, _: Fds) -> None:
+        code = message.get("code", 0)
+        assert type(code) is int
+        assert 0 <= code <= MAX_CODE
+        self._keeper.shutdown.begin(f"asked, with exit status {code}" if code else "asked", code)
 
     def _ask_reexec(self, message: Message, _: Fds) -> None:
         if message.get("keeper"):

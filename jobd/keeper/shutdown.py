@@ -52,8 +52,9 @@ class Shutdown:
         """Whether a daemon that dies is to have a successor."""
         return self._stage in ("", "asked", "begun")
 
-    def begin(self, why: str) -> None:
-        """Somebody wants jobd to end."""
+    def begin(self, why: str, code: int = 0) -> None:
+        """Somebody wants jobd to end; with this exit status, if it goes well. The first who wants one has his."""
+        self._code = self._code or code
         if not self._stage:
             self._keeper.log(f"shutting down ({why})")
             self._why, self._stage = why, "asked"
@@ -76,7 +77,7 @@ class Shutdown:
 
     def bye(self, code: int) -> None:
         """The daemon has recorded everything and leaves; `code` is the exit status for jobd."""
-        self._code, self._stage = code, "leaving"
+        self._code, self._stage = code or self._code, "leaving"
         self._until = time.monotonic() + LEAVE_SEC
 
     def daemon_left(self) -> None:

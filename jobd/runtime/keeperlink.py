@@ -29,6 +29,8 @@ HOLDERS_TIMEOUT_SEC = 5.0  # a scan of /proc for holders takes milliseconds; mor
 
 _ANSWERS = ("run-of", "opened", "listed", "limits-set", "files-granted", "checked")  # to a question with a tag
 
+_NEWER = ("list-dir", "set-limits", "grant-files", "check-unix", "set-main")  # asked of a keeper that serves alone
+
 
 class Welcome(Struct, frozen=True):
     """Who the keeper is (its first message)."""
@@ -209,8 +211,8 @@ class KeeperLink:
 
     # --- questions ------------------------------------------------------------------------------------------------
     async def _ask(self, op: str, **fields: object) -> tuple[Fields, dict[str, int]] | None:
-        """The answer to a question; None when the keeper is dead or does not answer in time."""
-        if not self.alive:
+        """The answer to a question; None when the keeper is dead, too old for it, or does not answer in time."""
+        if not self.alive or (op in _NEWER and not self.serves):
             return None
         self._next_tag += 1
         tag = self._next_tag
@@ -301,7 +303,7 @@ class KeeperLink:
 
     async def set_main(self, run: bytes, pid: int) -> int:
         """Have the end of this process be the run's. Returns an errno; the run itself hears of it as well."""
-        answer = await self._ask("set-main", run=run, pid=pid) if self.serves else None
+        answer = await self._ask("set-main", run=run, pid=pid)
         return errno.ECONNRESET if answer is None else _number(answer[0]["errno"])
 
     async def check_unix(self, path: bytes, user: Mapping[str, object]) -> int:
@@ -311,8 +313,12 @@ class KeeperLink:
             path: absolute.
             user: of `spawning.identity`.
         """
-        answer = await self._ask("check-unix", path=path, **user) if self.serves else None
+        answer = await self._ask("check-unix", path=path, **user)
         return errno.ECONNRESET if answer is None else _number(answer[0]["errno"])
+
+    def ask_shutdown(self, code: int = 0) -> None:
+        """Have everything end, in order; `code` is jobd's exit status then."""
+        self.send("ask-shutdown", code=code)
 
     # --- trees ----------------------------------------------------------------------------------------------------
     async def tree(self, run: bytes, holders: bool = False) -> Tree:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only a keeper of root's has a daemon that is not")
 RUN, OTHER = os.urandom(16), os.urandom(16)  # no other test has these in its environments
+HELPER = {"o": "x", "pid": 2, "start": 1, "done": False, "status": 0, "step": "", "errno": 0, "timed_out": False}
 NONE = SimpleNamespace(handlers={})  # no helpers
 
 
@@ -177,7 +178,9 @@ def test_a_directory_that_looks_like_a_control_group(tmp_path: Path) -> None:
     "more",
     [
         {"run": b"short"}, {"run": "text"}, {"pid": 0}, {"pid": -1}, {"pid": 1}, {"pid": "7"}, {"pid": True},
-        {"ops": "term-1"}, {"exit": 0}, {"exit": {"op": "bye"}}, {"cgroup": None}, {"start": None},
+        {"ops": "term-1"}, {"exit": 0}, {"exit": {"op": "bye"}}, {"helpers": {}}, {"helpers": [1]}, {"helpers": [{"o": "x"}]},
+        {"helpers": [{**HELPER, "pid": "1"}]}, {"helpers": [{**HELPER, "o": "x" * 300}]}, {"helpers": [HELPER] * 65},
+        {"helpers": [{**HELPER, "ctl": 3}]}, {"cgroup": None}, {"start": None},
     ],
 )  # fmt: skip
 def test_what_makes_no_sense(tmp_path: Path, more: Message) -> None:

@@ -146,3 +146,17 @@ def test_what_lost_runs_have_left_ends_too(hasty: KeeperProcess, command: str, e
     for pipe in (left.stdin, left.stdout):
         assert pipe is not None
         pipe.close()
+
+
+def test_the_exit_status_that_was_asked_for_outlives_the_daemon_that_asked(plain_keeper: KeeperProcess) -> None:
+    daemon = plain_keeper.ready_daemon()
+    daemon.send("ask-shutdown", code=3)
+    daemon.expect("shutdown")
+    daemon.send("ask-shutdown", code=4)  # the end of another essential job: the first counts
+    daemon.send("shutdown-begun")
+    daemon.kill()
+    successor = plain_keeper.ready_daemon()
+    successor.expect("shutdown")
+    successor.send("bye", code=0)
+    successor.kill()
+    assert plain_keeper.processes[0].wait(DEADLINE_SEC) == 3

@@ -104,7 +104,7 @@ async def shutdown(context: Context, request: m.Shutdown) -> None:
     """Have the keeper end everything."""
     _needs_keeper(context)
     await acts.record(context.world.registry, "shutdown", context.caller)
-    context.world.keeper.send("ask-shutdown")
+    context.world.keeper.ask_shutdown()
     await context.connection.reply(request.id, m.Ok())
 
 
