@@ -39,7 +39,6 @@ HABITS: dict[str, dict[str, str]] = {
     "attach": {
         "-d": SO_WITHOUT, "-r": "did you mean --input=none?", "-t": "the job's name stands alone: jobctl attach NAME",
     },
-    "start": {"--wait": "did you mean rerun --wait?"},
     "stop": {"-t": STOPS_IN, "--time": STOPS_IN, "--timeout": STOPS_IN},
     "restart": {"-t": STOPS_IN, "--time": STOPS_IN, "--timeout": STOPS_IN},
     "rm": {"-f": "did you mean --now?", "--force": "did you mean --now?", "-v": "did you mean --purge?"},

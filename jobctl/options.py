@@ -82,6 +82,7 @@ ShowCursor = Annotated[bool, _option("show_cursor", "At the end, the cursor of t
 Shell = Annotated[bool, _option("shell", "COMMAND is a script for /bin/sh -c.")]
 Value = Annotated[bool, _option("value", "Only the values.")]
 WholeFile = Annotated[bool, _option("full", "The whole job file, and not a drop-in.")]
+StartWait = Annotated[bool, _option("wait", "Wait until the jobs have ended; 1 if one has failed.")]
 WaitForEnd = Annotated[bool, _option("wait", "Wait for the end; exit with the job's status.")]
 
 # --- options with a value -------------------------------------------------------------------------------------------
@@ -104,7 +105,9 @@ InputMode = Annotated[
     str, _option("input_mode", "This stdin: same, from its first byte; more, what follows; none.", "same|more|none")
 ]
 JsonOutput = Annotated[str | None, _option("output", "json, json-pretty or json-seq.", "FORMAT")]
-KillWhom = Annotated[str, _option("kill_whom", "all (default) or main.", "WHOM")]
+KillWhom = Annotated[
+    str, _option("kill_whom", "all (default), main, or control: what stops, reloads or checks it.", "WHOM")
+]
 JobTypes = Annotated[tuple[str, ...], _option("types", "For hands used to systemctl: every job is a service.", "TYPE")]
 Legend = Annotated[str, _option("legend", "Whether there are a header and a footer.", "yes|no")]
 ListOutput = Annotated[str | None, _option("output", "json, json-pretty, json-seq or name.", "FORMAT")]

@@ -15,6 +15,9 @@ VERBS = {  # verb: module and function
     "start": ("jobctl.verb_act", "start"),
     "stop": ("jobctl.verb_act", "stop"),
     "restart": ("jobctl.verb_act", "restart"),
+    "try-restart": ("jobctl.verb_act", "try_restart"),
+    "reload": ("jobctl.verb_act", "reload"),
+    "reload-or-restart": ("jobctl.verb_act", "reload_or_restart"),
     "kill": ("jobctl.verb_act", "kill"),
     "freeze": ("jobctl.verb_act", "freeze"),
     "thaw": ("jobctl.verb_act", "thaw"),
@@ -51,7 +54,10 @@ VERBS = {  # verb: module and function
     "shutdown": ("jobctl.verb_daemon", "shutdown"),
     "completion": ("jobctl.verb_completion", "completion"),
 }
-ALIASES = {"list-units": "list", "list-unit-files": "list-job-files"}  # understood, and not shown
+ALIASES = {  # understood, and not shown
+    "list-units": "list", "list-unit-files": "list-job-files", "condrestart": "try-restart",
+    "force-reload": "reload-or-restart",
+}  # fmt: skip
 DEFAULT_VERB = "list"
 HELP = "help"  # a verb that only typer has: it is about the others
 COMPLETE = "__complete"  # what a TAB asks, and nobody types
@@ -81,7 +87,7 @@ NEIGHBOURS = {
     "ps": "list", "ls": "list", "queue": "list", "squeue": "list", "jobs": "list", "list-jobs": "list", "top": "list",
     "up": "start", "begin": "start",
     "down": "stop", "terminate": "stop", "cancel": "stop", "scancel": "stop",
-    "reload": "restart", "bounce": "restart",
+    "bounce": "restart",
     "pause": "freeze", "suspend": "freeze", "resume": "thaw", "unfreeze": "thaw", "unpause": "thaw",
     "remove": "rm", "delete": "rm", "del": "rm", "purge": "rm", "clean": "rm", "clear": "reset-failed",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
@@ -94,7 +100,7 @@ NEIGHBOURS = {
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
     "preset", "reenable", "link",
-    "try-restart", "condrestart", "reload-or-restart", "isolate", "set-property",
+    "isolate", "set-property",
     "list-timers",
 )  # fmt: skip
 

@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 from jobctl import names, terminal
-from jobctl.exits import INTERRUPTED, ConnectionLostError
+from jobctl.exits import INTERRUPTED, ConnectionLostError, UsageError
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.client import Client
-    from jobctl.options import Jobs, KillWhom, NoBlock, OptionalJobs, Signal
+    from jobctl.options import Jobs, KillWhom, NoBlock, OptionalJobs, Signal, StartWait
 
+
+PARTS = ("all", "main", "control")  # of a job, as processes
 
 DOING = {  # until jobd says more
     "start": "starting", "stop": "stopping", "restart": "restarting", "kill": "signaling", "freeze": "freezing",
-    "thaw": "thawing", "remove": "removing", "enable": "changing", "mask": "changing",
+    "thaw": "thawing", "reload": "reloading", "remove": "removing", "enable": "changing", "mask": "changing",
 }  # fmt: skip
 
 
-def start(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
+def start(client: Client, jobs: Jobs, *, no_block: NoBlock = False, wait: StartWait = False) -> int:
     """Start jobs: run the last submission of each again.
 
-    Returns when each job runs, or has failed to. A job that runs already is left as it is.
+    Returns when each job is ready, or has failed to be. A job that runs already is left as it is.
     """
+    if wait and no_block:
+        raise UsageError("--wait and --no-block exclude each other")
     found = names.expand(client, jobs)
-    return act(client, {"type": "start", "names": found, "runs": _ids(found), "no_block": no_block}, "the job goes on")
+    request = {"type": "start", "names": found, "runs": _ids(found), "no_block": no_block}
+    if not wait:
+        return act(client, request, "the job goes on")
+    begun: list[bytes] = []
+    status = act(client, request, "the job goes on", begun)
+    return status or _until_ended(client, begun)
+
+
+def _until_ended(client: Client, runs: list[bytes]) -> int:
+    """Wait for runs; 1 if one of them has failed, as systemctl has it."""
+    from jobctl.verb_wait import await_runs
+
+    try:
+        outcome = await_runs(client, runs, False, None)
+    except KeyboardInterrupt:
+        terminal.warn("interrupted; the job goes on")
+        return INTERRUPTED
+    return int(outcome.status() != 0)
 
 
 def stop(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
@@ -45,14 +66,37 @@ def restart(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
     )
 
 
+def try_restart(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
+    """Stop jobs that are active, and start them again. Others are left as they are."""
+    found = names.expand(client, jobs)
+    request = {"type": "restart", "names": found, "runs": _ids(found), "no_block": no_block, "running_only": True}
+    return act(client, request, "the restart goes on")
+
+
+def reload(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
+    """Have running jobs read their configuration again, by reload.signal or reload.command.
+
+    Returns when they have, or could not.
+    """
+    found = names.expand(client, jobs)
+    return act(client, {"type": "reload", "names": found, "no_block": no_block}, "the reload goes on")
+
+
+def reload_or_restart(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
+    """Reload jobs that have a way to, restart others that are active, and start the rest."""
+    found = names.expand(client, jobs)
+    request = {"type": "reload", "names": found, "runs": _ids(found), "no_block": no_block, "or_restart": True}
+    return act(client, request, "it goes on")
+
+
 def kill(client: Client, jobs: Jobs, *, signal: Signal = "SIGTERM", kill_whom: KillWhom = "all") -> int:
     """Send a signal to the processes of jobs."""
     from jobctl.signals import signal_number
 
-    if kill_whom not in ("all", "main"):
+    if kill_whom not in PARTS:
         from jobctl.mistakes import unknown_word
 
-        raise unknown_word("part of a job", kill_whom, ("all", "main"))
+        raise unknown_word("part of a job", kill_whom, PARTS)
     number = signal_number(signal)
     found = names.expand(client, jobs)
     once = new_run_id().hex()  # asked again under it, because an answer was lost, nobody is signaled twice
@@ -88,26 +132,29 @@ def _ids(found: list[str]) -> list[bytes]:
     return [new_run_id() for _ in found]
 
 
-def act(client: Client, request: dict[str, object], goes_on: str) -> int:
-    """Ask for an act on jobs, over as many connections as it takes; the status. Without a name nothing is asked."""
+def act(client: Client, request: dict[str, object], goes_on: str, begun: list[bytes] | None = None) -> int:
+    """Ask for an act on jobs, over as many connections as it takes; the status. Without a name nothing is asked.
+
+    The runs that it is about are added to `begun`.
+    """
     found, runs = request["names"], request.get("runs", [])
     assert isinstance(found, list)
     assert isinstance(runs, list)
     status = 0
     for at in range(0, len(found), names.AT_ONCE):
         part = {"names": found[at : at + names.AT_ONCE], **({"runs": runs[at : at + names.AT_ONCE]} if runs else {})}
-        this = _ask(client, {**request, **part}, goes_on)
+        this = _ask(client, {**request, **part}, goes_on, begun)
         status = status or this
         if this == INTERRUPTED:
             break
     return status
 
 
-def _ask(client: Client, request: dict[str, object], goes_on: str) -> int:
+def _ask(client: Client, request: dict[str, object], goes_on: str, begun: list[bytes] | None = None) -> int:
     try:
         while True:
             try:
-                return _done(client, request)
+                return _done(client, request, begun)
             except ConnectionLostError:
                 client.reconnect()
     except KeyboardInterrupt:
@@ -115,7 +162,7 @@ def _ask(client: Client, request: dict[str, object], goes_on: str) -> int:
         return INTERRUPTED
 
 
-def _done(client: Client, request: dict[str, object]) -> int:
+def _done(client: Client, request: dict[str, object], begun: list[bytes] | None = None) -> int:
     """Ask, show progress, and answer the status: that of the first job with which it did not work."""
     act, jobs = request["type"], request["names"]
     assert isinstance(jobs, list)
@@ -127,6 +174,8 @@ def _done(client: Client, request: dict[str, object]) -> int:
                 progress.show(f"{done} of {len(jobs)} done; {body['text']}" if done else body["text"])
             elif body["type"] == "done":
                 done += 1
+                if begun is not None and body.get("run"):
+                    begun.append(body["run"])
             if body["type"] == "done" and body.get("code"):
                 progress.clear()
                 text = body.get("text") or f"cannot {act} {body['job']}: {body['code']}"

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -22,13 +22,25 @@ __jobctl_verb() {
         ;;
     start)
         operands='jobs.rest'
-        options='--no-block'
+        options='--no-block --wait'
         ;;
     stop)
         operands='jobs.live'
         options='--no-block'
         ;;
     restart)
+        operands='jobs.any'
+        options='--no-block'
+        ;;
+    try-restart)
+        operands='jobs.any'
+        options='--no-block'
+        ;;
+    reload)
+        operands='jobs.any'
+        options='--no-block'
+        ;;
+    reload-or-restart)
         operands='jobs.any'
         options='--no-block'
         ;;
@@ -205,7 +217,7 @@ __jobctl_set() {
         set='json json-pretty json-seq' commas=0
         ;;
     KillWhom)
-        set='all main' commas=0
+        set='all main control' commas=0
         ;;
     Legend)
         set='yes no' commas=0

@@ -200,7 +200,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -209,6 +209,9 @@ complete -c jobctl -n __jobctl_no_verb -a attach -d 'Bring a job that runs to th
 complete -c jobctl -n __jobctl_no_verb -a start -d 'Start jobs: run the last submission of each again.'
 complete -c jobctl -n __jobctl_no_verb -a stop -d 'Stop jobs.'
 complete -c jobctl -n __jobctl_no_verb -a restart -d 'Stop jobs, and start them again.'
+complete -c jobctl -n __jobctl_no_verb -a try-restart -d 'Stop jobs that are active, and start them again. Others are left as they are.'
+complete -c jobctl -n __jobctl_no_verb -a reload -d 'Have running jobs read their configuration again, by reload.signal or reload.command.'
+complete -c jobctl -n __jobctl_no_verb -a reload-or-restart -d 'Reload jobs that have a way to, restart others that are active, and start the rest.'
 complete -c jobctl -n __jobctl_no_verb -a kill -d 'Send a signal to the processes of jobs.'
 complete -c jobctl -n __jobctl_no_verb -a freeze -d 'Hold running jobs where they are.'
 complete -c jobctl -n __jobctl_no_verb -a thaw -d 'Let frozen jobs go on.'
@@ -277,6 +280,7 @@ complete -c jobctl -n '__jobctl_verb attach' -s n -l lines -x -d 'Begin with the
 complete -c jobctl -n '__jobctl_verb attach' -a '(__jobctl_jobs live)'
 
 complete -c jobctl -n '__jobctl_verb start' -l no-block -d 'Return at once.'
+complete -c jobctl -n '__jobctl_verb start' -l wait -d 'Wait until the jobs have ended; 1 if one has failed.'
 complete -c jobctl -n '__jobctl_verb start' -a '(__jobctl_jobs rest)'
 
 complete -c jobctl -n '__jobctl_verb stop' -l no-block -d 'Return at once.'
@@ -285,8 +289,17 @@ complete -c jobctl -n '__jobctl_verb stop' -a '(__jobctl_jobs live)'
 complete -c jobctl -n '__jobctl_verb restart' -l no-block -d 'Return at once.'
 complete -c jobctl -n '__jobctl_verb restart' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb try-restart' -l no-block -d 'Return at once.'
+complete -c jobctl -n '__jobctl_verb try-restart' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb reload' -l no-block -d 'Return at once.'
+complete -c jobctl -n '__jobctl_verb reload' -a '(__jobctl_jobs any)'
+
+complete -c jobctl -n '__jobctl_verb reload-or-restart' -l no-block -d 'Return at once.'
+complete -c jobctl -n '__jobctl_verb reload-or-restart' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb kill' -s s -l signal -x -a 'SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS' -d 'The signal. Default: SIGTERM.'
-complete -c jobctl -n '__jobctl_verb kill' -l kill-whom -x -a 'all main' -d 'all (default) or main.'
+complete -c jobctl -n '__jobctl_verb kill' -l kill-whom -x -a 'all main control' -d 'all (default), main, or control: what stops, reloads or checks it.'
 complete -c jobctl -n '__jobctl_verb kill' -a '(__jobctl_jobs live)'
 
 complete -c jobctl -n '__jobctl_verb freeze' -a '(__jobctl_jobs live)'
@@ -451,7 +464,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

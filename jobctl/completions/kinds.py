@@ -88,7 +88,7 @@ VALUES: dict[str, str | Words] = {
     "InputMode": Words(("same", "more", "none")),
     "JobTypes": Words((statewords.TYPE, statewords.HELP)),
     "JsonOutput": Words(rows.FORMATS),
-    "KillWhom": Words(("all", "main")),
+    "KillWhom": Words(("all", "main", "control")),
     "Legend": Words(("yes", "no")),
     "ListOutput": Words((*rows.FORMATS, "name")),
     "LogOutput": Words(logs_lines.FORMATS),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits, states
+from jobd.core.restarts import STOPPED
 from jobd.runtime import readiness, restarting
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def _result(run: Run) -> str:
     """The run's result (DESIGN.md, section 9)."""
     if run.row.result is not None:
         return run.row.result  # its main process had ended by itself, or in time, before its rest was killed
-    if run.row.stop_asked == "timeout" or (run.row.stop_asked and run.job.row.sub == states.STOP_SIGKILL):
+    if run.row.stop_asked == STOPPED and run.job.row.sub == states.STOP_SIGKILL:
         return "timeout"
     return run.row.stop_asked or own_result(run)
 

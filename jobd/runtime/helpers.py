@@ -145,6 +145,8 @@ async def beside(
 
     Cancelling leaves the command at work.
     """
+    if run.helpers.end(opid) is not None:
+        return
     async with trio.open_nursery() as nursery:
         nursery.start_soon(execute, run, world, opid, argv)
         while run.helpers.end(opid) is None and world.keeper.serves and not look():

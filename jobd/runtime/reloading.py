@@ -40,28 +40,34 @@ def ask(run: Run, by: Caller | None) -> Commit | None:
 
 
 def take_up(run: Run) -> None:
-    """Go on with the reload that an earlier daemon had begun, if it was one that somebody had asked for."""
-    opid = f"{OPERATION}{run.row.reloads}"
-    run.reload_asked = run.job.row.sub == states.RELOAD and run.row.reloads > 0 and opid not in run.operations
+    """Go on with the reload that an earlier daemon had begun. What the service has announced is believed to be over."""
+    run.reload_asked = run.job.row.sub == states.RELOAD
 
 
 async def reload(run: Run, world: Registry) -> None:
     """Do what was asked, unless the main process ends first or a stop is asked for. By the run's task."""
-    opid, spec = f"{OPERATION}{run.row.reloads}", run.spec
+    opid = f"{OPERATION}{run.row.reloads}"
+    done = run.row.reloads == 0 or opid in run.operations
     await world.journal.flush()  # it is durable before it is done
-    with trio.move_on_after(left_sec(spec.ready_timeout_usec, run.entered_mono, run.job.row.changed_at)):
-        if spec.reload_command:
-            await helpers.beside(run, world, opid, spec.reload_command, lambda: _is_off(run))
-        elif spec.reload_signal is not None:
-            world.keeper.send("signal", run=run.id, o=opid, sig=spec.reload_signal, whom="main")
-            while opid not in run.operations and not _is_off(run):
-                await run.wake.wait()
-    trouble = _trouble(run, world, opid)
+    with trio.move_on_after(left_sec(run.spec.ready_timeout_usec, run.entered_mono, run.job.row.changed_at)):
+        if not done:
+            await _do(run, world, opid)
+    trouble = "" if done else _trouble(run, world, opid)
     run.reload_asked, run.reload_trouble = False, trouble
     if run.job.row.sub == states.RELOAD and run.ending is None and not run.row.stop_asked and not run.reloading:
         reason: dict[str, Value] = {"act.reason": trouble} if trouble else {}
         run.job.fire(states.RELOADED, "reload-failed" if trouble else "reloaded", None, **reason)
     run.changed.set()
+
+
+async def _do(run: Run, world: Registry, opid: str) -> None:
+    spec = run.spec
+    if spec.reload_command:
+        await helpers.beside(run, world, opid, spec.reload_command, lambda: _is_off(run))
+    elif spec.reload_signal is not None:
+        world.keeper.send("signal", run=run.id, o=opid, sig=spec.reload_signal, whom="main")
+        while opid not in run.operations and not _is_off(run):
+            await run.wake.wait()
 
 
 def _is_off(run: Run) -> bool:

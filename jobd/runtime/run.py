@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jobd.core import exits, restarts, states
 from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
+from jobd.core.records import ONCE
 from jobd.core.spec import NULL
 from jobd.host import usage
 from jobd.runtime.feeder import Feed
@@ -201,6 +202,7 @@ class Run:
         in_turn: bool = False,
         again: str = "",
         reason: str = "",
+        once: str = "",
     ) -> Commit | None:
         """Commit the wish that this run stop, and wake its task to see to it. Asking again changes nothing.
 
@@ -211,6 +213,7 @@ class Run:
             in_turn: only the wish is noted: its task stops it when `ordering` lets it.
             again: `restarts.RESTART` or REST: what follows its end, whatever its policy.
             reason: why, in words.
+            once: the name of the act that this is a part of, by which it is found again (`records.ONCE`).
 
         Returns:
             The commit of the wish; None if the run is at rest or has been asked before.
@@ -220,6 +223,8 @@ class Run:
         fields: dict[str, str] = {"again": again} if again else {}
         if reason:
             fields["reason"] = reason
+        if once:
+            fields[ONCE] = once
         if self.row.stop_asked:
             if result != restarts.STOPPED or self.row.stop_asked == restarts.STOPPED or self.row.again == restarts.REST:
                 return None

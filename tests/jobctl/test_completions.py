@@ -91,7 +91,7 @@ LINES: list[tuple[str, list[str]]] = [
     ("jobctl --s", ["--socket", "--system"]),
     ("jobctl is-active --", ["--help", "--output", "--quiet", *GLOBAL]),
     ("jobctl kill --k", ["--kill-whom"]),
-    ("jobctl kill --kill-whom ", ["all", "main"]),
+    ("jobctl kill --kill-whom ", ["all", "control", "main"]),
     ("jobctl kill --kill-whom=m", ["--kill-whom=|main"]),
     ("jobctl kill -s SIGTS", ["SIGTSTP"]),
     ("jobctl logs -o sh", FORMATS),

@@ -72,6 +72,11 @@ MATRIX: dict[str, tuple[str, Callable[[str, bytes], m.Request]]] = {
     "stop":         ("+ + + . - +", lambda word, _: m.Stop(id=I, names=[word])),
     "stop run":     ("+ + + . - +", lambda word, run: m.Stop(id=I, names=[word], runs=[run])),
     "restart":      ("+ + + . - +", lambda word, _: m.Restart(id=I, names=[word], runs=[new_run_id()])),
+    "try-restart":  ("+ + + . - -", lambda word, _: m.Restart(
+        id=I, names=[word], runs=[new_run_id()], running_only=True)),
+    "reload":       ("+ + + . - -", lambda word, _: m.Reload(id=I, names=[word])),
+    "reload-or":    ("+ + + . - -", lambda word, _: m.Reload(
+        id=I, names=[word], runs=[new_run_id()], or_restart=True)),
     "kill":         ("+ + + . - -", lambda word, _: m.Kill(id=I, names=[word])),
     "kill run":     ("+ + + . - -", lambda word, run: m.Kill(id=I, names=[word], runs=[run], once="x")),
     "freeze":       ("+ + + . - -", lambda word, _: m.Freeze(id=I, names=[word])),
@@ -106,9 +111,9 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
 LATER = {  # whoever makes their handlers moves them into the tables above
-    m.Define, m.Revert, m.Enable, m.Mask, m.Reload, m.ListFiles, m.Why,
+    m.Define, m.Revert, m.Enable, m.Mask, m.ListFiles, m.Why,
 }  # fmt: skip
-MAKES_RUNS = {"start", "restart", "rerun", "rerun id", "rm", "rm of a run"}
+MAKES_RUNS = {"start", "restart", "reload-or", "rerun", "rerun id", "rm", "rm of a run"}
 
 
 def why_no_namespace() -> str:

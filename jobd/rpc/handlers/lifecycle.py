@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobd.core.records import JobRow, RunRow
     from jobd.runtime.run import Run
 
+CONTROL: Final = "control"  # the commands that run besides the main process
 ASKED_RUNS: Final = 3  # of a job: so many may have come and gone while a client connects again
 
 
@@ -29,7 +30,7 @@ async def start(context: Context, request: m.Start) -> None:
     _check_ids(request)
 
     async def act(word: str, index: int) -> m.Done:
-        return await _start(context, request.id, word, request.runs[index], request.no_block, "start")
+        return await start_job(context, request.id, word, request.runs[index], request.no_block, "start")
 
     await each(context, request.id, request.names, act)
 
@@ -39,7 +40,8 @@ def _check_ids(request: m.Start | m.Restart) -> None:
         raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} run ids: one for each")
 
 
-async def _start(context: Context, request: int, word: str, run_id: bytes, no_block: bool, action: str) -> m.Done:
+async def start_job(context: Context, request: int, word: str, run_id: bytes, no_block: bool, action: str) -> m.Done:
+    """Start one job, under this id; done when it is ready or has failed to be."""
     registry = context.world.registry
     await registry.may_submit()
     row = context.job(word, action)
@@ -110,7 +112,7 @@ def _only(request: m.Stop | m.Kill, index: int) -> bytes | None:
 
 
 async def _stop(
-    context: Context, request: int, word: str, no_block: bool, action: str, only: bytes | None = None
+    context: Context, request: int, word: str, no_block: bool, action: str, only: bytes | None = None, once: str = ""
 ) -> m.Done:
     row = context.job(word, action)
     if row.sub == states.AUTO_RESTART and only is None:
@@ -119,7 +121,7 @@ async def _stop(
     run = context.live(row)
     if run is None or is_at_rest(row) or only not in (None, run.id):
         return m.Done(job=word)
-    commit = run.ask_stop(context.caller)
+    commit = run.ask_stop(context.caller, once=once)
     if commit is not None:
         await commit.wait()
     if not no_block:
@@ -132,21 +134,40 @@ async def restart(context: Context, request: m.Restart) -> None:
     """Stop, then start."""
     _check_ids(request)
 
+    action = "try-restart" if request.running_only else "restart"
+
     async def act(word: str, index: int) -> m.Done:
-        run_id = request.runs[index]
-        row = context.job(word, "restart")
-        if context.submitted(row.owner, row.job, run_id) is None:  # else this is a retry: the stop is done
-            await _stop(context, request.id, word, False, "restart")
-        return await _start(context, request.id, word, run_id, request.no_block, "restart")
+        if request.running_only and _is_left_alone(context, context.job(word, action), request.runs[index]):
+            return m.Done(job=word)
+        return await restart_job(context, request.id, word, request.runs[index], request.no_block, action)
 
     await each(context, request.id, request.names, act)
+
+
+async def restart_job(context: Context, request: int, word: str, run_id: bytes, no_block: bool, action: str) -> m.Done:
+    """Stop one job, and start it under this id."""
+    row = context.job(word, action)
+    retried = context.submitted(row.owner, row.job, run_id) is not None  # then the stop is done
+    if not retried and row.sub != states.AUTO_RESTART:
+        await _stop(context, request, word, False, action, once=run_id.hex())
+    return await start_job(context, request, word, run_id, no_block, action)
+
+
+def _is_left_alone(context: Context, row: JobRow, run_id: bytes) -> bool:
+    """Whether a job is down, and not because we have stopped it, under a daemon that was killed over the restart."""
+    if row.active not in ("inactive", "failed", "deactivating"):
+        return False
+    if context.submitted(row.owner, row.job, run_id) is not None or row.latest is None:
+        return row.latest is None
+    events = context.world.registry.store.last_events_of_run(row.owner, row.job, row.latest)
+    return not any(event.data.get(ONCE) == run_id.hex() for event in events)
 
 
 # --- kill ---------------------------------------------------------------------------------------------------------
 async def kill(context: Context, request: m.Kill) -> None:
     """Send a signal to running jobs."""
-    if request.whom not in ("main", "all"):
-        raise Refused(errors.INVALID, f"cannot signal {request.whom!r}: neither main nor all")
+    if request.whom not in ("main", CONTROL, "all"):
+        raise Refused(errors.INVALID, f"cannot signal {request.whom!r}: neither main nor control nor all")
 
     async def act(word: str, index: int) -> m.Done:
         return await _signal(context, request, word, index)
@@ -164,6 +185,8 @@ async def _signal(context: Context, request: m.Kill, word: str, index: int) -> m
         raise Refused(errors.NOT_APPLICABLE, f"cannot signal {word}: it is not running", job=word)
     if asked not in (None, run.id):  # and so has the one before this
         return m.Done(job=word, run=asked)
+    if request.whom == CONTROL and asked is None and not run.helpers.at_work:
+        raise Refused(errors.NOT_APPLICABLE, f"cannot signal {word}: no command of it runs besides", job=word)
     keeper = context.world.keeper
     if not keeper.alive:
         raise keeper_is_dead("signal", word)

@@ -1,0 +1,95 @@
+"""`reload` and `reload-or-restart`: jobs read their configuration again, each in the way that it has for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobd.core import states
+from jobd.rpc.context import Context, Refused
+from jobd.rpc.handlers.each import each, keeper_is_dead
+from jobd.rpc.handlers.lifecycle import restart_job, start_job
+from jobd.rpc.runs import FIRST_PROGRESS_SEC
+from jobd.runtime import reloading
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.core.records import JobRow
+    from jobd.runtime.run import Run
+
+RELOAD, RELOAD_OR_RESTART = "reload", "reload-or-restart"  # the actions
+AT_REST: Final = ("inactive", "failed", "deactivating")  # what reload-or-restart starts, and try-… leaves alone
+NO_WAY: Final = "it has no way to: neither reload.signal nor reload.command is set"
+
+
+async def reload(context: Context, request: m.Reload) -> None:
+    """Reload jobs; each is done when it has been, or could not be."""
+    if request.or_restart and len(request.runs) != len(request.names):
+        text = f"{len(request.names)} names and {len(request.runs)} run ids: one for each"
+        raise Refused(errors.INVALID, text)
+    action = RELOAD_OR_RESTART if request.or_restart else RELOAD
+    words = request.names
+    if not request.or_restart:
+        words = await context.expand(request.names, action, at_rest=False)
+
+    async def act(word: str, index: int) -> m.Done:
+        if not request.or_restart:
+            return await _reload(context, request, word, context.job(word, action))
+        return await _reload_or_restart(context, request, word, request.runs[index])
+
+    await each(context, request.id, words, act)
+
+
+async def _reload_or_restart(context: Context, request: m.Reload, word: str, run_id: bytes) -> m.Done:
+    row = context.job(word, RELOAD_OR_RESTART)
+    if context.submitted(row.owner, row.job, run_id) is not None:  # this is a retry: it was no reload
+        return await start_job(context, request.id, word, run_id, request.no_block, RELOAD_OR_RESTART)
+    run = context.live(row)
+    if row.active in AT_REST:
+        if request.running_only:
+            return m.Done(job=word)
+        return await start_job(context, request.id, word, run_id, request.no_block, RELOAD_OR_RESTART)
+    if run is not None and row.sub in (states.RUNNING, states.RELOAD) and reloading.is_possible(run):
+        return await _reload(context, request, word, row)
+    return await restart_job(context, request.id, word, run_id, request.no_block, RELOAD_OR_RESTART)
+
+
+async def _reload(context: Context, request: m.Reload, word: str, row: JobRow) -> m.Done:
+    run = context.live(row)
+    if run is None or row.sub not in (states.START, states.RUNNING, states.RELOAD):
+        raise _not_applicable(word, "its program has ended" if row.sub == states.EXITED else "it is not running")
+    if not reloading.is_possible(run):
+        raise _not_applicable(word, NO_WAY)
+    if not context.world.keeper.alive:
+        raise keeper_is_dead("reload", word)
+    while not run.up:  # what it begins with it has read, or is about to
+        await run.changed.wait()
+    if run.job.run is not run or run.job.row.sub not in (states.RUNNING, states.RELOAD):
+        raise _not_applicable(word, "it is not running")
+    commit = reloading.ask(run, context.caller)
+    if commit is not None:
+        await commit.wait()
+    if not request.no_block:
+        await _until_reloaded(context, request.id, word, run)
+        if run.reload_trouble:
+            text = f"cannot reload {word}: {run.reload_trouble}"
+            return m.Done(job=word, code=errors.FAILED, text=text, run=run.id, number=run.row.number)
+    return m.Done(job=word, run=run.id, number=run.row.number)
+
+
+async def _until_reloaded(context: Context, request: int, word: str, run: Run) -> None:
+    """Wait for the end of the reload that is under way, of which there may be another after it."""
+    number = run.row.reloads
+    said = False
+    while run.job.run is run and run.row.reloads == number and run.job.row.sub == states.RELOAD:
+        with trio.move_on_after(FIRST_PROGRESS_SEC) as scope:
+            await run.changed.wait()
+        if scope.cancelled_caught and not said:
+            said = True
+            await context.connection.item(request, m.Progress(job=word, text=f"reloading {run.row.job}"))
+
+
+def _not_applicable(word: str, why: str) -> Refused:
+    return Refused(errors.NOT_APPLICABLE, f"cannot reload {word}: {why}", job=word)
