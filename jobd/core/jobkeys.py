@@ -90,7 +90,7 @@ _TOP: Final = (
     _key("shell", STRING, r.full_text),
     _key("working_directory", PATH, r.full_text, "", "WorkingDirectory"),
     _key("environment", TABLE, lists.environment, "", "Environment"),
-    _key("environment_file", PATHS, lists.strings, "[]", "EnvironmentFile"),
+    _key("environment_file", PATHS, lists.file_names, "[]", "EnvironmentFile"),
     _key("user", STRING, r.user, "", "User", "user"),
     _key("type", WORD, r.choice(service.TYPES, _TYPE_MEANT), '"exec"', "Type", "type"),
     _key("remain_after_exit", BOOLEAN, r.boolean, "false", "RemainAfterExit", "remain_after_exit"),
@@ -107,6 +107,7 @@ _TOP: Final = (
     _key("start_limit", STARTS, r.start_limit, '"5/10s"', "StartLimitBurst StartLimitIntervalSec", "start_limit"),
     _key("success_exit_status", STATUSES, lists.statuses, "[0]", "SuccessExitStatus"),
     _key("restart_prevent_exit_status", STATUSES, lists.statuses, "[]", "RestartPreventExitStatus"),
+    _key("essential", BOOLEAN, r.boolean, "false", "SuccessAction FailureAction", "essential"),
     _key("after", NAMES, lists.job_names, "[]", "After", "after"),
     _key("before", NAMES, lists.job_names, "[]", "Before", "before"),
     _key("requires", NAMES, lists.job_names, "[]", "Requires", "requires"),
@@ -116,7 +117,6 @@ _TOP: Final = (
     _key("conflicts", NAMES, lists.job_names, "[]", "Conflicts", "conflicts"),
     _key("on_failure", NAMES, lists.job_names, "[]", "OnFailure", "on_failure"),
     _key("on_success", NAMES, lists.job_names, "[]", "OnSuccess", "on_success"),
-    _key("essential", BOOLEAN, r.boolean, "false", "SuccessAction FailureAction", "essential"),
 )
 _READY: Final = (
     _key("ready.tcp", ADDRESS, r.address),

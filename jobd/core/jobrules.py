@@ -44,8 +44,6 @@ def _of_type(spec: JobSpec) -> Iterator[tuple[str, str]]:
 def _of_times(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if spec.restart_max_delay_usec < spec.restart_delay_usec:
         yield "restart_max_delay", 'is less than "restart_delay", from which the delay grows'
-    if spec.health is not None and spec.health.timeout_usec > spec.health.interval_usec > 0:
-        yield "health.timeout", "is longer than the interval: the next question would come before the answer"
 
 
 def _of_names(spec: JobSpec, name: str) -> Iterator[tuple[str, str]]:

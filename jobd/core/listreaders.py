@@ -12,6 +12,7 @@ from jobd.core.spec import SpecError, parse_signal
 from jobd.core.tomlread import SHOWN, ReadError, kind
 
 MAX_ITEMS: Final = 4096
+MAX_FILES: Final = 64  # with environments: as many as the keeper takes
 MAX_CODE: Final = 255  # of what wait(2) leaves of an exit code
 EXIT_NAMES: Final = {  # sysexits.h, as systemd names them
     name.removeprefix("EX_"): getattr(os, name) for name in sorted(dir(os)) if name.startswith("EX_")
@@ -50,6 +51,14 @@ def split(value: object) -> object:
     except ValueError as error:
         why = "a quotation mark has no partner" if "quotation" in str(error) else "a backslash is the last character"
         raise ReadError(f"cannot be split into words: {why}") from error
+
+
+def file_names(value: object) -> list[str]:
+    """Paths of environment files."""
+    found = strings(value)
+    if len(found) > MAX_FILES:
+        raise ReadError(f"has more than {MAX_FILES} files")
+    return found
 
 
 def command(value: object) -> tuple[bytes, ...]:
