@@ -31,6 +31,7 @@ OptionalPids = Annotated[tuple[str, ...], _operands("OptionalPids", "Ids of proc
 CheckedFiles = Annotated[
     tuple[str, ...], _operands("CheckedFiles", "Job files, or directories with some; - for standard input.")
 ]
+JobSettings = Annotated[tuple[str, ...], _operands("JobSettings", "A job, and what is to be set: limits.memory=1G.")]
 LogRuns = Annotated[tuple[str, ...], _operands("LogRuns", "Jobs; JOB#N or the id of a run for one run.")]
 OneRun = Annotated[tuple[str, ...], _operands("OneRun", "A job; JOB#N or the id of a run for one run.")]
 Command = Annotated[tuple[str, ...], _operands("Command", "The command and all its arguments.")]

@@ -23,6 +23,7 @@ VERBS = {  # verb: module and function
     "thaw": ("jobctl.verb_act", "thaw"),
     "reset-failed": ("jobctl.verb_act", "reset_failed"),
     "add": ("jobctl.verb_add", "add"),
+    "set-property": ("jobctl.verb_set_property", "set_property"),
     "edit": ("jobctl.verb_edit", "edit"),
     "revert": ("jobctl.verb_add", "revert"),
     "enable": ("jobctl.verb_enable", "enable"),
@@ -69,6 +70,7 @@ OPERANDS = {
     "Command": "COMMAND [ARG...]",
     "Files": "FILE...",
     "Jobs": "JOB...",
+    "JobSettings": "JOB KEY=VALUE...",
     "LogRuns": "[JOB...]",
     "OneRun": "JOB",
     "OptionalJobs": "[JOB...]",
@@ -100,7 +102,7 @@ NEIGHBOURS = {
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.
 ONLY_SYSTEMCTLS = (
     "preset", "reenable", "link",
-    "isolate", "set-property",
+    "isolate",
     "list-timers",
 )  # fmt: skip
 

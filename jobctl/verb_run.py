@@ -157,7 +157,7 @@ def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: 
         "umask": umask(),
         "rlimits": rlimits(),
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
-        "settings": _settings(settings),
+        "settings": read_settings(settings),
     }
     if name is not None:
         from jobd.core.names import split_owner, valid_job_name, why_invalid
@@ -168,7 +168,8 @@ def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: 
     return request
 
 
-def _settings(words: tuple[str, ...]) -> dict[str, str]:
+def read_settings(words: tuple[str, ...]) -> dict[str, str]:
+    """The settings that KEY=VALUE words are. Raises UsageError."""
     found = {}
     for word in words:
         key, equals, value = word.partition("=")

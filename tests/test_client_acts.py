@@ -66,6 +66,24 @@ async def test_freeze_and_thaw(path: Path) -> None:
     assert seen[:2] == [m.Freeze(id=1, names=["a", "b"]), m.Thaw(id=2, names=["a"])]
 
 
+async def test_set_property(path: Path) -> None:
+    seen: list[m.Request] = []
+
+    def script(peer: Peer) -> None:
+        while True:
+            seen.append(request := peer.receive())
+            peer.send(m.Reply(id=request.id, body=m.Ok(text="limits.memory: now\nlimits.nice: at the next start")))
+
+    settings = {"limits.memory": "1G", "limits.nice": "5"}
+    told = {"limits.memory": "now", "limits.nice": "at the next start"}
+    with FakeDaemon(path, script) as daemon:
+        async with jobd.client.connect(daemon.path) as jobs:
+            assert await jobs.set_property("web", settings) == told
+        with jobd.client.connect_blocking(daemon.path) as blocking:
+            assert blocking.set_property("web", settings) == told
+    assert seen == [m.SetProperty(id=1, name="web", settings=settings)] * 2
+
+
 async def test_reset_failed(path: Path) -> None:
     seen: list[m.Request] = []
 

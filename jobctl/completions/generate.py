@@ -151,6 +151,9 @@ def _zsh_operands(verb: Verb) -> list[str]:
             "': : _jobctl_can_i _jobctl_verbs'",
             "': : _jobctl_can_i _jobctl_jobs any'",
         ]
+    if verb.value == "JobSettings":
+        words = " ".join(verb.operands.words) if isinstance(verb.operands, Words) else ""
+        return ["':job: _jobctl_jobs any'", f"'*:{verb.value}: _jobctl_keys {words}'"]
     several = "" if isinstance(verb.operands, Words) or verb.name == HELP else "*"
     return [_quoted(f"{several}:{verb.operands if isinstance(verb.operands, str) else verb.value}:"
                     f"{_zsh_action(verb.operands, verb.value, verb.name)}")]  # fmt: skip
@@ -200,7 +203,10 @@ def fish() -> str:
     for verb in every:
         here = f"complete -c jobctl -n '__jobctl_verb {verb.name}'"
         lines += ["", *(f"{here}{_fish_option(each)}" for each in verb.options)]
-        if isinstance(verb.operands, Words):  # of which there is one
+        if verb.value == "JobSettings":
+            lines.append(f"complete -c jobctl -n '__jobctl_first {verb.name}' -a '(__jobctl_jobs any)'")
+            here = f"complete -c jobctl -n '__jobctl_behind {verb.name}'"
+        elif isinstance(verb.operands, Words):  # of which there is one
             here = f"complete -c jobctl -n '__jobctl_first {verb.name}'"
         if verb.operands and verb.name not in OPERANDS_END_OPTIONS:
             lines.append(f"{here}{_fish_value(verb.operands, verb.value)}")

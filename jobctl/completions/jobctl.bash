@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -160,6 +160,10 @@ __jobctl_verb() {
         operands=''
         options='--dry-run -o:JsonOutput --output:JsonOutput'
         ;;
+    set-property)
+        operands='JobSettings'
+        options='-q --quiet'
+        ;;
     daemon-status)
         operands=''
         options='-o:JsonOutput --output:JsonOutput'
@@ -197,6 +201,9 @@ __jobctl_set() {
     case $1 in
     AuthVerb)
         set='whoami can-i rules' commas=0
+        ;;
+    JobSettings)
+        set='description= restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.oom_score_adjust= limits.nice= logs.max_size= logs.on_full=block logs.on_full=drop ready.timeout= remain_after_exit=true remain_after_exit=false watchdog.interval=' commas=0
         ;;
     ShellName)
         set='bash zsh fish' commas=0
@@ -492,6 +499,8 @@ _jobctl() {
         __jobctl_value verb
     elif [[ $verb == auth && $job ]]; then
         [[ $job != can-i ]] || if [[ $second ]]; then __jobctl_value jobs.any; else __jobctl_value verb; fi
+    elif [[ $verb == set-property && ! $job ]]; then
+        __jobctl_value jobs.any
     else
         __jobctl_value "$operands"
     fi

@@ -68,6 +68,11 @@ function __jobctl_first --argument-names wanted
     __jobctl_verb $wanted; and test -z "$__jobctl_job"
 end
 
+# The same behind it.
+function __jobctl_behind --argument-names wanted
+    __jobctl_verb $wanted; and test -n "$__jobctl_job"
+end
+
 # What stands behind auth can-i: a verb, then a job.
 function __jobctl_can_i
     __jobctl_verb auth; and test "$__jobctl_job" = can-i; or return
@@ -200,7 +205,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -241,6 +246,7 @@ complete -c jobctl -n __jobctl_no_verb -a edit -d 'Change the definitions of job
 complete -c jobctl -n __jobctl_no_verb -a revert -d 'Take the changes of jobs back: their drop-ins, and what stands before the file of a package.'
 complete -c jobctl -n __jobctl_no_verb -a verify -d 'Say what is wrong with job files; no jobd is needed. Exits with 6 if anything is.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reload -d 'Read jobd.toml and the job files again, and say what has changed.'
+complete -c jobctl -n __jobctl_no_verb -a set-property -d 'Change settings of a job, also of one that runs.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
 complete -c jobctl -n __jobctl_no_verb -a is-system-running -d 'Say in one word how jobd is: running, degraded, stopping or offline.'
@@ -451,6 +457,10 @@ complete -c jobctl -n '__jobctl_verb verify' -F
 complete -c jobctl -n '__jobctl_verb daemon-reload' -l dry-run -d 'Say what would change, and change nothing.'
 complete -c jobctl -n '__jobctl_verb daemon-reload' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
+complete -c jobctl -n '__jobctl_verb set-property' -s q -l quiet -d 'Print no results, or no hints.'
+complete -c jobctl -n '__jobctl_first set-property' -a '(__jobctl_jobs any)'
+complete -c jobctl -n '__jobctl_behind set-property' -a 'description= restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.oom_score_adjust= limits.nice= logs.max_size= logs.on_full=block logs.on_full=drop ready.timeout= remain_after_exit=true remain_after_exit=false watchdog.interval='
+
 complete -c jobctl -n '__jobctl_verb daemon-status' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in place.'
@@ -464,7 +474,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

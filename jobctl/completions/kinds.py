@@ -13,6 +13,7 @@ from jobctl.client import Client
 from jobctl.connect import Target
 from jobd.core import service, settings
 from jobd.core.jobkeys import BOOLEAN, KEYS
+from jobd.core.properties import KEYS_TO_SET
 from jobd.core.spec import KILL_MODES, ON_FULL
 
 # --- kinds that are no list of words ------------------------------------------------------------------------------
@@ -38,16 +39,18 @@ class Words(NamedTuple):
     commas: bool = False
 
 
+CLOSED = {  # values of keys, where they are few
+    "type": service.TYPES,
+    "restart": service.RESTARTS,
+    "stop.kill_mode": KILL_MODES,
+    "health.action": service.ACTIONS,
+    "logs.on_full": ON_FULL,
+    **{name: ("true", "false") for name, key in KEYS.items() if key.kind == BOOLEAN},
+}
+
+
 def _settings() -> tuple[str, ...]:
-    closed = {
-        "type": service.TYPES,
-        "restart": service.RESTARTS,
-        "stop.kill_mode": KILL_MODES,
-        "health.action": service.ACTIONS,
-        "logs.on_full": ON_FULL,
-        **{name: ("true", "false") for name, key in KEYS.items() if key.kind == BOOLEAN},
-    }
-    return tuple(f"{key}={value}" for key in settings.TRANSIENT for value in closed.get(key, ("",)))
+    return tuple(f"{key}={value}" for key in settings.TRANSIENT for value in CLOSED.get(key, ("",)))
 
 
 def _properties() -> tuple[str, ...]:
@@ -63,6 +66,7 @@ OPERANDS: dict[str, str | Words] = {
     "CheckedFiles": FILE,
     "Command": COMMAND,
     "Files": FILE,
+    "JobSettings": Words(tuple(f"{key}={value}" for key in KEYS_TO_SET for value in CLOSED.get(key, ("",)))),
     "Jobs": JOBS,
     "LogRuns": RUNS,
     "OneRun": RUNS,

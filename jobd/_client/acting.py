@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from jobd._client import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jobd._client.exchanges import Exchange
     from jobd._client.requests import Progress
@@ -49,6 +49,20 @@ class Acting:
     async def thaw(self, *names: str) -> Sequence[m.Done]:
         """Let frozen jobs go on. Raises Conflict when a job is not running."""
         return await self._one(requests.freeze(names, thaw=True))
+
+    async def set_property(self, name: str, settings: Mapping[str, str]) -> dict[str, str]:
+        """Change settings of a job (`{"limits.memory": "1G"}`), also of one that runs.
+
+        Of a job with a definition they have to be in it already: this has what runs take them up.
+
+        Returns:
+            For each key when it takes effect: "now", "at the next start", or why it cannot.
+
+        Raises:
+            Invalid: a key that cannot be set, or a value that cannot be read.
+            Conflict: the job's definition says something else.
+        """
+        return requests.when(await self._one(requests.set_property(name, settings)))
 
     async def reset_failed(self, *names: str) -> Sequence[m.Done]:
         """Make failed jobs inactive; without names all of the caller's. A job that has not failed is left alone."""

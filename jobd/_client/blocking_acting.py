@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from jobd._client import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jobd._client.exchanges import Exchange
     from jobd._client.requests import Progress
@@ -45,6 +45,10 @@ class BlockingActing:
     def thaw(self, *names: str) -> Sequence[m.Done]:
         """Let frozen jobs go on."""
         return self._one(requests.freeze(names, thaw=True))
+
+    def set_property(self, name: str, settings: Mapping[str, str]) -> dict[str, str]:
+        """Change settings of a job; see Jobs.set_property."""
+        return requests.when(self._one(requests.set_property(name, settings)))
 
     def reset_failed(self, *names: str) -> Sequence[m.Done]:
         """Make failed jobs inactive; see Jobs.reset_failed."""

@@ -129,6 +129,15 @@ def reset_failed(names: Sequence[str]) -> Action:
     return Action(m.ResetFailed(id=0, names=list(names)), None)
 
 
+def set_property(name: str, settings: Mapping[str, str]) -> One[m.Ok]:
+    return One(m.SetProperty(id=0, name=name, settings=dict(settings)), m.Ok)
+
+
+def when(answer: m.Ok) -> dict[str, str]:
+    """The lines of the answer to it, by the key."""
+    return {key: text for key, _, text in (line.partition(": ") for line in answer.text.splitlines())}
+
+
 def remove(names: Sequence[str], *, stop: bool, purge: bool, progress: Progress) -> Removing:
     return Removing(m.Remove(id=0, names=list(names), stop=stop, purge=purge), progress)
 

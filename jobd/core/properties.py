@@ -6,11 +6,12 @@ how jobs hang together.
 
 from __future__ import annotations
 
+import tomllib
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from jobd.core import jobwords, names, settings
+from jobd.core import jobwords, keytext, names, settings
 from jobd.core.jobkeys import KEYS
 from jobd.core.spec import SpecError
 
@@ -114,3 +115,37 @@ def answer(asked: Mapping[str, str], runs: bool, failed: Mapping[str, int], miss
             when = LATER
         lines.append(f"{key}: {when}")
     return lines
+
+
+# --- as a drop-in ---------------------------------------------------------------------------------------------------
+DROPIN: Final = "set-property.toml"  # its file name
+_HEAD: Final = "# Made by jobctl set-property, which changes it; what stands here goes before the job file.\n"
+
+
+def dropin(old: str, asked: Mapping[str, str]) -> str:
+    """The text of the drop-in that keeps settings, and what another one before it has kept.
+
+    Raises:
+        SpecError: the old text is no TOML.
+    """
+    try:
+        said: dict[str, object] = tomllib.loads(old)
+    except ValueError as error:
+        raise SpecError(f"{DROPIN} is not TOML: {error}") from error
+    plain = {key: text if KEYS[key].literal else text.replace("%", "%%") for key, text in asked.items()}
+    for key, value in settings.values(plain).items():
+        before = said.get(key)
+        said[key] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    lines = [f"{key} = {_text(value)}" for key, value in said.items() if not isinstance(value, dict)]
+    for table, values in said.items():
+        if isinstance(values, dict):
+            lines += ["", f"[{table}]", *(f"{key} = {_text(value)}" for key, value in values.items())]
+    return _HEAD + "".join(f"{line}\n" for line in lines)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    return str(value) if isinstance(value, int | float) else keytext.quote(str(value))

@@ -83,7 +83,7 @@ def spawn(
     granted: bool = False,
     sockets: NotifySockets | None = None,
 ) -> Entry:
-    """Fork the child of a run. Raises SpawnFailed; then nothing is left behind.
+    """Fork the child of a run, and let it come up to `go`. Raises SpawnFailed; then nothing is left behind.
 
     Args:
         message: the request.
@@ -92,9 +92,6 @@ def spawn(
         cgroups: where to make a cgroup for it.
         granted: root has allowed this command to run as uid 0.
         sockets: where to make its notify socket.
-
-    Returns:
-        The entry, with the keeper's end of its control socket; the child is on its way to `go`.
     """
     entry = Entry(message["run"])  # type: ignore[arg-type]  # checked by the caller
     entry.merge = bool(message.get("merge"))

@@ -31,7 +31,7 @@ LINES = {  # of each kind, every verb and what makes it another kind
         "run true", "rerun web", "start web", "stop web", "restart web", "kill web", "freeze web", "thaw web",
         "reset-failed web", "rm web", "daemon-reload", "daemon-reexec", "shutdown", "enable web", "disable web",
         "mask web", "unmask web", "edit web", "revert web", f"add {__file__} --name web",
-        "try-restart web", "reload web", "reload-or-restart web",
+        "try-restart web", "reload web", "reload-or-restart web", "set-property web limits.memory=1G",
     ],
     errors.LOOK: [
         "list", "status web", "status", "show web", "cat web", "is-active web", "is-failed web", "logs web",
