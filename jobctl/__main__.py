@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
 PAGED = (
-    "list", "status", "show", "cat", "logs", "result", "history", "events", "list-job-files", "list-dependencies",
-    "daemon-status", "auth",
+    "list", "status", "show", "cat", "logs", "result", "history", "why", "events", "list-job-files",
+    "list-dependencies", "daemon-status", "auth",
 )  # fmt: skip
 LOCAL = ("completion", "verify")  # no other host has to do with it
 NO_JOBS = ("run", "add", "whoami", "auth", "completion", "verify")  # their operands name something else
 LOOKS = (
-    "status", "logs", "events", "result", "history", "show", "cat", "list", "is-active", "is-failed", "is-enabled",
-    "list-job-files", "list-dependencies", "whoami", "auth", "daemon-status", "is-system-running",
+    "status", "logs", "events", "result", "history", "show", "cat", "why", "list", "is-active", "is-failed",
+    "is-enabled", "list-job-files", "list-dependencies", "whoami", "auth", "daemon-status", "is-system-running",
 )  # fmt: skip
 
 

@@ -26,8 +26,8 @@ JSON = "json"
 STREAMS = ("logs", "events")  # their JSON is an object a line, of which each gets its host
 STREAM_KEY = "host"
 GROUPED = (  # their lines come out together, when a host has said all
-    "list", "status", "show", "cat", "result", "history", "daemon-status", "is-active", "is-failed", "is-enabled",
-    "list-job-files", "list-dependencies", "whoami", "auth", "daemon-reload",
+    "list", "status", "show", "cat", "result", "history", "why", "daemon-status", "is-active", "is-failed",
+    "is-enabled", "list-job-files", "list-dependencies", "whoami", "auth", "daemon-reload",
 )  # fmt: skip
 ALONE = ("attach", "edit")
 ALONE_OPTIONS = ("pipe", "pty")

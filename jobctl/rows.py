@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobctl.shapes import Body, Definition, FileView, JobView, Json, Member, Planned, RuleView, RunView
+    from jobctl.shapes import Body, Definition, FileView, JobView, Json, Member, Planned, Reason, RuleView, RunView
 
 FORMATS = ("json", "json-pretty", "json-seq")
 INDENT = 4  # of json-pretty; systemd uses tabs, jq and most others spaces
@@ -238,6 +238,23 @@ def plan_row(change: Planned) -> dict[str, Json]:
         "keys": keys,
         "needs_restart": change.get("restart", False),
         "text": change.get("text") or None,
+    }
+
+
+def reason_row(reason: Reason) -> dict[str, Json]:
+    """An element of `why`."""
+    run, by = reason.get("run"), reason.get("by_uid")
+    return {
+        "job": reason["job"],
+        "owner": owner_name(reason["owner"]),
+        "kind": reason["kind"],
+        "text": reason["text"],
+        "time": _time(reason.get("at")),
+        "run": None if run is None else full_id(run),
+        "number": reason.get("number"),
+        "by": None if by is None else owner_name(by),
+        "by_uid": by,
+        "other": reason.get("other") or None,
     }
 
 

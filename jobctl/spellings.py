@@ -43,6 +43,7 @@ VERBS = {  # verb: module and function
     "logs": ("jobctl.verb_logs", "logs"),
     "result": ("jobctl.verb_runs", "result"),
     "history": ("jobctl.verb_runs", "history"),
+    "why": ("jobctl.verb_why", "why"),
     "events": ("jobctl.verb_events", "events"),
     "whoami": ("jobctl.verb_whoami", "whoami"),
     "wait": ("jobctl.verb_wait", "wait"),

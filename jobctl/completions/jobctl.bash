@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -87,6 +87,10 @@ __jobctl_verb() {
     history)
         operands='jobs.any'
         options='--audit -n:text --lines:text --state:RunStates -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
+        ;;
+    why)
+        operands='jobs.any'
+        options='-o:JsonOutput --output:JsonOutput'
         ;;
     events)
         operands='jobs.any'
@@ -242,7 +246,7 @@ __jobctl_set() {
         set='queued starting running stopping finished success exit-code signal core-dump timeout watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help' commas=1
         ;;
     Settings)
-        set='description= environment_file= user= type=exec type=notify type=oneshot remain_after_exit=true remain_after_exit=false restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= after= before= requires= wants= binds_to= part_of= conflicts= on_failure= on_success= essential=true essential=false ready.tcp= ready.http= ready.unix= ready.log= ready.command= ready.delay= ready.timeout= health.tcp= health.http= health.unix= health.command= health.interval= health.timeout= health.failures= health.action=restart health.action=stop health.action=none stop.signal= stop.command= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process reload.signal= reload.command= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.nice= limits.oom_score_adjust= limits.runtime= limits.umask= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop watchdog.interval=' commas=0
+        set='description= environment_file= user= type=exec type=notify type=oneshot remain_after_exit=true remain_after_exit=false restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= essential=true essential=false after= before= requires= wants= binds_to= part_of= conflicts= on_failure= on_success= ready.tcp= ready.http= ready.unix= ready.log= ready.command= ready.delay= ready.timeout= health.tcp= health.http= health.unix= health.command= health.interval= health.timeout= health.failures= health.action=restart health.action=stop health.action=none stop.signal= stop.command= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process reload.signal= reload.command= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.nice= limits.oom_score_adjust= limits.runtime= limits.umask= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop watchdog.interval=' commas=0
         ;;
     Signal)
         set='SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS' commas=0

@@ -173,6 +173,8 @@ function __jobctl_valued --argument-names verb
             echo -- --run -o --output
         case history
             echo -- -n --lines --state -S --since -U --until -o --output
+        case why
+            echo -- -o --output
         case events
             echo -- -n --lines -S --since -U --until --after-cursor --cursor-file -o --output
         case is-active
@@ -205,7 +207,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -228,6 +230,7 @@ complete -c jobctl -n __jobctl_no_verb -a cat -d 'Show the definitions of jobs, 
 complete -c jobctl -n __jobctl_no_verb -a logs -d 'Show what jobs wrote: the newest run from its first byte, both streams.'
 complete -c jobctl -n __jobctl_no_verb -a result -d 'Show how a run ended, and what it wrote.'
 complete -c jobctl -n __jobctl_no_verb -a history -d 'Show past and present runs, the newest first.'
+complete -c jobctl -n __jobctl_no_verb -a why -d 'Say why jobs are in the state they are in: why one does not run, why it was restarted, what it waits for.'
 complete -c jobctl -n __jobctl_no_verb -a events -d 'Show what happened to jobs and their runs, the oldest first.'
 complete -c jobctl -n __jobctl_no_verb -a is-active -d 'Say whether jobs are active: 0 if at least one is, 3 if none is, 4 if none exists.'
 complete -c jobctl -n __jobctl_no_verb -a is-failed -d 'Say whether jobs have failed: 0 if at least one has, 1 if none has, 4 if none exists.'
@@ -270,7 +273,7 @@ complete -c jobctl -n '__jobctl_verb run' -s E -l setenv -x -a '(set -xn | strin
 complete -c jobctl -n '__jobctl_verb run' -l env -x -a '(__jobctl_list all none (set -xn))' -d 'Environment to take along: all (default), none, or names.'
 complete -c jobctl -n '__jobctl_verb run' -s C -l working-directory -x -a '(__fish_complete_directories (__jobctl_typed))' -d 'The job\'s directory.'
 complete -c jobctl -n '__jobctl_verb run' -l shell -d 'COMMAND is a script for /bin/sh -c.'
-complete -c jobctl -n '__jobctl_verb run' -s p -l property -x -a 'description= environment_file= user= type=exec type=notify type=oneshot remain_after_exit=true remain_after_exit=false restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= after= before= requires= wants= binds_to= part_of= conflicts= on_failure= on_success= essential=true essential=false ready.tcp= ready.http= ready.unix= ready.log= ready.command= ready.delay= ready.timeout= health.tcp= health.http= health.unix= health.command= health.interval= health.timeout= health.failures= health.action=restart health.action=stop health.action=none stop.signal= stop.command= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process reload.signal= reload.command= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.nice= limits.oom_score_adjust= limits.runtime= limits.umask= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop watchdog.interval=' -d 'Set a key, such as limits.runtime; for root also user.'
+complete -c jobctl -n '__jobctl_verb run' -s p -l property -x -a 'description= environment_file= user= type=exec type=notify type=oneshot remain_after_exit=true remain_after_exit=false restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= essential=true essential=false after= before= requires= wants= binds_to= part_of= conflicts= on_failure= on_success= ready.tcp= ready.http= ready.unix= ready.log= ready.command= ready.delay= ready.timeout= health.tcp= health.http= health.unix= health.command= health.interval= health.timeout= health.failures= health.action=restart health.action=stop health.action=none stop.signal= stop.command= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process reload.signal= reload.command= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.nice= limits.oom_score_adjust= limits.runtime= limits.umask= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop watchdog.interval=' -d 'Set a key, such as limits.runtime; for root also user.'
 complete -c jobctl -n '__jobctl_verb run' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb rerun' -l wait -d 'Wait for the end; exit with the job\'s status.'
@@ -373,6 +376,9 @@ complete -c jobctl -n '__jobctl_verb history' -l no-legend -d 'The same as --leg
 complete -c jobctl -n '__jobctl_verb history' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb history' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb why' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
+complete -c jobctl -n '__jobctl_verb why' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb events' -s f -l follow -d 'Go on with changes as they come.'
 complete -c jobctl -n '__jobctl_verb events' -s n -l lines -x -d 'Only the last N, or all. Default: all; with -f, 10.'
 complete -c jobctl -n '__jobctl_verb events' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'
@@ -474,7 +480,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

@@ -155,6 +155,6 @@ def _words(request: m.Request) -> list[str] | None:
             return request.names
         case m.SetProperty():
             return [request.name]
-        case m.Get() | m.Cat() | m.ListDependencies() | m.Reload():
+        case m.Get() | m.Cat() | m.ListDependencies() | m.Reload() | m.Why():
             return request.names
     return []

@@ -34,6 +34,7 @@ from jobd.rpc.handlers import (
     set_property,
     wait,
     whoami,
+    why,
 )
 from jobd.wire import messages as m
 
@@ -99,7 +100,7 @@ TABLE: Final[dict[type, Row]] = {
     m.SetProperty: Row("set-property", long=set_property.set_property),
     m.ListFiles: Row("list-job-files", long=later.later),
     m.ListDependencies: Row("list-dependencies", long=dependencies.list_dependencies),
-    m.Why: Row("why", long=later.later),
+    m.Why: Row("why", long=why.why),
     m.DaemonStatus: Row("daemon-status", quick=daemon.status),
     m.DaemonReload: Row("daemon-reload", long=daemon.reload),
     m.DaemonReexec: Row("daemon-reexec", long=daemon.reexec),

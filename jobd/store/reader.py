@@ -350,6 +350,14 @@ class Reader:
         )
         return self._events(sql, (owner, job, run, limit))
 
+    def last_events_of_job(self, owner: int, job: str, limit: int = 64) -> list[Event]:
+        """The newest events of a job that are of none of its runs, the newest first."""
+        sql = (
+            f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY events_by_run"
+            " WHERE owner = ? AND job = ? AND run IS NULL ORDER BY seq DESC LIMIT ?"
+        )
+        return self._events(sql, (owner, job, limit))
+
     def _events(self, sql: str, args: Sequence[Value]) -> list[Event]:
         return self._decoded(self.fetch(sql, args))
 

@@ -35,7 +35,7 @@ LINES = {  # of each kind, every verb and what makes it another kind
     ],
     errors.LOOK: [
         "list", "status web", "status", "show web", "cat web", "is-active web", "is-failed web", "logs web",
-        "logs -f web", "result web", "history web", "events web", "whoami 1", "auth whoami", "daemon-status",
+        "logs -f web", "result web", "history web", "why web", "events web", "whoami 1", "auth whoami", "daemon-status",
         "is-system-running", "is-enabled web", "list-job-files",
         "list-dependencies web",
     ],

@@ -104,6 +104,7 @@ def replies() -> dict[type, m.AnyBody]:
         m.AuthCanI: m.Decision(action=EVIL, uid=61001, allowed=True, visible=True, rule=EVIL, job=EVIL, owner=61001),
         m.DaemonReload: PLAN,
         m.Define: PLAN,
+        m.Why: m.Reasons(reasons=[m.Reason(job="web", owner=os.geteuid(), kind=EVIL, text=EVIL, other=EVIL)]),
         m.Revert: PLAN,
         m.ListFiles: m.Files(files=[m.FileView(job="web", owner=os.geteuid(), state=EVIL, file=EVIL, dropins=[EVIL])]),
         m.ListDependencies: m.Graph(links=[m.Link(job="web", kind="wants", other=EVIL)], jobs=[VIEW]),

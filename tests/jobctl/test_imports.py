@@ -38,7 +38,7 @@ LINES = [
     "start web", "stop web", "restart web", "logs web", "logs -n 20 -f web", "logs -o short web", "show -p MainPID web",
     "show -P Id web", "run -- sleep 5", "run -u x -E A=b -C / sleep 5", "wait web", "run --wait true", "run -f true",
     "daemon-status", "history web", "result web", "kill web", "events -f -n 5 web", "cat web", "is-enabled web",
-    "enable --now web", "disable web", "mask web", "unmask web", "list-job-files", "list-dependencies web",
+    "enable --now web", "disable web", "mask web", "unmask web", "why web", "list-job-files", "list-dependencies web",
     "daemon-reload",
 ]  # fmt: skip
 
@@ -73,6 +73,7 @@ _rest = table(
     mask=lambda _: [m.Done(job="web")],
     list_job_files=lambda _: m.Files(files=[m.FileView(job="web", owner=0, state="enabled", file="/f")]),
     list_dependencies=lambda _: m.Graph(links=[], jobs=[view()]),
+    why=lambda _: m.Reasons(reasons=[m.Reason(job="web", owner=0, kind="running", text="web runs")]),
     daemon_reload=lambda _: m.Plan(changes=[m.Planned(job="web", owner=0, change="added")]),
     resolve=lambda _: m.Runs(runs=[run_view()]),
     history=lambda _: m.Runs(runs=[run_view()]),

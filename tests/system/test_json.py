@@ -31,12 +31,12 @@ OF_SERVICES = {"cause", "ready_at"}  # and jobs from files, which have tests of 
 OF_FILES = {"file", "problem", "restart_at", "waits", "status_text", "status_errno", "health", "memory_bytes", "tasks"}
 NEVER_SET = {
     "Rules": {"error"}, "Jobs": {"queue", "note", *OF_CONTROLLERS, *OF_SERVICES, *OF_FILES},
-    "Runs": {"note", "reason", *OF_CONTROLLERS, *OF_SERVICES}, "Plans": {"file", "keys", "text"},
+    "Runs": {"note", "reason", *OF_CONTROLLERS, *OF_SERVICES}, "Plans": {"file", "keys", "text"}, "Reasons": {"other"},
     "Changes": {"reason"},
 }  # fmt: skip
 NEVER_NULL = {
     "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid", "user", "uid"}, "Rules": {"file"},
-    "Lines": {"pid"}, "Changes": {"job", "run", "number", "state", "active", "sub"},
+    "Reasons": {"time", "run", "number"}, "Lines": {"pid"}, "Changes": {"job", "run", "number", "state", "active", "sub"},
 }  # fmt: skip
 Row = dict[str, Any]
 
@@ -92,6 +92,7 @@ LINES = {
     "Definitions": ["cat {one}"],
     "Job files": ["list-job-files"],
     "Checked files": ["verify {file}"],
+    "Reasons": ["why {ended}", "why {live}"],
     "Dependencies": ["list-dependencies {one}"],
     "Plans": ["daemon-reload"],
     "Callers": ["auth whoami"],

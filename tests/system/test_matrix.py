@@ -52,6 +52,7 @@ I = SAME_ID  # noqa: E741  # an id
 #              root admin owner other reader operator
 MATRIX: dict[str, tuple[str, Callable[[str, bytes], m.Request]]] = {
     "get":          ("+ + + . + +", lambda word, _: m.Get(id=I, names=[word])),
+    "why":          ("+ + + . + +", lambda word, _: m.Why(id=I, names=[word])),
     "tree":         ("+ + + . + +", lambda word, _: m.Get(id=I, names=[word], tree=True)),
     "history":      ("+ + + . + +", lambda word, _: m.History(id=I, jobs=[word])),
     "resolve":      ("+ + + . + +", lambda word, _: m.Resolve(id=I, job=word)),
@@ -111,7 +112,7 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
 LATER = {  # whoever makes their handlers moves them into the tables above
-    m.Define, m.Revert, m.Enable, m.Mask, m.ListFiles, m.Why,
+    m.Define, m.Revert, m.Enable, m.Mask, m.ListFiles,
 }  # fmt: skip
 MAKES_RUNS = {"start", "restart", "reload-or", "rerun", "rerun id", "rm", "rm of a run"}
 
