@@ -9,7 +9,8 @@ import trio
 
 from jobd.core import exits, states
 from jobd.core.restarts import STOPPED
-from jobd.runtime import readiness, restarting
+from jobd.runtime import restarting
+from jobd.runtime.service import becomes_ready
 
 if TYPE_CHECKING:
     from jobd.runtime.job import Value
@@ -23,7 +24,7 @@ def _result(run: Run) -> str:
     """The run's result (DESIGN.md, section 9)."""
     if run.row.result is not None:
         return run.row.result  # its main process had ended by itself, or in time, before its rest was killed
-    if run.row.stop_asked == STOPPED and run.job.row.sub == states.STOP_SIGKILL:
+    if run.row.stop_asked in ("", STOPPED) and run.job.row.sub == states.STOP_SIGKILL:
         return "timeout"
     return run.row.stop_asked or own_result(run)
 
@@ -31,7 +32,7 @@ def _result(run: Run) -> str:
 def own_result(run: Run) -> str:
     """The result of an end that nobody asked for. What ends well before it was ready has not kept its word."""
     result = run.own_result()
-    early = result == "success" and run.row.ready_at is None and readiness.is_needed(run.spec)
+    early = result == "success" and run.row.ready_at is None and becomes_ready(run.spec)
     return "protocol" if early else result
 
 

@@ -72,6 +72,8 @@ class Job:
             active = states.ACTIVE_STATE[sub]
             if self.run is not None:
                 self.run.entered_mono = trio.current_time()
+                if self.run.row.extended_usec:
+                    fields["extended_usec"] = 0  # it asked for the state that it leaves
             if active != self.row.active:
                 fields["job.active"] = active
                 fields["job.changed_at"] = now

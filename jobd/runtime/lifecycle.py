@@ -24,6 +24,7 @@ from jobd.runtime import readiness, supervision
 from jobd.runtime.ending import close, finish
 from jobd.runtime.launching import launch
 from jobd.runtime.reloading import reload
+from jobd.runtime.service import LIVING
 from jobd.runtime.stopping import left_sec, wind_down
 
 if TYPE_CHECKING:
@@ -86,16 +87,21 @@ async def _find_out(run: Run, world: Registry) -> None:
 async def _watch(run: Run, world: Registry) -> None:
     """Wait for the end of the main process, or for a reason to stop it; reload it meanwhile."""
     since = run.row.started_at if run.row.ready_at is None else run.row.ready_at
-    while run.ending is None and not run.row.stop_asked:
+    while _is_up(run):
         limit = run.spec.runtime_usec
         with trio.move_on_after(left_sec(limit, run.up_mono, since)) as scope:
-            while run.ending is None and not run.row.stop_asked and run.spec.runtime_usec == limit:
+            while _is_up(run) and run.spec.runtime_usec == limit:
                 if run.job.row.sub == states.RELOAD and run.reload_asked:
                     await reload(run, world)
                 else:
                     await run.wake.wait()
-        if scope.cancelled_caught and run.ending is None:
+        if scope.cancelled_caught and _is_up(run):
             run.ask_stop(None, "timeout")
+
+
+def _is_up(run: Run) -> bool:
+    """Whether it is there, and neither somebody nor itself (STOPPING=1) stops it."""
+    return run.ending is None and not run.row.stop_asked and run.job.row.sub in LIVING
 
 
 # --- remaining ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jobd.core.spec import JobSpec
     from jobd.runtime.job import Caller, Job
     from jobd.runtime.journal import Commit
+    from jobd.runtime.service import Service
 
 
 class Ending:
@@ -52,7 +53,7 @@ class Run:
         "execd", "failure", "feed", "frozen", "gone", "held", "helpers", "job", "keeper_lost", "launched", "log_error",
         "notify", "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd",
         "ready", "reload_asked", "reload_trouble", "reloading", "row",
-        "signaled", "slot", "spec", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
+        "service", "signaled", "slot", "spec", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -96,6 +97,7 @@ class Run:
         self.helpers = Helpers()
         self.signaled = 0  # answers to user signals so far
         self.keeper_lost = False
+        self.service: Service | None = None  # what is known of it besides its process, where its job asks for that
         # what it is fed
         self.feed = None if spec.stdin == NULL else Feed()
         self.window: tuple[int, int] | None = None  # rows and columns of its terminal when it starts
@@ -134,11 +136,7 @@ class Run:
             case "execd":
                 self.execd = True
             case "exited":
-                rusage = message["rusage"]
-                assert rusage is None or isinstance(rusage, list)
-                self.ending = Ending(_int(message["status"]), rusage, _int(message["at"]))
-                self.note_usage(message.get("usage"))
-                self.empty = self.empty or bool(message["empty"])
+                self._note_exit(message)
             case "empty":
                 self.note_usage(message.get("usage"))
                 self.empty = True
@@ -156,7 +154,22 @@ class Run:
             case _:
                 close_all(fds)
                 raise AssertionError(f"the keeper said {op!r} of a run")
+        self._tell()
+
+    def _tell(self) -> None:
+        """Wake its task, and those beside it."""
         self.wake.set()
+        if self.service is not None:
+            self.service.changed.set()
+
+    def _note_exit(self, message: Fields) -> None:
+        rusage = message["rusage"]
+        assert rusage is None or isinstance(rusage, list)
+        ending = Ending(_int(message["status"]), rusage, _int(message["at"]))
+        self.note_usage(message.get("usage"))
+        self.empty = self.empty or bool(message["empty"])
+        if self.service is None or not self.service.holds(ending):
+            self.ending = ending
 
     def note_usage(self, found: object) -> None:
         """What it has used so far; an older keeper says nothing of it."""
@@ -191,6 +204,8 @@ class Run:
             os.close(self.pidfd)
         self.pid, self.pid_start, self.pidfd = _int(message["pid"]), _int(message["start"]), fds["pidfd"]
         self.ending = None
+        if self.service is not None:
+            self.service.drop_end()
 
     # --- what others ask ------------------------------------------------------------------------------------------
     def ask_stop(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobd.core import service
+from jobd.runtime.service import notifies
 from jobd.wire.grants import OURS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def spawn(run: Run, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], p
         stdin=spec.stdin,
         window=list(run.window) if run.window else None,
         merge=spec.one_stream,
-        notify=spec.type == service.NOTIFY or spec.watchdog_usec is not None,
+        notify=notifies(spec),
         watchdog_usec=spec.watchdog_usec,
         label={"owner": row.owner, "job": row.job, "number": row.number},
         **command(run, spec.program, keeper, env, policy),

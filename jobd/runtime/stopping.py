@@ -115,23 +115,25 @@ async def _told_whether_empty(run: Run) -> None:
 
 
 def _time_left(run: Run) -> float:
-    return left_sec(run.spec.stop_timeout_usec, run.entered_mono, run.job.row.changed_at)
+    left = left_sec(run.spec.stop_timeout_usec, run.entered_mono, run.job.row.changed_at)
+    return left if run.service is None else max(left, run.service.extension_sec)
 
 
 async def _terminate(run: Run, world: Registry) -> None:
     """The stop signal, and the time it is given."""
     await world.journal.flush()  # the intent is durable before the first signal
     only_main = run.spec.kill_mode != "control-group"
-    if run.ending is None or not only_main:
+    announced = run.job.row.sub == states.STOP_SIGTERM and not run.row.stop_asked  # it stops by itself (STOPPING=1)
+    if (run.ending is None or not only_main) and not announced:
         opid, number = _signal_of(run)
         whom = "main" if only_main else "all"
         world.keeper.send("signal", run=run.id, o=opid, sig=number, whom=whom)
-    with trio.move_on_after(_time_left(run)):
-        while not _is_over(run):
-            if run.spec.kill_mode == "mixed" and run.ending is not None:
-                return  # systemd's mixed: the rest gets SIGKILL as soon as the main process has ended
+    while not _is_over(run) and (left := _time_left(run)) > 0:
+        if run.spec.kill_mode == "mixed" and run.ending is not None:
+            return  # systemd's mixed: the rest gets SIGKILL as soon as the main process has ended
+        with trio.move_on_after(left):  # for which a service may ask for more
             await run.wake.wait()
-            _note_exit(run, world)
+        _note_exit(run, world)
 
 
 def _signal_of(run: Run) -> tuple[str, int]:

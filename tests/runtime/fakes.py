@@ -5,6 +5,7 @@ The clock tests use these alone: no thread and no real process, so that trio's c
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import asynccontextmanager, contextmanager
 from fnmatch import fnmatchcase
@@ -58,6 +59,9 @@ class FakeKeeper:
         }
         self.runs: dict[bytes, Run] = {}
         self.holders: list[tuple[int, bytes]] = []
+        self.fds: dict[str, int] = {}  # that come with the next `spawned`
+        self.members: dict[int, bytes] = {}  # processes and their runs
+        self.sockets: dict[bytes, int] = {}  # paths, and what connecting there gives
         self.freeze_says: str | None = ""
         self.unchanged: dict[str, int] = {}
         self.entries: list[tuple[dict[str, object], dict[str, int]]] = []
@@ -80,6 +84,11 @@ class FakeKeeper:
         """Tell the run something, as the keeper would."""
         if run in self.runs:
             fds = {"out": os.open(os.devnull, os.O_RDONLY)} if op == "spawned" else {}
+            if op == "spawned":
+                fds |= self.fds
+                self.fds = {}
+            elif op == "main":
+                fds["pidfd"] = os.open(os.devnull, os.O_RDONLY)
             self.runs[run].on_keeper(op, {"run": run, **fields}, fds)
 
     def exited(self, run: bytes, status: int, empty: bool = True) -> None:
@@ -94,6 +103,24 @@ class FakeKeeper:
         self.send("set-limits", run=run, **limits)
         await trio.lowlevel.checkpoint()
         return self.unchanged
+
+    async def runs_of(self, pids: list[int]) -> list[bytes | None]:
+        self.sent.append(("run-of", {"pids": pids}))
+        await trio.lowlevel.checkpoint()
+        return [self.members.get(pid) for pid in pids]
+
+    async def set_main(self, run: bytes, pid: int) -> int:
+        """As the keeper: only a process of the run's may be its main one."""
+        self.sent.append(("set-main", {"run": run, "pid": pid}))
+        await trio.lowlevel.checkpoint()
+        if self.members.get(pid) != run:
+            return errno.EPERM
+        self.say(run, "main", pid=pid, start=2, errno=0)
+        return 0
+
+    async def check_unix(self, path: bytes, _user: object) -> int:
+        await trio.lowlevel.checkpoint()
+        return self.sockets.get(path, errno.ENOENT)
 
     async def freeze(self, run: bytes, frozen: bool) -> str | None:
         """Answers `freeze_says` and, unless that is a reason why not, tells the run."""
@@ -135,6 +162,12 @@ class FakePump:
         self.notices.append(Notice(run, "eof", out_bytes, err_bytes, ""))
         assert self.registry is not None
         self.registry.streams.on_notices()
+
+    def watch(self, _run: bytes) -> None:
+        """Somebody reads."""
+
+    def unwatch(self, _run: bytes) -> None:
+        """He does no more."""
 
     def close(self, run: bytes) -> None:
         self.closed.append(run)
@@ -341,6 +374,8 @@ class FakeJournal:
 
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
+        for commit in self.held or ():
+            await commit.wait()
 
 
 class Bed:
