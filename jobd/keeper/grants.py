@@ -108,6 +108,10 @@ class Grants:
         except (TypeError, ValueError) as e:
             raise LinkError(str(e)) from e
         one = digest(argv, env, cwd, user if isinstance(user, str) else "", umask, str(stdin), env_files)
+        return self.knows(one)
+
+    def knows(self, one: bytes) -> bool:
+        """Whether root has allowed what has this hash."""
         return one in self._hashes or one in self.of_files
 
     def set_of_files(self, data: bytes) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from jobd.keeper.link import Fds, Message
     from jobd.keeper.loop import Keeper
+    from jobd.keeper.notifysockets import NotifySockets
     from jobd.keeper.table import Entry
 
 # Of a run, and of all runs: a service has one command at a time that reloads or stops it, and one or two that look.
@@ -84,7 +85,7 @@ class Helpers:
         asked = {**message, "stdin": "null"}
         granted = keeper.grants is not None and keeper.grants.has(asked)
         env = [word for word in words(message["env"]) if not word.startswith(procs.ENVIRON)]
-        plan = Plan({**asked, "env": env}, keeper.base, granted, _words(entry))
+        plan = Plan({**asked, "env": env}, keeper.base, granted, _words(entry, keeper.notify_sockets))
         if plan.wish is not None:
             plan.wish.running = True
         if opid.startswith(STOP):
@@ -284,9 +285,11 @@ def _opid(message: Message) -> str:
     return opid
 
 
-def _words(entry: Entry) -> list[bytes]:
+def _words(entry: Entry, sockets: NotifySockets) -> list[bytes]:
     """What the keeper knows best, for the environment."""
     known = [b"JOBD_RUN=" + entry.run.hex().encode()]
+    if entry.notify is not None:
+        known.append(b"NOTIFY_SOCKET=" + os.fsencode(sockets.path_of(entry.run)))
     if not entry.ended:
         known.append(b"MAINPID=%d" % entry.pid)
     return known

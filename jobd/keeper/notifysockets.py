@@ -44,10 +44,10 @@ class NotifySockets:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         with suppress(FileExistsError):
             os.mkdir(self.path, 0o711)
-            os.chmod(self.path, 0o711)  # whatever the umask is
         directory = os.open(self.path, _OPEN)
         try:
             self._check(directory)
+            os.fchmod(directory, 0o711)  # whatever the umask is, and nothing that has taken its place
             with suppress(FileNotFoundError):
                 os.unlink(name_of(run), dir_fd=directory)
             return _bind(f"/proc/self/fd/{directory}/{name_of(run)}"), directory

@@ -177,6 +177,8 @@ class Shutdown:
             for fields in loaded["entries"]:  # type: ignore[index]  # checked by what is caught
                 entry = Entry.load(fields, {})
                 entry.child, entry.empty = False, True
+                for helper in entry.helpers.values():
+                    helper.done = True
                 self._keeper.table.setdefault(entry.run, entry)
         except FileNotFoundError:
             return

@@ -14,7 +14,7 @@ from _socket import AF_UNIX, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STR
 
 from jobd.host import pidfd
 from jobd.keeper import become, kernel
-from jobd.wire.grants import unix_command
+from jobd.wire.grants import unix_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class UnixChecks:
         assert type(tag) is int
         assert isinstance(path, bytes)
         user = message.get("user")
-        command: Message = {**unix_command(path), "user": user, "executable": None}
-        wish = become.wish(message, keeper.base.guarded, keeper.grants is not None and keeper.grants.has(command))
+        one = unix_digest(path, user if isinstance(user, str) else "")
+        wish = become.wish(message, keeper.base.guarded, keeper.grants is not None and keeper.grants.knows(one))
         if not path.startswith(b"/") or b"\0" in path:
             self._answer(tag, errno.EINVAL)
         elif len(self._under_way) >= MAX_CHECKS:

@@ -16,7 +16,7 @@ from struct import unpack
 
 from jobd.core.names import template_of
 from jobd.wire.endpoint import reach
-from jobd.wire.grants import digest
+from jobd.wire.grants import digest, unix_digest
 from jobd.wire.plainpack import packb, unpackb
 
 TYPE_CHECKING = False
@@ -29,6 +29,10 @@ SHELL = (b"/bin/sh", b"-c")  # what executes a script
 NULL = "null"
 DEFAULT_UMASK = 0o022  # of a Run that does not say
 UMASK_KEY = "limits.umask"
+_BESIDES = (
+    "environment_file", "stop.command", "reload.command", "ready.command", "ready.unix", "health.command",
+    "health.unix",
+)  # fmt: skip
 ANSWER_SEC = 5.0
 PATIENCE_SEC = 10.0  # for a keeper that is being replaced
 RETRY_SEC = 0.05
@@ -97,7 +101,33 @@ def hashes(run: Mapping[str, object]) -> list[bytes]:
             umask = int(settings[UMASK_KEY].removeprefix("0o"), 8)
     program = [*SHELL, *argv] if run["shell"] else argv
     user = settings.get("user", "")
-    return [digest(program, env, cwd, user, umask, word) for word in dict.fromkeys((stdin, NULL))]
+    files, commands, sockets = _besides(settings, cwd)
+    found = [digest(program, env, cwd, user, umask, word, files) for word in dict.fromkeys((stdin, NULL))]
+    found += [digest(command, env, cwd, user, umask, NULL, files) for command in commands]
+    return found + [unix_digest(path, user) for path in sockets]
+
+
+def _besides(
+    settings: Mapping[str, str], cwd: bytes
+) -> tuple[Sequence[tuple[bytes, bool]], list[Sequence[bytes]], list[bytes]]:
+    """What a job is given besides its program: environment files, commands, and sockets that are connected to."""
+    if settings.keys().isdisjoint(_BESIDES):
+        return (), [], []
+    from jobd.core.service import COMMAND, UNIX, Check, Health
+    from jobd.core.settings import parse_settings
+    from jobd.core.spec import SpecError
+
+    try:
+        fields = parse_settings({key: text for key, text in settings.items() if key in _BESIDES}, cwd)
+    except SpecError:
+        return (), [], []  # the daemon will say so
+    files, health = fields.get("env_files", ()), fields.get("health")
+    checks = [fields.get("ready"), health.check if isinstance(health, Health) else None]
+    known = [check for check in checks if isinstance(check, Check)]
+    commands = [fields.get("stop_command"), fields.get("reload_command")]
+    commands += [check.argv for check in known if check.kind == COMMAND]
+    sockets = [os.fsencode(check.target) for check in known if check.kind == UNIX]
+    return files, [command for command in commands if command], sockets  # type: ignore[return-value, misc]  # as parsed
 
 
 def _beside(client_socket: str) -> str:

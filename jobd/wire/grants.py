@@ -13,7 +13,6 @@ from jobd.wire.plainpack import packb
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
 DIGEST_BYTES = 32
 # Of the environment: set anew for every run, by the daemon and the keeper.
@@ -48,9 +47,9 @@ def digest(
     return blake2b(packb(words), digest_size=DIGEST_BYTES).digest()
 
 
-def unix_command(path: bytes) -> dict[str, Any]:
-    """What stands for "root connects to this socket, to see whether somebody listens" where grants are commands.
+def unix_digest(path: bytes, user: str) -> bytes:
+    """The hash of: root connects to this socket, to see whether somebody listens.
 
-    Executed it would be a relative path below the root directory, where nobody but root makes one.
+    As a command it would be a relative path below the root directory, where nobody but root makes one.
     """
-    return {"argv": [b"unix:" + path], "env": [], "cwd": b"/", "umask": 0, "stdin": "null"}
+    return digest([b"unix:" + path], [], b"/", user, 0, "null")

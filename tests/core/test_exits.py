@@ -44,6 +44,15 @@ def test_a_failed_start_is_told_in_words() -> None:
     assert text == "cannot start foo: changing directory to /srv/foo: No such file or directory"
     text = exits.describe_start_failure("foo", "exec", errno.EACCES, "./x", "/")
     assert text == "cannot start foo: executing ./x: Permission denied"
+    files = ["/etc/a.env", "/etc/b.env"]
+    for step, number, words in (
+        ("environment.1", errno.ENOENT, "/etc/b.env: No such file or directory"),
+        ("environment.0", errno.EFBIG, "/etc/a.env: it is larger than 256 KiB"),
+        ("environment.0", errno.EINVAL, "/etc/a.env: it is not a regular file"),
+        ("environment.7", errno.EACCES, "an environment file: Permission denied"),
+    ):
+        text = exits.describe_start_failure("foo", step, number, "./x", "/", "", files)
+        assert text == f"cannot start foo: reading {words}"
 
 
 def test_every_step_that_can_fail_has_words() -> None:

@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from tests.keeper.harness import KeeperProcess
 
 pytestmark = pytest.mark.slow
-RUN = b"\1" * 16
 
 
 def run(
     daemon: Daemon, files: list[list[object]], env: tuple[bytes, ...] = (), **fields: object
 ) -> bytes | tuple[object, object]:
     """What `env` writes, or the step that failed."""
-    message, fds = daemon.spawn(RUN, b"env", env=env, env_files=files, **fields)
+    run_id = os.urandom(16)
+    message, fds = daemon.spawn(run_id, b"env", env=env, env_files=files, **fields)
     if message["op"] == "spawned":
-        message = daemon.go(RUN)
+        message = daemon.go(run_id)
     try:
         if message["op"] != "execd":
             return message["step"], message["errno"]
         found = read_all(fds["out"])
-        daemon.expect("exited", run=RUN)
+        daemon.expect("exited", run=run_id)
         return found
     finally:
         close_all(fds)
-        daemon.send("ack", run=RUN)
+        daemon.send("ack", run=run_id)
         assert daemon.list() == {}
 
 
@@ -51,9 +51,16 @@ def test_later_files_win_over_earlier_and_over_the_table_and_nobody_over_the_kee
     found = run(plain_keeper.ready_daemon(), files, (b"A=table", b"C=table"))
     assert isinstance(found, bytes)
     lines = found.splitlines()
-    for line in (b"A=second", b"B=x y", b"C=table", b"PATH=/usr/bin:/bin:/extra", b"JOBD_RUN=" + RUN.hex().encode()):
+    for line in (
+        b"A=second",
+        b"B=x y",
+        b"C=table",
+        b"PATH=/usr/bin:/bin:/extra",
+        b"TEST_DIRECTORY=" + os.fsencode(tmp_path),
+    ):
         assert lines.count(line) == 1
     assert len([line for line in lines if line.split(b"=")[0] in (b"A", b"PATH", b"JOBD_RUN")]) == 3
+    assert b"JOBD_RUN=00" not in lines
     assert not any(line.startswith(b"MAINPID=") for line in lines)
 
 

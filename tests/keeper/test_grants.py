@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,12 @@ import pytest
 
 from jobd.keeper import grants as module
 from jobd.keeper.grants import MOST, Grants, RootSocket
+from jobd.keeper.helpers import Helpers
 from jobd.keeper.link import LinkError
-from jobd.wire.grants import digest
+from jobd.keeper.spawn import Base
+from jobd.keeper.table import Entry
+from jobd.keeper.unixchecks import UnixChecks
+from jobd.wire.grants import digest, unix_digest
 from jobd.wire.plainpack import packb
 
 if TYPE_CHECKING:
@@ -125,3 +130,48 @@ def test_what_is_no_grant_is_refused_with_a_reason(tmp_path: Path, data: bytes) 
     assert answer["op"] == "refused"
     assert not grants._hashes
     assert root_socket._answer(packb({"op": "grant", "hash": b"x" * 32}), peer) == {"op": "granted"}
+
+
+def ask_guarded(tmp_path: Path, message: Message, allow: tuple[bytes, ...] = ()) -> Message:
+    """What comes of a request to the keeper of a daemon that is not root."""
+    entry = Entry(b"\1" * 16)
+    entry.pid, entry.went = os.getpid(), True
+    said: list[Message] = []
+    grants = made(tmp_path)
+    for one in allow:
+        grants.add(one)
+    keeper: Any = SimpleNamespace(
+        table={entry.run: entry}, send=said.append, base=Base(), grants=grants, notify_sockets=None,
+        ends=SimpleNamespace(reopened=lambda _: None),
+    )  # fmt: skip
+    keeper.base.guarded = True
+    owner: Helpers | UnixChecks = Helpers(keeper) if message["op"] == "helper" else UnixChecks(keeper)
+    try:
+        owner.handlers[str(message["op"])](message, {})
+        (pid,) = owner.pids()
+        assert owner.reaped(pid, os.waitpid(pid, 0)[1])
+        return said[-1]
+    finally:
+        entry.close()
+        os.close(keeper.base.null)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can do what is asked for here")
+@pytest.mark.parametrize("user", [0, None, "root"])
+def test_a_helper_of_roots_and_a_connection_of_roots_want_a_grant(tmp_path: Path, user: object) -> None:
+    word = user if isinstance(user, str) else ""
+    helper: Message = {
+        **COMMAND, "op": "helper", "run": b"\1" * 16, "o": "check-1", "argv": [b"/bin/true"], "user": user,
+        "env": [*ENV, b"JOBD_RUN=1", b"MAINPID=1"], "env_files": [[b"/missing", True]],
+    }  # fmt: skip
+    end = ask_guarded(tmp_path, helper)
+    assert (end["step"], end["errno"]) == ("grant", errno.EPERM)
+    files = [(b"/missing", True)]
+    end = ask_guarded(tmp_path, helper, (digest([b"/bin/true"], ENV, CWD, word, 0o22, "null", files),))
+    assert (end["step"], end["status"]) == ("", 0)
+    end = ask_guarded(tmp_path, {**helper, "env_files": [[b"/other", True]]})
+    assert end["step"] == "grant"
+    check: Message = {"op": "check-unix", "tag": 1, "path": b"/no/such/socket", "user": user}
+    (tmp_path / module.FILE).unlink()
+    assert ask_guarded(tmp_path, check)["errno"] == errno.EPERM
+    assert ask_guarded(tmp_path, check, (unix_digest(b"/no/such/socket", word),))["errno"] == errno.ENOENT

@@ -178,7 +178,8 @@ def test_a_directory_that_looks_like_a_control_group(tmp_path: Path) -> None:
     "more",
     [
         {"run": b"short"}, {"run": "text"}, {"pid": 0}, {"pid": -1}, {"pid": 1}, {"pid": "7"}, {"pid": True},
-        {"ops": "term-1"}, {"exit": 0}, {"exit": {"op": "bye"}}, {"helpers": {}}, {"helpers": [1]}, {"helpers": [{"o": "x"}]},
+        {"ops": "term-1"}, {"exit": 0}, {"exit": {"op": "bye"}}, {"helpers": {}}, {"helpers": [1]},
+        {"helpers": [{"o": "x"}]},
         {"helpers": [{**HELPER, "pid": "1"}]}, {"helpers": [{**HELPER, "o": "x" * 300}]}, {"helpers": [HELPER] * 65},
         {"helpers": [{**HELPER, "ctl": 3}]}, {"cgroup": None}, {"start": None},
     ],

@@ -4,7 +4,8 @@ import hashlib
 
 import msgspec
 
-from jobd.wire.grants import digest
+from jobd.wire import granting
+from jobd.wire.grants import digest, unix_digest
 
 ARGV, ENV, CWD = [b"/bin/sh", b"-c", b"id"], [b"PATH=/bin", b"A=\xff"], b"/srv"
 
@@ -29,3 +30,33 @@ def test_everything_else_counts() -> None:
     hashes = {digest(*variant, 0o22, "null") for variant in variants}
     hashes |= {digest(*variants[0], umask, stdin) for umask, stdin in ((0, "null"), (0o22, "pipe"), (0o22, "pty"))}
     assert len(hashes) == len(variants) + 3
+
+
+FILES = [(b"/etc/web.env", False), (b"/srv/more.env", True)]
+
+
+def test_without_environment_files_it_is_what_it_was_before_there_were_any() -> None:
+    known = "93d9d6bcecc6fd11e41cffba2e8cd84c4cfbdf679f9e7825b7a0c41cf72ecc7e"
+    assert digest(ARGV, ENV, CWD, "", 0o22, "null").hex() == known
+    assert digest(ARGV, ENV, CWD, "", 0o22, "null", ()).hex() == known
+    hashes = {digest(ARGV, ENV, CWD, "", 0o22, "null", files) for files in ((), FILES, FILES[:1], FILES[::-1])}
+    hashes.add(digest(ARGV, ENV, CWD, "", 0o22, "null", [(b"/etc/web.env", True)]))
+    assert len(hashes) == 5
+
+
+def test_what_a_submission_has_besides_its_program_is_granted_with_it() -> None:
+    settings = {
+        "user": "alice",
+        "environment_file": "/etc/web.env -/srv/more.env",
+        "stop.command": "stop it",
+        "reload.command": "kill -HUP $MAINPID",
+        "ready.unix": "/run/web.sock",
+        "health.command": "check",
+        "limits.nice": "nonsense, which is the daemon's business",
+    }
+    run = {"argv": ARGV, "shell": False, "env": ENV, "cwd": CWD, "settings": settings}
+    commands = [ARGV, [b"stop", b"it"], [b"kill", b"-HUP", b"$MAINPID"], [b"check"]]
+    expected = {digest(command, ENV, CWD, "alice", 0o22, "null", FILES) for command in commands}
+    assert set(granting.hashes(run)) == expected | {unix_digest(b"/run/web.sock", "alice")}
+    plain = {**run, "settings": {"user": "alice", "stop.command": "'"}}  # which the daemon refuses
+    assert granting.hashes(plain) == [digest(ARGV, ENV, CWD, "alice", 0o22, "null")]
