@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What a step between fork and exec is called in a sentence; the steps are those of jobd.keeper.spawn and the daemon.
+# What a step between fork and exec is called in a sentence; the steps are those of the keeper (spawn, child) and ours.
 STEP_WORDS: Final = {
     "chdir": "changing directory to",
     "exec": "executing",

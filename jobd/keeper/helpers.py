@@ -19,9 +19,10 @@ from fcntl import F_SETFL, fcntl
 
 from jobd.host import pidfd, procs
 from jobd.keeper import kernel
+from jobd.keeper.child import GO, child
 from jobd.keeper.environment import words
 from jobd.keeper.membership import Membership
-from jobd.keeper.spawn import GO, Plan, SpawnFailed, child
+from jobd.keeper.spawn import Plan, SpawnFailed
 from jobd.keeper.table import Helper
 
 TYPE_CHECKING = False

@@ -13,12 +13,13 @@ import signal
 
 from jobd.host import pidfd, procs
 from jobd.keeper import sockets, tree
+from jobd.keeper.child import GO
 from jobd.keeper.configdirs import ConfigDirs
 from jobd.keeper.freezer import STOPS
 from jobd.keeper.limits import Changes
 from jobd.keeper.link import LinkError, chunks
 from jobd.keeper.membership import Membership
-from jobd.keeper.spawn import GO, SpawnFailed, spawn
+from jobd.keeper.spawn import SpawnFailed, spawn
 from jobd.wire.plainpack import packb
 
 TYPE_CHECKING = False

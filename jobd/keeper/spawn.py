@@ -11,21 +11,20 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
 import termios
 from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from fcntl import F_SETPIPE_SZ, fcntl, ioctl
 from struct import pack
 
-from jobd.keeper import become, kernel, limits, notifysockets
+from jobd.keeper import become, kernel, limits
+from jobd.keeper.child import child
 from jobd.keeper.environment import Environment, candidates, words
 from jobd.keeper.table import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
 
     from jobd.keeper.cgroup import Cgroups
     from jobd.keeper.link import Fds, Message
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 
 PIPE_BYTES = 256 * 1024  # so that a restart of the daemon (130 ms) does not stall a job that writes 1.9 MB/s
 DEFAULT_WINDOW = (24, 80)  # of a terminal that nobody has attached to: the VT100's, which all programs can live with
-CTL_FD = 3  # of the child; 0, 1 and 2 are always taken in the keeper, so nothing that is needed is ever below
-GO = b"G"
-NEVER_RAN = 222  # exit status of a child whose keeper went away before go; nobody is left to read it
-_NOT_HERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENAMETOOLONG)  # the next directory of PATH
 
 _RLIMITS = limits.RLIMITS
 
@@ -122,9 +117,7 @@ def spawn(
                 plan.enter(entry.cgroup)
             child(plan, child_fd)
     except Exception as e:
-        _leave(entry, sockets)
-        if cgroups is not None:
-            cgroups.leave(entry.cgroup)
+        _leave(entry, cgroups, sockets)
         if isinstance(e, OSError):
             raise SpawnFailed(step, e.errno or errno.EIO) from e
         raise  # a message that is not as agreed ends the link
@@ -135,11 +128,13 @@ def spawn(
     return entry
 
 
-def _leave(entry: Entry, sockets: NotifySockets | None) -> None:
+def _leave(entry: Entry, cgroups: Cgroups | None, sockets: NotifySockets | None) -> None:
     """Nothing comes of a run that was begun."""
     if sockets is not None and entry.notify is not None:
         sockets.remove(entry.run)
     entry.close()
+    if cgroups is not None:
+        cgroups.leave(entry.cgroup)
 
 
 def _notify_socket(entry: Entry, sockets: NotifySockets, theirs: list[int]) -> bytes:
@@ -242,124 +237,6 @@ class Plan:
         self.writes.insert(0, (b"cgroup", cgroup + "/cgroup.procs", b"0"))
 
 
-def child(plan: Plan, ctl: int) -> NoReturn:
-    """In the child: everything up to execve. `ctl` is its control socket."""
-    plan.ctl = ctl
-    try:
-        account = _as_root(plan)
-        _as_user(plan, account)
-        if os.read(plan.ctl, 1) != GO:
-            os._exit(NEVER_RAN)
-        plan.step = b"exec"
-        number = _execute(plan)
-    except become.Refused as e:
-        plan.step, number = e.step, e.errno
-    except OSError as e:
-        number = e.errno or errno.EIO
-    except MemoryError:
-        number = errno.ENOMEM
-    except BaseException:
-        number = errno.EINVAL  # nothing of ours may go on in this process
-    try:
-        os.write(plan.ctl, b"%s:%d" % (plan.step, number))
-    finally:
-        os._exit(NEVER_RAN)
-
-
-def _as_root(plan: Plan) -> become.Account | None:
-    """What needs privilege, where there is any: the user's own files are not touched before he is there."""
-    os.setsid()
-    for what, path, data in plan.writes:
-        plan.step = what
-        with suppress(PermissionError) if what == b"oom" else nullcontext():  # what systemd does, too
-            _write(path, data)
-    plan.step = b"user"
-    account = None if plan.wish is None else _prepare(plan, plan.wish)
-    if plan.nice is not None:
-        plan.step = b"nice"
-        _be_nice(plan, plan.nice, account)
-    plan.step = b"stdio"
-    _take_stdio(plan)
-    if plan.ctl != CTL_FD:
-        os.dup2(plan.ctl, CTL_FD, False)
-        plan.ctl = CTL_FD
-    kernel.close_from(CTL_FD + 1)
-    plan.step = b"limits"
-    for which, limit in plan.limits:  # raising one needs root; after the look-up, which needs descriptors and memory
-        _limit(which, *limit)
-    return account
-
-
-def _as_user(plan: Plan, account: become.Account | None) -> None:
-    """Become the user, for good, and do what depends on who he is."""
-    plan.step = b"user"
-    if account is not None:
-        become.become(account)
-    if plan.no_new_privileges:
-        kernel.no_new_privileges()
-    if plan.umask is not None:
-        os.umask(plan.umask)
-    if plan.environment.late:
-        plan.step = b"environment"
-        env = plan.environment.complete(account)
-        plan.env, plan.candidates = kernel.strings(env), candidates(plan.name, env)
-    plan.step = b"chdir"
-    os.chdir(plan.cwd)
-    plan.step = b"signals"
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _prepare(plan: Plan, wish: become.Wish) -> become.Account:
-    """While still root: find the user, give him what is made for this job, and complete the environment."""
-    account = become.look_up(wish, plan.overflow_uid)
-    kernel.leave_session_keyring()
-    become.own_streams(account, plan.own, plan.terminal, plan.tty)
-    if plan.notify is not None:
-        plan.step = b"notify"
-        notifysockets.give(*plan.notify, account.uid, account.gid)
-    return account
-
-
-def _be_nice(plan: Plan, value: int, account: become.Account | None) -> None:
-    """Only root's jobs may be less nice than the keeper; who submits from a shell that is gets the keeper's."""
-    if account is not None and account.uid != 0 and not plan.trusted and value < plan.least_nice:
-        return
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, value)
-
-
-def _take_stdio(plan: Plan) -> None:
-    for number, fd in enumerate(plan.stdio):
-        os.dup2(fd, number)
-    if plan.terminal:
-        ioctl(0, termios.TIOCSCTTY, 0)
-
-
-def _limit(which: int, soft: int, hard: int) -> None:
-    """Set a limit, or as much of it as there is for us: the submitter's own, which come along, may be higher."""
-    try:
-        resource.setrlimit(which, (soft, hard))
-    except ValueError:  # EPERM; RLIM_INFINITY is -1 here
-        most = resource.getrlimit(which)[1]
-        resource.setrlimit(which, (min(soft, most, key=_unsigned), min(hard, most, key=_unsigned)))
-
-
-def _unsigned(limit: int) -> int:
-    return limit & 0xFFFF_FFFF_FFFF_FFFF
-
-
-def _execute(plan: Plan) -> int:
-    """Execute as execvpe does. Returns an errno; "not allowed" wins over "not there"."""
-    result = errno.ENOENT
-    for path in plan.candidates:
-        number = kernel.execve(path, plan.argv, plan.env)
-        if number == errno.EACCES or len(plan.candidates) == 1:
-            result = number
-        elif number not in _NOT_HERE:
-            return number
-    return result
-
-
 def _different(value: object, present: int) -> int | None:
     """The value, None if it is the present one or not asked for."""
     return value if isinstance(value, int) and value != present else None
@@ -379,11 +256,3 @@ def _limits(asked: object, base: Base) -> list[tuple[int, tuple[int, int]]]:
     except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise SpawnFailed("limits", errno.EINVAL) from e
     return [*{resource.RLIMIT_NOFILE: base.limits[resource.RLIMIT_NOFILE], **found}.items()]
-
-
-def _write(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SLOT_SEC: Final = 5.0  # a launch takes milliseconds; one that hangs in its directory or program holds up nobody else
 STUCK_SEC: Final = 5.0  # from a stop to SIGKILL for a child that does not come to its program
-GO: Final = b"G"  # jobd.keeper.spawn.GO
+GO: Final = b"G"  # jobd.keeper.child.GO
 NOTHING: Final[dict[str, Value]] = {"out_bytes": 0, "err_bytes": 0, "closed": True}  # of a run that never ran
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.keeper.child import GO
 from jobd.keeper.requests import Requests
-from jobd.keeper.spawn import GO
 from jobd.keeper.table import Entry
 from tests.keeper.harness import Daemon, close_all, read_all, until_gone
 

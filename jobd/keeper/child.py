@@ -1,0 +1,155 @@
+"""The child of a run, or of a helper: everything between the fork and execve.
+
+It never returns into the keeper's loop: every way out of it is execve or _exit. Each failing step comes back over its
+control socket as `step:errno`. First comes what needs privilege, and the user's own files only when it has become him.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import termios
+from contextlib import nullcontext, suppress
+from fcntl import ioctl
+
+from jobd.keeper import become, kernel, notifysockets
+from jobd.keeper.environment import candidates
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from jobd.keeper.spawn import Plan
+
+CTL_FD = 3  # of the child; 0, 1 and 2 are always taken in the keeper, so nothing that is needed is ever below
+GO = b"G"
+NEVER_RAN = 222  # exit status of a child whose keeper went away before go; nobody is left to read it
+_NOT_HERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENAMETOOLONG)  # the next directory of PATH
+
+
+def child(plan: Plan, ctl: int) -> NoReturn:
+    """In the child: everything up to execve. `ctl` is its control socket."""
+    plan.ctl = ctl
+    try:
+        account = _as_root(plan)
+        _as_user(plan, account)
+        if os.read(plan.ctl, 1) != GO:
+            os._exit(NEVER_RAN)
+        plan.step = b"exec"
+        number = _execute(plan)
+    except become.Refused as e:
+        plan.step, number = e.step, e.errno
+    except OSError as e:
+        number = e.errno or errno.EIO
+    except MemoryError:
+        number = errno.ENOMEM
+    except BaseException:
+        number = errno.EINVAL  # nothing of ours may go on in this process
+    try:
+        os.write(plan.ctl, b"%s:%d" % (plan.step, number))
+    finally:
+        os._exit(NEVER_RAN)
+
+
+def _as_root(plan: Plan) -> become.Account | None:
+    """What needs privilege, where there is any: the user's own files are not touched before he is there."""
+    os.setsid()
+    for what, path, data in plan.writes:
+        plan.step = what
+        with suppress(PermissionError) if what == b"oom" else nullcontext():  # what systemd does, too
+            _write(path, data)
+    plan.step = b"user"
+    account = None if plan.wish is None else _prepare(plan, plan.wish)
+    if plan.nice is not None:
+        plan.step = b"nice"
+        _be_nice(plan, plan.nice, account)
+    plan.step = b"stdio"
+    _take_stdio(plan)
+    if plan.ctl != CTL_FD:
+        os.dup2(plan.ctl, CTL_FD, False)
+        plan.ctl = CTL_FD
+    kernel.close_from(CTL_FD + 1)
+    plan.step = b"limits"
+    for which, limit in plan.limits:  # raising one needs root; after the look-up, which needs descriptors and memory
+        _limit(which, *limit)
+    return account
+
+
+def _as_user(plan: Plan, account: become.Account | None) -> None:
+    """Become the user, for good, and do what depends on who he is."""
+    plan.step = b"user"
+    if account is not None:
+        become.become(account)
+    if plan.no_new_privileges:
+        kernel.no_new_privileges()
+    if plan.umask is not None:
+        os.umask(plan.umask)
+    if plan.environment.late:
+        plan.step = b"environment"
+        env = plan.environment.complete(account)
+        plan.env, plan.candidates = kernel.strings(env), candidates(plan.name, env)
+    plan.step = b"chdir"
+    os.chdir(plan.cwd)
+    plan.step = b"signals"
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _prepare(plan: Plan, wish: become.Wish) -> become.Account:
+    """While still root: find the user, give him what is made for this job, and complete the environment."""
+    account = become.look_up(wish, plan.overflow_uid)
+    kernel.leave_session_keyring()
+    become.own_streams(account, plan.own, plan.terminal, plan.tty)
+    if plan.notify is not None:
+        plan.step = b"notify"
+        notifysockets.give(*plan.notify, account.uid, account.gid)
+    return account
+
+
+def _be_nice(plan: Plan, value: int, account: become.Account | None) -> None:
+    """Only root's jobs may be less nice than the keeper; who submits from a shell that is gets the keeper's."""
+    if account is not None and account.uid != 0 and not plan.trusted and value < plan.least_nice:
+        return
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, value)
+
+
+def _take_stdio(plan: Plan) -> None:
+    for number, fd in enumerate(plan.stdio):
+        os.dup2(fd, number)
+    if plan.terminal:
+        ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _limit(which: int, soft: int, hard: int) -> None:
+    """Set a limit, or as much of it as there is for us: the submitter's own, which come along, may be higher."""
+    try:
+        resource.setrlimit(which, (soft, hard))
+    except ValueError:  # EPERM; RLIM_INFINITY is -1 here
+        most = resource.getrlimit(which)[1]
+        resource.setrlimit(which, (min(soft, most, key=_unsigned), min(hard, most, key=_unsigned)))
+
+
+def _unsigned(limit: int) -> int:
+    return limit & 0xFFFF_FFFF_FFFF_FFFF
+
+
+def _execute(plan: Plan) -> int:
+    """Execute as execvpe does. Returns an errno; "not allowed" wins over "not there"."""
+    result = errno.ENOENT
+    for path in plan.candidates:
+        number = kernel.execve(path, plan.argv, plan.env)
+        if number == errno.EACCES or len(plan.candidates) == 1:
+            result = number
+        elif number not in _NOT_HERE:
+            return number
+    return result
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
