@@ -61,14 +61,17 @@ def needs_grant(path: str) -> bool:
 
 
 def grant(path: str, request: dict[str, object]) -> None:
-    """Tell the keeper of a Run that root is about to send. Raises Fault if it does not take it."""
+    """Tell the keeper of a Run that root is about to send, or of `instances` that he names. Raises Fault."""
     from jobd.wire import granting
 
     if FAR.remote is not None:
         FAR.remote.grant(request)
         return
     try:
-        granting.grant(path, request)
+        if isinstance(instances := request.get("instances"), list):
+            granting.grant_instances(path, instances)
+        else:
+            granting.grant(path, request)
     except granting.GrantError as e:
         raise Fault("failed", str(e)) from e
 

@@ -96,10 +96,10 @@ class Remote:
             return {}
 
     def grant(self, request: Words) -> None:
-        """Have the bridge, which is root's, tell the keeper of a Run. Raises Fault if that does not take it."""
+        """Have the bridge, which is root's, tell the keeper as `connect.grant` does. Raises Fault if it refuses."""
         from jobd.wire.granting import FIELDS
 
-        self._up().ask({"op": "grant", **{key: request[key] for key in FIELDS if key in request}})
+        self._up().ask({"op": "grant", **{key: request[key] for key in (*FIELDS, "instances") if key in request}})
 
     def session(self) -> Words:
         """What a command that ssh starts there would have: directory, environment, umask, limits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobctl import names, terminal
+from jobctl.connect import grant, needs_grant
 from jobctl.exits import INTERRUPTED, ConnectionLostError, UsageError
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 PARTS = ("all", "main", "control")  # of a job, as processes
 
+STARTING = ("start", "restart", "reload", "enable")  # requests after which an instance of a template may run
 DOING = {  # until jobd says more
     "start": "starting", "stop": "stopping", "restart": "restarting", "kill": "signaling", "freeze": "freezing",
     "thaw": "thawing", "reload": "reloading", "remove": "removing", "enable": "changing", "mask": "changing",
@@ -141,6 +143,8 @@ def act(client: Client, request: dict[str, object], goes_on: str, begun: list[by
     assert isinstance(found, list)
     assert isinstance(runs, list)
     status = 0
+    if request["type"] in STARTING:
+        _let_start(client, found)
     for at in range(0, len(found), names.AT_ONCE):
         part = {"names": found[at : at + names.AT_ONCE], **({"runs": runs[at : at + names.AT_ONCE]} if runs else {})}
         this = _ask(client, {**request, **part}, goes_on, begun)
@@ -148,6 +152,13 @@ def act(client: Client, request: dict[str, object], goes_on: str, begun: list[by
         if this == INTERRUPTED:
             break
     return status
+
+
+def _let_start(client: Client, found: list[str]) -> None:
+    """Root says which instances of his templates may be root's, where the daemon is not: see jobd.wire.granting."""
+    instances = [name for name in found if "@" in name[1:-1] and "/" not in name]
+    if instances and needs_grant(client.connect()):
+        grant(client.path, {"instances": instances})
 
 
 def _ask(client: Client, request: dict[str, object], goes_on: str, begun: list[bytes] | None = None) -> int:

@@ -96,6 +96,13 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.merge_output or self.stdin == PTY
 
     @property
+    def commands(self) -> list[tuple[bytes, ...]]:
+        """What it may execute besides its program."""
+        checks = (self.ready, None if self.health is None else self.health.check)
+        found = [self.stop_command, self.reload_command, *(check.argv for check in checks if check is not None)]
+        return [argv for argv in found if argv]
+
+    @property
     def program(self) -> tuple[bytes, ...]:
         """The argv that is executed."""
         return (b"/bin/sh", b"-c", *self.argv) if self.shell else self.argv

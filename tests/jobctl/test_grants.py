@@ -35,6 +35,7 @@ class FakeKeeper:
 
     def __init__(self, directory: Path, answer: dict[str, object]) -> None:
         self.hashes: list[bytes] = []
+        self.instances: list[str] = []
         self.answer = answer
         self.path = directory / "root.sock"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -58,8 +59,11 @@ class FakeKeeper:
             with connection:
                 asked = plainpack.unpackb(connection.recv(4096))
                 assert isinstance(asked, dict)
-                assert asked["op"] == "grant"
-                self.hashes.append(asked["hash"])
+                if asked["op"] == "grant-instance":
+                    self.instances.append(asked["name"])
+                else:
+                    assert asked["op"] == "grant"
+                    self.hashes.append(asked["hash"])
                 connection.send(plainpack.packb(self.answer))
 
 
@@ -195,3 +199,21 @@ def test_somebody_elses_socket_of_that_name_is_not_waited_for(fake: FakeDaemon) 
 def test_without_such_a_keeper_nothing_is_asked_or_loaded(fake: FakeDaemon) -> None:
     assert jobctl(fake.path, "run", "true").returncode == 0
     assert not (Path(fake.path).parent / "root.sock").exists()
+
+
+def test_instances_of_templates_are_named_ahead_of_their_start(fake: FakeDaemon, keeper: FakeKeeper) -> None:
+    fake.script = table(start=lambda _: [m.Done(job="web")], enable=lambda _: [m.Done(job="web")])
+    for line in (["start", "web@1", "web", "api@"], ["start", "web"], ["enable", "db@x"]):
+        jobctl(fake.path, *line)
+    assert keeper.instances == ["web@1", "db@x"]
+    assert keeper.hashes == []
+
+
+def test_what_settings_make_of_a_submission_is_granted_with_it() -> None:
+    argv, env, cwd = [b"web"], [b"A=1"], b"/srv"
+    settings = {"environment_file": "one -/etc/two", "stop.command": "stop now", "ready.command": '["ready"]'}
+    run = {"argv": argv, "shell": False, "env": env, "cwd": cwd, "settings": settings}
+    files = ((b"/srv/one", False), (b"/etc/two", True))
+    commands = ([b"web"], [b"stop", b"now"], [b"ready"])
+    assert granting.hashes(run) == [grants.digest(command, env, cwd, "", 0o22, "null", files) for command in commands]
+    assert granting.hashes({**run, "settings": {"stop.command": "[", "limits.memory": "x"}})  # the daemon will refuse
