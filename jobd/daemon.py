@@ -26,6 +26,7 @@ from jobd.core import records
 from jobd.core.paths import USER
 from jobd.host import secrecy
 from jobd.keeper.link import Link
+from jobd.rpc import privileges
 from jobd.rpc.access import Access
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
@@ -103,6 +104,11 @@ class Daemon:
                 log.error("the keeper refused to re-execute itself: %s", _.get("why"))
             case _:
                 close_all(fds)  # a second welcome, after a re-exec of the keeper: we have all of it
+
+    def _essential_ended(self, job: str, status: int) -> None:
+        """An essential job is at rest: jobd ends, with its status."""
+        log.warning("%s, which is essential, has ended: leaving with status %d", job, status)
+        self.keeper.ask_shutdown(status)
 
     def _on_lost(self) -> None:
         self._lost.set()
@@ -185,9 +191,12 @@ class Daemon:
             await configuration.load_first()
             registry.limits = lambda: configuration.policy.limits
             registry.policy = configuration.policy
-            await recover(registry)
-            world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
             access = Access(configuration.policy, shared=self.keeper.shared)
+            registry.bounded = partial(privileges.again, access=access)
+            registry.on_essential = self._essential_ended
+            await recover(registry)
+            registry.aftermath.look_for_ends()
+            world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
             await access.begin(jobs)
             configuration.on_change = partial(_change, access, registry)
             configuration.refresh = access.look_up_group

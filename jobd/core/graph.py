@@ -252,9 +252,10 @@ class Lack(Struct, frozen=True):
 class Refusal(Exception):  # noqa: N818  # an answer, not an error of ours
     """A job cannot be started; the text says why: `it requires db, which does not exist`."""
 
-    def __init__(self, text: str, kind: str = "") -> None:
+    def __init__(self, text: str, job: str, kind: str = "") -> None:
         super().__init__(text)
-        self.kind = kind  # of the Lack that is the reason
+        self.job = job  # that is the reason: itself, or what it requires
+        self.kind = kind  # of the Lack
 
 
 class StartPlan(Struct, frozen=True):
@@ -324,11 +325,11 @@ def _choose(
     while todo:
         here = todo.pop()
         if (why := lack(here)) is not None:
-            raise Refusal(_chain(here, group, name, why.text), why.kind)
+            raise Refusal(_chain(here, group, name, why.text), here, why.kind)
         for other in graph.opponents(here):
             if other != here and (other in chosen or other in group):
                 text = f"conflicts with {other}, which is to be started as well"
-                raise Refusal(_chain(here, group, name, text))
+                raise Refusal(_chain(here, group, name, text), here)
         for kind, other in graph.demands(here):
             if other not in chosen and other not in group:
                 group[other] = (kind, here)

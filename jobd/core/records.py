@@ -118,6 +118,7 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 JOB_PREFIX: Final = "job."
 ACT_PREFIX: Final = "act."
 BY_GID: Final = "act.gid"  # the caller's group
+CAUSE: Final = "act.cause"  # the cause of the run that is to follow
 ONCE: Final = "act.once"  # the name under which the client asked, if he may have asked before
 REMOVED: Final = "removed"  # the kind of the event that takes the job's row away; its runs stay
 # Kinds of the events of definitions.

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits, records, service, states
+from jobd.core.graph import CYCLIC, MISSING
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
-from jobd.runtime import readiness
+from jobd.runtime import readiness, together
 from jobd.runtime.journal import NotDurable
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -18,12 +19,19 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobd.core.graph import Refusal
     from jobd.core.records import JobRow, RunRow
     from jobd.runtime.run import Run
 
 FIRST_PROGRESS_SEC: Final = 0.5  # most stops are over by then and need no words
 PROGRESS_SEC: Final = 1.0
 SHOWN_PROCESSES: Final = 5
+CODES: Final = {  # of graph.Refusal
+    MISSING: errors.NOT_FOUND,
+    CYCLIC: errors.BAD_SETTING,
+    together.BROKEN: errors.BAD_SETTING,
+    together.MASKED: errors.MASKED,
+}
 
 
 async def submit_once(
@@ -56,6 +64,19 @@ async def accepted(run: Run) -> None:
         raise Refused(errors.NO_SPACE, f"cannot accept {run.job.row.job}: {error}") from error
 
 
+def refused(context: Context, owner: int, name: str, refusal: Refusal) -> Refused:
+    """The answer for a job that cannot be started, for a reason of its own or of what it requires."""
+    text = f"cannot start {name}: {refusal}"
+    code = CODES.get(refusal.kind, errors.FAILED)
+    if refusal.kind == together.BROKEN:
+        row = context.look(owner, name)
+        if refusal.job != name:
+            code = errors.FAILED  # there is nothing wrong with what was named
+        elif row is not None and row.problem:
+            text += f":\n{row.problem}"
+    return Refused(code, text, job=name)
+
+
 def started(context: Context, row: RunRow) -> m.Started:
     """The answer for a run, with the failed step in words if there is one."""
     text = failure_text(context, row) if row.step else ""
@@ -86,7 +107,7 @@ def never_up(context: Context, row: RunRow) -> str:
     spec = views.spec_of(context.world.registry, row.spec)
     oneshot = spec.type == service.ONESHOT
     if row.state != records.FINISHED or row.ready_at is not None or not (oneshot or readiness.is_needed(spec)):
-        return f"cannot start {row.job}: {row.reason}" if row.result == "dependency" else ""
+        return f"Job {row.job} canceled: {row.reason}" if row.result == "dependency" else ""
     if oneshot and row.result == "success":
         return ""
     return f"cannot start {row.job}: {_before_ready(row, '' if oneshot else ' before it was ready')}"
@@ -107,6 +128,54 @@ def _before_ready(row: RunRow, when: str) -> str:
 def is_at_rest(row: JobRow) -> bool:
     """Whether the job has no live run."""
     return row.sub in states.NO_RUN
+
+
+async def until_up(context: Context, request: int, word: str, run_id: bytes, action: str, no_block: bool) -> m.Done:
+    """Wait until the run that was asked for is up, or will not be, and say meanwhile what is waited for.
+
+    It may be still to come, behind one that is being stopped. A job that was there already has got no such run.
+    """
+    said = ""
+    while True:
+        row = context.job(word, action)
+        asked = context.submitted(row.owner, row.job, run_id)
+        live = context.live(row) if asked is None else context.live_run(asked)
+        if live is None:
+            if asked is not None:
+                return _outcome(context, word, asked)
+            newest = context.newest(row)
+            return m.Done(job=word, run=row.latest, number=newest.number if newest else None)
+        comes = asked is None and live.row.next_run is not None and live.job.run is live
+        if asked is not None:
+            await accepted(live)
+        if comes and no_block:
+            return m.Done(job=word, run=run_id, number=row.runs + 1)
+        if not comes and (no_block or live.up):
+            return _outcome(context, word, live.row)
+        pause = PROGRESS_SEC if said else FIRST_PROGRESS_SEC
+        with trio.move_on_after(pause) as scope:
+            while not (live.gone if comes else live.up):
+                await live.changed.wait()
+        if scope.cancelled_caught:
+            text = await _waiting_for(context, live) if comes else _coming(context, live)
+            if text != said:
+                said = text
+                await context.connection.item(request, m.Progress(job=word, text=text))
+
+
+def _coming(context: Context, run: Run) -> str:
+    waits = context.world.registry.ordering.waits(run)
+    name = run.row.job
+    return f"starting {name}: waiting {waits}" if waits else f"starting {name} ({run.job.row.sub})"
+
+
+def _outcome(context: Context, word: str, row: RunRow) -> m.Done:
+    text = failure_text(context, row) if row.step else never_up(context, row)
+    if row.result == "canceled":
+        text = f"Job {word} canceled."  # systemctl's words, as of a dependency
+    if not text:
+        return m.Done(job=word, run=row.run, number=row.number)
+    return m.Done(job=word, code=errors.FAILED, text=text, run=row.run, number=row.number)
 
 
 async def until_gone(context: Context, request: int, word: str, run: Run) -> None:

@@ -67,7 +67,12 @@ async def _may_launch(run: Run, world: Registry) -> bool:
 def _must_wait(run: Run, world: Registry) -> bool:
     if run.row.state != records.QUEUED:
         return False
-    return world.stopping or not world.keeper.alive or not run.slot or world.ordering.holds(run)
+    if world.stopping or not world.keeper.alive or world.ordering.holds(run):
+        return True
+    if world.ordering.missing(run):
+        return False  # it will never begin
+    world.slots.join(run)
+    return not run.slot
 
 
 async def _durable(run: Run, world: Registry, commit: Commit) -> bool:

@@ -42,16 +42,21 @@ async def recover(world: Registry) -> None:
         assert isinstance(run_id, bytes)
         entries[run_id] = (message, fds)
     world.keeper.entries = []
+    found = []
     for row in world.store.live_runs():
         entry = entries.pop(row.run, None)
         run = _make(world, row)
         if entry is not None:
             _adopt(world, run, entry)
-        _take_up(world, run, entry is not None)
-    for run_id, entry in entries.items():
-        _unknown(world, run_id, entry)
+        found.append((run, entry is not None))
     for job in world.store.jobs_to_restart():
         restarting.take_up(world, job.owner, job.job)
+    # What the ends that we find mean for other jobs is seen when all are there, and is durable with them.
+    with world.journal.together(), world.aftermath.later():
+        for run, held in found:
+            _take_up(world, run, held)
+        for run_id, entry in entries.items():
+            _unknown(world, run_id, entry)
     world.recovered()
     await world.journal.flush()
 
@@ -67,7 +72,8 @@ def _make(world: Registry, row: RunRow) -> Run:
     if job.row.latest == row.run:
         job.run = run
     world.runs[row.run] = run
-    world.slots.take_up(run)
+    alone = world.catalog.graphs.of(row.owner).is_alone(row.job)
+    world.slots.take_up(run, held=not alone)
     return run
 
 

@@ -19,7 +19,8 @@ from jobd.core import spec as specs
 from jobd.core.names import transient_base
 from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
-from jobd.runtime import lifecycle, restarting
+from jobd.runtime import lifecycle, restarting, together
+from jobd.runtime.aftermath import Aftermath
 from jobd.runtime.catalog import Catalog
 from jobd.runtime.job import Caller, Job
 from jobd.runtime.ordering import Ordering
@@ -71,6 +72,11 @@ class Registry:
         self.slots = Slots(lambda: self.limits())
         self.launching = Places()
         self.ordering = Ordering(self)
+        self.aftermath = Aftermath(self)
+        journal.follow = self.aftermath.follow
+        # What brings a definition down to what its owner may have by now.
+        self.bounded: Callable[[int], Callable[[JobSpec], JobSpec] | None] = lambda _: None
+        self.on_essential: Callable[[str, int], None] = lambda _job, _status: None
         self.room = Room(state_dir / FILE, journal, pump, lambda: self.limits())
         self.streams.on_blocked = self.room.note_blocked
         self.stopping = False
@@ -152,9 +158,10 @@ class Registry:
         return f"{base}-{number}"
 
     def submit(self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller) -> Run:
-        """Accept a run of a transient job and set it going. `run.accepted` tells when it is durable.
+        """Accept a run of a transient job, with what it needs. `run.accepted` tells when it is durable.
 
         Raises:
+            Refusal: it requires what cannot be started.
             NameTaken: the job has a live run.
             Stopping: the daemon is shutting down.
         """
@@ -164,7 +171,10 @@ class Registry:
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
         self.remember_spec(keys.spec, spec)
-        return self._accept(owner, name, run_id, spec, keys, by)
+        return together.accept_with_needs(
+            self, owner, name, spec, together.Act(by, self.bounded(owner)),
+            lambda held: self._accept(owner, name, run_id, spec, keys, by, held=held),
+        )  # fmt: skip
 
     def rerun(
         self,
@@ -175,11 +185,12 @@ class Registry:
         bounded: Callable[[JobSpec], JobSpec] | None = None,
         cause: str = "",
         held: bool = False,
+        env: tuple[bytes, ...] = (),
     ) -> Run:
         """Make what `row` has submitted, a job without a live run or a run of one, the job's next run.
 
         `by` is None when nobody asked for it, and `cause` then says why it is started. `held`: it waits in any case,
-        until `ordering` lets it begin.
+        until `ordering` lets it begin. `env` is what this run alone has in its environment besides.
 
         `bounded` brings it down to what its owner may have by now. Without `stdin` a pipe becomes /dev/null, since
         nobody is there to feed it. Raises NameTaken and Stopping as `submit` does, and KeyError: the definition is gone
@@ -201,7 +212,11 @@ class Registry:
         if stdin != spec.stdin:
             spec = replace(spec, stdin=stdin)
         spec_blob = specs.encode_spec(spec)
-        keys = Keys(specs.digest(spec_blob), spec_blob, row.env, env_blob)
+        env_key = row.env
+        if env:
+            env_blob = specs.encode_env([*specs.decode_env(env_blob), *env])
+            env_key = specs.digest(env_blob)
+        keys = Keys(specs.digest(spec_blob), spec_blob, env_key, env_blob)
         return self._accept(row.owner, row.job, run_id, spec, keys, by, cause, held)
 
     def _accept(
@@ -234,11 +249,18 @@ class Registry:
             job = self.jobs[owner, name] = Job(row, self.journal)
         run = Run(job, apply_run(None, event), spec, keys.env_blob)
         self.runs[run_id] = run
-        self.slots.enter(run, begins)
+        self.slots.enter(run, begins, held)
         self.note_owner(owner)
         run.accepted = job.accept(event, run, (*keys.blobs, *carried))
+        self.catalog.graphs.know(row)
+        self.ordering.moved(job)
         self.start_task(run)
         return run
+
+    def check_open(self) -> None:
+        """Raises Stopping, if nothing starts any more."""
+        if self.stopping:
+            raise Stopping
 
     def _free(self, owner: int, name: str, free: frozenset[str]) -> JobRow | None:
         """The job's row if there is one, and it is in one of the states in which it may have a new run."""
@@ -260,6 +282,10 @@ class Registry:
         welcome = self.keeper.welcome
         assert welcome is not None
         return {"boot_id": welcome.boot_id, "keeper": welcome.keeper}
+
+    def start_again(self, row: JobRow) -> None:
+        """Begin the next run of a job that starts again by itself; see `together.start_again`."""
+        together.start_again(self, row)
 
     # --- tasks ----------------------------------------------------------------------------------------------------
     def start_task(self, run: Run) -> None:
@@ -325,6 +351,7 @@ class Registry:
         if self.jobs.get(key) is job and not self.catalog.is_pending(job):
             del self.jobs[key]  # its row is of what never was
             restarting.take_up(self, *key, restarting.ROOM_SEC)
+        self.ordering.moved(job)
         run.settle_end()
         self._check_idle()
 
@@ -339,6 +366,7 @@ class Registry:
         self.streams.forget(run)
         self.runs.pop(run.id, None)
         self.slots.leave(run)
+        self.ordering.forget(run)
         job = run.job
         if job.run is run:
             job.run = None
@@ -351,16 +379,12 @@ class Registry:
             run.lose_keeper()
 
     async def stop_all(self) -> None:
-        """Stop every live run and return when all are recorded. Runs that wait stay queued.
+        """Stop every live run, in order, and return when all are recorded. Runs that wait stay queued.
 
         Runs whose task has failed are left for the keeper to stop.
         """
         self.stopping = True
-        for run in list(self.runs.values()):
-            if run.row.state != records.QUEUED:
-                run.ask_stop(None)
-        for job in list(self.jobs.values()):
-            restarting.stop(job, None)
+        together.stop_all(self)
         while any(run.row.state != records.QUEUED and run.id not in self._crashed for run in self.runs.values()):
             self._idle = trio.Event()
             await self._idle.wait()

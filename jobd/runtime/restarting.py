@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits, restarts, states, units
-from jobd.core.ids import new_run_id
+from jobd.core.graph import Refusal
 from jobd.runtime.job import Job
 from jobd.runtime.journal import NotDurable
 from jobd.runtime.slots import LimitReached
-from jobd.runtime.submission import RESTART
 
 if TYPE_CHECKING:
     from jobd.core.spec import JobSpec
@@ -84,14 +83,18 @@ async def back_off(job: Job, world: Registry, sec: float) -> None:
             await _give_up(job, world, *why)
             return
         try:
-            run = world.rerun(job.row, new_run_id(), None, cause=RESTART)
+            world.start_again(job.row)
         except LimitReached as limit:
             log.warning("cannot start %s again yet: %s", job.row.job, limit)
+        except Refusal as refusal:
+            await _give_up(job, world, "dependency", str(refusal))
+            return
         except KeyError:
             await _give_up(job, world, "start-failed", "its definition is gone from the database")
             return
         else:
-            await _told(run)
+            if job.run is not None:
+                await _told(job.run)
             return
         if not await _waits(job, due, ROOM_SEC):
             return

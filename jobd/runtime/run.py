@@ -10,9 +10,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from jobd.core import exits, restarts, states
+from jobd.core import exits, records, restarts, states
 from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
-from jobd.core.records import ONCE
 from jobd.core.spec import NULL
 from jobd.host import usage
 from jobd.runtime.feeder import Feed
@@ -53,7 +52,7 @@ class Run:
         "execd", "failure", "feed", "frozen", "gone", "held", "helpers", "job", "keeper_lost", "launched", "log_error",
         "notify", "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd",
         "ready", "reload_asked", "reload_trouble", "reloading", "row",
-        "service", "signaled", "slot", "spec", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
+        "following", "service", "signaled", "slot", "spec", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -74,6 +73,7 @@ class Run:
         self.up = False  # it is ready, or a oneshot has ended well: who waits for its start may be told
         self.gone = False  # its end is durable: who waits may be told
         self.on_end: list[Callable[[Run], None]] | None = None
+        self.following: tuple[Caller | None, str] | None = None  # who has asked for the run that follows, and why
         # facts from the keeper
         self.pid: int | None = None
         self.pid_start: int | None = None
@@ -217,7 +217,6 @@ class Run:
         in_turn: bool = False,
         again: str = "",
         reason: str = "",
-        once: str = "",
     ) -> Commit | None:
         """Commit the wish that this run stop, and wake its task to see to it. Asking again changes nothing.
 
@@ -228,7 +227,6 @@ class Run:
             in_turn: only the wish is noted: its task stops it when `ordering` lets it.
             again: `restarts.RESTART` or REST: what follows its end, whatever its policy.
             reason: why, in words.
-            once: the name of the act that this is a part of, by which it is found again (`records.ONCE`).
 
         Returns:
             The commit of the wish; None if the run is at rest or has been asked before.
@@ -238,8 +236,6 @@ class Run:
         fields: dict[str, str] = {"again": again} if again else {}
         if reason:
             fields["reason"] = reason
-        if once:
-            fields[ONCE] = once
         if self.row.stop_asked:
             if result != restarts.STOPPED or self.row.stop_asked == restarts.STOPPED or self.row.again == restarts.REST:
                 return None
@@ -252,6 +248,12 @@ class Run:
             commit = self.job.fire(states.HANG if hang else self.stop_event, "stop-requested", by, **fields)
         self.wake.set()
         return commit
+
+    def follow_with(self, next_run: bytes | None, by: Caller | None, cause: str) -> Commit:
+        """Note which run is to begin when this one has ended; None: none is any more."""
+        kind = "start-requested" if next_run is not None else "stop-requested"
+        self.following = by, cause
+        return self.job.note(self, kind, by, None, next_run=next_run, **{records.CAUSE: cause})
 
     @property
     def stop_event(self) -> str:

@@ -37,11 +37,16 @@ class LimitReached(Exception):  # noqa: N818  # an answer, not an error of ours
 
 
 class _Owner:
-    __slots__ = ("begun", "waiting")
+    __slots__ = ("begun", "held", "waiting")
 
     def __init__(self) -> None:
         self.begun = 0
         self.waiting: dict[Run, None] = {}
+        self.held: set[Run] = set()  # in no line yet: they wait for other jobs
+
+    @property
+    def queued(self) -> int:
+        return len(self.waiting) + len(self.held)
 
 
 class Slots:
@@ -62,25 +67,39 @@ class Slots:
         his, limits = self._of[owner], self._limits()
         if not his.waiting and (limits.running is None or his.begun < limits.running):
             return True
-        if limits.queued is not None and len(his.waiting) >= limits.queued:
+        if limits.queued is not None and his.queued >= limits.queued:
             raise LimitReached(
-                f"cannot queue another run: {len(his.waiting)} of uid {owner} wait, of the {limits.queued} that a user"
+                f"cannot queue another run: {his.queued} of uid {owner} wait, of the {limits.queued} that a user"
                 " may have; wait until some have run, or cancel some"
             )
         return False
 
-    def enter(self, run: Run, begins: bool) -> None:
-        """Take a run on, which has a slot from now on or waits for one."""
+    def enter(self, run: Run, begins: bool, held: bool = False) -> None:
+        """Take a run on, which has a slot from now on or waits for one; one that is `held` waits for other jobs first.
+
+        Such a one is in no line: what it waits for could be behind it.
+        """
         his = self._of.setdefault(run.row.owner, _Owner())
-        run.slot = begins
-        if begins:
+        run.slot = begins and not held
+        if held:
+            his.held.add(run)
+        elif begins:
             his.begun += 1
         else:
             his.waiting[run] = None
 
-    def take_up(self, run: Run) -> None:
+    def take_up(self, run: Run, held: bool = False) -> None:
         """As `enter`, for a run that an earlier daemon accepted: it keeps what it has."""
-        self.enter(run, run.row.state != records.QUEUED)
+        queued = run.row.state == records.QUEUED
+        self.enter(run, not queued, held and queued)
+
+    def join(self, run: Run) -> None:
+        """It waits for no other job any more: it may have a slot. Saying it again changes nothing."""
+        his = self._of.get(run.row.owner)
+        if his is not None and run in his.held:
+            his.held.discard(run)
+            his.waiting[run] = None
+            self._give(run.row.owner, his)
 
     def leave(self, run: Run) -> None:
         """The run is over, or was never accepted. Saying it again changes nothing."""
@@ -92,6 +111,7 @@ class Slots:
             his.begun -= 1
         else:
             his.waiting.pop(run, None)
+            his.held.discard(run)
         self._give(run.row.owner, his)
 
     def give(self) -> None:
@@ -107,7 +127,7 @@ class Slots:
             his.begun += 1
             run.slot = True
             run.wake.set()
-        if not his.begun and not his.waiting:
+        if not his.begun and not his.queued:
             self._of.pop(owner, None)
 
 

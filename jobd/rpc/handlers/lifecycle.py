@@ -4,95 +4,69 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import exits, states
+from jobd.core import exits
 from jobd.core.ids import ONCE_OPERATION, USER_OPERATION
 from jobd.core.records import ONCE
-from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead
-from jobd.rpc.runs import accepted, failure_text, is_at_rest, never_up, until_gone
-from jobd.runtime import restarting
-from jobd.runtime.registry import NameTaken, Stopping
+from jobd.rpc.runs import is_at_rest, until_gone
+from jobd.rpc.starting import FEW, begin_all
+from jobd.runtime import together
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from jobd.core.records import JobRow, RunRow
+    from jobd.core.records import JobRow
     from jobd.runtime.run import Run
 
 CONTROL: Final = "control"  # the commands that run besides the main process
 ASKED_RUNS: Final = 3  # of a job: so many may have come and gone while a client connects again
 
 
-# --- start --------------------------------------------------------------------------------------------------------
+# --- start, restart -----------------------------------------------------------------------------------------------
 async def start(context: Context, request: m.Start) -> None:
-    """Start jobs at rest again; a job that runs is left alone, as systemctl does."""
-    _check_ids(request)
-
-    async def act(word: str, index: int) -> m.Done:
-        return await start_job(context, request.id, word, request.runs[index], request.no_block, "start")
-
-    await each(context, request.id, request.names, act)
+    """Start jobs with what they need; one that runs is left alone, as systemctl does."""
+    await begin_all(context, request, "start")
 
 
-def _check_ids(request: m.Start | m.Restart) -> None:
-    if len(request.runs) != len(request.names):
-        raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} run ids: one for each")
-
-
-async def start_job(context: Context, request: int, word: str, run_id: bytes, no_block: bool, action: str) -> m.Done:
-    """Start one job, under this id; done when it is ready or has failed to be."""
-    registry = context.world.registry
-    await registry.may_submit()
-    row = context.job(word, action)
-    known = context.submitted(row.owner, row.job, run_id)
-    run = None if known is None else context.live_run(known)
-    if run is None and known is not None:
-        return _started(context, word, known)  # a retry after a lost reply
-    if run is None:
-        old = context.live(row)
-        if old is not None and row.active == "deactivating":
-            await until_gone(context, request, word, old)
-            await registry.may_submit()
-        row = context.job(word, action)
-        if not is_at_rest(row):
-            newest = context.newest(row)
-            return m.Done(job=word, run=row.latest, number=newest.number if newest else None)
-        run = _rerun(context, row, run_id)
-    await accepted(run)
-    while not no_block and not run.up:
-        await run.changed.wait()
-    return _started(context, word, run.row)
-
-
-def _started(context: Context, word: str, row: RunRow) -> m.Done:
-    text = failure_text(context, row) if row.step else never_up(context, row)
-    if not text:
-        return m.Done(job=word, run=row.run, number=row.number)
-    return m.Done(job=word, code=errors.FAILED, text=text, run=row.run, number=row.number)
-
-
-def _rerun(context: Context, row: JobRow, run_id: bytes) -> Run:
-    try:
-        return context.world.registry.rerun(
-            row, run_id, context.caller, bounded=privileges.again(row.owner, context.access)
-        )
-    except NameTaken:
-        raise Refused(errors.EXISTS, f"cannot start {row.job}: it is running", job=row.job) from None
-    except Stopping:
-        raise Refused(errors.UNAVAILABLE, "cannot start anything: jobd is shutting down") from None
-    except KeyError:
-        raise Refused(errors.FAILED, f"cannot start {row.job}: its definition is gone from the database") from None
+async def restart(context: Context, request: m.Restart) -> None:
+    """Stop jobs, and start them again. What is stopped with them starts again too."""
+    await begin_all(context, request, "try-restart" if request.running_only else "restart")
 
 
 # --- stop ---------------------------------------------------------------------------------------------------------
 async def stop(context: Context, request: m.Stop) -> None:
-    """Stop jobs; each is done when no process of it is left."""
-
+    """Stop jobs, and what requires them; each is done when no process of it is left."""
     words = await _words(context, request, "stop")
+    names: dict[int, list[str]] = {}
+    runs: dict[str, Run] = {}
+    failed: dict[str, Refused] = {}
+    for index, word in enumerate(words):
+        try:
+            row = context.job(word, "stop")
+        except Refused as why:
+            failed[word] = why
+            continue
+        run, only = None if is_at_rest(row) else context.live(row), _only(request, index)
+        if only is None or (run is not None and run.id == only):
+            names.setdefault(row.owner, []).append(row.job)
+            runs.update({} if run is None else {word: run})
+        if index % FEW == FEW - 1 and not request.runs:  # else another run may take the place of the one that is meant
+            await context.turn()
+    registry = context.world.registry
+    commits = [together.stop(registry, owner, his, context.caller) for owner, his in names.items()]
 
-    async def act(word: str, index: int) -> m.Done:
-        return await _stop(context, request.id, word, request.no_block, "stop", only=_only(request, index))
+    async def act(word: str, _: int) -> m.Done:
+        if word in failed:
+            raise failed[word]
+        for commit in commits:
+            await commit.wait()
+        run = runs.get(word)
+        if run is None:
+            return m.Done(job=word)
+        if not request.no_block:
+            await until_gone(context, request.id, word, run)
+        return m.Done(job=word, run=run.id, number=run.row.number)
 
     await each(context, request.id, words, act)
 
@@ -109,58 +83,6 @@ async def _words(context: Context, request: m.Stop | m.Kill, action: str) -> lis
 def _only(request: m.Stop | m.Kill, index: int) -> bytes | None:
     """The one run of the `index`-th job that is meant, if only one is."""
     return request.runs[index] if request.runs else None
-
-
-async def _stop(
-    context: Context, request: int, word: str, no_block: bool, action: str, only: bytes | None = None, once: str = ""
-) -> m.Done:
-    row = context.job(word, action)
-    if row.sub == states.AUTO_RESTART and only is None:
-        await restarting.stop_job(context.world.registry, (row.owner, row.job), context.caller)
-        return m.Done(job=word)
-    run = context.live(row)
-    if run is None or is_at_rest(row) or only not in (None, run.id):
-        return m.Done(job=word)
-    commit = run.ask_stop(context.caller, once=once)
-    if commit is not None:
-        await commit.wait()
-    if not no_block:
-        await until_gone(context, request, word, run)
-    return m.Done(job=word, run=run.id, number=run.row.number)
-
-
-# --- restart ------------------------------------------------------------------------------------------------------
-async def restart(context: Context, request: m.Restart) -> None:
-    """Stop, then start."""
-    _check_ids(request)
-
-    action = "try-restart" if request.running_only else "restart"
-
-    async def act(word: str, index: int) -> m.Done:
-        if request.running_only and _is_left_alone(context, context.job(word, action), request.runs[index]):
-            return m.Done(job=word)
-        return await restart_job(context, request.id, word, request.runs[index], request.no_block, action)
-
-    await each(context, request.id, request.names, act)
-
-
-async def restart_job(context: Context, request: int, word: str, run_id: bytes, no_block: bool, action: str) -> m.Done:
-    """Stop one job, and start it under this id."""
-    row = context.job(word, action)
-    retried = context.submitted(row.owner, row.job, run_id) is not None  # then the stop is done
-    if not retried and row.sub != states.AUTO_RESTART:
-        await _stop(context, request, word, False, action, once=run_id.hex())
-    return await start_job(context, request, word, run_id, no_block, action)
-
-
-def _is_left_alone(context: Context, row: JobRow, run_id: bytes) -> bool:
-    """Whether a job is down, and not because we have stopped it, under a daemon that was killed over the restart."""
-    if row.active not in ("inactive", "failed", "deactivating"):
-        return False
-    if context.submitted(row.owner, row.job, run_id) is not None or row.latest is None:
-        return row.latest is None
-    events = context.world.registry.store.last_events_of_run(row.owner, row.job, row.latest)
-    return not any(event.data.get(ONCE) == run_id.hex() for event in events)
 
 
 # --- kill ---------------------------------------------------------------------------------------------------------

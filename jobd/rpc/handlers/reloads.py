@@ -9,8 +9,8 @@ import trio
 from jobd.core import states
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead
-from jobd.rpc.handlers.lifecycle import restart_job, start_job
 from jobd.rpc.runs import FIRST_PROGRESS_SEC
+from jobd.rpc.starting import begin_one
 from jobd.runtime import reloading
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -45,15 +45,19 @@ async def reload(context: Context, request: m.Reload) -> None:
 async def _reload_or_restart(context: Context, request: m.Reload, word: str, run_id: bytes) -> m.Done:
     row = context.job(word, RELOAD_OR_RESTART)
     if context.submitted(row.owner, row.job, run_id) is not None:  # this is a retry: it was no reload
-        return await start_job(context, request.id, word, run_id, request.no_block, RELOAD_OR_RESTART)
+        return await _begin(context, request, word, run_id)
     run = context.live(row)
     if row.active in AT_REST:
         if request.running_only:
             return m.Done(job=word)
-        return await start_job(context, request.id, word, run_id, request.no_block, RELOAD_OR_RESTART)
+        return await _begin(context, request, word, run_id)
     if run is not None and row.sub in (states.RUNNING, states.RELOAD) and reloading.is_possible(run):
         return await _reload(context, request, word, row)
-    return await restart_job(context, request.id, word, run_id, request.no_block, RELOAD_OR_RESTART)
+    return await _begin(context, request, word, run_id, restarts=True)
+
+
+async def _begin(context: Context, request: m.Reload, word: str, run_id: bytes, *, restarts: bool = False) -> m.Done:
+    return await begin_one(context, request.id, word, run_id, request.no_block, RELOAD_OR_RESTART, restarts=restarts)
 
 
 async def _reload(context: Context, request: m.Reload, word: str, row: JobRow) -> m.Done:

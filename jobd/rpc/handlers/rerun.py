@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobd.core import names
+from jobd.core.graph import Refusal
 from jobd.core.spec import NULL
 from jobd.rpc import privileges
 from jobd.rpc.context import SHOWN_ID, Context, Refused
-from jobd.rpc.runs import submit_once
+from jobd.rpc.runs import refused, submit_once
 from jobd.rpc.views import spec_of
+from jobd.runtime import together
 from jobd.runtime.registry import NameTaken, Stopping
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -38,10 +40,15 @@ def _submit_again(context: Context, request: m.Rerun) -> Run:
     known = context.submitted(row.owner, row.job, request.new)
     assert known is None  # he sees the job, and so its runs
     _check_stdin(context, request, row)
+    registry = context.world.registry
+    act = together.Act(context.caller, privileges.again(row.owner, context.access))
     try:
-        run = context.world.registry.rerun(
-            row, request.new, context.caller, request.stdin, privileges.again(row.owner, context.access)
-        )
+        run = together.accept_with_needs(
+            registry, row.owner, row.job, spec_of(registry, row.spec), act,
+            lambda held: registry.rerun(row, request.new, context.caller, request.stdin, act.bounded, held=held),
+        )  # fmt: skip
+    except Refusal as refusal:
+        raise refused(context, row.owner, row.job, refusal) from None
     except NameTaken:
         text = f"cannot rerun {row.job!r}: it is running; stop it first, or restart it"
         raise Refused(errors.EXISTS, text, job=row.job) from None

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from jobd.core import names, settings
 from jobd.core import spec as specs
+from jobd.core.graph import Refusal
 from jobd.core.spec import JobSpec, SpecError
 from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.runs import submit_once
+from jobd.rpc.runs import refused, submit_once
 from jobd.runtime.registry import NameTaken, Stopping
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -42,6 +43,8 @@ def _submit(context: Context, request: m.Run) -> Run:
     except NameTaken:
         text = f"cannot run {name!r}: a job of this name is running; stop it first, or choose another name"
         raise Refused(errors.EXISTS, text, job=name) from None
+    except Refusal as refusal:
+        raise refused(context, context.own, name, refusal) from None
     except Stopping:
         raise Refused(errors.UNAVAILABLE, "cannot start anything: jobd is shutting down") from None
     run.window = request.window

@@ -1,0 +1,87 @@
+"""Starting and restarting jobs for a request: all of one owner's at once, then each until it is up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jobd.core import states
+from jobd.rpc import privileges
+from jobd.rpc.context import Refused
+from jobd.rpc.handlers.each import each
+from jobd.rpc.runs import refused, until_up
+from jobd.runtime import together
+from jobd.runtime.registry import Stopping
+from jobd.runtime.slots import LimitReached
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.core.records import JobRow
+    from jobd.rpc.context import Context
+
+FEW: Final = 16  # jobs that are looked at in one turn
+RESTARTS: Final = ("restart", "try-restart")
+
+
+async def begin_all(context: Context, request: m.Start | m.Restart, action: str) -> None:
+    """Accept all that the request comes to, at once; then each job is done when it is up, or will not be."""
+    if len(request.runs) != len(request.names):
+        text = f"{len(request.names)} names and {len(request.runs)} run ids: one for each"
+        raise Refused(errors.INVALID, text)
+    ids: dict[int, dict[str, bytes]] = {}
+    failed: dict[str, Refused] = {}
+    for at, (word, run_id) in enumerate(zip(request.names, request.runs, strict=True)):
+        try:
+            row = context.job(word, action)
+            if not isinstance(request, m.Restart) or not request.running_only or _runs(row):
+                context.submitted(row.owner, row.job, run_id)  # which refuses an id that is another's
+                ids.setdefault(row.owner, {})[row.job] = run_id
+        except Refused as why:
+            failed[word] = why
+        if at % FEW == FEW - 1:
+            await context.turn()
+    await context.world.registry.may_submit()
+    for owner, his in ids.items():
+        for name, refusal in _begin(context, owner, his, action in RESTARTS).items():
+            failed.update((word, refusal) for word in request.names if context.key(word) == (owner, name))
+
+    async def act(word: str, index: int) -> m.Done:
+        if word in failed:
+            raise failed[word]
+        return await until_up(context, request.id, word, request.runs[index], action, request.no_block)
+
+    await each(context, request.id, request.names, act)
+
+
+async def begin_one(
+    context: Context, request: int, word: str, run_id: bytes, no_block: bool, action: str, *, restarts: bool
+) -> m.Done:
+    """The same with one job, as a part of another request."""
+    await context.world.registry.may_submit()
+    row = context.job(word, action)
+    context.submitted(row.owner, row.job, run_id)
+    for refusal in _begin(context, row.owner, {row.job: run_id}, restarts).values():
+        raise refusal
+    return await until_up(context, request, word, run_id, action, no_block)
+
+
+def _runs(row: JobRow) -> bool:
+    return row.sub not in states.AT_REST and row.active != "deactivating"
+
+
+def _begin(context: Context, owner: int, ids: dict[str, bytes], restarts: bool) -> dict[str, Refused]:
+    """Begin with one owner's jobs; those that cannot be. Those that have such a run are a retry: all of it is done."""
+    act = together.Act(context.caller, privileges.again(owner, context.access))
+    ids = {name: run_id for name, run_id in ids.items() if context.submitted(owner, name, run_id) is None}
+    begin = together.restart if restarts else together.start
+    try:
+        refusals = begin(context.world.registry, owner, ids, act)
+    except Stopping:
+        why = Refused(errors.UNAVAILABLE, "cannot start anything: jobd is shutting down")
+        return dict.fromkeys(ids, why)
+    except LimitReached as limit:
+        return dict.fromkeys(ids, Refused(errors.LIMIT, str(limit)))
+    except KeyError:
+        text = "cannot start {}: a definition is gone from the database"
+        return {name: Refused(errors.FAILED, text.format(name), job=name) for name in ids}
+    return {name: refused(context, owner, name, refusal) for name, refusal in refusals.items()}
