@@ -49,7 +49,7 @@ class Asking:
         return Changes(self._connector, exchange)
 
     async def definition(self, job: str) -> m.Definition:
-        """What is run as a job, as the `text` of a job file (TOML). Raises NotFound."""
+        """What a job is: its `files`, or of a transient one the `text` of a job file (TOML). Raises NotFound."""
         return requests.defined(await self._one(requests.cat(job)))
 
     async def whoami(self, *pids: int) -> Sequence[m.Member]:

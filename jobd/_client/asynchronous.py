@@ -11,6 +11,7 @@ from jobd._client import granted, requests
 from jobd._client.acting import Acting
 from jobd._client.asking import Asking
 from jobd._client.call import Call, Chunks, Connector
+from jobd._client.defining import Defining
 from jobd._client.faults import StartFailed
 from jobd._client.feeder import Feeder
 from jobd._client.feeding import Feeding
@@ -46,7 +47,7 @@ async def connect(socket: str | None = None, *, mode: str = "") -> AsyncIterator
             raise failure
 
 
-class Jobs(Acting, Asking):
+class Jobs(Acting, Asking, Defining):
     """The jobs of one daemon. Any number of tasks may use it at once. Made by `connect`.
 
     Cancelling a call ends its request in the daemon too; what it had begun there (a stop, a start) goes on.
@@ -201,10 +202,6 @@ class Jobs(Acting, Asking):
     # --- the daemon ---
     async def daemon_status(self) -> m.Daemon:
         return await self._one(requests.daemon_status())
-
-    async def daemon_reload(self) -> None:
-        """Read the configuration again. Raises Invalid, with file and line, when it cannot be taken."""
-        await self._one(requests.daemon_reload())
 
     async def daemon_reexec(self, *, keeper: bool = False) -> None:
         """Replace the daemon (or with `keeper` the keeper) by the code on disk; jobs and this connection go on."""

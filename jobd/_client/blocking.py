@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from jobd._client import granted, requests
 from jobd._client.blocking_acting import BlockingActing
 from jobd._client.blocking_asking import BlockingAsking
+from jobd._client.blocking_defining import BlockingDefining
 from jobd._client.blocking_feeder import BlockingFeeder
 from jobd._client.exchanges import Exchange, State
 from jobd._client.faults import LostError, StartFailed, Unavailable, error_for
@@ -93,7 +94,7 @@ class _Channel:
         return bool(watch.poll(0))
 
 
-class BlockingJobs(BlockingActing, BlockingAsking):
+class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
     """The jobs of one daemon, for threads and plain scripts. Made by `connect_blocking`; a context manager.
 
     Threads may share it: each request has a connection of a small pool to itself, so that a long `wait` is in nobody's
@@ -247,10 +248,6 @@ class BlockingJobs(BlockingActing, BlockingAsking):
     # --- the daemon ---
     def daemon_status(self) -> m.Daemon:
         return self._one(requests.daemon_status())
-
-    def daemon_reload(self) -> None:
-        """Read the configuration again. Raises Invalid, with file and line, when it cannot be taken."""
-        self._one(requests.daemon_reload())
 
     def daemon_reexec(self, *, keeper: bool = False) -> None:
         """Replace the daemon (or with `keeper` the keeper) by the code on disk."""

@@ -122,6 +122,27 @@ class JobPages(Exchange[list[m.JobView]]):
         return ()
 
 
+class FilePages(Exchange[list[m.FileView]]):
+    """A ListFiles, page after page; gives all rows at the end."""
+
+    def __init__(self, request: m.ListFiles) -> None:
+        super().__init__()
+        self._request = request
+        self._rows: list[m.FileView] = []
+
+    def request(self, id: int) -> m.Request:  # noqa: A002
+        return msgspec.structs.replace(self._request, id=id)
+
+    def reply(self, body: m.AnyBody) -> Sequence[list[m.FileView]]:
+        page = _expect(body, m.Files)
+        self._rows += page.files
+        if not page.more:
+            return (self._rows,)
+        self._request = msgspec.structs.replace(self._request, after=page.more)
+        self.state = State.SEND
+        return ()
+
+
 class RunPages(Exchange[list[m.RunView]]):
     """A History of `limit` rows, page after page; gives all rows at the end."""
 

@@ -246,10 +246,6 @@ def daemon_status() -> One[m.Daemon]:
     return One(m.DaemonStatus(id=0), m.Daemon)
 
 
-def daemon_reload() -> One[m.Ok]:
-    return One(m.DaemonReload(id=0), m.Ok)
-
-
 def daemon_reexec(*, keeper: bool) -> One[m.Ok]:
     return One(m.DaemonReexec(id=0, keeper=keeper), m.Ok, repeatable=False)
 
