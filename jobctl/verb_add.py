@@ -188,7 +188,9 @@ def revert(client: Client, jobs: Jobs) -> int:
     if not found:
         return 0
     place = jobfiles.find(client, "revert jobs")
-    own = [name for name in found if place.directory and "/" not in name]
+    views = names.views(client, found) if place.directory else []
+    in_files = {view["job"] for view in views if view.get("file", "").startswith("/")}
+    own = [name for name in found if name in in_files]
     for name in own:
         gone = place.dropins(name)
         if place.lower(name):

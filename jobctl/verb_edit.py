@@ -110,9 +110,9 @@ def _file_name(word: str) -> str:
 
 
 def _edit(client: Client, place: Place, job: str, dropin: str, stdin: bool) -> int:
-    if "/" in job:
-        place = jobfiles.Place("", place.mode)  # another owner's are in the database
     before = _definition(client, job)
+    if "/" in job or not all(file["path"].startswith("/") for file in before.get("files", [])[:1]):
+        place = jobfiles.Place("", place.mode)  # it is in the database: another owner's, or sent there
     subject = Subject(place, before, dropin)
     edited = "" if stdin else _in_editor(subject)
     try:

@@ -124,7 +124,7 @@ async def test_switches(tmp_path: Path) -> None:
             await trio_jobs.mask("a")
             await trio_jobs.unmask("a")
     plain = [(type(r), getattr(r, "names"), getattr(r, "enabled", getattr(r, "masked", None))) for r in script.asked]  # noqa: B009
-    switches = [
+    switches: list[tuple[type[m.Message], list[str], bool]] = [
         (m.Enable, ["a", "b"], True), (m.Enable, ["a"], False), (m.Mask, ["a"], True), (m.Mask, ["a"], False),
     ]  # fmt: skip
     assert plain == [*switches, (m.Enable, ["no"], True), *switches]

@@ -220,10 +220,10 @@ def test_rm_of_what_runs_or_is_a_packages_leaves_the_files(daemon: Make, config:
 def test_revert_takes_the_drop_ins_away(daemon: Make, config: Path) -> None:
     path = made(config)
     changed = m.Plan(changes=[m.Planned(job="web", owner=ME, change="changed", keys=["environment"])])
-    revert = Daemon(daemon, config, changed)
+    revert = Daemon(daemon, config, changed, transient=False, file=str(path))
     assert revert("revert", "web") == (0, "changed web: environment\n", "")
     assert os.listdir(path.parent) == ["web.toml"]
-    assert revert.asked == [m.DaemonReload(id=2, names=["web"])]
+    assert revert.asked == [m.DaemonReload(id=3, names=["web"])]
     stored = Daemon(daemon, None, changed)
     assert stored("revert", "web") == (0, "changed web: environment\n", "")
     assert stored.asked == [m.Revert(id=2, names=["web"])]
