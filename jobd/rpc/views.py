@@ -15,6 +15,7 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from jobd.core.records import Event, JobRow, RunRow
     from jobd.runtime.registry import Registry
+    from jobd.runtime.run import Run
 
 _NO_SPEC = JobSpec(argv=(), cwd=b"")
 
@@ -83,6 +84,7 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         "cpu_percent": spec.cpu_percent, "tasks_max": spec.tasks_max, "oom_score_adjust": spec.oom_score_adjust,
         **service_fields(row, spec),
         "unenforced": not_enforced(registry, spec),
+        **live_fields(live),
     }  # fmt: skip
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
@@ -111,9 +113,27 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         io_write_bytes=run.io_write_bytes,
         cause=run.cause,
         ready_at=run.ready_at,
-        status_text=run.status_text,
+        status_text=status_text(live, run),
         status_errno=run.status_errno,
     )
+
+
+def live_fields(live: Run | None) -> dict[str, object]:
+    """What a live service waits for, how it is, and which of its commands is at work."""
+    if live is None:
+        return {}
+    fields: dict[str, object] = {"control_pid": live.helpers.pid_at_work}
+    if live.service is not None:
+        fields |= {"waits": live.service.waits, "health": live.service.health}
+        if live.row.watchdog_usec is not None:
+            fields["watchdog_usec"] = live.row.watchdog_usec
+    return fields
+
+
+def status_text(live: Run | None, row: RunRow) -> str:
+    """What a run last said of itself: not each of these is kept."""
+    of = None if live is None else live.service
+    return row.status_text if of is None or of.status is None else of.status
 
 
 def service_fields(row: JobRow, spec: JobSpec) -> dict[str, object]:

@@ -97,6 +97,12 @@ class Helpers:
         """Whether one of them runs."""
         return any(not fields["done"] for fields in self._known.values())
 
+    @property
+    def pid_at_work(self) -> int | None:
+        """The process of the one that runs, if one does."""
+        pids = (fields["pid"] for fields in self._known.values() if not fields["done"])
+        return next((pid for pid in pids if isinstance(pid, int)), None)
+
     def plain(self) -> list[Fields]:
         """For the next keeper."""
         return [fields for opid, fields in self._known.items() if not (fields["done"] and opid.startswith(CHECK))]
