@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
 from jobd.runtime.service import notifies
 from jobd.wire.grants import OURS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from jobd.core.policy import Policy
     from jobd.core.spec import JobSpec
     from jobd.runtime.keeperlink import KeeperLink
     from jobd.runtime.run import Run
+
+LOGIN: Final = (b"HOME", b"USER", b"LOGNAME", b"SHELL", b"PATH")  # login(1)
+DEFAULT_PATH: Final = b"/usr/local/bin:/usr/bin:/bin"  # as of `run --env none`
 
 
 def spawn(run: Run, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], policy: Policy) -> None:
@@ -46,6 +52,8 @@ def command(
     spec, row = run.spec, run.row
     words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
     words.append(b"INVOCATION_ID=" + row.run.hex().encode())
+    if not keeper.shared and not run.job.row.transient:
+        env = with_login(env, os.environb)
     return {
         "argv": list(argv),
         "env": [word for word in env if not word.startswith(OURS)] + words,
@@ -62,6 +70,17 @@ def command(
         "executable": None,
         **identity(spec, row.owner, keeper, policy),
     }
+
+
+def with_login(env: Sequence[bytes], ours: Mapping[bytes, bytes]) -> list[bytes]:
+    """The environment of a job from a file of who has a jobd of his own, with what a login sets and nobody has set.
+
+    A transient job has the environment of who submitted it. Where jobs become their users, the keeper's child does this
+    for all of them.
+    """
+    there = {word.partition(b"=")[0] for word in env}
+    usual = {b"PATH": DEFAULT_PATH, **{name: ours[name] for name in LOGIN if name in ours}}
+    return [*env, *(name + b"=" + value for name, value in usual.items() if name not in there)]
 
 
 def identity(spec: JobSpec, owner: int, keeper: KeeperLink, policy: Policy) -> dict[str, object]:
