@@ -57,6 +57,7 @@ class _Fields:
         self._fields: dict[str, object] = {}
 
     def read(self, whole: bool) -> Found:
+        self._look_into_sections()
         given = frozenset(name for name in KEYS if self._has(name))
         for name in LATER:
             if self._has(name):
@@ -76,6 +77,9 @@ class _Fields:
         self._defaults(given)
         for name in service.DEPENDENCIES + service.HOOKS:
             self._look_at_names(name)
+        for key in KEYS.values():
+            if key.kind == COMMAND and self._has(key.name):
+                self._look_at_command(key)
         environment = self._value(ENVIRONMENT) if self._has(ENVIRONMENT) else None
         assert environment is None or isinstance(environment, dict)
         return Found(self._fields, environment or {}, given)
@@ -147,9 +151,6 @@ class _Fields:
             )
         if self._has("command"):
             self._take("command", "argv")
-            word = listreaders.looks_like_shell(top.values["command"])
-            if word:
-                top.warn("command", f'no shell reads a command: "{word:.60}" goes to the program as it is; see "shell"')
         elif self._has("shell"):
             script = self._value("shell")
             if isinstance(script, str):
@@ -257,6 +258,22 @@ class _Fields:
         assert isinstance(delay, int)
         if "restart_max_delay" not in given and delay > _DEFAULTS.restart_max_delay_usec:
             self._fields["restart_max_delay_usec"] = delay
+
+    def _look_into_sections(self) -> None:
+        """What the keys of somebody else's sections are called here."""
+        top = self._tables[""]
+        for name, section in top.values.items():
+            if isinstance(section, dict) and name not in TABLES and jobwords.plainest(name) in jobwords.SECTIONS:
+                for word in section:
+                    found = jobwords.hint(word, name)
+                    top.problem((name, word), f'unknown key "{word:.60}"{found[0] if found is not None else ""}')
+
+    def _look_at_command(self, key: Key) -> None:
+        table = self._tables[key.table]
+        word = listreaders.looks_like_shell(table.values[key.word])
+        if word:
+            hint = 'see "shell"' if key.name == "command" else 'write ["sh", "-c", "..."]'
+            table.warn(key.word, f'no shell reads a command: "{word:.60}" goes to the program as it is; {hint}')
 
     def _look_at_names(self, key: str) -> None:
         value = self._tables[""].values.get(key)

@@ -55,7 +55,7 @@ class Key(Struct, frozen=True, kw_only=True):
     default: str = ""  # as one would write it in a file; "" if there is none
     systemd: tuple[str, ...] = ()
     field: str = ""  # of JobSpec, if the value is what is read
-    literal: bool = False  # % means nothing in it
+    literal: bool = False  # % is nothing but a percent sign in it
 
     @property
     def table(self) -> str:
@@ -146,7 +146,7 @@ _STOP_AND_RELOAD: Final = (
     _key("reload.command", COMMAND, lists.command, "", "ExecReload", "reload_command"),
 )
 _LIMITS: Final = (
-    _key("limits.memory", SIZE, r.size(r.MIN_MEMORY, "nothing runs in that"), '"infinity"', "MemoryMax", "memory_max"),
+    _key("limits.memory", SIZE, r.size(r.MIN_MEMORY, r.TOO_SMALL), '"infinity"', "MemoryMax", "memory_max", True),
     _key("limits.cpu", PERCENTAGE, r.percentage, '"infinity"', "CPUQuota", "cpu_percent", literal=True),
     _key("limits.tasks", NUMBER, r.count, '"infinity"', "TasksMax", "tasks_max"),
     _key("limits.nofile", LIMIT, r.resource_limit(r.plain_limit), "", "LimitNOFILE"),

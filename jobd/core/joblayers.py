@@ -104,7 +104,10 @@ class Layers(Said):
             try:
                 values, places = _read(file.text)
             except tomlplace.TomlError as error:
-                hint = "; this is a unit of systemd: see jobd.job(5)" * jobwords.is_unit_of_systemd(file.text)
+                hint = (
+                    "; this is a unit of systemd, and a job file is TOML: see jobd.job(5)"
+                    * jobwords.is_unit_of_systemd(file.text)
+                )
                 broken.append(printable(f"{file.path}:{error.line}:{error.column}: {error.why}{hint}"))
                 continue
             self._said.append(Said(file.path, places, columns=True))

@@ -16,7 +16,9 @@ _KEYS: Final = {
     "envfile": "environment_file", "env": "environment", "entrypoint": "command", "workdir": "working_directory",
     "workingdir": "working_directory", "cwd": "working_directory", "healthcheck": "health", "memlimit": "limits.memory",
     "memory": "limits.memory", "cpus": "limits.cpu", "stopgraceperiod": "stop.timeout", "pidslimit": "limits.tasks",
-    "dependson": "requires", "ulimits": "limits", "init": "command", "oomscoreadj": "limits.oom_score_adjust",
+    "ulimits": "limits", "init": "command", "oomscoreadj": "limits.oom_score_adjust",
+    "test": "health.command", "retries": "health.failures", "startperiod": "ready.timeout",
+    "healthcheckinterval": "health.interval", "restartpolicy": "restart", "policy": "restart", "delay": "restart_delay",
     # others
     "cmd": "command", "exec": "command", "run": "command", "script": "shell", "program": "command", "args": "command",
     "argv": "command", "start": "command", "umask": "limits.umask", "watchdogsec": "watchdog.interval",
@@ -36,8 +38,11 @@ _TEXTS: Final = {
     "execcondition": '; write it into "shell"',
     "execstoppost": '; see "on_failure" and "on_success"',
     "timeoutsec": '; here it is "ready.timeout" and "stop.timeout"',
+    "dependson": '; here it is "requires", and "after"', "needs": '; here it is "requires", and "after"',
+    "rlimits": "; those that there are stand in [limits]: nofile and core", "file": _LOGS, "path": _LOGS,
+    "stdout": _LOGS, "stderr": _LOGS, "output": _LOGS, "log": _LOGS, "logdir": _LOGS,
     "group": _GROUP, "supplementarygroups": _GROUP, "gid": _GROUP, "groups": _GROUP,
-    "wantedby": _ENABLE, "requiredby": _ENABLE, "install": _ENABLE, "autostart": _ENABLE, "enabled": _ENABLE,
+    "wantedby": _ENABLE, "requiredby": _ENABLE, "autostart": _ENABLE, "enabled": _ENABLE,
     "alias": "; a job has one name",
     "standardoutput": _LOGS, "standarderror": _LOGS, "stdoutlogfile": _LOGS, "stderrlogfile": _LOGS, "logfile": _LOGS,
     "syslogidentifier": _LOGS, "logging": _LOGS,
@@ -57,7 +62,7 @@ _TEXTS: Final = {
     "; use a template: NAME@.toml", "instances": "; use a template: NAME@.toml",
     "include": "; see drop-ins in jobd.job(5)",
 }  # fmt: skip
-_SECTIONS: Final = ("service", "unit", "program", "job", "container", "services")
+SECTIONS: Final = ("service", "unit", "install", "program", "job", "container", "services")
 
 
 def plainest(word: str) -> str:
@@ -74,7 +79,7 @@ def hint(word: str, table: str) -> tuple[str, str] | None:
     None for a word that nobody else has either.
     """
     plain = plainest(word)
-    if not table and plain in _SECTIONS:
+    if not table and plain in SECTIONS:
         return "; a job file has no such table: its keys stand above the first [table]", "command"
     if plain in _TEXTS and plain not in _SYSTEMD:
         return _TEXTS[plain], ""

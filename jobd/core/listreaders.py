@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from typing import Final
 
@@ -17,6 +18,7 @@ MAX_CODE: Final = 255  # of what wait(2) leaves of an exit code
 EXIT_NAMES: Final = {  # sysexits.h, as systemd names them
     name.removeprefix("EX_"): getattr(os, name) for name in sorted(dir(os)) if name.startswith("EX_")
 }
+_VARIABLE: Final = re.compile(r"\$\{?[A-Za-z_]")
 _OPERATORS: Final = frozenset(("|", "||", "&", "&&", ";", ">", ">>", "<", "<<", "2>", "2>>", "2>&1", "&>"))
 
 
@@ -71,6 +73,8 @@ def command(value: object) -> tuple[bytes, ...]:
 
 def looks_like_shell(value: object) -> str:
     """The first word of a command that only a shell would understand, or ""."""
+    if isinstance(value, list):
+        return next((w for w in value if isinstance(w, str) and _VARIABLE.match(w)), "")
     if not isinstance(value, str):
         return ""
     try:

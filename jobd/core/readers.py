@@ -25,6 +25,10 @@ MAX_PATTERN: Final = 1000  # characters of a regular expression
 MAX_SUN_PATH: Final = 107  # bytes of a socket's path (unix(7))
 MIN_LOG_SIZE: Final = 4096
 MIN_MEMORY: Final = 1 << 20  # no program starts in less; 512 was meant to be "512M"
+TOO_SMALL: Final = "nothing runs in that"
+_ENDLESS: Final = ("unlimited", "inf", "infinite", "max", "none", "never", "no", "off", "-1", "forever", "false")
+MANY: Final = 10  # processors; who writes a larger number means percent
+_OCTAL: Final = frozenset("01234567")
 MAX_COUNT: Final = 2**31 - 1
 MAX_STARTS: Final = 1000  # of a start limit: jobd remembers no more (jobd.core.restarts)
 
@@ -114,7 +118,7 @@ def duration(*, zero: str = "", infinity: str = "") -> Callable[[object], int | 
         try:
             found = units.parse_duration(word)
         except ValueError as error:
-            raise ReadError(f"must be {what}, not {quoted(value)}: {_why(error)}") from error
+            raise ReadError(f"must be {what}, not {quoted(value)}{_hint(word) or f': {_why(error)}'}") from error
         if found == 0 and zero:
             raise ReadError(f"cannot be 0: {zero}")
         if found is None and infinity:
@@ -122,6 +126,13 @@ def duration(*, zero: str = "", infinity: str = "") -> Callable[[object], int | 
         return found
 
     return read
+
+
+def _hint(word: str) -> str:
+    """What somebody may have meant by a word that is neither a number nor infinity."""
+    if word.strip().lower() in _ENDLESS:
+        return f'; write "{units.INFINITY}"'
+    return ""
 
 
 def zero_is_off(value: object) -> int | None:
@@ -140,7 +151,7 @@ def size(least: int, hint: str = "") -> Callable[[object], int | None]:
         try:
             found = units.parse_size(word)
         except ValueError as error:
-            raise ReadError(f"must be {what}, not {quoted(value)}: {_why(error)}") from error
+            raise ReadError(f"must be {what}, not {quoted(value)}{_hint(word) or f': {_why(error)}'}") from error
         if found is not None and found < least:
             meant = f'; did you mean "{found}M"?' if hint and 0 < found == _int(word) else hint and f"; {hint}"
             raise ReadError(f"cannot be {quoted(value)}: {found} bytes are less than {least}{meant}")
@@ -159,7 +170,7 @@ def percentage(value: object) -> int | None:
     if not word.endswith("%") or not digits.isascii() or not digits.isdecimal():
         hint = ""
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1000:
-            hint = f'; write "{round(value * 100)}%" for {value} processors' + f', or "{value}%"' * (value >= 10)
+            hint = f'; write "{value}%"' if value >= MANY else f'; write "{round(value * 100)}%" for {value} processors'
         raise ReadError(f"must be {what}, not {quoted(value)}{hint}")
     if len(digits) > 6 or int(digits) == 0:
         raise ReadError(f'must be from "1%" to "999999%", not {quoted(value)}')
@@ -187,7 +198,7 @@ def resource_limit(unit: Callable[[str], int | None]) -> Callable[[object], tupl
         try:
             found = [unit(part.strip()) for part in ((soft, hard) if colon else (soft, soft))]
         except ValueError as error:
-            raise ReadError(f"must be {what}, not {quoted(value)}: {_why(error)}") from error
+            raise ReadError(f"must be {what}, not {quoted(value)}{_hint(word) or f': {_why(error)}'}") from error
         low, high = (-1 if limit is None else limit for limit in found)
         if high != -1 and (low == -1 or low > high):
             raise ReadError(f"has a soft limit above the hard one: {quoted(value)}")
@@ -213,7 +224,7 @@ def start_limit(value: object) -> tuple[int, int]:
         return 0, 0
     starts, slash, window = (part.strip() for part in word.partition("/"))
     if not slash or not starts.isascii() or not starts.isdecimal() or len(starts) > 9:
-        hint = f'; write "{starts}/10s" for {starts} in ten seconds' if starts.isdecimal() and not slash else ""
+        hint = f'; write "{starts}/10s"' if starts.isdecimal() and not slash else ""
         raise ReadError(f"must be {what}, not {quoted(value)}{hint}")
     if int(starts) > MAX_STARTS:
         raise ReadError(f'must be at most {MAX_STARTS} starts, or "infinity", not {quoted(value)}')
@@ -225,7 +236,8 @@ def start_limit(value: object) -> tuple[int, int]:
 
 def _why(error: ValueError) -> str:
     """The reason in an error of `units`."""
-    return str(error).partition(": ")[2] or "it is empty"
+    why = str(error).partition(": ")[2] or "it is empty"
+    return "it is less than 0" if why.startswith("a number is missing at '-") else why
 
 
 def _int(word: str) -> int:
@@ -246,10 +258,12 @@ def signal_number(value: object) -> int:
 def umask(value: object) -> int:
     """The mode bits that new files do not get. Of a number of TOML nobody can say whether octal was meant."""
     if not isinstance(value, str):
-        hint = f'; write "{value:03}"' if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else ""
-        raise ReadError(f'must be octal digits in quotes, such as "022", not {quoted(value)[:20]}{hint[:20]}')
+        hint = ""
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 777:
+            hint = f'; write "{value:03}"' if set(str(value)) <= _OCTAL else f'; write "{value:03o}"'
+        raise ReadError(f'must be octal digits in quotes, such as "022", not {quoted(value)[:20]}{hint}')
     digits = value.strip().removeprefix("0o")
-    if not digits or len(digits) > 4 or not set(digits) <= set("01234567") or int(digits, 8) > 0o777:
+    if not digits or len(digits) > 4 or not set(digits) <= _OCTAL or int(digits, 8) > 0o777:
         raise ReadError(f'must be octal digits, such as "022", not {quoted(value)}')
     return int(digits, 8)
 

@@ -32,6 +32,7 @@ _STRINGS: Final = re.compile(
     r"|\"\"(?!\")|''(?!')",
     re.DOTALL,
 )
+_LEADING_ZERO: Final = re.compile(r"=[ \t]*[-+]?0[0-9]$")  # up to the digit that is not expected
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _WORDS: Final = {  # of tomllib, where they say little to somebody who does not know TOML
     "Invalid value": 'this is no value; text stands in "quotes"',
@@ -294,5 +295,7 @@ def _explained(message: str, text: str, places: Places) -> TomlError:
         line, column = places.of(len(text.rstrip("\r\n")))
     if why == "Invalid value" and places.ends(line, column, text):
         return TomlError(line, column, "a value is missing")
+    if why.startswith("Expected newline") and _LEADING_ZERO.search(text.splitlines()[line - 1][:column]):
+        return TomlError(line, column - 1, 'a number does not begin with 0; text stands in "quotes"')
     why = _WORDS.get(why, why[:1].lower() + why[1:])
     return TomlError(line, column, why)
