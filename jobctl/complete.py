@@ -34,13 +34,24 @@ SELECTORS = (("0", "the newest"), ("-1", "the one before"), ("all", "all of them
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@-/#")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyz-() ")
 
+
+def _is_template(view: JobView) -> bool:
+    """Whether it is started under the name of an instance alone."""
+    return view["job"].endswith("@")
+
+
 FILTERS: dict[str, Callable[[JobView], bool]] = {
     "any": lambda _: True,
     "runs": lambda _: True,
-    "rest": lambda view: view.get("active", "inactive") in REST,
+    "rest": lambda view: view.get("active", "inactive") in REST and not _is_template(view),
     "live": lambda view: view.get("active", "inactive") not in REST,
     "failed": lambda view: view.get("active", "inactive") == "failed",
     "frozen": lambda view: view.get("frozen", False),
+    "reloads": lambda view: view.get("active", "inactive") not in REST and view.get("can_reload", False),
+    "files": lambda view: bool(view.get("file")),
+    "enabled": lambda view: view.get("enabled") == "enabled",
+    "disabled": lambda view: view.get("enabled") == "disabled",
+    "masked": lambda view: view.get("enabled") == "masked",
 }
 
 

@@ -33,11 +33,11 @@ __jobctl_verb() {
         options='--no-block'
         ;;
     try-restart)
-        operands='jobs.any'
+        operands='jobs.live'
         options='--no-block'
         ;;
     reload)
-        operands='jobs.any'
+        operands='jobs.reloads'
         options='--no-block'
         ;;
     reload-or-restart)
@@ -133,11 +133,11 @@ __jobctl_verb() {
         options='--now --purge'
         ;;
     enable)
-        operands='jobs.any'
+        operands='jobs.disabled'
         options='--now --no-block'
         ;;
     disable)
-        operands='jobs.any'
+        operands='jobs.enabled'
         options='--now --no-block'
         ;;
     mask)
@@ -145,15 +145,15 @@ __jobctl_verb() {
         options='--now --no-block'
         ;;
     unmask)
-        operands='jobs.any'
+        operands='jobs.masked'
         options=''
         ;;
     edit)
-        operands='jobs.any'
+        operands='jobs.files'
         options='-l --full --drop-in:text --stdin'
         ;;
     revert)
-        operands='jobs.any'
+        operands='jobs.files'
         options=''
         ;;
     verify)

@@ -299,10 +299,10 @@ complete -c jobctl -n '__jobctl_verb restart' -l no-block -d 'Return at once.'
 complete -c jobctl -n '__jobctl_verb restart' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb try-restart' -l no-block -d 'Return at once.'
-complete -c jobctl -n '__jobctl_verb try-restart' -a '(__jobctl_jobs any)'
+complete -c jobctl -n '__jobctl_verb try-restart' -a '(__jobctl_jobs live)'
 
 complete -c jobctl -n '__jobctl_verb reload' -l no-block -d 'Return at once.'
-complete -c jobctl -n '__jobctl_verb reload' -a '(__jobctl_jobs any)'
+complete -c jobctl -n '__jobctl_verb reload' -a '(__jobctl_jobs reloads)'
 
 complete -c jobctl -n '__jobctl_verb reload-or-restart' -l no-block -d 'Return at once.'
 complete -c jobctl -n '__jobctl_verb reload-or-restart' -a '(__jobctl_jobs any)'
@@ -437,24 +437,24 @@ complete -c jobctl -n '__jobctl_verb rm' -a '(__jobctl_jobs any)'
 
 complete -c jobctl -n '__jobctl_verb enable' -l now -d 'Start them, too.'
 complete -c jobctl -n '__jobctl_verb enable' -l no-block -d 'With --now: return at once.'
-complete -c jobctl -n '__jobctl_verb enable' -a '(__jobctl_jobs any)'
+complete -c jobctl -n '__jobctl_verb enable' -a '(__jobctl_jobs disabled)'
 
 complete -c jobctl -n '__jobctl_verb disable' -l now -d 'Stop them, too.'
 complete -c jobctl -n '__jobctl_verb disable' -l no-block -d 'With --now: return at once.'
-complete -c jobctl -n '__jobctl_verb disable' -a '(__jobctl_jobs any)'
+complete -c jobctl -n '__jobctl_verb disable' -a '(__jobctl_jobs enabled)'
 
 complete -c jobctl -n '__jobctl_verb mask' -l now -d 'Stop them, too.'
 complete -c jobctl -n '__jobctl_verb mask' -l no-block -d 'With --now: return at once.'
 complete -c jobctl -n '__jobctl_verb mask' -a '(__jobctl_jobs any)'
 
-complete -c jobctl -n '__jobctl_verb unmask' -a '(__jobctl_jobs any)'
+complete -c jobctl -n '__jobctl_verb unmask' -a '(__jobctl_jobs masked)'
 
 complete -c jobctl -n '__jobctl_verb edit' -s l -l full -d 'The whole job file, and not a drop-in.'
 complete -c jobctl -n '__jobctl_verb edit' -l drop-in -x -d 'A drop-in of this name. Default: override.'
 complete -c jobctl -n '__jobctl_verb edit' -l stdin -d 'Take the text from standard input, without an editor.'
-complete -c jobctl -n '__jobctl_verb edit' -a '(__jobctl_jobs any)'
+complete -c jobctl -n '__jobctl_verb edit' -a '(__jobctl_jobs files)'
 
-complete -c jobctl -n '__jobctl_verb revert' -a '(__jobctl_jobs any)'
+complete -c jobctl -n '__jobctl_verb revert' -a '(__jobctl_jobs files)'
 
 complete -c jobctl -n '__jobctl_verb verify' -s q -l quiet -d 'Print no results, or no hints.'
 complete -c jobctl -n '__jobctl_verb verify' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'

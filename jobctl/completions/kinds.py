@@ -122,11 +122,18 @@ VALUES: dict[str, str | Words] = {
 JOB_FILTERS = {
     "attach": "live",
     "cancel": "live",
+    "disable": "enabled",
+    "edit": "files",
+    "enable": "disabled",
     "freeze": "live",
     "kill": "live",
+    "reload": "reloads",
     "reset-failed": "failed",
+    "revert": "files",
     "start": "rest",
     "stop": "live",
     "thaw": "frozen",
+    "try-restart": "live",
+    "unmask": "masked",
     "wait": "live",
 }

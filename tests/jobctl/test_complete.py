@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from jobctl.shapes import JobView
     from tests.jobctl.fakes import Answer, FakeDaemon, Script
 
 GAMES, STRANGER = pwd.getpwnam("games").pw_uid, 61101
@@ -55,6 +56,24 @@ def names(path: str, *words: str) -> list[str]:
     done = jobctl(path, "__complete", *words)
     assert (done.returncode, done.stderr) == (0, b"")
     return [line.partition("\t")[0] for line in done.stdout.decode().splitlines()]
+
+
+def test_jobs_from_files_that_fit_the_verb() -> None:
+    from jobctl.complete import FILTERS
+
+    views: list[JobView] = [
+        {"job": "run", "owner": 0},
+        {"job": "off", "owner": 0, "transient": False, "file": "stored", "enabled": "disabled"},
+        {"job": "on", "owner": 0, "transient": False, "file": "/f", "enabled": "enabled", "active": "active",
+         "can_reload": True},
+        {"job": "shut", "owner": 0, "load": "not-found", "enabled": "masked"},
+        {"job": "web@", "owner": 0, "transient": False, "file": "/f", "enabled": "static"},
+    ]  # fmt: skip
+    fitting = {kind: [view["job"] for view in views if FILTERS[kind](view)] for kind in FILTERS}
+    assert fitting["rest"] == ["run", "off", "shut"]
+    assert fitting["files"] == ["off", "on", "web@"]
+    assert (fitting["disabled"], fitting["enabled"], fitting["masked"]) == (["off"], ["on"], ["shut"])
+    assert fitting["reloads"] == ["on"]
 
 
 @pytest.mark.parametrize(
