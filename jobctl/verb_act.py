@@ -185,6 +185,8 @@ def _done(client: Client, request: dict[str, object], begun: list[bytes] | None 
                 progress.show(f"{done} of {len(jobs)} done; {body['text']}" if done else body["text"])
             elif body["type"] == "done":
                 done += 1
+                if not body.get("code"):
+                    _warn(progress, body.get("text", ""))
                 if begun is not None and body.get("run"):
                     begun.append(body["run"])
             if body["type"] == "done" and body.get("code"):
@@ -195,6 +197,12 @@ def _done(client: Client, request: dict[str, object], begun: list[bytes] | None 
     finally:
         progress.end()
     return status
+
+
+def _warn(progress: terminal.Progress, text: str) -> None:
+    for line in text.splitlines():
+        progress.clear()
+        terminal.warn(line)
 
 
 def _refused(code: str, text: str) -> None:

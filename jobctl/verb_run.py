@@ -343,9 +343,11 @@ def _print_name(body: Body, shown: str, output: str | None, follow: bool) -> Non
 
 
 def start_status(body: Body, request: dict[str, object] | None) -> int | None:
-    """The status when the command could not be executed; says why."""
+    """The status when the command could not be executed; says why, or what it runs without."""
     step = body.get("step", "")
     if not step:
+        for line in body.get("text", "").splitlines():
+            terminal.warn(line)
         return None
     text = body.get("text") or f"cannot start {body['job']}: {step}: {os.strerror(body.get('errno', 0))}"
     terminal.warn(text + _script_hint(step, request or {}))

@@ -79,7 +79,7 @@ def refused(context: Context, owner: int, name: str, refusal: Refusal) -> Refuse
 
 def started(context: Context, row: RunRow) -> m.Started:
     """The answer for a run, with the failed step in words if there is one."""
-    text = failure_text(context, row) if row.step else ""
+    text = failure_text(context, row) if row.step else unenforced_text(context, row)
     return m.Started(
         job=row.job,
         owner=row.owner,
@@ -100,6 +100,12 @@ def failure_text(context: Context, row: RunRow) -> str:
     files = [path.decode(errors="backslashreplace") for path, _ in spec.env_files]
     text = exits.describe_start_failure(row.job, row.step, row.errno, program, cwd, user, files)
     return f"{text} (as {spec.user}; -C chooses another)" if row.step == "chdir" and spec.user else text
+
+
+def unenforced_text(context: Context, row: RunRow) -> str:
+    """What is asked for and this machine cannot do, a line each: a warning to who starts it."""
+    spec = views.spec_of(context.world.registry, row.spec)
+    return "\n".join(f"{row.job}: {line}" for line in views.not_enforced(context.world.registry, spec))
 
 
 def never_up(context: Context, row: RunRow) -> str:
@@ -174,7 +180,7 @@ def _outcome(context: Context, word: str, row: RunRow) -> m.Done:
     if row.result == "canceled":
         text = f"Job {word} canceled."  # systemctl's words, as of a dependency
     if not text:
-        return m.Done(job=word, run=row.run, number=row.number)
+        return m.Done(job=word, text=unenforced_text(context, row), run=row.run, number=row.number)
     return m.Done(job=word, code=errors.FAILED, text=text, run=row.run, number=row.number)
 
 

@@ -27,7 +27,10 @@ class Ok(Body, frozen=True, kw_only=True, tag="ok"):
 
 
 class Started(Body, frozen=True, kw_only=True, tag="started"):
-    """Answer to Run. `step` and `errno` say which step between fork and exec failed, if one did."""
+    """Answer to Run. `step`, `errno` and `text` say which step between fork and exec failed, if one did.
+
+    Else `text` is warnings, a line each.
+    """
 
     job: str
     owner: int
@@ -57,7 +60,7 @@ class Progress(Body, frozen=True, kw_only=True, tag="progress"):
 
 
 class Done(Body, frozen=True, kw_only=True, tag="done"):
-    """One job of an action is done. `code` is empty, or an error code with `text`."""
+    """One job of an action is done. `code` is empty, or an error code with `text`, which is warnings else."""
 
     job: str
     code: str = ""

@@ -25,7 +25,7 @@ def done(request: m.Request) -> list[m.Done]:
     """All goes well, but for jobs whose name is an error code."""
     assert isinstance(request, m.Freeze | m.Thaw | m.ResetFailed | m.Remove)
     return [
-        m.Done(job=name, code=name if name in errors.CODES else "", text=f"cannot do it to {name}")
+        m.Done(job=name, code=name, text=f"cannot do it to {name}") if name in errors.CODES else m.Done(job=name)
         for name in request.names
     ]
 
@@ -126,7 +126,8 @@ def many(count: int) -> Callable[[m.Request], Answer]:
             assert isinstance(request, m.Freeze | m.Remove)
             for name in request.names:
                 code = errors.NOT_APPLICABLE if name == "job-0001" else ""
-                yield m.Item(id=request.id, body=m.Done(job=name, code=code, text=f"cannot freeze {name}"))
+                text = f"cannot freeze {name}" if code else ""
+                yield m.Item(id=request.id, body=m.Done(job=name, code=code, text=text))
             yield m.End(id=request.id)
 
     return script
@@ -153,3 +154,18 @@ def test_looking_at_thousands_of_jobs(daemon: Make, line: str) -> None:
         assert [row["job"] for row in json.loads(result.stdout)] == [f"job-{n:04}" for n in range(250)] + ["another"]
     else:
         assert len(result.stdout.split()) == 251
+
+
+def test_what_cannot_be_enforced_is_said_once_and_is_no_failure(daemon: Make) -> None:
+    text = "web: limits.memory: no controller\nweb: limits.cpu: none"
+    fake = daemon(
+        table(
+            start=lambda _: [m.Done(job="web", text=text), m.Done(job="wet")],
+            run=lambda r: m.Started(job="web", owner=0, run=getattr(r, "run"), number=1, text=text),  # noqa: B009  # a Run
+        )
+    )
+    lines = "".join(f"jobctl: {line}\n" for line in text.splitlines())
+    started = jobctl(fake.path, "start", "web", "wet")
+    assert (started.returncode, started.stdout, started.stderr.decode()) == (0, b"", lines)
+    ran = jobctl(fake.path, "run", "true")
+    assert (ran.returncode, ran.stdout, ran.stderr.decode()) == (0, b"web\n", lines)

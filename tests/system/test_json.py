@@ -36,7 +36,8 @@ NEVER_SET = {
 }  # fmt: skip
 NEVER_NULL = {
     "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid", "user", "uid"}, "Rules": {"file"},
-    "Reasons": {"time", "run", "number"}, "Lines": {"pid"}, "Changes": {"job", "run", "number", "state", "active", "sub"},
+    "Reasons": {"time", "run", "number"}, "Lines": {"pid"},
+    "Changes": {"job", "run", "number", "state", "active", "sub"},
 }  # fmt: skip
 Row = dict[str, Any]
 
