@@ -11,12 +11,14 @@ import os
 import socket
 import struct
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from jobd.core import exits, service, targets
 from jobd.runtime import helpers
+from jobd.runtime.asking import CONNECT_SEC, PROCESS_SEC
 from jobd.runtime.spawning import identity
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from jobd.runtime.run import Run
 
 MAX_HEAD: Final = 4096  # bytes of an HTTP answer up to the end of its first line; that is all that is read
+NEXT_SEC: Final = 3.0  # until the next address of a name is tried: TCP's first two attempts
 LOCAL: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _RESET: Final = struct.pack("ii", 1, 0)  # struct linger: close at once, and leave no port behind in TIME_WAIT
 
@@ -33,9 +36,9 @@ async def ask(check: Check, run: Run, world: Registry) -> str:
     """Ask once. Returns why the answer was not good, in words; "" when it was."""
     match check.kind:
         case service.TCP:
-            return await _tcp(check.target)
+            return await _tcp(check.target, run, world)
         case service.HTTP:
-            return await _http(check.target)
+            return await _http(check.target, run, world)
         case service.UNIX:
             return await _unix(check.target, run, world)
         case service.COMMAND:
@@ -53,41 +56,51 @@ def describe(check: Check) -> str:
 
 
 # --- tcp ----------------------------------------------------------------------------------------------------------
-async def _tcp(target: str) -> str:
+async def _tcp(target: str, run: Run, world: Registry) -> str:
     try:
-        stream = await _connect(*targets.tcp(target))
+        stream = await _connect(*targets.tcp(target), world.asking.lookups(run.row.owner))
     except (OSError, ValueError) as error:
         return _words(error)
     await trio.aclose_forcefully(stream)
     return ""
 
 
-async def _connect(host: str, port: int) -> trio.SocketStream:
-    """A connection; to this machine over whichever protocol answers. Raises OSError."""
-    if host not in ("", "localhost"):  # which needs no name service, and no thread to ask it
-        stream = await trio.open_tcp_stream(host, port)
-        _refuse_myself(stream.socket)
-        return stream
+async def _connect(host: str, port: int, lookups: trio.CapacityLimiter) -> trio.SocketStream:
+    """A connection to the first address that takes one; of this machine without a name service. Raises OSError."""
     failed: OSError | None = None
-    for family, address in LOCAL:
+    addresses = LOCAL if host in ("", "localhost") else await _addresses(host, lookups)
+    for family, address in addresses:
         try:
-            sock = trio.socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:  # no IPv6 here
-            failed = failed or error
-            continue
-        try:
-            await sock.connect((address, port))
-            _refuse_myself(sock)
+            return await _connect_to(family, (address, port), last=(family, address) == addresses[-1])
         except OSError as error:
-            sock.close()
             failed = failed or error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return trio.SocketStream(sock)
     assert failed is not None
     raise failed
+
+
+async def _addresses(host: str, lookups: trio.CapacityLimiter) -> tuple[tuple[int, str], ...]:
+    """Those of a name, in the order of the name service. Raises OSError."""
+    kind = socket.SOCK_STREAM
+    try:
+        found = socket.getaddrinfo(host, None, type=kind, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        ask = partial(socket.getaddrinfo, host, None, type=kind)
+        found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=lookups)
+    return tuple((family, str(address[0])) for family, _, _, _, address in found)
+
+
+async def _connect_to(family: int, address: tuple[str, int], last: bool) -> trio.SocketStream:
+    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        with trio.move_on_after(float("inf") if last else NEXT_SEC) as scope:
+            await sock.connect(address)
+            _refuse_myself(sock)
+        if scope.cancelled_caught:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketStream(sock)
 
 
 def _refuse_myself(sock: trio.socket.SocketType) -> None:
@@ -103,11 +116,11 @@ def _refuse_myself(sock: trio.socket.SocketType) -> None:
 
 
 # --- http ---------------------------------------------------------------------------------------------------------
-async def _http(target: str) -> str:
+async def _http(target: str, run: Run, world: Registry) -> str:
     """GET; 2xx and 3xx are good. Redirects are not followed, and nothing is read behind the first line."""
     try:
         web = targets.http(target)
-        stream = await _connect(web.host, web.port)
+        stream = await _connect(web.host, web.port, world.asking.lookups(run.row.owner))
     except (OSError, ValueError) as error:
         return _words(error)
     try:
@@ -118,8 +131,9 @@ async def _http(target: str) -> str:
         )
         await stream.send_all(head.encode())
         return _status(await _first_line(stream))
-    except (trio.BrokenResourceError, OSError) as error:
-        return f"the connection broke: {_words(error.__cause__ or error)}"
+    except trio.BrokenResourceError as error:
+        cause = error.__cause__
+        return f"the connection broke: {_words(cause if isinstance(cause, OSError) else error)}"
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -161,12 +175,13 @@ async def _command(argv: tuple[bytes, ...], run: Run, world: Registry) -> str:
     return "" if end.code == 0 else "nobody could see how it ended" if end.unknown else f"it exited with {end.code}"
 
 
-def _words(error: BaseException) -> str:
-    """An error of the network in the kernel's words; of several attempts, the first."""
-    while isinstance(error, OSError) and error.errno is None and error.__cause__ is not None:
-        error = error.__cause__  # trio's open_tcp_stream: "all attempts failed"
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+def cost_sec(check: Check) -> float:
+    """What asking costs us, about."""
+    return PROCESS_SEC if check.kind in (service.UNIX, service.COMMAND) else CONNECT_SEC
+
+
+def _words(error: Exception) -> str:
+    """An error of the network in the kernel's words."""
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno)
-    return str(error)
+    return str(error.args[-1]) if error.args else type(error).__name__

@@ -48,6 +48,7 @@ async def watch(of: Service, health: Health, world: Registry) -> None:
 
 
 async def _ask(of: Service, health: Health, world: Registry) -> str:
+    await world.asking.turn(of.run.row.owner, checks.cost_sec(health.check))
     with trio.move_on_after(health.timeout_usec / units.USEC_PER_SEC):
         return await checks.ask(health.check, of.run, world)
     return f"no answer in {units.format_duration(health.timeout_usec)}"

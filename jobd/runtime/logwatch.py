@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+    from jobd.runtime.asking import Asking
     from jobd.runtime.pump import Pump
     from jobd.runtime.run import Run
     from jobd.store.logs import RunLog
@@ -28,14 +29,13 @@ MAX_LINE: Final = 2048  # bytes of a line that are looked at: with so many, a pa
 CHUNK: Final = 16 << 10  # bytes that are read at a time: 0.2 ms of lines of the usual length
 # Of processor time, for the lines of a chunk. A thousand times what a sound pattern takes; ten jobs that are submitted.
 PATIENCE_SEC: Final = 0.02
-SHARE: Final = 4  # after each chunk it rests so many times as long as that took: a flood is not to fill the loop
 
 
 class PatternTooSlow(Exception):  # noqa: N818  # what is the case
     """The pattern would take too long on what the job wrote."""
 
 
-async def until_line(run: Run, log: RunLog, pump: Pump, pattern: re.Pattern[str]) -> str:
+async def until_line(run: Run, log: RunLog, pump: Pump, pattern: re.Pattern[str], asking: Asking) -> str:
     """Return the first line, in either stream, in which the pattern is found. Cancelling leaves nothing behind.
 
     Raises:
@@ -51,8 +51,9 @@ async def until_line(run: Run, log: RunLog, pump: Pump, pattern: re.Pattern[str]
                 found = search(pattern, lines)
                 if found is not None:
                     return found
+                await asking.turn(run.row.owner, time.perf_counter() - began)
                 if stream.behind:
-                    await trio.sleep((time.perf_counter() - began) * SHARE)
+                    await trio.lowlevel.checkpoint()
             if not any(stream.behind for stream in streams):
                 log.close()
                 await run.output_changed.wait()  # nothing was awaited since the last look

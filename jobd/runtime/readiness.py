@@ -84,7 +84,7 @@ async def _until_good(of: Service, check: Check, world: Registry) -> None:
 async def _until_line(of: Service, check: Check, world: Registry) -> None:
     log = RunLog(world.streams.directory(of.run))
     try:
-        await logwatch.until_line(of.run, log, world.streams.pump, re.compile(check.target))
+        await logwatch.until_line(of.run, log, world.streams.pump, re.compile(check.target), world.asking)
     except logwatch.PatternTooSlow:
         _give_up(of, f"the pattern of its check, {check.target}, takes too long on what it wrote")
         await trio.sleep_forever()
@@ -94,6 +94,7 @@ async def _until_answer(of: Service, check: Check, world: Registry) -> None:
     began = trio.current_time()
     least = LEAST_BY_KEEPER_SEC if check.kind in (service.UNIX, service.COMMAND) else LEAST_SEC
     while True:
+        await world.asking.turn(of.run.row.owner, checks.cost_sec(check))
         why = f"no answer in {ONE_QUESTION_SEC:g} s"
         with trio.move_on_after(ONE_QUESTION_SEC):
             why = await checks.ask(check, of.run, world)

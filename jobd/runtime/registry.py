@@ -21,6 +21,7 @@ from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
 from jobd.runtime import lifecycle, restarting, together
 from jobd.runtime.aftermath import Aftermath
+from jobd.runtime.asking import Asking
 from jobd.runtime.catalog import Catalog
 from jobd.runtime.job import Caller, Job
 from jobd.runtime.ordering import Ordering
@@ -71,6 +72,7 @@ class Registry:
         self.limits: Callable[[], UserLimits] = UserLimits
         self.slots = Slots(lambda: self.limits())
         self.launching = Places()
+        self.asking = Asking()
         self.ordering = Ordering(self)
         self.aftermath = Aftermath(self)
         journal.follow = self.aftermath.follow

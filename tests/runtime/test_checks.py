@@ -71,6 +71,28 @@ async def test_tcp_says_why_not() -> None:
     assert "port" in await ask(service.TCP, "no port")
 
 
+async def test_a_name_is_looked_up_in_a_thread_and_each_of_its_addresses_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(host: str, port: None, *, type: int, flags: int = 0) -> list[tuple[object, ...]]:  # noqa: A002
+        assert (host, port, type) == ("db.example.org", None, socket.SOCK_STREAM)
+        if flags:
+            raise socket.gaierror(socket.EAI_NONAME, "not a number")
+        return [(socket.AF_INET6, type, 6, "", ("::1", 0, 0, 0)), (socket.AF_INET, type, 6, "", ("127.0.0.1", 0))]
+
+    async with answering(None) as (port, _):
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        assert await ask(service.TCP, f"db.example.org:{port}") == ""
+
+
+async def test_a_name_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", none)
+    assert await ask(service.TCP, "nowhere.invalid:80") == "Name or service not known"
+
+
 async def test_a_connection_to_itself_is_none() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

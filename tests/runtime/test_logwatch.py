@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
@@ -18,6 +18,7 @@ from tests.runtime.fakes import Bed, serving
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jobd.runtime.pump import Pump
     from jobd.runtime.run import Run
 
 
@@ -47,7 +48,8 @@ class Watched:
         async with serving(Bed()) as bed:
             self.run = bed.submit(**spec)
             await wait_all_tasks_blocked()
-            self.found.append(await until_line(self.run, RunLog(self.dir), self, re.compile(pattern)))  # type: ignore[arg-type]  # a double
+            log, pump = RunLog(self.dir), cast("Pump", self)
+            self.found.append(await until_line(self.run, log, pump, re.compile(pattern), bed.registry.asking))
 
 
 @pytest.fixture
