@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
 PAGED = (
-    "list", "status", "show", "cat", "logs", "result", "history", "why", "events", "list-job-files",
+    "list", "status", "show", "cat", "logs", "result", "history", "events", "list-job-files",
     "list-dependencies", "daemon-status", "auth",
 )  # fmt: skip
 LOCAL = ("completion", "verify")  # no other host has to do with it

@@ -6,7 +6,7 @@ import os
 
 from jobctl import names, terminal, usage
 from jobctl.escape import escape, show_bytes, show_command
-from jobctl.times import short, since, span
+from jobctl.times import ago, short, since, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,11 +158,11 @@ def _active(view: JobView, now: int, screen: Screen) -> str:
     changed = view.get("changed_at")
     if not changed:
         return words
-    whole = f"{words} since {since(changed, now)}"
-    line = f"{'Active':>{LABEL_WIDTH}}: {whole}"
-    if terminal.cut(line, screen.width) is line:
-        return whole
-    return f"{words} since {since(changed, now, short)}"  # rather than without how long ago
+    for whole in (f"{words} since {since(changed, now)}", f"{words} since {since(changed, now, short)}"):
+        line = f"{'Active':>{LABEL_WIDTH}}: {whole}"
+        if terminal.cut(line, screen.width) is line:
+            return whole
+    return f"{words}; {ago((now - changed) // USEC)} ago"  # rather than without how long ago
 
 
 def _until(view: JobView, now: int) -> str:

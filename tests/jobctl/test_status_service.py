@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.jobctl.fakes import view
+from tests.jobctl.terminals import on_terminal
 from tests.jobctl.test_status import SEC, shows, text_of
 
 if TYPE_CHECKING:
@@ -89,3 +90,10 @@ def test_what_is_wrong_with_its_definition(daemon: Make, fields: dict[str, objec
     shown = text_of(daemon(shows(view("web", **{**usual, **fields}))), "-n0", "web")
     assert [line.strip() for line in shown[1 : 1 + len(loaded)]] == [f"Loaded: {loaded[0]}", *loaded[1:]]
     assert shown[1 + len(loaded)].startswith("     Active: inactive (dead) since ")
+
+
+def test_on_a_narrow_terminal_how_long_ago_is_left(daemon: Make) -> None:
+    soon = view("web", active="activating", sub="auto-restart", result="exit-code", exit_code=1)
+    shown = on_terminal(daemon(shows(soon)).path, "status", "-n0", "web", columns=80, NO_COLOR="1").decode()
+    (line,) = [line for line in shown.splitlines() if "Active:" in line]
+    assert re.fullmatch(r"     Active: activating \(auto-restart\) \(Result: exit-code\); .* ago", line)
