@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobd.core.tomlplace import Path
     from jobd.core.tomlread import Said
 
+MAX_TOLD: Final = 50  # keys of somebody else's section
 HERE: Final = "-"  # before the path of an environment file: it may be missing
 _UNIT_SUFFIXES: Final = (".service", ".target", ".socket", ".timer", ".mount", ".path", ".slice")
 _DEFAULTS: Final = JobSpec(argv=(), cwd=b"")
@@ -136,6 +137,8 @@ class _Fields:
                 wrong.append((str(error), at))
                 return item
 
+        if isinstance(value, list | dict) and len(value) > listreaders.MAX_ITEMS:
+            return value, wrong  # which its reader refuses
         if isinstance(value, list):
             value = [expand(at, item) for at, item in enumerate(value)]
         elif isinstance(value, dict):
@@ -264,7 +267,7 @@ class _Fields:
         top = self._tables[""]
         for name, section in top.values.items():
             if isinstance(section, dict) and name not in TABLES and jobwords.plainest(name) in jobwords.SECTIONS:
-                for word in section:
+                for word in list(section)[:MAX_TOLD]:
                     found = jobwords.hint(word, name)
                     top.problem((name, word), f'unknown key "{word:.60}"{found[0] if found is not None else ""}')
 

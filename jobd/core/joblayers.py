@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".toml"
 DROPIN_DIR: Final = ".toml.d"  # NAME.toml.d/*.toml
+MAX_PROBLEMS: Final = 200  # nobody reads more
 MAX_DEPTH: Final = 2  # tables in which keys are merged one by one; there are none below them
 # Of which there is one alone: that of a drop-in replaces the others of the files before it.
 _EXCLUSIVE: Final = (frozenset({("command",), ("shell",)}), frozenset({("reload", "signal"), ("reload", "command")}))
@@ -128,8 +129,10 @@ class Layers(Said):
         return self._said_of(path).line(path)
 
     def problems(self) -> list[str]:
-        """All, by file and then by line."""
-        return [text for said in self._said for text in said.problems()]
+        """All, by file and then by line; of too many the first, and how many more there are."""
+        found = [text for said in self._said for text in said.problems()]
+        more = len(found) - MAX_PROBLEMS
+        return found if more <= 0 else [*found[:MAX_PROBLEMS], f"and {more} more mistakes"]
 
     def warnings(self) -> list[str]:
         """The same of the warnings."""

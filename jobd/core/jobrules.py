@@ -50,10 +50,11 @@ def _of_names(spec: JobSpec, name: str) -> Iterator[tuple[str, str]]:
     for key in service.DEPENDENCIES + service.HOOKS:
         if name and name in getattr(spec, key):
             yield key, f'names the job itself, "{name}"'
+    before, against = set(spec.before), set(spec.conflicts)
     for other in spec.after:
-        if other in spec.before:
+        if other in before:
             yield "before", f'has "{other}", which "after" has too'
     for key in _PULLING:
         for other in getattr(spec, key):
-            if other in spec.conflicts:
+            if other in against:
                 yield "conflicts", f'has "{other}", which "{key}" has too'

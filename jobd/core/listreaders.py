@@ -132,6 +132,8 @@ def environment(value: object) -> dict[str, str]:
     """Variables by name."""
     if not isinstance(value, dict):
         raise ReadError(f'is a table, such as {{ PORT = "8000" }}, not {kind(value)}')
+    if len(value) > MAX_ITEMS:
+        raise ReadError(f"has more than {MAX_ITEMS} variables")
     wrong: list[tuple[str, int | str | None]] = []
     found = {}
     for name, item in value.items():

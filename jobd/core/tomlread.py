@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _PREFIXES: Final = ("max_", "default_", "limit_")  # of systemd's words: MaxConnections, LimitNOFILE
 SHOWN: Final = 60  # characters of a word of the file in a message
 MAX_WORD: Final = 256  # characters of an element of a list
+MAX_UNKNOWN: Final = 50  # keys of a table of which it is said what was meant: that takes half a millisecond each
 MAX_WHY: Final = 400  # of a message without its place: whatever is in the file, it goes into a line and a frame
 
 
@@ -97,9 +98,11 @@ class Table:
         self._known = known
         self._foreign = foreign
         self._wrong: set[str] = set()
-        for key in values:
-            if key not in known[name]:
-                self.problem(key, f'unknown key "{key:.{SHOWN}}"{self._hint(key)}')
+        unknown = [key for key in values if key not in known[name]]
+        for key in unknown[:MAX_UNKNOWN]:
+            self.problem(key, f'unknown key "{key:.{SHOWN}}"{self._hint(key)}')
+        if len(unknown) > MAX_UNKNOWN:
+            self.problem(unknown[MAX_UNKNOWN], f"{len(unknown) - MAX_UNKNOWN} more unknown keys")
 
     @classmethod
     def read(cls, text: str, file: str, known: Mapping[str, Sequence[str]]) -> Table:

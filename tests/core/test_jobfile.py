@@ -165,7 +165,8 @@ def check_outcome(texts: Sequence[str], name: str) -> None:
         load(*texts, name=name)
     except JobFileError as error:
         found = error.problems
-    assert all(problem.isprintable() and problem.startswith("/j/web.toml") for problem in found)
+    assert all(problem.isprintable() for problem in found)
+    assert all(problem.startswith("/j/web.toml") for problem in found[:200])
 
 
 # --- drop-ins -----------------------------------------------------------------------------------------------------
@@ -262,6 +263,35 @@ def test_names_of_files() -> None:
 def test_files_survive_their_blob() -> None:
     files = [Source("/j/web.toml", 'command = "x"'), Source("web.toml.d/a.toml", "é", b"/\xff")]
     assert decode_sources(encode_sources(files)) == files
+
+
+LINES = (
+    'command = "x %n"', "command = ['a', '']", 'shell = "x"', "[ready]", "[ready.x]", "[environment]", "[[limits]]",
+    "[stop]", "[health]", "tcp = 1", "tcp = '%i'", "timeout = 0", "timeout = 'infinity'", "signal = 'x'",
+    "memory = 5", "A = '%q'", "after = ['a', 'web', '%i']", "before = 'a'", "type = 'oneshot'", "type = 'notify'",
+    "restart = 'always'", "x.y.z = {}", "environment = { A = 'b' }", "MemoryMax = []", "[Service]", "user = 0",
+    "essential = true", "schedule = {}", "'' = 1", "health = 1", "[environment.A]", "working_directory = 'x'",
+    "environment_file = ['-', 'x%%']", "=", '"', "'''", "[",
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(LINES), max_size=8), min_size=1, max_size=3), st.sampled_from(["web", "web@x"])
+)
+def test_any_lines_give_a_definition_or_a_typed_error(files: list[list[str]], name: str) -> None:
+    check_outcome(["\n".join(lines) for lines in files], name)
+
+
+def test_no_file_takes_long_or_says_too_much() -> None:
+    many = "".join(f"k{at}=1\n" for at in range(3000))
+    assert problems(f'command = "x"\n{many}')[-1] == "web.toml:52:1: 2950 more unknown keys"
+    assert len(problems(f"[Service]\n{many}")) == 51
+    names = ", ".join('"a b"' for _ in range(3000))
+    found = problems(f'command = "x"\nafter = [{names}]')
+    assert (len(found), found[-1]) == (201, "and 2800 more mistakes")
+    assert problems(f'command = "x"\nafter = [{names}, {names}]') == [
+        'web.toml:2:1: "after" has more than 4096 elements'
+    ]
 
 
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=3), st.sampled_from(["web", "web@", "web@x"]))
