@@ -81,7 +81,8 @@ def reload(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
     Returns when they have, or could not.
     """
     found = names.expand(client, jobs)
-    return act(client, {"type": "reload", "names": found, "no_block": no_block}, "the reload goes on")
+    request = {"type": "reload", "names": found, "runs": _ids(found), "no_block": no_block}
+    return act(client, request, "the reload goes on")
 
 
 def reload_or_restart(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:

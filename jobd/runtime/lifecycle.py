@@ -51,7 +51,9 @@ async def _serve(run: Run, world: Registry) -> None:
     """From exec until no process is left."""
     if run.job.row.sub == states.START and readiness.is_needed(run.spec):
         await _become_ready(run, world)
-    run.up = run.job.row.sub != states.START
+    if run.job.row.sub != states.START and not run.up:
+        run.up = True
+        run.changed.set()
     if run.job.row.sub != states.EXITED:
         await _watch(run, world)
     if _remains(run):

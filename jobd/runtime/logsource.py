@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
+from jobd.core import states
 from jobd.runtime.ending import DRAIN_SEC
 from jobd.store.logs import PIECE_MAX, Cursor, Piece, RunLog, run_dir
 from jobd.store.logs_index import STDERR, STDOUT
@@ -161,6 +162,15 @@ class LogSource:
             if (live.row.owner, live.row.job, live.row.number) == (row.owner, row.job, row.number + 1):
                 return live.row
         return self._run(row.number + 1)
+
+    async def following(self, row: RunRow) -> RunRow | None:
+        """The run after `row`; it is waited for while the job is to start again by itself."""
+        while (found := self.next_run(row)) is None:
+            job = self.registry.jobs.get((row.owner, row.job))
+            if job is None or job.row.sub != states.AUTO_RESTART:
+                return None
+            await job.changed.wait()
+        return found
 
     def walk(self) -> Iterator[Found]:
         """All pieces of all runs that there are now, each record by itself."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import states, units
+from jobd.core.records import ONCE
 from jobd.runtime import helpers
 from jobd.runtime.stopping import left_sec
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
+ENDS: Final = ("reloaded", "reload-failed")  # kinds of events
+REASON: Final = "act.reason"
 OPERATION: Final = "reload-"  # with the number of the reload
 
 
@@ -29,12 +32,16 @@ def is_possible(run: Run) -> bool:
     return bool(run.spec.reload_command) or run.spec.reload_signal is not None
 
 
-def ask(run: Run, by: Caller | None) -> Commit | None:
-    """Commit the wish that a running service reload; None if it does so already. Its task sees to it."""
+def ask(run: Run, by: Caller | None, once: str = "") -> Commit | None:
+    """Commit the wish that a running service reload; None if it does so already. Its task sees to it.
+
+    `once` is the name of the act, by which it is found again.
+    """
     if run.job.row.sub == states.RELOAD:
         return None
     run.reload_asked, run.reload_trouble = True, ""
-    commit = run.job.fire(states.RELOAD_ASKED, "reload-requested", by, reloads=run.row.reloads + 1)
+    named = {ONCE: once} if once else {}
+    commit = run.job.fire(states.RELOAD_ASKED, "reload-requested", by, reloads=run.row.reloads + 1, **named)
     run.wake.set()
     return commit
 
@@ -55,8 +62,8 @@ async def reload(run: Run, world: Registry) -> None:
     trouble = "" if done else _trouble(run, world, opid)
     run.reload_asked, run.reload_trouble = False, trouble
     if run.job.row.sub == states.RELOAD and run.ending is None and not run.row.stop_asked and not run.reloading:
-        reason: dict[str, Value] = {"act.reason": trouble} if trouble else {}
-        run.job.fire(states.RELOADED, "reload-failed" if trouble else "reloaded", None, **reason)
+        reason: dict[str, Value] = {REASON: trouble} if trouble else {}
+        run.job.fire(states.RELOADED, ENDS[1] if trouble else ENDS[0], None, **reason)
     run.changed.set()
 
 

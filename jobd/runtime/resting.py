@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from jobd.core import states
 
 if TYPE_CHECKING:
-    from jobd.runtime.job import Caller
+    from jobd.runtime.job import Caller, Job, Value
+    from jobd.runtime.journal import Commit
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
@@ -21,17 +22,33 @@ Key = tuple[int, str]
 
 
 async def reset_failed(registry: Registry, key: Key, by: Caller) -> None:
-    """Make a failed job inactive; any other is left alone. Returns when that is durable."""
+    """Make a failed job inactive, and count its restarts and starts from the beginning, as systemctl does.
+
+    Any other is left alone but for its counts. Returns when that is durable.
+    """
     job = registry.jobs.get(key)
-    if job is not None:
-        if job.row.sub == states.FAILED:
-            await job.fire(states.RESET, RESET, by, **{"job.result": "success"}).wait()
+    row = registry.store.job(*key) if job is None else job.row
+    if row is None or (row.sub != states.FAILED and not row.restarts and not row.starts):
         return
-    row = registry.store.job(*key)
-    if row is None or row.sub != states.FAILED:
+    if job is not None:
+        await _reset(job, by).wait()
         return
     with registry.catalog.holding(row) as job:
-        await job.fire(states.RESET, RESET, by, **{"job.result": "success"}).wait()
+        await _reset(job, by).wait()
+
+
+def _reset(job: Job, by: Caller) -> Commit:
+    counts: dict[str, Value] = {"job.restarts": 0, "job.starts": "", "job.restart_delay_usec": 0}
+    if job.row.sub == states.AUTO_RESTART:
+        del counts["job.restart_delay_usec"]  # it counts for the delay that is under way
+    result: dict[str, Value] = {"job.result": "success"} if job.row.sub == states.FAILED else {}
+    return job.fire(states.RESET, RESET, by, **result, **counts)
+
+
+def is_restarting(registry: Registry, key: Key) -> bool:
+    """Whether a job waits for its next start."""
+    job = registry.jobs.get(key)
+    return job is not None and job.row.sub == states.AUTO_RESTART
 
 
 def live_runs(registry: Registry, key: Key) -> list[Run]:

@@ -60,7 +60,7 @@ class Reload(Message, frozen=True, kw_only=True, tag="reload"):
     """Have running jobs read their configuration. Items: Progress; then Done for each job; End.
 
     With `or_restart`, those that have no way to do so are restarted, under the ids of `runs`, and those at rest
-    started; with `running_only` those at rest are left alone.
+    started; with `running_only` those at rest are left alone. Asked again under the same `runs`, nothing is done twice.
     """
 
     id: Id

@@ -51,6 +51,20 @@ async def test_what_runs_is_not_removed_unless_it_is_to_be_stopped(autojump_cloc
         assert await ask(bed, rm()) == [errors.NOT_FOUND]
 
 
+async def test_what_is_to_start_again_counts_as_running(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(restart="always", restart_delay_usec=3600 * 10**6)
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked()
+        assert await ask(bed, rm()) == [errors.EXISTS]  # while its output is read …
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert await ask(bed, rm()) == [errors.EXISTS]  # … and afterwards
+        assert await ask(bed, rm(stop=True)) == [""]
+        assert (bed.store.jobs, bed.registry.jobs) == ({}, {})
+
+
 async def test_what_is_queued_counts_as_running(autojump_clock: MockClock) -> None:
     async with serving(Bed()) as bed:
         bed.keeper.alive = False

@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import records, restarts, states
 from jobd.core.ids import new_run_id
-from jobd.runtime import restarting
+from jobd.runtime import restarting, resting
 from jobd.runtime.recovery import recover
 from jobd.runtime.registry import NameTaken
 from tests.runtime.fakes import ROOT, Bed, serving
@@ -214,6 +214,24 @@ async def test_what_was_said_of_a_run_counts_for_more_than_the_policy(autojump_c
         await ends(bed, run, 15)
         assert (bed.store.jobs[KEY].sub, bed.row(run).result) == (states.AUTO_RESTART, "watchdog")
         assert bed.row(run).reason == "it does not answer"
+
+
+async def test_reset_failed_counts_the_starts_anew(autojump_clock: MockClock) -> None:
+    async with service(start_limit=(2, 3600 * 10**6), restart_delay_usec=10**6) as (bed, run):
+        await ends(bed, run)
+        run = await next_run(bed, run)
+        await resting.reset_failed(bed.registry, KEY, ROOT)
+        assert (bed.store.jobs[KEY].restarts, bed.store.jobs[KEY].starts) == (0, "")
+        for _ in range(2):
+            await ends(bed, run)
+            run = await next_run(bed, run)
+        await ends(bed, run)
+        await trio.sleep(60)
+        assert bed.store.jobs[KEY].result == "start-limit-hit"
+        await resting.reset_failed(bed.registry, KEY, ROOT)
+        row = bed.store.jobs[KEY]
+        assert (row.sub, row.result, row.starts) == (states.DEAD, "success", "")
+        assert bed.registry.jobs == {}
 
 
 async def test_a_masked_job_does_not_start_again(autojump_clock: MockClock) -> None:

@@ -89,7 +89,7 @@ class Reader:
         while last is not None:
             self._check(last)
             await self._follow_run(source, last)
-            last = None if self._request.one_run else source.next_run(last)
+            last = None if self._request.one_run else await source.following(last)
 
     async def _follow_run(self, source: LogSource, row: RunRow) -> None:
         live = self._context.live_run(row)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import states
+from jobd.core.records import ONCE
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead
 from jobd.rpc.runs import FIRST_PROGRESS_SEC
@@ -26,18 +27,19 @@ NO_WAY: Final = "it has no way to: neither reload.signal nor reload.command is s
 
 async def reload(context: Context, request: m.Reload) -> None:
     """Reload jobs; each is done when it has been, or could not be."""
-    if request.or_restart and len(request.runs) != len(request.names):
+    if len(request.runs) != len(request.names) and (request.or_restart or request.runs):
         text = f"{len(request.names)} names and {len(request.runs)} run ids: one for each"
         raise Refused(errors.INVALID, text)
     action = RELOAD_OR_RESTART if request.or_restart else RELOAD
     words = request.names
-    if not request.or_restart:
+    if not request.runs:
         words = await context.expand(request.names, action, at_rest=False)
 
     async def act(word: str, index: int) -> m.Done:
+        once = request.runs[index] if request.runs else b""
         if not request.or_restart:
-            return await _reload(context, request, word, context.job(word, action))
-        return await _reload_or_restart(context, request, word, request.runs[index])
+            return await _reload(context, request, word, context.job(word, action), once)
+        return await _reload_or_restart(context, request, word, once)
 
     await each(context, request.id, words, act)
 
@@ -52,7 +54,7 @@ async def _reload_or_restart(context: Context, request: m.Reload, word: str, run
             return m.Done(job=word)
         return await _begin(context, request, word, run_id)
     if run is not None and row.sub in (states.RUNNING, states.RELOAD) and reloading.is_possible(run):
-        return await _reload(context, request, word, row)
+        return await _reload(context, request, word, row, run_id)
     return await _begin(context, request, word, run_id, restarts=True)
 
 
@@ -60,8 +62,13 @@ async def _begin(context: Context, request: m.Reload, word: str, run_id: bytes, 
     return await begin_one(context, request.id, word, run_id, request.no_block, RELOAD_OR_RESTART, restarts=restarts)
 
 
-async def _reload(context: Context, request: m.Reload, word: str, row: JobRow) -> m.Done:
+async def _reload(context: Context, request: m.Reload, word: str, row: JobRow, once: bytes) -> m.Done:
     run = context.live(row)
+    if run is not None and once and (before := _before(context, run, once)) is not None:
+        if not (before or request.no_block):
+            await _until_reloaded(context, request.id, word, run)
+            before = _before(context, run, once)
+        return _done(word, run, before[0] if before else "")
     if run is None or row.sub not in (states.START, states.RUNNING, states.RELOAD):
         raise _not_applicable(word, "its program has ended" if row.sub == states.EXITED else "it is not running")
     if not reloading.is_possible(run):
@@ -72,15 +79,33 @@ async def _reload(context: Context, request: m.Reload, word: str, row: JobRow) -
         await run.changed.wait()
     if run.job.run is not run or run.job.row.sub not in (states.RUNNING, states.RELOAD):
         raise _not_applicable(word, "it is not running")
-    commit = reloading.ask(run, context.caller)
+    commit = reloading.ask(run, context.caller, once.hex())
     if commit is not None:
         await commit.wait()
     if not request.no_block:
         await _until_reloaded(context, request.id, word, run)
-        if run.reload_trouble:
-            text = f"cannot reload {word}: {run.reload_trouble}"
-            return m.Done(job=word, code=errors.FAILED, text=text, run=run.id, number=run.row.number)
-    return m.Done(job=word, run=run.id, number=run.row.number)
+        return _done(word, run, run.reload_trouble)
+    return _done(word, run, "")
+
+
+def _done(word: str, run: Run, trouble: str) -> m.Done:
+    code, text = (errors.FAILED, f"cannot reload {word}: {trouble}") if trouble else ("", "")
+    return m.Done(job=word, code=code, text=text, run=run.id, number=run.row.number)
+
+
+def _before(context: Context, run: Run, once: bytes) -> tuple[str] | tuple[()] | None:
+    """What came of this very reload, which a daemon that was killed over it began, or whose answer is lost.
+
+    Returns:
+        The trouble that there was ("": none); nothing while it is under way; None if it has not been asked for.
+    """
+    found: tuple[str] | tuple[()] = ()
+    for event in context.world.registry.store.last_events_of_run(run.row.owner, run.row.job, run.id):
+        if event.kind in reloading.ENDS:
+            found = (str(event.data.get(reloading.REASON, "")),)
+        elif event.data.get(ONCE) == once.hex():
+            return found
+    return None
 
 
 async def _until_reloaded(context: Context, request: int, word: str, run: Run) -> None:

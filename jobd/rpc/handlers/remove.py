@@ -10,7 +10,7 @@ from jobd.core import states
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each
 from jobd.rpc.runs import until_gone
-from jobd.runtime import acts, resting
+from jobd.runtime import acts, restarting, resting
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -66,8 +66,14 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
     registry = context.world.registry
     row = context.job(word, "rm")
     key = (row.owner, row.job)
-    while runs := resting.live_runs(registry, key):
-        await _bring_to_rest(context, request, word, runs[-1])
+    while (runs := resting.live_runs(registry, key)) or resting.is_restarting(registry, key):
+        if resting.is_restarting(registry, key):
+            if not request.stop:
+                text = f"cannot remove {word}: it is to be started again; stop it first, or use --now"
+                raise Refused(errors.EXISTS, text, job=word)
+            await restarting.stop_job(registry, key, context.caller)
+        else:
+            await _bring_to_rest(context, request, word, runs[-1])
         context.grant("rm", *key, word)  # that may have taken long, and what is allowed may have changed
     if request.purge:
         if context.is_anothers(row):  # all that was recorded of the job goes, but not that somebody else has seen to it
