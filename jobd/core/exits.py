@@ -42,6 +42,7 @@ STEP_REASONS: Final = {
     ("user", errno.EINVAL): "this is no user whom jobs may have",
     ("user", errno.ETIMEDOUT): "looking the user up took too long",
     ("groups", errno.EPERM): "the groups could not be had, or are not for a user without a passwd entry",
+    ("spawn", errno.ENOSYS): "the keeper is of an older version; jobctl daemon-reexec --keeper replaces it",
     ("environment", errno.EFBIG): "it is larger than 256 KiB",
     ("environment", errno.EINVAL): "it is not a regular file",
     ("nologin", errno.EPERM): "logins are not allowed at present (nologin(5))",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,9 @@ def spawn(run: Run, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], p
         fds: the file that feeds its stdin, as "input"; it stays the caller's.
     """
     spec, row = run.spec, run.row
+    if not keeper.serves and (notifies(spec) or spec.env_files):
+        run.on_keeper("spawn-failed", {"step": "spawn", "errno": errno.ENOSYS}, {})
+        return
     keeper.send(
         "spawn",
         fds,

@@ -77,6 +77,11 @@ async def test_an_older_keeper_is_not_asked(autojump_clock: MockClock) -> None:
         bed.keeper.serves = False
         assert await execute(run, bed.registry, "reload-1", (b"true",)) == HelperEnd(-1, "spawn", errno.ENOSYS)
         assert bed.keeper.ops("helper") == []
+        for fields in ({"type": "notify"}, {"watchdog_usec": 1}, {"env_files": ((b"/x", False),)}):
+            failed = bed.submit(**fields)
+            await wait_all_tasks_blocked()
+            assert (bed.row(failed).step, bed.row(failed).errno) == ("spawn", errno.ENOSYS)
+        assert bed.keeper.ops("spawn") == ["spawn"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 from jobd.keeper import handover
 from jobd.runtime import launching, orphaned
 from jobd.runtime.orphaned import Orphanage
-from tests.runtime.fakes import WELCOME, Bed
+from tests.runtime.fakes import HELPER, WELCOME, Bed, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,32 @@ async def test_a_run_that_ended_during_a_handover_that_failed_is_left_alone(tmp_
     assert bed.registry.handing_over is None
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(reader)
+
+
+async def test_what_services_have_goes_along_and_stays_ours_if_nobody_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed = Bed()
+    for fake in (bed.registry.streams.pump, bed.registry.streams.feeder):
+        monkeypatch.setattr(fake, "release_all", dict, raising=False)
+    orphanage, _ = orphanage_of(bed, tmp_path)
+    async with serving(bed):
+        run = bed.submit(type="notify")
+        await wait_all_tasks_blocked()
+        run.notify, writer = os.pipe()
+        run.eof = True
+        run.on_keeper("helper-done", {"o": "reload-1", **HELPER, "done": True, "status": 256}, {})
+        run.on_keeper("helper-started", {"o": "check-1", **HELPER}, {})
+        ((message, fds),) = orphanage._entries()
+        helpers = message["helpers"]
+        assert isinstance(helpers, list)
+        assert [(one["o"], one["done"]) for one in helpers] == [("reload-1", True), ("check-1", False)]
+        assert fds["notify"] == run.notify
+        bed.registry.handing_over = trio.Event()
+        orphanage._take_back([(message, {name: fd for name, fd in fds.items() if name in ("pidfd", "notify")})])
+        assert "notify" not in run.held
+        assert os.fstat(run.notify)
+        os.close(writer)
 
 
 async def test_a_socket_for_the_next_keeper_that_cannot_be_made_is_tried_again(

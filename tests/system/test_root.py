@@ -137,3 +137,48 @@ def test_who_is_root_to_himself_alone_is_himself_to_jobd(people: People) -> None
     assert ask("__complete", "jobs", "live", "") == "slow\trunning\n"
     ask("wait")
     assert ask("list", "-o", "name") == ""
+
+
+def test_what_a_service_of_roots_has_besides_its_program_was_granted_with_it(people: People) -> None:
+    place = people.place / "service"
+    place.mkdir()
+    (place / "env").write_text("WORD=granted\n")
+    settings = {
+        "environment_file": place / "env",
+        "reload.command": 'sh -c "echo reload $(id -u) $WORD >&2"',
+        "stop.command": 'sh -c "echo stop $(id -u) $WORD"',
+        "ready.unix": place / "sock",
+    }
+    words = [word for key, value in settings.items() for word in ("-p", f"{key}={value}")]
+    script = f"""import os, socket, time
+s = socket.socket(socket.AF_UNIX); s.bind({str(place / "sock")!r}); s.listen(); time.sleep(300)"""
+    python = people.python or ""
+    done = people.ask(ROOT, "run", *words, "--name", "service", "--", python, "-I", "-c", script)
+    assert done.returncode == 0, done
+    for verb in ("reload", "stop"):
+        done = people.ask(ROOT, verb, "service")
+        assert done.returncode == 0, done
+    assert people.ask(ROOT, "logs", "-o", "cat", "service").stdout == "reload 0 granted\nstop 0 granted\n"
+
+
+def test_a_users_service_says_how_it_does_and_has_his_files_read_by_himself(people: People) -> None:
+    place = people.place / "hers"
+    place.mkdir()
+    os.chown(place, ALICE, ALICE)
+    place.chmod(0o700)
+    (place / "env").write_text("WORD=hers\n")
+    os.chown(place / "env", ALICE, ALICE)
+    script = """import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect(os.environ["NOTIFY_SOCKET"])
+s.send(b"READY=1\\nSTATUS=" + os.environ["WORD"].encode()); time.sleep(300)"""
+    words = ["-p", "type=notify", "-p", f"environment_file={place}/env", "-p", "reload.command=id -u", "--name", "hers"]
+    done = people.ask(ALICE, "run", *words, "--", people.python or "", "-I", "-c", script)
+    assert done.returncode == 0, done
+    done = people.ask(ALICE, "reload", "hers")
+    assert done.returncode == 0, done
+    assert people.ask(ALICE, "show", "hers", "-p", "StatusText").stdout == "StatusText=hers\n"
+    assert people.ask(ALICE, "stop", "hers").returncode == 0
+    assert people.ask(ALICE, "logs", "-o", "cat", "hers").stdout == f"{ALICE}\n"
+    done = people.ask(EVE, "run", *words[2:4], "--name", "theirs", "--", "true")
+    assert done.returncode == 1
+    assert f"reading {place}/env: Permission denied" in done.stderr
