@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 _TRUE: Final = ("1", "yes", "y", "true", "t", "on")
 _FALSE: Final = ("0", "no", "n", "false", "f", "off")
 _LISTS: Final = (NAMES, STATUSES, PATHS)
-_OF_THE_COMMAND_LINE: Final = ("command", "shell", "working_directory", ENVIRONMENT)
+_OF_THE_COMMAND_LINE: Final = {
+    "command": "the command itself",
+    "shell": "jobctl run --shell",
+    "working_directory": "jobctl run -C",
+    ENVIRONMENT: "jobctl run -E",
+}
 TRANSIENT: Final = tuple(key for key in KEYS if key not in _OF_THE_COMMAND_LINE)  # what `run -p` takes
 
 
@@ -53,8 +58,8 @@ def parse_settings(settings: Mapping[str, str], base: bytes = b"") -> dict[str, 
         SpecError: an unknown key (with what was probably meant), or a value that cannot be read.
     """
     for key in settings:
-        if key.partition(".")[0] in _OF_THE_COMMAND_LINE:
-            raise SpecError(f"cannot set {key[:SHOWN]}: of a transient job the command line says that")
+        if (option := _OF_THE_COMMAND_LINE.get(key.partition(".")[0])) is not None:
+            raise SpecError(f"cannot set {key[:SHOWN]}: of a transient job that is {option}")
     said = _Said()
     found = jobfields.read(values(settings), said, _Place(base), whole=False)
     if said.found:

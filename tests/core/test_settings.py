@@ -79,8 +79,8 @@ def test_settings_are_typed_by_their_key() -> None:
         ("timeout", 'unknown key "timeout"; did you mean "ready.timeout" or "health.timeout" or "stop.timeout"?'),
         ("stop.timeuot", 'unknown key "stop.timeuot"; did you mean "stop.timeout"?'),
         ("stop", 'unknown key "stop"; did you mean "stop.signal"?'),
-        ("command", "cannot set command: of a transient job the command line says that"),
-        ("environment.A", "cannot set environment.A: of a transient job the command line says that"),
+        ("command", "cannot set command: of a transient job that is the command itself"),
+        ("environment.A", "cannot set environment.A: of a transient job that is jobctl run -E"),
         ("queue", "cannot set queue: it is not supported by this version"),
     ],
 )
