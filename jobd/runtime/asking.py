@@ -33,8 +33,8 @@ class Asking:
 
     async def turn(self, owner: int, sec: float) -> None:
         """Wait until an owner has something left of his allowance, and take `sec` of it."""
-        while (left := self._now(owner)) < -MOMENT_SEC:  # others of his may have been faster
-            await trio.sleep(-left / RATE)  # it is time that is waited for
+        while (left := self._now(owner)) < -MOMENT_SEC:  # noqa: ASYNC110  # it is time that is waited for
+            await trio.sleep(-left / RATE)
         self._left[owner] = left - sec, trio.current_time()
 
     def _now(self, owner: int) -> float:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from jobd.core import records, service, states
+from jobd.core import records, service, states, units
 from jobd.runtime import readiness, supervision
 from jobd.runtime.ending import close, finish
 from jobd.runtime.launching import launch
@@ -90,15 +90,21 @@ async def _watch(run: Run, world: Registry) -> None:
     """Wait for the end of the main process, or for a reason to stop it; reload it meanwhile."""
     since = run.row.started_at if run.row.ready_at is None else run.row.ready_at
     while _is_up(run):
-        limit = run.spec.runtime_usec
+        limit = _limit_usec(run)
         with trio.move_on_after(left_sec(limit, run.up_mono, since)) as scope:
-            while _is_up(run) and run.spec.runtime_usec == limit:
+            while _is_up(run) and _limit_usec(run) == limit:
                 if run.job.row.sub == states.RELOAD and run.reload_asked:
                     await reload(run, world)
                 else:
                     await run.wake.wait()
         if scope.cancelled_caught and _is_up(run):
-            run.ask_stop(None, "timeout")
+            run.ask_stop(None, "timeout", reason=f"it ran for longer than {units.format_duration(limit)}")
+
+
+def _limit_usec(run: Run) -> int | None:
+    """How long it may run; for a oneshot, which is in its start all the time, that has a limit too."""
+    starting = run.spec.ready_timeout_usec if run.spec.type == service.ONESHOT else None
+    return min((limit for limit in (run.spec.runtime_usec, starting) if limit is not None), default=None)
 
 
 def _is_up(run: Run) -> bool:

@@ -50,9 +50,8 @@ class Run:
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
         "execd", "failure", "feed", "following", "frozen", "gone", "held", "helpers", "job", "keeper_lost", "launched",
-        "log_error",
-        "notify", "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start", "pidfd",
-        "ready", "reload_asked", "reload_trouble", "reloading", "row", "service", "signaled", "slot", "spec",
+        "log_error", "notify", "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start",
+        "pidfd", "ready", "reload_asked", "reload_trouble", "reloading", "row", "service", "signaled", "slot", "spec",
         "tracking", "up", "up_mono", "usage", "wake", "went", "window",
     )  # fmt: skip
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
-from trio.testing import MockClock
 
 from jobd.runtime.asking import BURST_SEC, RATE, Asking
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 
 async def test_who_asks_little_never_waits_and_who_asks_much_has_his_share(autojump_clock: MockClock) -> None:

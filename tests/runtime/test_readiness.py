@@ -167,6 +167,11 @@ async def test_a_pattern_that_takes_too_long_ends_the_start_at_once(
         assert "(a+)+$, takes too long" in at.run.row.reason
 
 
-async def test_a_oneshot_is_not_waited_for(autojump_clock: MockClock) -> None:
-    async with served(type=service.ONESHOT) as at:
+async def test_a_oneshot_is_in_its_start_for_as_long_as_it_may(autojump_clock: MockClock) -> None:
+    async with served(type=service.ONESHOT, ready_timeout_usec=60_000_000, stop_timeout_usec=None) as at:
         assert at.run.service is None
+        await trio.sleep(59)
+        assert at.sub == states.START
+        await trio.sleep(2)
+        assert (at.sub, at.run.row.stop_asked) == (states.STOP_SIGTERM, "timeout")
+        assert at.run.row.reason == "it ran for longer than 1min"
