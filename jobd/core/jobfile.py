@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobd.core import jobfields, jobrules, names
 from jobd.core.jobkeys import KEYS
@@ -119,10 +120,19 @@ def parse(
         layers.mistaken(path, KEYS[key].word if len(path) == 1 else key, why)
     if problems := layers.problems():
         raise JobFileError(problems)
+    if is_template(name):
+        spec = _as_shown(spec, files, _Place(layers, name, owner, "%i"))
     for where, why in look(spec) if look is not None else ():
         layers.warn(where, why)
     env = tuple(f"{key}={value}".encode() for key, value in sorted(found.environment.items()))
     return Definition(spec, env, tuple(layers.warnings()))
+
+
+def _as_shown(spec: JobSpec, files: Sequence[Source], place: _Place) -> JobSpec:
+    """A template with %i where its instances have what it stands for, in what is shown of it; nobody starts it."""
+    again = Layers(files)
+    fields = jobfields.read(again.values, again, place).fields
+    return replace(spec, **{name: fields[name] for name in ("description", "argv") if name in fields})
 
 
 def _not_allowed(spec: JobSpec, owner: Owner) -> list[tuple[str, str]]:
@@ -149,12 +159,12 @@ def _not_allowed(spec: JobSpec, owner: Owner) -> list[tuple[str, str]]:
 class _Place:
     """Where the files are and whose they are (`jobfields.Place`)."""
 
-    def __init__(self, layers: Layers, name: str, owner: Owner) -> None:
+    def __init__(self, layers: Layers, name: str, owner: Owner, any_instance: str = ANY_INSTANCE) -> None:
         self._layers = layers
         self._owner = owner
         self._name = name
         self._stands_for = {"n": name, "h": owner.home or "/", "t": owner.runtime_dir, "%": "%"}
-        self._stands_for["i"] = ANY_INSTANCE if is_template(name) else instance_of(name) or ""
+        self._stands_for["i"] = any_instance if is_template(name) else instance_of(name) or ""
 
     def expand(self, text: str) -> str:
         """The text with what its % stand for."""

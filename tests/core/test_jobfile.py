@@ -226,6 +226,9 @@ after = ["db@%i"]
     assert found.env == (b"A=80@90", b"B=%80@90%")
     assert found.spec.after == ("db@80@90",)
     assert load(text, name="web@").spec.after == ("db@1",)
+    shown = load(text, name="web@").spec
+    assert shown.argv == (b"run", b"%i x", b"web@", b"/home/alice", b"/run/user/1000", b"100%", b"%i")
+    assert load('command = "x"\ndescription = "No %i"', name="web@").spec.description == "No %i"
     assert load('shell = "date +%%F"').spec.argv == (b"date +%F",)
 
 
