@@ -31,11 +31,15 @@ from jobd.rpc.access import Access
 from jobd.rpc.server import Server
 from jobd.rpc.world import World
 from jobd.runtime import daemonlog, logout
+from jobd.runtime.boot import Boot, is_kept_alive
 from jobd.runtime.configuration import Configuration
+from jobd.runtime.definitions import Definitions
 from jobd.runtime.feeder import Feeder
+from jobd.runtime.homes import Homes
 from jobd.runtime.idle import FIRST_CLIENT_SEC, IdleExit
+from jobd.runtime.jobfiles import JobFiles
 from jobd.runtime.journal import Journal
-from jobd.runtime.keeperlink import Fields, KeeperLink, close_all
+from jobd.runtime.keeperlink import Fields, KeeperLink, Welcome, close_all
 from jobd.runtime.lastgood import LastGood
 from jobd.runtime.orphaned import Orphanage, Parts
 from jobd.runtime.pump import Pump
@@ -196,12 +200,21 @@ class Daemon:
             registry.on_essential = self._essential_ended
             await recover(registry)
             registry.aftermath.look_for_ends()
-            world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration)
+            definitions = _definitions(registry, welcome)
+            boot = Boot(registry, definitions, welcome)
+            is_first = boot.is_due()
+            if is_first:
+                await boot.load()
+            world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration, definitions)
             await access.begin(jobs)
             configuration.on_change = partial(_change, access, registry)
             configuration.refresh = access.look_up_group
             self.server = Server(world, access)
             world.connections = lambda: 0 if self.server is None else self.server.connections
+            jobs.start_soon(definitions.learn_homes)
+            if is_first:
+                boot.start()
+                jobs.start_soon(boot.done)
             jobs.start_soon(Upkeep(registry).run)
             jobs.start_soon(configuration.catch_up)
             orphanage = Orphanage(registry, self._lost, self._parts, self._leave)
@@ -242,7 +255,7 @@ class Daemon:
 
         def idle_since() -> float | None:
             busy = registry.runs or registry.jobs or server.connections or not self.keeper.alive or self._leave.is_set()
-            return None if busy else max(registry.left_at, server.left_at or first_client)
+            return None if busy or is_kept_alive(registry) else max(registry.left_at, server.left_at or first_client)
 
         def leave() -> bool:
             if not server.close_door(welcome.activated):
@@ -293,6 +306,12 @@ class Daemon:
         assert self.keeper.welcome is not None
         size = self.keeper.welcome.rss or 13 << 20  # a Python of the standard library alone has about 11 MiB
         return size * 5 // 4
+
+
+def _definitions(registry: Registry, welcome: Welcome) -> Definitions:
+    shared = registry.keeper.shared
+    files = JobFiles(registry.keeper, welcome.mode, welcome.config_dir)
+    return Definitions(registry, files, Homes(shared), 0 if shared else os.geteuid())
 
 
 def _change(access: Access, registry: Registry, policy: Policy) -> None:

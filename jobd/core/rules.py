@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 READ: Final = "@read"
 CONTROL: Final = "@control"
 ALL: Final = "@all"
+OWNER_ALONE: Final = "own"  # what a job is, and so what runs as its owner: no rule grants that to anybody else
 ADMIN: Final = "admin"  # acts on the daemon itself: no rule grants them
 EVERYONE: Final = "everyone"  # about the caller himself
 GROUPS: Final = (READ, CONTROL, ALL)
@@ -56,14 +57,14 @@ VERBS: Final[dict[str, str]] = {
     "thaw": CONTROL,
     "reset-failed": CONTROL,
     "rm": CONTROL,
-    "add": CONTROL,
-    "edit": CONTROL,
-    "revert": CONTROL,
+    "add": OWNER_ALONE,
+    "edit": OWNER_ALONE,
+    "revert": OWNER_ALONE,
     "enable": CONTROL,
     "disable": CONTROL,
     "mask": CONTROL,
     "unmask": CONTROL,
-    "set-property": CONTROL,
+    "set-property": OWNER_ALONE,
     "whoami": EVERYONE,
     "auth": EVERYONE,
     "daemon-status": EVERYONE,
@@ -72,6 +73,7 @@ VERBS: Final[dict[str, str]] = {
     "daemon-reexec": ADMIN,
     "shutdown": ADMIN,
 }
+OF_JOBS: Final = (*GROUPS, OWNER_ALONE)  # groups of verbs that are about a job
 # What needs no more than to see the job. Output and definition are more: they may hold secrets.
 SEEING: Final = frozenset(
     {
@@ -134,10 +136,10 @@ def decide(policy: Policy, who: Who, action: str, owner: Owner | None, job: str 
     if who.standing:
         return Decision(True, True, who.standing)
     group = VERBS.get(action, ADMIN)
-    if owner is None or group not in GROUPS:
+    if owner is None or group not in OF_JOBS:
         if group == EVERYONE:
             return Decision(True, True, EVERYONE)
-        return Decision(group in GROUPS, True, OWNER.rule if group in GROUPS else "")
+        return Decision(group in OF_JOBS, True, OWNER.rule if group in OF_JOBS else "")
     if not job:
         return MISSING  # the name under which acts on the daemon are kept
     if owner.uid == who.uid:

@@ -67,4 +67,4 @@ class ConfigDirs:
         except OSError as e:
             answer["errno"] = e.errno or errno.EIO
         found.sort(key=lambda entry: str(entry[0]))
-        self._keeper.send({**answer, "entries": found[:MAX_NAMES], "more": len(found) > MAX_NAMES})
+        self._keeper.send({**answer, "names": found[:MAX_NAMES], "more": len(found) > MAX_NAMES})

@@ -153,8 +153,10 @@ def _words(request: m.Request) -> list[str] | None:
             return request.jobs
         case m.Start() | m.Stop() | m.Restart() | m.Kill() | m.Freeze() | m.Thaw() | m.ResetFailed() | m.Remove():
             return request.names
-        case m.SetProperty():
+        case m.SetProperty() | m.Define():
             return [request.name]
-        case m.Get() | m.Cat() | m.ListDependencies() | m.Reload() | m.Why():
+        case m.Get() | m.Cat() | m.ListDependencies() | m.Reload() | m.Why() | m.Revert() | m.Enable() | m.Mask():
             return request.names
+        case m.ListFiles():
+            return request.patterns
     return []

@@ -186,6 +186,46 @@ class JobLookup:
         self.grant(action, *key, word)
         return key
 
+    # --- definitions ----------------------------------------------------------------------------------------------
+    def own_key(self, word: str, action: str) -> Key:
+        """Owner and name of a job, there or not, with which he may do this. Raises Refused (DENIED, NOT_FOUND)."""
+        key = self.key(word)
+        if key is None:
+            raise self.not_found(word)
+        self.grant(action, *key, word)
+        return key
+
+    def written(self, owner: int, name: str, action: str) -> JobRow | None:
+        """The row of exactly this job; an instance that nothing has happened to has none. Raises as `own_key`."""
+        self.grant(action, owner, name, self.word(owner, name))
+        return self.world.registry.catalog.written(owner, name)
+
+    def count_defined(self, owner: int, name: str, action: str) -> int:
+        """How many jobs the owner of this one has defined besides it. Raises as `own_key`."""
+        self.grant(action, owner, name, self.word(owner, name))
+        return len(self.world.registry.catalog.defined(owner).keys() - {name})
+
+    def failed_definitions(self, limit: int) -> list[str]:
+        """Words for jobs that he sees, which have a definition and have failed."""
+        catalog = self.world.registry.catalog
+        found = [(row.owner, row.job) for row in self.world.registry.store.failed_definitions()]
+        rows = [catalog.written(*key) for key in found if self.sees(*key)]
+        return [self.word(row.owner, row.job) for row in rows if row is not None and row.active == "failed"][:limit]
+
+    async def defined(self, action: str, owner: int, after: str) -> AsyncIterator[JobRow]:
+        """All jobs with a definition that he may do this with, by owner and name, from behind a name; in turns."""
+        store, catalog = self.world.registry.store, self.world.registry.catalog
+        seen = 0
+        for uid in sorted({*store.defining_owners(), *self.world.registry.owners()}):
+            if uid < owner:
+                continue
+            for name, row in sorted(catalog.defined(uid).items()):
+                seen += 1
+                if seen % STEP == 0:
+                    await self.turn()
+                if (uid, name) > (owner, after) and self.may(action, uid, name):
+                    yield row
+
     def _row(self, key: Key) -> JobRow | None:
         return self.world.registry.catalog.row(*key)
 

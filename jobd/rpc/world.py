@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobd.runtime.configuration import Configuration
+    from jobd.runtime.definitions import Definitions
     from jobd.runtime.keeperlink import KeeperLink
     from jobd.runtime.pump import Pump
     from jobd.runtime.registry import Registry
@@ -23,4 +24,5 @@ class World:
     pump: Pump
     started_at: int  # wall ns
     configuration: Configuration
+    definitions: Definitions
     connections: Callable[[], int] = lambda: 0

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import records, states
+from jobd.core import plan, records, states
 from jobd.core.names import template_of
 from jobd.core.records import BY_GID, Event, JobRow, job_data
 from jobd.runtime.graphs import Graphs
@@ -34,6 +34,14 @@ Blobs = tuple[tuple[bytes, bytes], ...]
 MAX_MADE_UP: Final = 1024  # instances without a row that are remembered; one is about 2 KiB
 
 
+class Defined(Exception):  # noqa: N818  # an answer, not an error of ours
+    """The job has a definition, or is masked: no other command can have its name."""
+
+    def __init__(self, row: JobRow) -> None:
+        super().__init__(row.job)
+        self.row = row
+
+
 class Catalog:
     """The rows of jobs. One a registry, which owns the live ones."""
 
@@ -50,9 +58,19 @@ class Catalog:
     # --- looking --------------------------------------------------------------------------------------------------
     def row(self, owner: int, name: str) -> JobRow | None:
         """A job's row as it is now."""
-        job = self._registry.jobs.get((owner, name))
-        row = self._registry.store.job(owner, name) if job is None else job.row
+        row = self.written(owner, name)
         return row if row is not None else self._instance(owner, name)
+
+    def written(self, owner: int, name: str) -> JobRow | None:
+        """The same; an instance of a template that nobody has started or changed has none."""
+        job = self._registry.jobs.get((owner, name))
+        return self._registry.store.job(owner, name) if job is None else job.row
+
+    def check_undefined(self, owner: int, name: str) -> None:
+        """Raises Defined."""
+        row = self.row(owner, name)
+        if row is not None and (row.masked or not row.transient):
+            raise Defined(row)
 
     def defined(self, owner: int) -> dict[str, JobRow]:
         """All jobs of an owner that are not transient, as they are now; also those whose definition is broken or gone.
@@ -79,8 +97,7 @@ class Catalog:
         template = template_of(name)
         if template is None:
             return None
-        job = self._registry.jobs.get((owner, template))
-        row = self._registry.store.job(owner, template) if job is None else job.row
+        row = self.written(owner, template)
         if row is None or row.transient or row.load == records.NOT_FOUND:
             return None
         known = self._made_up.get((owner, name))
@@ -181,13 +198,23 @@ class Catalog:
         self._pending[job] -= 1
         if not self._pending[job]:
             del self._pending[job]
-            key = job.row.owner, job.row.job
-            if self._registry.jobs.get(key) is job and job.run is None and job.row.sub in states.AT_REST:
-                del self._registry.jobs[key]
+            self._registry.let_go(job)
 
     def is_pending(self, job: Job) -> bool:
         """Whether changes of the job are on their way: then it stays in the registry until they are durable."""
         return job in self._pending
+
+    def tidy(self, row: JobRow) -> None:
+        """Take a job's row away if its definition has gone and nothing else keeps it. Call when it has come to rest."""
+        job = self._registry.jobs.get((row.owner, row.job))
+        if plan.is_idle_leftover(row) and (job is None or job.run is None):
+            self.remove((row.owner, row.job), None)
+
+    def tidy_key(self, owner: int, name: str) -> None:
+        """The same, by the job's name."""
+        row = self.written(owner, name)
+        if row is not None:
+            self.tidy(row)
 
     def remove(self, key: Key, by: Caller | None, purge_upto: int | None = None) -> Commit:
         """Take a job's row away; nobody walks it. With a number, its runs up to this one go too."""

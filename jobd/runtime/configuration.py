@@ -75,6 +75,10 @@ class Configuration:
             except OSError as error:
                 log.warning("cannot keep the settings for the next daemon: %s", error)
 
+    async def check(self) -> Policy:
+        """What the file would come to. Raises ConfigError. Nothing changes."""
+        return await self._parse(await self._text())
+
     async def load_first(self) -> None:
         """At the start, where the file may be broken: then what another daemon of this keeper has last taken holds.
 

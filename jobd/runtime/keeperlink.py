@@ -294,7 +294,7 @@ class KeeperLink:
         while True:
             after = entries[-1][0] if entries else ""
             message, _ = _checked(await self._ask("list-dir", path=path, root=root, after=after), path)
-            found = message["entries"]
+            found = message["names"]
             assert isinstance(found, list)
             entries += [(str(name), bool(is_dir)) for name, is_dir in found]
             if not message["more"]:

@@ -165,10 +165,12 @@ class Registry:
         Raises:
             Refusal: it requires what cannot be started.
             NameTaken: the job has a live run.
+            Defined: the job is not transient, or it is masked.
             Stopping: the daemon is shutting down.
         """
         if self.stopping:
             raise Stopping
+        self.catalog.check_undefined(owner, name)
         self._free(owner, name, states.AT_REST)
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
@@ -277,6 +279,7 @@ class Registry:
         at_rest = job.run is None and job.row.sub in states.AT_REST and not self.catalog.is_pending(job)
         if at_rest and self.jobs.get(key) is job:
             del self.jobs[key]
+            self.catalog.tidy(job.row)
             self._check_idle()
 
     def keeper_fields(self) -> dict[str, str]:

@@ -32,9 +32,11 @@ async def reset_failed(registry: Registry, key: Key, by: Caller) -> None:
         return
     if job is not None:
         await _reset(job, by).wait()
+        registry.catalog.tidy(job.row)
         return
     with registry.catalog.holding(row) as job:
         await _reset(job, by).wait()
+        registry.catalog.tidy(job.row)
 
 
 def _reset(job: Job, by: Caller) -> Commit:

@@ -70,8 +70,10 @@ def start(world: Registry, owner: int, ids: Mapping[str, bytes], act: Act) -> di
 def lack(world: Registry, graph: Graph, owner: int, name: str) -> Lack | None:
     """Why a job cannot be started, if it cannot. One that is there already need not be."""
     row = world.catalog.row(owner, name)
-    if row is None or is_template(name):
+    if row is None:
         return Lack("does not exist", graphs.MISSING)
+    if is_template(name):
+        return Lack(f"is a template; name an instance of it, such as {name}1", graphs.MISSING)
     if name not in graph:
         world.catalog.graphs.know(row)
     if row.sub not in states.NO_RUN:

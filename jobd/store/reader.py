@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jobd.core.records import Event, JobRow, RunRow
 
 SCAN_JOBS: Final = 2000  # measured among 20,000: 3 ms, so that the daemon's loop hardly notices
+MAX_FAILED: Final = 100  # definitions that are told of; who has more knows that something is wrong
 MAX_DEFINED: Final = 10_000  # definitions of one owner: reading them takes 50 ms
 _NONE: Final[tuple[Value, ...]] = ()
 HEX: Final = frozenset("0123456789abcdef")
@@ -125,6 +126,13 @@ class Reader:
     def defining_owners(self) -> list[int]:
         """All who have such jobs, in order."""
         return self._steps("SELECT min(owner) FROM jobs INDEXED BY jobs_defined WHERE transient = 0 AND owner > ?")
+
+    def failed_definitions(self) -> list[JobRow]:
+        """Jobs that are not transient and have failed, of all owners."""
+        sql = (
+            f"SELECT {JOB_COLUMNS} FROM jobs INDEXED BY jobs_defined WHERE transient = 0 AND active = 'failed' LIMIT ?"
+        )
+        return [job_row(v) for v in self.fetch(sql, (MAX_FAILED,))]
 
     def enabled(self) -> list[JobRow]:
         """Jobs that are to be started with the daemon, of all owners."""

@@ -201,7 +201,7 @@ class Get(Message, frozen=True, kw_only=True, tag="get"):
 
     id: Id
     names: Names
-    tree: bool = False  # also the processes of each
+    tree: bool = False  # also the processes of each, and whether its files have changed (need_reload)
 
 
 class List(Message, frozen=True, kw_only=True, tag="list"):

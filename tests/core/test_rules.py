@@ -8,7 +8,21 @@ import pytest
 
 from jobd.core import rules
 from jobd.core.policy import Policy, Rule
-from jobd.core.rules import ADMIN, ALL, CONTROL, EVERYONE, GROUPS, READ, SEEING, VERBS, Decision, Owner, Who
+from jobd.core.rules import (
+    ADMIN,
+    ALL,
+    CONTROL,
+    EVERYONE,
+    GROUPS,
+    OF_JOBS,
+    OWNER_ALONE,
+    READ,
+    SEEING,
+    VERBS,
+    Decision,
+    Owner,
+    Who,
+)
 from jobd.rpc.dispatch import TABLE
 from jobd.wire import messages as m
 
@@ -29,7 +43,7 @@ def of_ops(line: int = 3, **fields: tuple[str, ...]) -> Rule:
 
 def test_every_request_has_an_action_of_the_table() -> None:
     assert {row.action for row in TABLE.values()} <= VERBS.keys()
-    assert set(VERBS.values()) == {READ, CONTROL, ADMIN, EVERYONE}
+    assert set(VERBS.values()) == {READ, CONTROL, OWNER_ALONE, ADMIN, EVERYONE}
     assert {VERBS[verb] for verb in SEEING} == {READ, EVERYONE}
     assert {VERBS[TABLE[kind].action] for kind in (m.DaemonReload, m.DaemonReexec, m.Shutdown)} == {ADMIN}
 
@@ -45,7 +59,7 @@ def test_standing_is_enough_for_everything(action: str, standing: str) -> None:
 @pytest.mark.parametrize("action", VERBS)
 def test_without_rules_owners_do_everything_and_others_see_nothing(action: str) -> None:
     owner, other = Who(ALICE.uid, frozenset()), ANYBODY
-    of_jobs = VERBS[action] in GROUPS
+    of_jobs = VERBS[action] in OF_JOBS
     for who in (owner, other):
         daemon = rules.decide(policy(), who, action, None)
         assert daemon.visible
@@ -74,6 +88,12 @@ def test_what_each_word_of_a_rule_grants(action: str, granted: str) -> None:
 def test_no_rule_grants_acts_on_the_daemon(action: str) -> None:
     everything = policy(Rule(line=1, any_user=True, actions=(ALL, action)))
     assert not rules.decide(everything, ANYBODY, action, None).allowed
+
+
+@pytest.mark.parametrize("action", [verb for verb, group in VERBS.items() if group == OWNER_ALONE])
+def test_no_rule_lets_others_say_what_a_job_is(action: str) -> None:
+    everything = policy(Rule(line=1, any_user=True, actions=(ALL, action)))
+    assert rules.decide(everything, ANYBODY, action, ALICE, "web") == Decision(False, True)
 
 
 def test_who_is_meant() -> None:

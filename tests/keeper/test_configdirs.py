@@ -60,7 +60,7 @@ def test_names_a_part_at_a_time(keeper: FakeKeeper, monkeypatch: pytest.MonkeyPa
     while True:
         answer = ask(keeper, after=after)
         assert (answer["errno"], answer["uid"], answer["gid"]) == (0, os.geteuid(), os.getegid())
-        entries = answer["entries"]
+        entries = answer["names"]
         assert isinstance(entries, list)
         found += entries
         if not answer["more"]:
@@ -78,7 +78,7 @@ def test_names_a_part_at_a_time(keeper: FakeKeeper, monkeypatch: pytest.MonkeyPa
 )
 def test_what_cannot_be_listed(keeper: FakeKeeper, path: str, number: int) -> None:
     answer = ask(keeper, path=path)
-    assert (answer["errno"], answer["entries"]) == (number, [])
+    assert (answer["errno"], answer["names"]) == (number, [])
 
 
 def test_a_linked_directory_is_not_listed(keeper: FakeKeeper) -> None:
@@ -93,7 +93,7 @@ def test_only_job_files_of_the_other_directories(
     (tmp_path / "lib" / "secret").write_text("secret")
     monkeypatch.setattr("jobd.core.paths.SYSTEM_JOB_DIRS", (str(tmp_path / "lib"),))
     keeper.config.mode = SYSTEM
-    assert ask(keeper, root=1)["entries"] == [["web.toml", False]]
+    assert ask(keeper, root=1)["names"] == [["web.toml", False]]
     dirs = ConfigDirs(keeper)  # type: ignore[arg-type]  # a double
     dirs.open({"op": "open", "tag": 1, "path": "jobs/web.toml", "root": 1}, {})
     assert keeper.texts == [b"of lib"]

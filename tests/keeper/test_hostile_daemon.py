@@ -176,7 +176,7 @@ def test_what_is_not_a_lie_only_has_no_effect(keeper: KeeperProcess) -> None:
         daemon.send("list-dir", tag=3, path=path, after="")
         listed = daemon.expect("listed")[0]
         assert listed["errno"]
-        assert listed["entries"] == []
+        assert listed["names"] == []
     daemon.send("run-of", tag=2, pids=[1, os.getpid(), 2**22 + 5, -1])
     assert daemon.expect("run-of")[0]["runs"] == [None] * 4
 

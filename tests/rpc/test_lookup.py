@@ -46,9 +46,11 @@ class Town:
         configuration = SimpleNamespace(error="jobd.toml:7: a secret", path="jobd.toml")
         welcome = self.bed.keeper.welcome
         keeper = SimpleNamespace(alive=True, welcome=welcome)
+        definitions = SimpleNamespace(error="", sources=lambda *_: [], files=SimpleNamespace(directory="jobs"))
         world = SimpleNamespace(
-            registry=self.bed.registry, keeper=keeper, configuration=configuration, connections=lambda: 99, started_at=0
-        )
+            registry=self.bed.registry, keeper=keeper, configuration=configuration, connections=lambda: 99,
+            started_at=0, definitions=definitions,
+        )  # fmt: skip
         answers = Answers()
         answers.share.connections = 1
         return Context(world, answers, Peer(uid, uid, 1), self.access)  # type: ignore[arg-type]  # doubles

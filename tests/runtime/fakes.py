@@ -252,6 +252,9 @@ class FakeStore:
     def defining_owners(self) -> list[int]:
         return sorted({row.owner for row in self.jobs.values() if not row.transient})
 
+    def failed_definitions(self) -> list[JobRow]:
+        return [row for _, row in sorted(self.jobs.items()) if row.active == "failed" and not row.transient]
+
     def enabled(self) -> list[JobRow]:
         return [row for _, row in sorted(self.jobs.items()) if row.enabled]
 

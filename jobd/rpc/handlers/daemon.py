@@ -5,18 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from typing import Final
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 import jobd
-from jobd.core import records
+from jobd.core import plan, records
 from jobd.core.configfile import ConfigError
 from jobd.rpc.context import Context, Refused
+from jobd.rpc.handlers.each import changed_plan
 from jobd.runtime import acts
 from jobd.wire import errors
 from jobd.wire import messages as m
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jobd.core.policy import Policy
+    from jobd.runtime.configuration import Configuration
+    from jobd.runtime.definitions import Change
+
 log = logging.getLogger("jobd.rpc")
 
+SHOWN_REASONS: Final = 20  # jobs
 SHOWN_WARNINGS: Final = 20  # of a configuration, in the answer
 
 
@@ -31,6 +41,10 @@ def reasons(context: Context) -> list[str]:
     if world.configuration.error:
         admin = context.who.is_admin
         found.append(world.configuration.error if admin else f"{world.configuration.path} cannot be taken")
+    if world.definitions.error:
+        admin = context.who.is_admin
+        found.append(world.definitions.error if admin else f"{world.definitions.files.directory} cannot be read")
+    found += [f"{word} has failed" for word in context.failed_definitions(SHOWN_REASONS)]
     troubles = (run for run in context.live_runs() if run.trouble)
     found += sorted({f"{context.word(run.row.owner, run.row.job)}: {run.trouble}" for run in troubles})[:20]
     return found
@@ -69,27 +83,47 @@ def status(context: Context, _: m.DaemonStatus) -> m.Daemon:
 
 
 async def reload(context: Context, request: m.DaemonReload) -> None:
-    """Read the configuration again. What cannot be taken changes nothing.
+    """Read the configuration and the job files again. A jobd.toml that cannot be taken changes nothing.
 
-    It is recorded afterwards, with what came of it: a daemon that dies in between takes what it has read with it.
+    It is recorded afterwards, with what came of it: a daemon that dies in between takes what it has read with it, and
+    of the job files what is recorded.
     """
     configuration, by = context.world.configuration, context.caller
-    outcome = "not finished"
+    outcome, warnings = "not finished", []
     try:
-        await configuration.load()
-        rules = len(configuration.policy.allow)
-        outcome = "1 rule" if rules == 1 else f"{rules} rules"
+        if not request.names:
+            policy = await configuration.check() if request.dry else await _load(configuration)
+            rules = len(policy.allow)
+            outcome = "1 rule" if rules == 1 else f"{rules} rules"
+            warnings = _first(policy.warnings)
+        only = request.names or None
+        changes, more = await context.world.definitions.reload(only, by, dry=request.dry)
+        outcome = ", ".join(filter(None, [outcome if only is None else "", _counted(changes)]))
     except ConfigError as error:
         outcome = f"refused: {error}"
         log.warning("daemon-reload by uid %d is refused: what was in force still is", by.uid)
         raise Refused(errors.BAD_SETTING, f"cannot reload, and what was in force still is: {error}") from error
     finally:
-        await acts.record(context.world.registry, "daemon-reload", by, outcome)
+        if not request.dry:
+            await acts.record(context.world.registry, "daemon-reload", by, outcome)
     log.info("daemon-reload by uid %d: %s in %s", by.uid, outcome, configuration.path)
-    said = configuration.policy.warnings
+    await context.connection.reply(request.id, changed_plan(changes, [*warnings, *_first(more)]))
+
+
+async def _load(configuration: Configuration) -> Policy:
+    await configuration.load()
+    return configuration.policy
+
+
+def _first(said: Sequence[str]) -> list[str]:
     more = [f"{len(said) - SHOWN_WARNINGS} more warnings, in the log"] if len(said) > SHOWN_WARNINGS else []
-    text = "\n".join((*said[:SHOWN_WARNINGS], *more))
-    await context.connection.reply(request.id, m.Ok(text=text))
+    return [*said[:SHOWN_WARNINGS], *more]
+
+
+def _counted(changes: Iterable[Change]) -> str:
+    """`2 jobs added, 1 broken`; "" when nothing is otherwise."""
+    found = Counter(change.change for change in changes if change.change != plan.UNCHANGED)
+    return ", ".join(f"{count} {word}" for word, count in sorted(found.items()))
 
 
 async def reexec(context: Context, request: m.DaemonReexec) -> None:

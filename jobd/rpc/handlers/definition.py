@@ -9,6 +9,7 @@ import trio
 
 from jobd.core import definition
 from jobd.core import spec as specs
+from jobd.core.records import NOT_FOUND
 from jobd.rpc.context import Context, Refused
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -28,16 +29,29 @@ async def cat(context: Context, request: m.Cat) -> None:
     size = 0
     for word in await context.expand(request.names, "cat", at_rest=True):
         row = context.find(word, "cat")
-        if row is None:
+        if row is None or (row.load == NOT_FOUND and row.source is None):
             found.append(m.Definition(job=word, owner=context.owner_asked(word), load="not-found"))
             continue
-        text = _text(context, row, limits)
-        size += len(text.encode())
+        files = _files(context, row)
+        text = "" if files else _text(context, row, limits)
+        size += len(text.encode()) + sum(len(file.text.encode()) for file in files)
         if size > MAX_TEXT:
             raise Refused(errors.TOO_LARGE, f"cannot show {len(request.names)} definitions at once: ask for fewer")
-        found.append(m.Definition(job=row.job, owner=row.owner, transient=row.transient, text=text))
+        found.append(
+            m.Definition(
+                job=row.job, owner=row.owner, load=row.load, transient=row.transient, text=text, files=files
+            )
+        )  # fmt: skip
         await trio.lowlevel.checkpoint()
     await context.connection.reply(request.id, m.Definitions(definitions=found))
+
+
+def _files(context: Context, row: JobRow) -> list[m.SourceFile]:
+    """The files as they were read: there may be passwords in them, so they are for who owns the job."""
+    if row.transient or not context.is_trusted(row):
+        return []
+    sources = context.world.definitions.sources(row.owner, row.job)
+    return [m.SourceFile(path=source.path, text=source.text, base=source.base) for source in sources]
 
 
 def _text(context: Context, row: JobRow, limits: dict[str, tuple[int, int]]) -> str:
@@ -48,8 +62,9 @@ def _text(context: Context, row: JobRow, limits: dict[str, tuple[int, int]]) -> 
     except KeyError:
         return f"# transient: {name}\n{GONE}"
     if not context.is_trusted(row):
-        return definition.render(name, spec, definition.PRIVATE, limits)
-    blob = registry.store.blob(row.env)
+        text = definition.render(name, spec, definition.PRIVATE, limits)
+        return text if row.transient else text.replace(f"# transient: {name}\n", f"# {row.file}: {name}\n", 1)
+    blob = registry.catalog.blob(row.env)
     if blob is None:
         live = context.live(row)
         blob = None if live is None else live.env  # accepted a moment ago, and not yet written

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -10,6 +11,9 @@ from jobd.rpc.context import Context, Refused
 from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
 from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from jobd.runtime.definitions import Change
 
 Act = Callable[[str, int], Awaitable[m.Done]]
 
@@ -31,6 +35,20 @@ async def each(context: Context, request: int, words: list[str], act: Act) -> No
             nursery.start_soon(one, word, index)
             await context.connection.share.turn()
     await context.connection.end(request)
+
+
+def changed_plan(changes: Iterable[Change], warnings: list[str]) -> m.Plan:
+    """What reading definitions has changed, as an answer."""
+    return m.Plan(
+        changes=[
+            m.Planned(
+                job=change.job, owner=change.owner, change=change.change, file=change.file, keys=change.keys,
+                restart=change.restart, text=change.text,
+            )
+            for change in changes
+        ],
+        warnings=warnings,
+    )  # fmt: skip
 
 
 def keeper_is_dead(verb: str, word: str) -> Refused:

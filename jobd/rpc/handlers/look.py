@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from msgspec.structs import replace
 
 from jobd.core import names
+from jobd.core.records import BAD_SETTING
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.people import uid_in
@@ -42,7 +43,11 @@ def _view(context: Context, word: str) -> m.JobView:
     row = context.find(word, "status")
     if row is None:
         return views.missing(word, context.owner_asked(word))
-    return views.job_view(context.world.registry, row)
+    view = views.job_view(context.world.registry, row)
+    if row.transient:
+        return view
+    sources = context.world.definitions.sources(row.owner, row.job)
+    return replace(view, dropins=[source.path for source in sources[1:]])
 
 
 def is_small(request: m.Get | m.List) -> bool:
@@ -66,7 +71,17 @@ async def get_long(context: Context, request: m.Get) -> None:
             await share.turn()
     if request.tree:
         await _add_processes(context, jobs)
+        await _compare_files(context, jobs)
     await context.connection.reply(request.id, m.Jobs(jobs=jobs))
+
+
+async def _compare_files(context: Context, jobs: list[m.JobView]) -> None:
+    """Say of which jobs the files are not what they were when they were read."""
+    definitions = context.world.definitions
+    changed = await definitions.changed({v.job for v in jobs if v.owner == definitions.owner and v.file[:1] == "/"})
+    for index, view in enumerate(jobs):
+        if view.owner == definitions.owner and view.job in changed:
+            jobs[index] = replace(view, need_reload=True)
 
 
 async def _add_processes(context: Context, jobs: list[m.JobView]) -> None:
@@ -184,7 +199,9 @@ def _matches(
         return False
     if request.states:
         return frozen or not {LOADED, row.active, row.sub}.isdisjoint(request.states)
-    return every or (row.active != "inactive" and not _is_old_failure(row, now))
+    if every or row.enabled or row.load == BAD_SETTING:
+        return True
+    return row.active != "inactive" and not _is_old_failure(row, now)
 
 
 def _is_old_failure(row: JobRow, now: int) -> bool:

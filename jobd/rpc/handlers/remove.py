@@ -66,6 +66,9 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
     registry = context.world.registry
     row = context.job(word, "rm")
     key = (row.owner, row.job)
+    if row.file.startswith("/") and await context.world.definitions.is_there(*key):
+        text = f"cannot remove {word}: it is defined by {row.file}; remove that file first"
+        raise Refused(errors.EXISTS, text, job=word)
     while (runs := resting.live_runs(registry, key)) or resting.is_restarting(registry, key):
         if resting.is_restarting(registry, key):
             if not request.stop:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jobd.core import names
 from jobd.core.graph import Refusal
 from jobd.core.spec import NULL
-from jobd.rpc import privileges
+from jobd.rpc import privileges, startable
 from jobd.rpc.context import SHOWN_ID, Context, Refused
 from jobd.rpc.runs import refused, submit_once
 from jobd.rpc.views import spec_of
@@ -40,6 +40,9 @@ def _submit_again(context: Context, request: m.Rerun) -> Run:
     known = context.submitted(row.owner, row.job, request.new)
     assert known is None  # he sees the job, and so its runs
     _check_stdin(context, request, row)
+    job = context.written(row.owner, row.job, "rerun")
+    if job is not None and job.masked:
+        startable.check(job, row.job, "rerun")
     registry = context.world.registry
     act = together.Act(context.caller, privileges.again(row.owner, context.access))
     try:

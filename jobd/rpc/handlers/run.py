@@ -11,6 +11,7 @@ from jobd.core.spec import JobSpec, SpecError
 from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.runs import refused, submit_once
+from jobd.runtime.catalog import Defined
 from jobd.runtime.registry import NameTaken, Stopping
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -40,6 +41,11 @@ def _submit(context: Context, request: m.Run) -> Run:
         raise Refused(errors.INVALID, names.why_invalid(name))
     try:
         run = registry.submit(context.own, name, request.run, spec, specs.encode_env(request.env), context.caller)
+    except Defined as taken:
+        if taken.row.masked:
+            raise Refused(errors.MASKED, f"cannot run {name!r}: it is masked", job=name) from None
+        text = f"cannot run {name!r}: it has a definition; start it, or choose another name"
+        raise Refused(errors.EXISTS, text, job=name) from None
     except NameTaken:
         text = f"cannot run {name!r}: a job of this name is running; stop it first, or choose another name"
         raise Refused(errors.EXISTS, text, job=name) from None
