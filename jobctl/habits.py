@@ -36,6 +36,11 @@ HABITS: dict[str, dict[str, str]] = {
         "-p": "did you mean --stderr?", "--priority": "did you mean --stderr?",
         "-c": FROM_CURSOR, "--cursor": FROM_CURSOR, "--after-cursor": FROM_CURSOR, "--show-cursor": FROM_CURSOR,
     },
+    "enable": {"-f": SO_WITHOUT, "--force": SO_WITHOUT, "--no-reload": SO_WITHOUT, "--no-warn": SO_WITHOUT},
+    "disable": {"--no-reload": SO_WITHOUT, "--no-warn": SO_WITHOUT},
+    "mask": {"-f": SO_WITHOUT, "--force": SO_WITHOUT, "--no-reload": SO_WITHOUT},
+    "edit": {"--force": "jobctl add makes a job of a file"},
+    "list-job-files": {"-a": SO_WITHOUT, "--all": SO_WITHOUT},
     "attach": {
         "-d": SO_WITHOUT, "-r": "did you mean --input=none?", "-t": "the job's name stands alone: jobctl attach NAME",
     },
@@ -58,7 +63,11 @@ JOURNALCTLS = (
     "--directory", "--file", "--facility", "--list-boots", "--disk-usage", "--vacuum-time", "--vacuum-size",
     "--vacuum-files", "--rotate", "--flush", "--sync", "--utc", "--user-unit",
 )  # fmt: skip
-ONLY_THEIRS = {"run": ("systemd-run", SYSTEMD_RUNS), "logs": ("journalctl", JOURNALCTLS)}
+SYSTEMCTLS = ("--runtime", "--global", "--preset-mode", "--root", "--image")
+ONLY_THEIRS = {
+    "run": ("systemd-run", SYSTEMD_RUNS), "logs": ("journalctl", JOURNALCTLS), "enable": ("systemctl", SYSTEMCTLS),
+    "disable": ("systemctl", SYSTEMCTLS), "mask": ("systemctl", SYSTEMCTLS), "edit": ("systemctl", SYSTEMCTLS),
+}  # fmt: skip
 
 COUNTED = ("logs", "status", "history", "events", "attach")  # verbs with -n
 

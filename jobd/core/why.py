@@ -112,6 +112,11 @@ def _at_rest(facts: Facts, say: Words) -> Iterator[Found]:
     run, row, word = facts.run, facts.row, facts.word
     if row.load == records.NOT_FOUND and run is None:
         return
+    if row.job.endswith("@"):
+        yield Found(
+            kind="template", text=f"{word} is a template: what is started is an instance of it, such as {word}1"
+        )
+        return
     if run is None:
         yield Found(kind="never-started", text=f"{word} was never started{_nobody_starts(row)}")
         return

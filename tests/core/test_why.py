@@ -134,6 +134,13 @@ def test_never_started(fields: dict[str, object], text: str) -> None:
     assert texts(job(latest=None, **fields)) == [text]
 
 
+def test_a_template() -> None:
+    made = Facts(word="web@", row=job(job="web@", latest=None), spec=SPEC)
+    assert [found.text for found in why.reasons(made, SAY)] == [
+        "web@ is a template: what is started is an instance of it, such as web@1"
+    ]
+
+
 def test_what_keeps_it_from_being_started_comes_first() -> None:
     act = Event(seq=1, at=5 * SEC, kind=records.MASKED, owner=1000, job="web", by_uid=0)
     assert texts(job(masked=True, latest=None), acts=(act,)) == [
