@@ -215,7 +215,7 @@ class _Fields:
         ready = self._check("ready", service.READY_CHECKS)
         if ready is not None:
             self._fields["ready"] = ready
-        if "health" not in self._tables:
+        if "health" not in self._tables or self._tables[""].wrong("health"):
             return
         check = self._check("health", service.HEALTH_CHECKS)
         table = self._tables["health"]

@@ -1,7 +1,7 @@
 """The files of one job as one: a job file, and the drop-ins that go before it. Pure.
 
-Tables merge key by key; every other value is replaced by that of the later file. What was found to say is said of the
-file in which it stands.
+Tables merge key by key, `false` takes one away, and every other value is replaced by that of the later file. What was
+found to say is said of the file in which it stands.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from jobd.core import jobwords, tomlplace
-from jobd.core.jobkeys import is_check
+from jobd.core.jobkeys import ENVIRONMENT, TABLES, is_check
 from jobd.core.logline import printable
 from jobd.core.tomlread import Said
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".toml"
 DROPIN_DIR: Final = ".toml.d"  # NAME.toml.d/*.toml
+_RESET: Final = (*(name for name in TABLES if name), ENVIRONMENT)  # `health = false` takes a table away
 MAX_PROBLEMS: Final = 200  # nobody reads more
 MAX_DEPTH: Final = 2  # tables in which keys are merged one by one; there are none below them
 # Of which there is one alone: that of a drop-in replaces the others of the files before it.
@@ -153,6 +154,9 @@ class Layers(Said):
             here = (*path, key)
             self._alone(into, here, values)
             self._of[here] = at
+            if value is False and not path and key in _RESET:
+                into.pop(key, None)
+                continue
             old = into.get(key)
             if isinstance(value, dict) and len(here) < MAX_DEPTH:
                 inner = old if isinstance(old, dict) else {}

@@ -193,6 +193,16 @@ def test_of_what_there_is_one_alone_a_dropin_replaces_the_other() -> None:
     assert len(problems(base, "[ready]\ntcp = 1\nhttp = 'http://x/'\n")) == 1
 
 
+def test_a_dropin_takes_a_table_away() -> None:
+    base = 'command = "x"\nenvironment = { A = "1" }\n[health]\ntcp = 1\n[limits]\nnofile = 1\n'
+    found = load(base, "health = false\nenvironment = false\nlimits = false\nstop = false", "[limits]\ncore = 0")
+    assert (found.spec.health, found.env, found.spec.rlimits) == (None, (), {"core": (0, 0)})
+    assert problems(base, "health = true") == [
+        'web.toml.d/1.toml:1:1: "health" is a table, written [health], not true or false',
+    ]
+    assert why("restart = false").endswith('not false; did you mean "no"?')
+
+
 def test_mistakes_name_the_dropin() -> None:
     assert problems('command = "x"\n[ready]\ntcp = 1\n', '\n\ntype = "notify"', 'wnts = ["a"]\nstop.timeout = ""') == [
         'web.toml:3:1: "ready.tcp" does not go with type = "notify": the job says itself when it is ready',
