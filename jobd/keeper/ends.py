@@ -356,18 +356,19 @@ class Ends:
 
     def _await_end(self, entry: Entry) -> None:
         """Hear of the end of a main process: as its parent, and else from its pidfd."""
-        if entry.child:
+        main = procs.process(entry.pid)
+        ours = main is not None and main.parent == os.getpid()
+        if entry.child or ours:
             self.own[entry.pid] = entry  # if we are not its parent yet, we may be when that has ended
-            main = procs.process(entry.pid)
-            if main is None or main.parent == os.getpid():
-                return
+        if ours or (entry.child and main is None):
+            return
         if entry.pidfd is not None:
             self._keeper.watch(entry.pidfd, lambda: self._foreign_ended(entry))
 
     def _foreign_ended(self, entry: Entry) -> None:
         assert entry.pidfd is not None
         self._keeper.unwatch(entry.pidfd)
-        if entry.child:
+        if self.own.get(entry.pid) is entry:
             self.reap()
             if entry.ended or self.own.get(entry.pid) is not entry:
                 return

@@ -103,3 +103,38 @@ def test_what_a_service_has_said_is_there_for_the_next_keepers_daemon(keeper: Ke
     heir.send("ack", run=RUN)
     assert heir.list() == {}
     assert not path.exists()
+
+
+def test_a_successor_that_the_next_keeper_has_for_a_child_is_reaped_as_the_main_process(
+    keeper: KeeperProcess, tmp_path: Path
+) -> None:
+    daemon = keeper.daemon()
+    reap_orphans(True)
+    _, held = daemon.expect("welcome")
+    daemon.send("ready")
+    close_all(daemon.start(RUN, b"sleep", b"300")[1])
+    heir = heir_of(daemon, keeper, daemon.list(), held)
+    os.mkfifo(tmp_path / "fifo")
+    script = b"(read x < $0; exit 6) & echo $! > $0.new; mv $0.new $0.pid"
+    ask(heir, "reload-1", b"sh", b"-c", script, os.fsencode(tmp_path / "fifo"))
+    pid = wait_pid(tmp_path / "fifo.pid")
+    done(heir, "reload-1")
+    heir.send("set-main", run=RUN, tag=1, pid=pid)
+    message, fds = heir.expect("main", tag=1)
+    close_all(fds)
+    assert message["errno"] == 0
+    with (tmp_path / "fifo").open("w") as file:
+        file.write("go\n")
+    message = heir.expect("exited", run=RUN)[0]
+    assert (message["status"], message["empty"]) == (6 << 8, False)
+    assert message["rusage"] is not None
+    entry, fds = heir.list()[RUN]
+    close_all(fds)
+    assert entry["pid"] == pid
+    heir.send("tree", run=RUN, tag=2)
+    processes = heir.expect("tree", tag=2)[0]["processes"]
+    assert isinstance(processes, list)
+    heir.send("watch", run=RUN)
+    heir.send("kill-tree", run=RUN, o="kill-1")
+    os.waitpid(processes[0][0], 0)
+    heir.expect("empty", run=RUN)
