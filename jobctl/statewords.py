@@ -39,7 +39,7 @@ SYSTEMD_FILES = (
 )  # fmt: skip
 STATES = ("queued", "starting", "running", "stopping", "finished")  # of runs; records.STATES, and a test compares
 RESULTS = (
-    "success", "exit-code", "signal", "core-dump", "timeout", "watchdog", "oom-kill", "start-limit-hit",
+    "success", "exit-code", "signal", "core-dump", "timeout", "protocol", "watchdog", "oom-kill", "start-limit-hit",
     "start-failed", "dependency", "stopped", "canceled", "lost",
 )  # fmt: skip
 FAILED = "failed"  # of runs: every bad result

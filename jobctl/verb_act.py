@@ -48,7 +48,8 @@ def _until_ended(client: Client, runs: list[bytes]) -> int:
     except KeyboardInterrupt:
         terminal.warn("interrupted; the job goes on")
         return INTERRUPTED
-    return int(outcome.status() != 0)
+    outcome.status()  # says why where a run has none of its own
+    return int(any(run.get("result") not in ("success", "stopped", "canceled") for run in outcome.runs))
 
 
 def stop(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:

@@ -368,7 +368,7 @@ complete -c jobctl -n '__jobctl_verb result' -a '(__jobctl_jobs runs)'
 
 complete -c jobctl -n '__jobctl_verb history' -l audit -d 'What was asked for, by whom: acts in place of runs.'
 complete -c jobctl -n '__jobctl_verb history' -s n -l lines -x -d 'So many runs, or all. Default: 100.'
-complete -c jobctl -n '__jobctl_verb history' -l state -x -a '(__jobctl_list queued starting running stopping finished success exit-code signal core-dump timeout watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help)' -d 'Only runs with these states or results.'
+complete -c jobctl -n '__jobctl_verb history' -l state -x -a '(__jobctl_list queued starting running stopping finished success exit-code signal core-dump timeout protocol watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help)' -d 'Only runs with these states or results.'
 complete -c jobctl -n '__jobctl_verb history' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'
 complete -c jobctl -n '__jobctl_verb history' -s U -l until -x -a 'today yesterday now' -d 'Not after this time.'
 complete -c jobctl -n '__jobctl_verb history' -s l -l full -d 'Do not cut lines to the width of the terminal.'

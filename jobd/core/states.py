@@ -240,7 +240,7 @@ def after(sub: str, event: str) -> str:
 
 
 def diagram() -> str:
-    """The table as a Graphviz digraph; ignored events are left out."""
+    """The table as a Graphviz digraph (docs/states.dot); ignored events are left out."""
     lines = ["digraph job {"]
     edges: dict[tuple[str, str], list[str]] = {}
     for (sub, event), then in TRANSITIONS.items():
@@ -248,3 +248,7 @@ def diagram() -> str:
             edges.setdefault((sub, then), []).append(event)
     lines += [f'  "{a}" -> "{b}" [label="{", ".join(names)}"];' for (a, b), names in edges.items()]
     return "\n".join([*lines, "}", ""])
+
+
+if __name__ == "__main__":
+    print(diagram(), end="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,11 @@ def test_a_live_job_never_takes_a_second_run() -> None:
     for sub in set(SUBS) - states.NO_RUN:
         assert (sub, states.SUBMIT) not in states.TRANSITIONS
         assert (sub, states.ENQUEUE) not in states.TRANSITIONS
+
+
+def test_the_diagram_that_is_kept_is_that_of_the_table() -> None:
+    kept = Path(__file__).parents[2] / "docs" / "states.dot"
+    assert kept.read_text() == states.diagram(), "python -m jobd.core.states > docs/states.dot"
 
 
 def test_the_diagram_names_every_change_of_state() -> None:

@@ -109,6 +109,14 @@ async def test_a_oneshot_has_its_runtime_limit_and_is_stopped_without_its_stop_c
         assert bed.keeper.ops("helper") == []
 
 
+async def test_the_time_for_its_start_is_a_oneshots_too(autojump_clock: MockClock) -> None:
+    async with running(type=service.ONESHOT, ready_timeout_usec=90_000_000, restart="on-failure") as (bed, run):
+        await bed.keeper.until("signal term-1", within=100)
+        assert bed.keeper.times[-1] == pytest.approx(90, abs=1)
+        await ends(bed, run, 15)
+        assert (bed.row(run).result, bed.store.jobs[KEY].sub) == ("timeout", states.AUTO_RESTART)
+
+
 async def test_a_oneshot_that_is_killed_is_no_success(autojump_clock: MockClock) -> None:
     async with running(type=service.ONESHOT) as (bed, run):
         await ends(bed, run, signal.SIGTERM)
