@@ -198,6 +198,10 @@ class Daemon:
             access = Access(configuration.policy, shared=self.keeper.shared)
             registry.bounded = partial(privileges.again, access=access)
             registry.on_essential = self._essential_ended
+            if (
+                welcome.heir
+            ):  # a new keeper knows nothing of what root's files allow, and what ran may have to start again
+                await self.keeper.grant_files(every=True)
             await recover(registry)
             registry.aftermath.look_for_ends()
             definitions = _definitions(registry, welcome)

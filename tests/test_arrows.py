@@ -51,6 +51,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "jobd._client": ("jobd._client", "jobd.wire", "jobd.core"),
     "jobd.config": ("jobd.core",),
     "jobd.checkconfig": ("jobd.core", "jobd.host"),
+    # Run by the keeper as root, it finds and reads job files as the daemon does.
+    "jobd.filegrants": ("jobd.core", "jobd.host", "jobd.wire.grants", "jobd.keeper.files", "jobd.runtime.jobfiles"),
     "jobd.__main__": ("jobd.config", "jobd.checkconfig", "jobd.core", "jobd.keeper"),
     "jobctl": ("jobctl", "jobd.wire", "jobd.core"),
 }

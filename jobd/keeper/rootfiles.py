@@ -47,21 +47,27 @@ class FileGrants:
         self._grants = grants
         self._waiting: list[Callable[[], None]] = []  # to be told, who asked since the child was started
         self._asked: list[Callable[[], None]] = []  # for whom it works
+        self._afresh = False  # all is in force as it is in the files: what they allowed before does not hold any more
         self._pid = 0
         self._pidfd = -1
         self._pipe = -1
         self._data = bytearray()
         self._until = 0.0
+        self._replaces = False  # what the child finds, all that was found before
         self._instances = self._load() if grants is not None else {}
 
     # --- what the daemon asks ---------------------------------------------------------------------------------------
     def ask(self, message: Message, _: Fds) -> None:
-        """Read root's files again, and say when that is done."""
+        """Read root's files again, and say when that is done.
+
+        A daemon that has read some of them goes on with the others as they were: `all` says that it has read all.
+        """
         tag = message["tag"]
         assert isinstance(tag, int)
         if self._grants is None:
             self._keeper.send({"op": "files-granted", "tag": tag, "count": 0})
             return
+        self._afresh |= message.get("all") is True
         self._read_for(lambda: self._tell(tag))
 
     def _tell(self, tag: int) -> None:
@@ -77,6 +83,7 @@ class FileGrants:
         if self._pid or not self._waiting:
             return
         self._asked, self._waiting = self._waiting, []
+        self._replaces, self._afresh = self._afresh, False
         self._data.clear()
         try:
             self._pipe, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -135,7 +142,9 @@ class FileGrants:
         self._pid, self._pipe, self._pidfd = 0, -1, -1
         assert self._grants is not None
         if status == 0:
+            before = frozenset() if self._replaces else self._grants.of_files
             self._grants.set_of_files(bytes(self._data))
+            self._grants.of_files |= before
         else:
             text = f"cannot read what root's job files allow (wait status {status}): what they did holds"
             self._keeper.log(text, "error")

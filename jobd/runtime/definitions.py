@@ -85,6 +85,8 @@ class Definitions:
                 if wanted is None:
                     wanted = {*found.jobs, *(name for name, row in rows.items() if is_from_file(row))}
                 reads = {name: await self.files.read(name, found) for name in sorted(wanted)}
+                if not dry and (found.jobs or rows):
+                    await self._registry.keeper.grant_files(only is None)
             except ValueError as error:
                 self.error = "" if dry or only is not None else str(error)
                 raise

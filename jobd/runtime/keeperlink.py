@@ -267,13 +267,14 @@ class KeeperLink:
         assert isinstance(failed, dict)
         return failed
 
-    async def grant_files(self) -> None:
+    async def grant_files(self, every: bool) -> None:
         """Have the keeper read what root's job files allow; to be waited for before they are started from.
 
-        Where the daemon is root nothing has to be allowed. Without an answer what was allowed holds.
+        With `every`, what they allowed before does not hold any more: all that is in force was read again. Where the
+        daemon is root nothing has to be allowed. Without an answer what was allowed holds.
         """
         if self.welcome is not None and self.welcome.shared and self.welcome.daemon_uid:
-            await self._ask("grant-files")
+            await self._ask("grant-files", all=every)
 
     async def open_config(self, path: str, root: int = 0) -> int:
         """A descriptor of a regular file below the configuration directory; the caller's to close.

@@ -98,6 +98,10 @@ class FakeKeeper:
         await trio.lowlevel.checkpoint()
         return Tree([], self.holders if holders else [])
 
+    async def grant_files(self, every: bool) -> None:
+        self.sent.append(("grant-files", {"every": every}))
+        await trio.lowlevel.checkpoint()
+
     async def set_limits(self, run: bytes, limits: dict[str, object]) -> dict[str, int]:
         """Answers `unchanged`."""
         self.send("set-limits", run=run, **limits)
