@@ -10,7 +10,7 @@ import sys
 
 from jobctl import terminal
 from jobctl.exits import INTERRUPTED, NOT_THE_JOBS, USAGE, ConnectionLostError, Fault, UsageError
-from jobctl.terminal import OutputError, ReaderGoneError, keep_standard_descriptors, let_sigpipe_end_us, warn
+from jobctl.terminal import OutputError, ReaderGoneError, complain, keep_standard_descriptors, let_sigpipe_end_us, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _status(call: Call) -> int:
     except Fault as e:
         from jobctl.mistakes import next_step
 
-        warn(next_step(e.code, e.message, client.target.software))
+        complain(next_step(e.code, e.message, client.target.software))
         return _fault_status(e.code, call)
     except ConnectionLostError:
         warn("the connection to jobd was lost")

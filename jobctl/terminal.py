@@ -135,6 +135,14 @@ def warn(message: str) -> None:
     note(f"jobctl: {message}")
 
 
+def complain(message: str) -> None:
+    """As `warn`, of a message that may have more lines, which are below it: the mistakes in a job file."""
+    first, *more = message.split("\n")
+    warn(first)
+    for line in more:
+        note(f"  {line}")
+
+
 def note(message: str) -> None:
     """One line on stderr without a prefix: a name, a count, a question answered."""
     from jobctl.escape import escape

@@ -210,4 +210,4 @@ def _warn(progress: terminal.Progress, text: str) -> None:
 def _refused(code: str, text: str) -> None:
     from jobctl.mistakes import next_step
 
-    terminal.warn(next_step(code, text))
+    terminal.complain(next_step(code, text))

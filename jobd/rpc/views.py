@@ -10,6 +10,7 @@ from jobd.core import service, states
 from jobd.core.enforce import unenforced
 from jobd.core.records import BAD_SETTING, BY_GID, NOT_FOUND
 from jobd.core.spec import JobSpec
+from jobd.runtime.settling import NO_DEFINITION
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
     view = {
         "job": row.job, "owner": row.owner, "active": row.active, "sub": row.sub, "result": row.result,
         "transient": row.transient, "description": spec.description, "user": spec.user,
-        "argv": list(spec.argv), "shell": spec.shell,
+        "argv": [] if spec == NO_DEFINITION else list(spec.argv), "shell": spec.shell,
         "cwd": spec.cwd, "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking,
         "cgroup": cgroup, "stop_signal": spec.stop_signal, "stop_timeout_usec": spec.stop_timeout_usec,
         "runtime_limit_usec": spec.runtime_usec, "kill_mode": spec.kill_mode, "stdin": spec.stdin,

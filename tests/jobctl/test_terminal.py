@@ -111,3 +111,10 @@ def test_list_mentions_ones_own_daemon_when_the_systems_answers(
         assert list_jobs(client, quiet=quiet) == 0
         client.close()
         assert capfd.readouterr().err == told
+
+
+def test_a_complaint_of_several_lines_keeps_them_apart_and_safe(capfd: pytest.CaptureFixture[str]) -> None:
+    terminal.complain("it has errors:\na.toml:1:1: unknown\x1b[31m key\n\njobctl: not ours")
+    assert capfd.readouterr().err == (
+        "jobctl: it has errors:\n  a.toml:1:1: unknown\\x1b[31m key\n  \n  jobctl: not ours\n"
+    )
