@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobctl import terminal
 from jobd.core import paths
 from jobd.wire import endpoint
 from jobd.wire import messages as m
