@@ -153,8 +153,16 @@ def _last_end(facts: Facts, run: RunRow, say: Words) -> Found:
     if run.result == "canceled":
         asked = _asked(facts, run)
         by = "" if asked is None or asked.by_uid is None else f" by {say.who(asked.by_uid)}"
-        text = f"{word} is not running: run {run.number} was canceled{by} before it began{_on(run, say)}"
-        return Found(kind="canceled", text=text, at=_end_of(run), run=run, by_uid=asked.by_uid if asked else None)
+        because = f": {run.reason}" if run.reason else ""
+        text = f"{word} is not running: run {run.number} was canceled{by} before it began{_on(run, say)}{because}"
+        return Found(
+            kind="canceled",
+            text=text,
+            at=_end_of(run),
+            run=run,
+            by_uid=asked.by_uid if asked else None,
+            other=_named(facts, run.reason),
+        )
     if run.step:
         text = exits.describe_start_failure(
             word, run.step, run.errno, _shown(facts.spec.argv[0] if facts.spec.argv else b"?"), _shown(facts.spec.cwd),

@@ -94,7 +94,7 @@ def _begin(world: Registry, owner: int, plan: StartPlan, ids: Mapping[str, bytes
     for name, cause in plan.start.items():
         row = world.catalog.row(owner, name)
         assert row is not None
-        words = act.cause if cause is None else f"{cause[0].replace('_', ' ')} of {cause[1]}"
+        words = act.cause if cause is None else f"{'wanted' if cause[0] == graphs.WANTS else 'required'} by {cause[1]}"
         job = world.jobs.get((owner, name))
         if row.sub in states.NO_RUN:
             if cause is None or row.sub != states.AUTO_RESTART:  # such a one comes by itself

@@ -60,6 +60,11 @@ def texts(row: JobRow, newest: RunRow | None = None, spec: JobSpec = SPEC, **fac
         (ended("canceled"), {"events": (asked(),)},
          "web is not running: run 4 was canceled by uid 1000 (alice) before it began on second 900"),
         (ended("canceled"), {}, "web is not running: run 4 was canceled before it began on second 900"),
+        (
+            ended("canceled", reason="it requires db"),
+            {},
+            "web is not running: run 4 was canceled before it began on second 900: it requires db",
+        ),
         (ended("lost", reason="the machine was restarted"), {},
          "web is not running: run 4 is lost: the machine was restarted on second 900"),
     ],

@@ -137,6 +137,28 @@ def test_why_says_who_stopped_it_and_what_it_waits_for(own: Program) -> None:
     said(own, "rm", "--now", "again", "gone")
 
 
+def test_why_leads_to_the_job_that_is_to_blame(own: Program, tmp_path: Path) -> None:
+    texts = {
+        "db": 'command = ["false"]\ntype = "oneshot"\n',
+        "slow": 'command = ["sleep", "1000"]\n[ready]\nunix = "/nonexistent/socket"\n',
+        "web": f'{WEB}requires = ["db"]\nafter = ["db"]\n',
+        "api": f'{WEB}requires = ["slow"]\nafter = ["slow"]\n',
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    said(own, "add", *(str(tmp_path / f"{name}.toml") for name in texts))
+    assert own.jobctl("start", "web").returncode != 0
+    first, second = said(own, "why", "web").splitlines()
+    assert first.startswith("web was not started: it requires db")
+    assert second.startswith("db failed: run 1 ended with exit code 1 on ")
+    said(own, "start", "--no-block", "api")
+    first, second = said(own, "why", "api").splitlines()
+    assert first.startswith("api waits for slow, which ")
+    assert second.startswith("slow is starting") or second.startswith("slow waits")
+    said(own, "stop", "slow")
+    said(own, "rm", "--now", *texts)
+
+
 # --- many users -----------------------------------------------------------------------------------------------------
 @several
 def test_a_users_definitions_are_in_the_database(people: People) -> None:
