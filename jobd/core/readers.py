@@ -29,7 +29,9 @@ TOO_SMALL: Final = "nothing runs in that"
 _ENDLESS: Final = ("unlimited", "inf", "infinite", "max", "none", "never", "no", "off", "-1", "forever", "false")
 MANY: Final = 10  # processors; who writes a larger number means percent
 _OCTAL: Final = frozenset("01234567")
-MAX_COUNT: Final = 2**31 - 1
+MAX_COUNT: Final = 1 << 22  # tasks: PID_MAX_LIMIT of Linux
+MAX_PERCENT: Final = 100 * 8192  # the most processors that Linux can be built for
+MAX_SIZE: Final = 1 << 62  # more than any machine has, and what the kernel takes
 MAX_STARTS: Final = 1000  # of a start limit: jobd remembers no more (jobd.core.restarts)
 
 
@@ -152,6 +154,8 @@ def size(least: int, hint: str = "") -> Callable[[object], int | None]:
             found = units.parse_size(word)
         except ValueError as error:
             raise ReadError(f"must be {what}, not {quoted(value)}{_hint(word) or f': {_why(error)}'}") from error
+        if found is not None and found > MAX_SIZE:
+            raise ReadError(f'cannot be {quoted(value)}: that is more than there is; write "{units.INFINITY}"')
         if found is not None and found < least:
             meant = f'; did you mean "{found}M"?' if hint and 0 < found == _int(word) else hint and f"; {hint}"
             raise ReadError(f"cannot be {quoted(value)}: {found} bytes are less than {least}{meant}")
@@ -172,8 +176,8 @@ def percentage(value: object) -> int | None:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1000:
             hint = f'; write "{value}%"' if value >= MANY else f'; write "{round(value * 100)}%" for {value} processors'
         raise ReadError(f"must be {what}, not {quoted(value)}{hint}")
-    if len(digits) > 6 or int(digits) == 0:
-        raise ReadError(f'must be from "1%" to "999999%", not {quoted(value)}')
+    if len(digits) > 6 or not 1 <= int(digits) <= MAX_PERCENT:
+        raise ReadError(f'must be from "1%" to "{MAX_PERCENT}%", not {quoted(value)}')
     return int(digits)
 
 

@@ -168,13 +168,15 @@ def test_what_is_taken(text: str, field: str, value: object) -> None:
             'limits.memory = "512 megs"',
             '"memory" must be a size, such as "512M", not "512 megs": unknown unit \'megs\' (K, M, G, T, P, E)',
         ),
+        ('limits.memory = "5E"', '"memory" cannot be "5E": that is more than there is; write "infinity"'),
+        ('limits.cpu = "819201%"', '"cpu" must be from "1%" to "819200%", not "819201%"'),
         ('limits.memory = "max"', '"memory" must be a size, such as "512M", not "max"; write "infinity"'),
         (
             "limits.cpu = 50",
             '"cpu" must be a percentage of one processor, such as "50%", not 50; write "50%"',
         ),
-        ('limits.cpu = "0%"', '"cpu" must be from "1%" to "999999%", not "0%"'),
-        ("limits.tasks = 0", '"tasks" must be from 1 to 2147483647, not 0'),
+        ('limits.cpu = "0%"', '"cpu" must be from "1%" to "819200%", not "0%"'),
+        ("limits.tasks = 0", '"tasks" must be from 1 to 4194304, not 0'),
         ('limits.nofile = "20:10"', '"nofile" has a soft limit above the hard one: "20:10"'),
         (
             'limits.core = "x"',

@@ -61,6 +61,19 @@ def test_negative_niceness_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     assert privileges.bounded(eager, {"limits.nice": "-5"}, ALICE, shared()).nice == -5  # no more than jobd itself
 
 
+def test_what_concerns_all_users_is_roots() -> None:
+    for caller, access in ((ROOT, shared()), (ALICE, Access())):
+        privileges.check({"essential": "true"}, caller, access)
+        spared = JobSpec(argv=(b"true",), cwd=b"/", oom_score_adjust=-1)
+        assert privileges.bounded(spared, {}, caller, access).oom_score_adjust == -1
+    assert refusal({"essential": "true"}, ALICE, shared()).details == {"key": "essential"}
+    for score in (-1, -1000):
+        spared = JobSpec(argv=(b"true",), cwd=b"/", oom_score_adjust=score)
+        assert refusal({}, ALICE, shared(), spared).details == {"key": "limits.oom_score_adjust"}
+    given_up = JobSpec(argv=(b"true",), cwd=b"/", oom_score_adjust=1000)
+    assert privileges.bounded(given_up, {}, ALICE, shared()).oom_score_adjust == 1000
+
+
 def test_limits_are_no_higher_than_the_policys_or_else_jobds_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda number: (100, -1 if number == resource.RLIMIT_CORE else 1000))
     policy = Policy(rlimits={"nofile": 512, "nproc": 5000})
