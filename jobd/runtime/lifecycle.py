@@ -24,7 +24,7 @@ from jobd.runtime import readiness, supervision
 from jobd.runtime.ending import close, finish
 from jobd.runtime.launching import launch
 from jobd.runtime.reloading import reload
-from jobd.runtime.service import LIVING
+from jobd.runtime.service import ACTIVE, LIVING
 from jobd.runtime.stopping import left_sec, wind_down
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def _serve(run: Run, world: Registry) -> None:
     """From exec until no process is left."""
     if run.job.row.sub == states.START and readiness.is_needed(run.spec):
         await _become_ready(run, world)
-    if run.job.row.sub != states.START and not run.up:
+    if run.job.row.sub in (*ACTIVE, states.EXITED) and not run.up:  # one that is being stopped never is
         run.up = True
         run.changed.set()
     if run.job.row.sub != states.EXITED:

@@ -44,6 +44,7 @@ async def test_ready_never_comes(autojump_clock: MockClock) -> None:
         began = trio.current_time()
         await at.bed.keeper.until("signal term-1", within=100)
         assert trio.current_time() - began == pytest.approx(90, abs=0.2)
+        assert not at.run.up, "who waits for its start is told when all of it is over"
         at.bed.keeper.exited(at.run.id, 15)
         await wait_all_tasks_blocked()
         row = at.bed.row(at.run)

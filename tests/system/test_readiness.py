@@ -265,3 +265,11 @@ def test_a_pattern_that_takes_for_ever_costs_nobody_anything(here: Program, name
     until_state(here, name, "failed")
     assert "takes too long" in here.jobctl("status", name).stdout
     assert here.daemon_pid() == daemon
+
+
+def test_who_starts_one_that_is_never_ready_is_told_why(here: Program, name: str) -> None:
+    run(here, name, "stay()", "type=notify", "ready.timeout=100ms")
+    until_state(here, name, "failed")
+    started = here.jobctl("start", name)
+    assert started.returncode == 1
+    assert "it was not ready within 100ms: it waited for READY=1" in started.stderr
