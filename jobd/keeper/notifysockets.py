@@ -69,6 +69,11 @@ class NotifySockets:
         """The run is over, or has no socket after all."""
         self._remove([name_of(run)])
 
+    def close(self) -> None:
+        """At the keeper's end: leave nothing."""
+        with suppress(OSError):  # never made, or not empty
+            os.rmdir(self.path)
+
     def tidy(self, entries: Iterable[Entry]) -> None:
         """Remove what a killed keeper has left."""
         known = {name_of(entry.run) for entry in entries if entry.notify is not None}

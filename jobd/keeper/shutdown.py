@@ -152,6 +152,7 @@ class Shutdown:
         _unlink(f"{keeper.config.state_dir}/{sockets.HANDOVER}")
         if keeper.root_socket is not None:
             keeper.root_socket.close()
+        keeper.notify_sockets.close()
         keeper.cgroups.close()
         keeper.log("leaving")
         keeper.exit_code = code

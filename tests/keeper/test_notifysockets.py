@@ -13,7 +13,7 @@ import pytest
 from jobd.keeper import notifysockets
 from jobd.keeper.notifysockets import NotifySockets
 from jobd.keeper.table import Entry
-from tests.keeper.harness import Daemon, close_all, read_all
+from tests.keeper.harness import DEADLINE_SEC, Daemon, close_all, read_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +109,10 @@ def test_a_start_that_fails_leaves_no_socket(plain_keeper: KeeperProcess, tmp_pa
     assert daemon.list() == {}
     assert list(place(tmp_path).iterdir()) == []
     assert message["op"] == "spawned"
+    daemon.send("bye")
+    daemon.kill()
+    assert plain_keeper.processes[0].wait(DEADLINE_SEC) == 0
+    assert not place(tmp_path).exists()
 
 
 def test_it_is_never_made_where_others_may_write(tmp_path: Path) -> None:
