@@ -90,6 +90,22 @@ def test_what_others_may_do_with_it(people: People) -> None:
     assert code(define(people, ROOT, "web")) == errors.NOT_APPLICABLE  # root's are files
 
 
+def test_what_one_may_not_see_is_answered_as_what_is_not_there(people: People) -> None:
+    define(people, ALICE, "seen")
+    caller = CallerAs(people.socket, BOB)
+    for make in (
+        lambda name: m.Define(id=SAME_ID, name=f"{ALICE}/{name}", text=TEXT, base=b"/"),
+        lambda name: m.Mask(id=SAME_ID, names=[f"{ALICE}/{name}"]),
+        lambda name: m.Mask(id=SAME_ID, names=[f"{ALICE}/{name}"], masked=False),
+    ):
+        answers = [b"\n".join(caller.frames(make(name))).replace(name.encode(), b"NAME") for name in ("seen", "sxxn")]
+        assert answers[0] == answers[1]
+    caller.close()
+    assert people.ask(BOB, "mask", f"{ALICE}/shared").returncode == 0  # by a rule
+    assert people.ask(ALICE, "start", "shared").returncode == 1
+    assert people.ask(ALICE, "unmask", "shared").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
