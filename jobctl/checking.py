@@ -128,9 +128,16 @@ class _Check:
                 if other != name and not is_template(name) and not there:
                     yield (key, at), f'there is no job "{other}" among these files, nor beside this one'
 
+        for key in graph.DEMANDS:
+            for at, other in enumerate(getattr(spec, key)):
+                if other not in spec.after and other not in spec.before:
+                    yield (key, at), f'"{other}" is not in "after": both start at the same time'
+
     def _paths(self, spec: JobSpec) -> Iterator[tuple[Path, str]]:
         """Files that are not there; of another user's nobody knows."""
         if spec.user:
+            if not _is_user(spec.user):
+                yield ("user",), f'there is no user "{spec.user}" on this machine'
             return
         cwd = os.fsdecode(spec.cwd)
         if not os.path.isdir(cwd):
@@ -157,3 +164,14 @@ class _Check:
 def _text(path: str) -> str:
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
+
+
+def _is_user(word: str) -> bool:
+    """Whether there is such a user; a uid need not be anybody's."""
+    import pwd
+
+    try:
+        pwd.getpwnam(word)
+    except (KeyError, ValueError, UnicodeError):
+        return word.isdecimal()
+    return True

@@ -96,6 +96,27 @@ memory = "1G"
     assert verify(capfd, "web.toml", output="json") == (0, [row])
 
 
+def test_what_is_required_is_mostly_to_come_first(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write(
+        place,
+        db=GOOD,
+        web=f'{GOOD}requires = ["db"]\nbinds_to = ["db"]\n',
+        ok=f'{GOOD}requires = ["db"]\nafter = ["db"]',
+    )
+    why = '"db" is not in "after": both start at the same time'
+    assert verify(capfd, "web.toml", "ok.toml") == (
+        0, [f"web.toml:3:13: warning: {why}", f"web.toml:4:13: warning: {why}"],
+    )  # fmt: skip
+
+
+def test_users_are_looked_for(place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    write(place, a=f'{GOOD}user = "no-such-user"', b=f'{GOOD}user = "4242"', c=f'{GOOD}user = "root"')
+    assert verify(capfd, "a.toml", "b.toml", "c.toml") == (
+        0, ['a.toml:3:1: warning: there is no user "no-such-user" on this machine'],
+    )  # fmt: skip
+
+
 def test_a_cycle_is_told_once_also_by_way_of_other_files(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write(place, a=f'{GOOD}after = ["b"]', b=f'{GOOD}after = ["c"]', c=f'{GOOD}before = ["b"]\nafter = ["a"]')
     problem = "a.toml: comes after itself: a after b after c after a"
