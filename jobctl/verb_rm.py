@@ -49,8 +49,12 @@ def _without_files(
     status = 0
     for name, view in zip(found, views, strict=True):
         file = view.get("file", "")
+        template = file.rpartition("/")[2].removesuffix(jobfiles.SUFFIX)
         if not place.directory or not file.startswith("/"):
             kept.append((name, view))  # jobd decides
+        elif template != view["job"]:
+            terminal.warn(f"cannot remove {name}: it is made from the template {template}; disable --now ends it")
+            status = status or errors.exit_status(EXISTS, errors.ACTION)
         elif view.get("active", "inactive") not in REST and not now:
             what = "queued" if view.get("sub") == "queued" else "running"
             terminal.warn(f"cannot remove {name}: it is {what}; stop it first, or use --now")

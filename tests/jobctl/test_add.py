@@ -214,6 +214,9 @@ def test_rm_of_what_runs_or_is_a_packages_leaves_the_files(daemon: Make, config:
     theirs = Daemon(daemon, config, active="inactive", sub="dead", transient=False, file="/usr/lib/jobd/jobs/web.toml")
     said = "jobctl: cannot remove web: /usr/lib/jobd/jobs/web.toml is a package's; mask keeps it from being started\n"
     assert theirs("rm", "web") == (4, "", said)
+    instance = Daemon(daemon, config, transient=False, file=str(path).replace("web.toml", "w@.toml"))
+    said = "jobctl: cannot remove web: it is made from the template w@; disable --now ends it\n"
+    assert instance("rm", "--now", "web") == (1, "", said)
 
 
 @slow

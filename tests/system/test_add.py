@@ -154,7 +154,7 @@ def test_why_leads_to_the_job_that_is_to_blame(own: Program, tmp_path: Path) -> 
     said(own, "start", "--no-block", "api")
     first, second = said(own, "why", "api").splitlines()
     assert first.startswith("api waits for slow, which ")
-    assert second.startswith("slow is starting") or second.startswith("slow waits")
+    assert second.startswith(("slow is starting", "slow waits"))
     said(own, "stop", "slow")
     said(own, "rm", "--now", *texts)
 
@@ -182,7 +182,8 @@ def test_a_users_definitions_are_in_the_database(people: People) -> None:
 def test_roots_are_files(people: People) -> None:
     source = people.place / "system.toml"
     source.write_text(WEB)
-    assert people.said(ROOT, "add", str(source)) == "added system\n"
+    assert people.said(ROOT, "add", "--now", str(source)) == "added system\n"
+    assert people.said(ROOT, "is-active", "system") == "active\n"
     assert (people.config_dir / "jobs" / "system.toml").read_text() == WEB
     assert people.ask(ALICE, "cat", "root/system").returncode == 4
-    people.said(ROOT, "rm", "system")
+    people.said(ROOT, "rm", "--now", "system")
