@@ -32,7 +32,7 @@ CLEAN_LOOKS = 2  # in a row: a child whose parent left, and was reaped, in the m
 BLANK_SEC = 0.3  # how long a stranger without any environment is taken for one in the middle of an execve
 HELD = (tree.STOPPED, b"t")  # of /proc/PID/stat; the second: by a tracer
 DISK = b"D"  # it cannot be interrupted, nor run anything before it has seen its signals
-STOPS = ("term-", "final-term-", "kill-")  # operations after which nothing is to be held
+STOPS = ("term-", "abrt-", "final-term-", "kill-")  # operations after which nothing is to be held
 THAWED = "it was thawed, or stopped, meanwhile"
 
 

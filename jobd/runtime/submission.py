@@ -33,6 +33,9 @@ class Keys(Struct, frozen=True):
 def counted(row: JobRow, spec: JobSpec, cause: str, now: int) -> JobRow:
     """The row with the start counted: whoever starts it begins the counting anew."""
     by_itself = cause == RESTART
+    none = row.restart_at is None and not (row.restarts or row.starts or row.restart_delay_usec)
+    if none and not by_itself and spec.restart == service.NO:
+        return row  # as of most jobs
     counts = spec.restart != service.NO or by_itself
     return replace(
         row,

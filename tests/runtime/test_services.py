@@ -123,6 +123,26 @@ async def test_a_oneshot_that_is_killed_is_no_success(autojump_clock: MockClock)
         assert bed.row(run).result == "signal"
 
 
+async def test_a_later_daemon_carries_out_a_stop_that_came_during_a_start(autojump_clock: MockClock) -> None:
+    async with running(type=service.ONESHOT, ready_timeout_usec=None, restart="on-failure") as (first, run):
+        first.keeper.alive = False  # it has died before the signal
+        run.ask_stop(ROOT)
+        await wait_all_tasks_blocked()
+    async with successor(first, run) as (bed, run):
+        assert bed.keeper.ops("signal") == ["signal term-1"]
+        await ends(bed, run, 15)
+        assert (bed.store.jobs[KEY].sub, bed.row(run).result) == (states.DEAD, "stopped")
+
+
+async def test_a_later_daemon_goes_on_with_a_start(autojump_clock: MockClock) -> None:
+    async with running(type=service.ONESHOT, ready_timeout_usec=90_000_000) as (first, run):
+        await trio.sleep(1)
+    async with successor(first, run) as (bed, run):
+        assert (run.launched, run.up, bed.store.jobs[KEY].sub) == (True, False, states.START)
+        await ends(bed, run)
+        assert (run.up, bed.row(run).result) == (True, "success")
+
+
 # --- remain_after_exit ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", [service.EXEC, service.ONESHOT])
 async def test_what_remains_is_active_until_it_is_stopped(autojump_clock: MockClock, kind: str) -> None:
@@ -326,6 +346,25 @@ async def test_a_stop_during_a_reload(autojump_clock: MockClock, command: tuple[
         await ends(bed, run, 15)
         assert (bed.store.jobs[KEY].sub, bed.row(run).result) == (states.DEAD, "stopped")
         assert run.reload_trouble == "it has ended meanwhile, or is being stopped"
+
+
+@pytest.mark.parametrize("command", [(), STOP])
+async def test_a_later_daemon_carries_out_a_stop_that_came_during_a_reload(
+    autojump_clock: MockClock, command: tuple[bytes, ...]
+) -> None:
+    async with running(reload_command=RELOAD, stop_command=command, restart="always") as (first, run):
+        reloading.ask(run, ROOT)
+        await wait_all_tasks_blocked()
+        first.keeper.alive = False
+        run.ask_stop(ROOT)
+        await wait_all_tasks_blocked()
+    async with successor(first, run, helpers=[{**HELPER, "o": "reload-1"}]) as (bed, run):
+        assert bed.keeper.ops("signal", "helper") == ["helper stop-cmd-1" if command else "signal term-1"]
+        if command:
+            await helper_ends(bed, run, "stop-cmd-1")
+        await helper_ends(bed, run, "reload-1", status=15)
+        await ends(bed, run, 15)
+        assert (bed.store.jobs[KEY].sub, bed.row(run).result) == (states.DEAD, "stopped")
 
 
 async def test_an_end_during_a_reload_is_the_services_own(autojump_clock: MockClock) -> None:

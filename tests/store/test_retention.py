@@ -67,6 +67,17 @@ def test_the_newest_runs_of_each_job_stay(tmp_path: Path) -> None:
         assert_rows_equal_replay(book.store)
 
 
+def test_a_job_between_two_runs_stays_without_any(tmp_path: Path) -> None:
+    with Book(tmp_path) as book:
+        book.accept(run_id(0), "web")
+        book.finish(run_id(0))
+        book.change(run_id(0), "finished", {"job.sub": "auto-restart", "job.restart_at": 10**18})
+        book.until_quiet()
+        retain(book, Policy(keep_for_ns=0), now=book.now + 10**18)
+        assert left(book) == []
+        assert [row.job for row in book.store.jobs_to_restart()] == ["web"]
+
+
 def test_old_runs_go_and_the_last_takes_its_transient_job_along(tmp_path: Path) -> None:
     with Book(tmp_path) as book:
         for n in range(10):
