@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from tests.bench import (
     cold_help,
     completion,
+    dependencies,
     fairness,
     foreground,
     history,
@@ -42,7 +43,7 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     module.__name__.rpartition(".")[2]: module.measure_all
     for module in (
         hot_verbs, cold_help, completion, foreground, throughput, spawn_latency, output, memory, requests, start_stop,
-        idle, recovery, history, fairness, remote,
+        idle, recovery, history, fairness, remote, dependencies,
     )
 }  # fmt: skip
 RESULTS = Path("build/bench.json")
