@@ -170,7 +170,7 @@ async def until_up(context: Context, request: int, word: str, run_id: bytes, act
 
 
 def _coming(context: Context, run: Run) -> str:
-    waits = context.world.registry.ordering.waits(run)
+    waits = context.world.registry.ordering.waits(run) or ("" if run.service is None else run.service.waits)
     name = run.row.job
     return f"starting {name}: waiting {waits}" if waits else f"starting {name} ({run.job.row.sub})"
 

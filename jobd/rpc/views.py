@@ -14,10 +14,12 @@ from jobd.runtime.settling import NO_DEFINITION
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from jobd.core.graph import Edge
     from jobd.core.records import Event, JobRow, RunRow
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
+MAX_LINKS: Final = 1000  # of a view: 60 KiB
 _NO_SPEC = JobSpec(argv=(), cwd=b"")
 
 
@@ -85,7 +87,7 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         "cpu_percent": spec.cpu_percent, "tasks_max": spec.tasks_max, "oom_score_adjust": spec.oom_score_adjust,
         **service_fields(row, spec),
         "unenforced": not_enforced(registry, spec),
-        **live_fields(live),
+        **live_fields(live, registry),
     }  # fmt: skip
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
@@ -119,13 +121,13 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
     )
 
 
-def live_fields(live: Run | None) -> dict[str, object]:
-    """What a live service waits for, how it is, and which of its commands is at work."""
+def live_fields(live: Run | None, registry: Registry) -> dict[str, object]:
+    """What a live job waits for, how it is, and which of its commands is at work."""
     if live is None:
         return {}
-    fields: dict[str, object] = {"control_pid": live.helpers.pid_at_work}
+    fields: dict[str, object] = {"control_pid": live.helpers.pid_at_work, "waits": registry.ordering.waits(live)}
     if live.service is not None:
-        fields |= {"waits": live.service.waits, "health": live.service.health}
+        fields |= {"waits": fields["waits"] or live.service.waits, "health": live.service.health}
         if live.row.watchdog_usec is not None:
             fields["watchdog_usec"] = live.row.watchdog_usec
     return fields
@@ -154,6 +156,17 @@ def service_fields(row: JobRow, spec: JobSpec) -> dict[str, object]:
         "can_reload": bool(spec.reload_command) or spec.reload_signal is not None,
         "links": own_links(row.job, spec),
     }
+
+
+def all_links(registry: Registry, row: JobRow) -> list[m.Link]:
+    """What a job says of others, and they of it."""
+    found = [m.Link(job=job, kind=kind, other=other) for job, kind, other in _edges(registry, row)]
+    spec = spec_of(registry, row.spec)
+    return found + [link for link in own_links(row.job, spec) if link not in found]
+
+
+def _edges(registry: Registry, row: JobRow) -> list[Edge]:
+    return registry.catalog.graphs.of(row.owner).edges(row.job)[:MAX_LINKS]
 
 
 def file_state(row: JobRow) -> str:

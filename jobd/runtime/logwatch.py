@@ -77,8 +77,11 @@ class _Stream:
         """The next complete lines."""
         data = self._log.look(self._which, self._at, CHUNK)
         if data is None:
-            gone = self._log.locate(self._which, self._at)[2]  # dropped by the cap: go on behind the gap
-            self._at += gone
+            path, _, gone = self._log.locate(self._which, self._at)
+            if path:  # it has come since
+                self.behind = True
+                return []
+            self._at += gone  # dropped by the cap: go on behind the gap
             self._rest, self._skips = b"", self._skips or gone > 0
             self.behind = gone > 0
             return []

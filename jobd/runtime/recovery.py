@@ -54,6 +54,8 @@ async def recover(world: Registry) -> None:
     # What the ends that we find mean for other jobs is seen when all are there, and is durable with them.
     with world.journal.together(), world.aftermath.later():
         for run, held in found:
+            depends = not world.catalog.graphs.of(run.row.owner).is_alone(run.row.job)
+            world.slots.take_up(run, held=depends)
             _take_up(world, run, held)
         for run_id, entry in entries.items():
             _unknown(world, run_id, entry)
@@ -72,8 +74,6 @@ def _make(world: Registry, row: RunRow) -> Run:
     if job.row.latest == row.run:
         job.run = run
     world.runs[row.run] = run
-    alone = world.catalog.graphs.of(row.owner).is_alone(row.job)
-    world.slots.take_up(run, held=not alone)
     return run
 
 

@@ -113,3 +113,19 @@ def test_usual_patterns_are_far_from_the_limit() -> None:
     assert search(re.compile(r"(?i)listening on .*:(\d+)"), lines) is None
     assert time.thread_time() - began < logwatch.PATIENCE_SEC / 4
     assert search(re.compile("x.*y"), [b"x" * MAX_LINE]) is None, "n² of the longest line"
+
+
+def test_bytes_that_come_between_two_looks_are_not_taken_for_dropped_ones() -> None:
+    class Racing:
+        """The pump's thread writes the first bytes just after they were looked for."""
+
+        def look(self, _which: int, _at: int, _count: int) -> bytes | None:
+            return None
+
+        def locate(self, _which: int, _at: int) -> tuple[str, int, int]:
+            return "out.0000000000000000", 0, 5
+
+    stream = logwatch._Stream(Racing(), 1)  # type: ignore[arg-type]  # a double
+    assert stream.read() == []
+    assert stream.behind, "it looks again"
+    assert stream._at == 0

@@ -43,7 +43,8 @@ def _view(context: Context, word: str) -> m.JobView:
     row = context.find(word, "status")
     if row is None:
         return views.missing(word, context.owner_asked(word))
-    view = views.job_view(context.world.registry, row)
+    registry = context.world.registry
+    view = replace(views.job_view(registry, row), links=views.all_links(registry, row))
     if row.transient:
         return view
     sources = context.world.definitions.sources(row.owner, row.job)
