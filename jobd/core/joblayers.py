@@ -106,10 +106,8 @@ class Layers(Said):
             try:
                 values, places = _read(file.text)
             except tomlplace.TomlError as error:
-                hint = (
-                    "; this is a unit of systemd, and a job file is TOML: see jobd.job(5)"
-                    * jobwords.is_unit_of_systemd(file.text)
-                )
+                what = jobwords.foreign_format(file.text)
+                hint = f"; this looks like {what}, and a job file is TOML: see jobd.job(5)" if what else ""
                 broken.append(printable(f"{file.path}:{error.line}:{error.column}: {error.why}{hint}"))
                 continue
             self._said.append(Said(file.path, places, columns=True))

@@ -96,7 +96,17 @@ def meant(word: str) -> str | None:
     return found[0] if found is not None else None
 
 
-def is_unit_of_systemd(text: str) -> bool:
-    """Whether a text that is no TOML is a unit file."""
+def foreign_format(text: str) -> str:
+    """What a text that is no TOML seems to be, in words; or ""."""
     lines = [line.strip() for line in text[: 64 << 10].splitlines()]
-    return any(line in ("[Unit]", "[Service]", "[Install]", "[Timer]") for line in lines)
+    if any(line in ("[Unit]", "[Service]", "[Install]", "[Timer]") for line in lines):
+        return "a unit of systemd"
+    if any(line.startswith("[program:") for line in lines):
+        return "a configuration of supervisord"
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    if first.startswith("{"):
+        return "JSON"
+    key, colon, value = first.partition(":")
+    if first == "---" or (colon and key.replace("_", "").replace("-", "").isalnum() and value[:1] in ("", " ")):
+        return "YAML"
+    return ""

@@ -175,6 +175,8 @@ def percentage(value: object) -> int | None:
         hint = ""
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1000:
             hint = f'; write "{value}%"' if value >= MANY else f'; write "{round(value * 100)}%" for {value} processors'
+        elif digits and digits == word and digits.isascii() and digits.isdecimal():
+            hint = f'; write "{digits[:SHOWN]}%"'
         raise ReadError(f"must be {what}, not {quoted(value)}{hint}")
     if len(digits) > 6 or not 1 <= int(digits) <= MAX_PERCENT:
         raise ReadError(f'must be from "1%" to "{MAX_PERCENT}%", not {quoted(value)}')

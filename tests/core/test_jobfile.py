@@ -151,8 +151,16 @@ def test_what_is_no_toml() -> None:
         "web.toml:1:11: the quotation marks that begin here have no end",
         "web.toml.d/1.toml:1:5: a value is missing",
     ]
-    (found,) = problems("[Service]\nExecStart=/bin/x")
-    assert found.startswith('web.toml:2:11: this is no value; text stands in "quotes"; this is a unit of systemd, and ')
+    for text, what in (
+        ("[Service]\nExecStart=/bin/x", "a unit of systemd"),
+        ("[program:web]\ncommand = x", "a configuration of supervisord"),
+        ('{"command": "x"}', "JSON"),
+        ("# web\nservices:\n  web:", "YAML"),
+        ("command: x", "YAML"),
+    ):
+        (found,) = problems(text)
+        assert found.endswith(f"; this looks like {what}, and a job file is TOML: see jobd.job(5)")
+    assert problems('command "x"') == ['web.toml:1:9: a key needs a "=" and a value']
     with pytest.raises(JobFileError, match=r"^web.toml:2:3: not UTF-8: byte 0xff$"):
         decode_text(b"a\nbc\xff", "web.toml")
     assert decode_text("é".encode(), "web.toml") == "é"

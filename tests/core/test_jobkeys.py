@@ -175,6 +175,10 @@ def test_what_is_taken(text: str, field: str, value: object) -> None:
             "limits.cpu = 50",
             '"cpu" must be a percentage of one processor, such as "50%", not 50; write "50%"',
         ),
+        (
+            'limits.cpu = "50"',
+            '"cpu" must be a percentage of one processor, such as "50%", not "50"; write "50%"',
+        ),
         ('limits.cpu = "0%"', '"cpu" must be from "1%" to "819200%", not "0%"'),
         ("limits.tasks = 0", '"tasks" must be from 1 to 4194304, not 0'),
         ('limits.nofile = "20:10"', '"nofile" has a soft limit above the hard one: "20:10"'),
