@@ -27,8 +27,10 @@ def notify(*lines):
         s.connect(os.environ["NOTIFY_SOCKET"])
         s.send("\\n".join(lines).encode())
 def wait(n):
-    with open(sys.argv[n]) as gate:
-        return gate.readline().strip()
+    while True:
+        with open(sys.argv[n]) as gate:  # whoever has opened it last may not have closed it yet
+            if line := gate.readline().strip():
+                return line
 def stay():
     signal.alarm(300)
     while True:
