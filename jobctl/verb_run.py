@@ -12,6 +12,8 @@ from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobctl.client import Client
     from jobctl.options import (
         Command,
@@ -157,7 +159,7 @@ def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: 
         "umask": umask(),
         "rlimits": rlimits(),
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
-        "settings": read_settings(settings),
+        "settings": read_settings(settings, NO_KEYS),
     }
     if name is not None:
         from jobd.core.names import split_owner, valid_job_name, why_invalid
@@ -168,15 +170,15 @@ def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: 
     return request
 
 
-def read_settings(words: tuple[str, ...]) -> dict[str, str]:
-    """The settings that KEY=VALUE words are. Raises UsageError."""
+def read_settings(words: tuple[str, ...], options: Mapping[str, str]) -> dict[str, str]:
+    """The settings that KEY=VALUE words are. Raises UsageError, also for keys that `options` has words about."""
     found = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise UsageError(f"cannot set {word!r}: write KEY=VALUE")
-        if key in NO_KEYS:
-            raise UsageError(f"unknown key {key!r}; did you mean {NO_KEYS[key]}?")
+        if key in options:
+            raise UsageError(f"unknown key {key!r}; did you mean {options[key]}?")
         try:
             found[key] = os.fsencode(value).decode()  # the bytes that were typed, in whichever locale
         except UnicodeDecodeError:

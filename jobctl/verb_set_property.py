@@ -29,7 +29,7 @@ def set_property(client: Client, words: JobSettings, *, quiet: Quiet = False) ->
     job, *pairs = words
     if not pairs:
         raise UsageError("set-property needs a job, and KEY=VALUE")
-    asked = read_settings(tuple(pairs))
+    asked = read_settings(tuple(pairs), {})
     (definition,) = client.call({"type": "cat", "names": [job]})["definitions"]
     if definition.get("load", "loaded") != "not-found" and not definition.get("transient", True):
         status = _keep(client, job, definition, asked)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from msgspec.structs import replace
 
-from jobd.core import graph, names, records
+from jobd.core import enforce, graph, names, records
 from jobd.core.configfile import ConfigError
 from jobd.core.jobfile import DROPIN_DIR, JobFileError, Source, decode_sources
 from jobd.core.records import JobRow
@@ -200,8 +200,15 @@ class Definitions:
                 await trio.lowlevel.checkpoint()
         for commit in commits:
             await commit.wait()
-        said = {text for one in parsed.values() if one.definition for text in one.definition.warnings}
-        return changes, sorted(said)
+        return changes, sorted({text for one in parsed.values() for text in self._warnings(one)})
+
+    def _warnings(self, one: Parsed) -> list[str]:
+        """What somebody should know of a definition that can be taken, and what this machine cannot do of it."""
+        welcome = self._registry.keeper.welcome
+        if one.definition is None or welcome is None:
+            return []
+        missing = enforce.unenforced(one.definition.spec, welcome.machine)
+        return [*one.definition.warnings, *(f"{one.read.file}: warning: {line}" for line in missing)]
 
     def _refuse_cycles(self, uid: int, parsed: dict[str, Parsed]) -> None:
         """Of jobs that would come after themselves, those that are new or have changed cannot be taken."""
