@@ -46,7 +46,7 @@ STEP_REASONS: Final = {
     ("environment", errno.EFBIG): "it is larger than 256 KiB",
     ("environment", errno.EINVAL): "it is not a regular file",
     ("nologin", errno.EPERM): "logins are not allowed at present (nologin(5))",
-    ("grant", errno.EPERM): "root has not allowed this command; only root's own jobctl run does",
+    ("grant", errno.EPERM): "root has not allowed this command; only root's own jobctl run and his job files do",
 }
 
 
