@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -14,6 +14,9 @@ from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     from jobd.runtime.definitions import Change
+
+PLANNED_BYTES: Final = 200  # of a change, without its texts
+MAX_PLAN: Final = 768 << 10  # bytes of changes: with warnings they fit a frame of 1 MiB
 
 Act = Callable[[str, int], Awaitable[m.Done]]
 
@@ -38,17 +41,22 @@ async def each(context: Context, request: int, words: list[str], act: Act) -> No
 
 
 def changed_plan(changes: Iterable[Change], warnings: list[str]) -> m.Plan:
-    """What reading definitions has changed, as an answer."""
-    return m.Plan(
-        changes=[
+    """What reading definitions has changed, as an answer; of very much, what fits a frame."""
+    planned: list[m.Planned] = []
+    size = left_out = 0
+    for change in changes:
+        size += PLANNED_BYTES + len((change.file + change.text).encode()) + sum(map(len, change.keys))
+        if size > MAX_PLAN:
+            left_out += 1
+            continue
+        planned.append(
             m.Planned(
                 job=change.job, owner=change.owner, change=change.change, file=change.file, keys=change.keys,
                 restart=change.restart, text=change.text,
             )
-            for change in changes
-        ],
-        warnings=warnings,
-    )  # fmt: skip
+        )  # fmt: skip
+    more = [f"{left_out} more changes are not shown"] if left_out else []
+    return m.Plan(changes=planned, warnings=[*warnings, *more])
 
 
 def keeper_is_dead(verb: str, word: str) -> Refused:
