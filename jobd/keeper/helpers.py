@@ -13,15 +13,17 @@ import os
 import select
 import signal
 import time
-from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
+from _socket import AF_UNIX, MSG_DONTWAIT, MSG_PEEK, SOCK_SEQPACKET, socket, socketpair
 from contextlib import suppress
 from fcntl import F_SETFL, fcntl
 
 from jobd.host import pidfd, procs
 from jobd.keeper import kernel
+from jobd.keeper.become import LOOKUP_SEC
 from jobd.keeper.child import GO, child
 from jobd.keeper.environment import words
 from jobd.keeper.membership import Membership
+from jobd.keeper.requests import spare_fds
 from jobd.keeper.spawn import Plan, SpawnFailed
 from jobd.keeper.table import Helper
 
@@ -99,6 +101,8 @@ class Helpers:
             process = procs.process(helper.pid)  # ours and not reaped, so it is this one
             helper.start = process.start if process else 0
             helper.until = None if timeout is None else time.monotonic() + timeout / 1000
+            if plan.wish is not None and not plan.wish.sure_root:
+                helper.lookup_until = time.monotonic() + LOOKUP_SEC
             entry.helpers[opid] = helper
             self._live[helper.pid] = entry, helper
         except OSError as e:
@@ -128,6 +132,9 @@ class Helpers:
             ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
             opened += [ours.detach(), theirs.detach()]
             ctl, its_ctl = opened[-2:]
+            limit, spare = spare_fds()
+            if max(ctl, its_ctl) >= limit - spare:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             os.set_blocking(ctl, False)
             os.write(ctl, GO)
             directory = None
@@ -155,8 +162,9 @@ class Helpers:
         if helper.ctl is not None:
             step, number = _last_word(helper.ctl)
             if step:
-                status = -1
                 helper.step, helper.errno = step, number
+            if helper.step:
+                status = -1
         self._ended(entry, helper, status)
         return True
 
@@ -218,13 +226,21 @@ class Helpers:
             if helper.until is not None and now >= helper.until:
                 helper.timed_out = True
                 self._end(helper)
+            if helper.lookup_until and now >= helper.lookup_until:
+                self._end_lookup(helper)
             if helper.lag_until and self._ask_status(entry, helper):
                 continue
             if helper.lag_until:
                 due.append(now + LOOK_SEC)
-            if helper.until is not None:
-                due.append(helper.until)
+            due += [at for at in (helper.until, helper.lookup_until) if at]
         return min(due, default=None)
+
+    def _end_lookup(self, helper: Helper) -> None:
+        """End a child that looks its user up and has no answer in time: while its uid is 0 it has not become him."""
+        helper.lookup_until = 0.0
+        if helper.ctl is not None and not _is_executed(helper.ctl) and procs.uids(helper.pid)[0] == 0:
+            helper.step, helper.errno = "user", errno.ETIMEDOUT
+            self._end(helper)
 
     # --- from another keeper, or from our older code ----------------------------------------------------------------
     def adopt(self, entry: Entry) -> None:
@@ -311,6 +327,17 @@ def _output(entry: Entry) -> int:
         return -1
     fcntl(fd, F_SETFL, 0)
     return fd
+
+
+def _is_executed(ctl: int) -> bool:
+    """Whether the child behind a control socket has come to its program, or ended."""
+    sock = socket(AF_UNIX, SOCK_SEQPACKET, 0, os.dup(ctl))
+    try:
+        return sock.recv(1, MSG_PEEK | MSG_DONTWAIT) == b""
+    except OSError as e:
+        return e.errno != errno.EAGAIN
+    finally:
+        sock.close()
 
 
 def _last_word(ctl: int) -> tuple[str, int]:

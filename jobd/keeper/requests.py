@@ -79,7 +79,7 @@ class Requests:
     # --- the daemon itself ------------------------------------------------------------------------------------------
     def _list(self, _: Message, __: Fds) -> None:
         self._keeper.ends.recheck()
-        parts = chunks(list(self._table.values()), lambda entry: len(entry.fds()), _spare_fds()[1] * 3 // 4) or [[]]
+        parts = chunks(list(self._table.values()), lambda entry: len(entry.fds()), spare_fds()[1] * 3 // 4) or [[]]
         for part in parts:
             last = part is parts[-1]
             message: Message = {"op": "entries", "entries": [entry.plain() for entry in part], "last": last}
@@ -153,7 +153,7 @@ class Requests:
         entry.label = label
         self._table[run] = entry
         keeper.ends.own[entry.pid] = entry
-        limit, spare = _spare_fds()
+        limit, spare = spare_fds()
         if max(entry.fds()) >= limit - spare:
             keeper.ends.discard(entry)
             keeper.send({"op": "spawn-failed", "run": run, "step": "descriptors", "errno": errno.EMFILE})
@@ -362,7 +362,7 @@ def _is_done(entry: Entry, op: str) -> bool:
     return entry.done(op)
 
 
-def _spare_fds() -> tuple[int, int]:
+def spare_fds() -> tuple[int, int]:
     """How many descriptors there may be, and how many of them are kept free."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit, max(4, min(SPARE_FDS, limit // 4))

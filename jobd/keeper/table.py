@@ -26,7 +26,7 @@ HELD = ("pidfd", "out", "err", "stdin", "input", "pty", "pty_out", "notify")
 class Helper:
     """A command besides the main process of a run: what stops or reloads it, or a check of it."""
 
-    __slots__ = (*HELPER, "ctl", "lag_until", "pidfd", "until")
+    __slots__ = (*HELPER, "ctl", "lag_until", "lookup_until", "pidfd", "until")
 
     def __init__(self, opid: str) -> None:
         self.o = opid
@@ -40,6 +40,7 @@ class Helper:
         self.until: float | None = None  # by the monotonic clock: when it is killed
         self.pidfd: int | None = None
         self.ctl: int | None = None  # the keeper's end of its control socket; None: it is no child of ours
+        self.lookup_until = 0.0  # when its child has to have found its user; 0.0 is never
         self.lag_until = 0.0  # of another's child that has ended: how long its status is asked for
 
     def plain(self) -> Message:

@@ -14,6 +14,7 @@ from _socket import AF_UNIX, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STR
 
 from jobd.host import pidfd
 from jobd.keeper import become, kernel
+from jobd.keeper.requests import spare_fds
 from jobd.wire.grants import unix_digest
 
 TYPE_CHECKING = False
@@ -59,6 +60,9 @@ class UnixChecks:
                 return
             if pid == 0:
                 _child(path, wish, keeper.base.overflow_uid)
+            limit, spare = spare_fds()
+            if fd >= limit - spare:  # the next daemon needs room
+                pidfd.send_signal(fd, signal.SIGKILL)
             self._under_way[pid] = tag, time.monotonic() + CHECK_SEC, fd
 
     def _answer(self, tag: int, number: int) -> None:

@@ -36,8 +36,8 @@ ALONE = """
 import sys
 from jobd.config import Config
 from jobd.core.paths import socket_paths
-from jobd.keeper import lookups, start
-lookups.LOOKUP_SEC = 0.3
+from jobd.keeper import helpers, lookups, start, unixchecks
+lookups.LOOKUP_SEC = helpers.LOOKUP_SEC = unixchecks.CHECK_SEC = 0.3
 config = Config(socket_paths(sys.argv[1], sys.argv[2], sys.argv[2] + "/config"), log_level="debug")
 config.daemon_argv = [sys.executable, "-I", "-S", "-c", sys.argv[3], sys.argv[4]]
 sys.exit(start.run(config))
@@ -300,6 +300,12 @@ def test_a_lookup_that_never_ends_is_ended(tmp_path: Path) -> None:
         failed = daemon.answer(run, "exec-failed")[0]
         assert (failed["step"], failed["errno"]) == ("user", errno.ETIMEDOUT)
         assert daemon.go(run)["op"] == "exec-failed"
+        who = {"user": UID, "gid": GID}
+        daemon.send("helper", run=other, o="check-1", argv=[b"/bin/true"], env=[], cwd=b"/", **who)
+        daemon.send("check-unix", tag=1, path=b"/run/x", **who)
+        done = daemon.expect("helper-done", o="check-1")[0]
+        assert (done["step"], done["errno"], done["status"]) == ("user", errno.ETIMEDOUT, -1)
+        assert daemon.expect("checked", tag=1)[0]["errno"] == errno.ETIMEDOUT
         daemon.send("ack", run=run)
         close_all(fds)
         close_all(others)
