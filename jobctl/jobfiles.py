@@ -11,17 +11,16 @@ import os
 from contextlib import suppress
 
 from jobctl.exits import Fault
+from jobd.core import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.client import Client
-    from jobctl.shapes import Body
 
 SUFFIX, DROPIN_DIR = ".toml", ".toml.d"  # jobd.core.joblayers
-LOWER = ("/run/jobd/jobs", "/usr/lib/jobd/jobs")  # what the system's jobd reads besides; DESIGN.md, section 8
+LOWER = tuple(f"{root}/jobs" for root in paths.SYSTEM_JOB_DIRS)  # what the system's jobd reads besides
 FILE_MODE = 0o644
 FAILED = "failed"  # of jobd.wire.errors
-SYSTEM, USER = "system", "user"  # modes of a daemon
 
 
 class Place:
@@ -50,8 +49,17 @@ class Place:
 
     def lower(self, name: str) -> str:
         """The job's file of a package, if there is one."""
-        paths = (f"{directory}/{name}{SUFFIX}" for directory in LOWER)
-        return next((path for path in paths if self.mode != USER and os.path.exists(path)), "")
+        found = (f"{directory}/{name}{SUFFIX}" for directory in LOWER)
+        return next((path for path in found if self.mode == paths.SYSTEM and os.path.exists(path)), "")
+
+    def beneath(self, name: str) -> str:
+        """What is in force when the job has no file here: a package's, or of an instance its template's."""
+        stem, _, instance = name.partition("@")
+        template = f"{stem}@"
+        found = self.lower(name)
+        if not found and instance:
+            found = self.file(template) if os.path.exists(self.file(template)) else self.lower(template)
+        return found
 
 
 def find(client: Client, what: str) -> Place:
@@ -61,18 +69,21 @@ def find(client: Client, what: str) -> Place:
         Fault: root's are files, and another host's are not written from here; `what` is what he wanted to do.
     """
     body = client.call({"type": "daemon-status"})
-    directory = body.get("config_dir", "")
+    mode, directory = body["mode"], body.get("config_dir", "")
+    if client.path == paths.SYSTEM_SOCKET:
+        # Root writes there, and the daemon may have been taken over: where that is it does not say.
+        mode, directory = paths.SYSTEM, paths.SYSTEM_CONFIG_DIR
     if client.target.host and not client.uid:
         text = f"cannot {what} on {client.target.host} as root: root's job files are files; change them there"
         raise Fault(FAILED, f"{text}, in {directory or '/etc/jobd'}/jobs, and then jobctl daemon-reload")
-    ours = directory.startswith("/") and not client.target.host and _is_ours(directory, body)
-    return Place(f"{directory}/jobs" if ours else "", body["mode"])
+    ours = directory.startswith("/") and not client.target.host and _is_ours(directory, mode, body.get("uid"))
+    return Place(f"{directory}/jobs" if ours else "", mode)
 
 
-def _is_ours(directory: str, body: Body) -> bool:
+def _is_ours(directory: str, mode: str, daemon: int | None) -> bool:
     """Whether it is for us to write there: root writes nowhere but where root alone does."""
     uid = os.geteuid()
-    if uid and body["mode"] != SYSTEM and body.get("uid") == uid:
+    if uid and mode != paths.SYSTEM and daemon == uid:
         return True
     while not os.path.isdir(directory) and directory != "/":
         directory = os.path.dirname(directory)
@@ -112,9 +123,9 @@ def write(path: str, text: str) -> None:
         raise Fault(FAILED, f"cannot write {path}: {e.strerror}") from e
 
 
-def remove(paths: list[str]) -> None:
+def remove(files: list[str]) -> None:
     """Take files away, and the directories of drop-ins that are empty then. Raises Fault."""
-    for path in paths:
+    for path in files:
         directory = os.path.dirname(path)
         try:
             with suppress(FileNotFoundError):

@@ -8,6 +8,7 @@ import sys
 from jobctl import jobfiles, terminal
 from jobctl.exits import Fault, UsageError
 from jobctl.verb_files import show_plan
+from jobd.core import paths
 from jobd.wire import errors
 
 TYPE_CHECKING = False
@@ -166,7 +167,7 @@ def _owner(client: Client, place: Place) -> Owner:
 
     home = os.path.expanduser("~")
     runtime = os.environ.get("XDG_RUNTIME_DIR", "") or "/run"
-    return Owner(uid=client.uid, home=home, runtime_dir=runtime, shared=place.mode == jobfiles.SYSTEM)
+    return Owner(uid=client.uid, home=home, runtime_dir=runtime, shared=place.mode == paths.SYSTEM)
 
 
 def _tell_of_paths(client: Client, place: Place, given: Given) -> None:

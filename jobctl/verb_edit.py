@@ -37,18 +37,19 @@ class Subject:
         self.dropin = dropin  # the drop-in's file name; "" for the job file
         self.files = definition.get("files", [])
         self.path = ""  # where it is kept; "" in the database
+        self._beneath = ""  # what is in force while there is no file of its own
         if place.directory:
-            self.path = (
-                f"{place.directory}/{self.name}{jobfiles.DROPIN_DIR}/{dropin}" if dropin else place.file(self.name)
-            )
+            self.path = place.dropin(self.name, dropin) if dropin else place.file(self.name)
+            self._beneath = "" if dropin else place.beneath(self.name)
         self.old = self._present()
 
     def _present(self) -> str | None:
         """Its text as it is now; None where there is none yet."""
         if self.path:
-            data = jobfiles.read(self.path)
-            if data is not None or self.dropin:
-                return None if data is None else checked_text(data, self.path)
+            # From the disk, and not from the daemon, which may have been taken over: root's jobs are made of it.
+            path = self.path if os.path.exists(self.path) else self._beneath
+            data = jobfiles.read(path) if path else None
+            return None if data is None else checked_text(data, path)
         found = self.own()
         return None if found is None else found["text"]
 

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from jobctl import jobfiles
+from jobctl.client import Client
+from jobctl.connect import Target
+from jobd.core import paths
 from jobd.wire import messages as m
 from tests.jobctl.fakes import FakeDaemon, jobctl
 from tests.jobctl.test_verbs import STATUS
@@ -193,3 +197,20 @@ def test_without_an_editor_that_is_said(files: Daemon) -> None:
     assert done.returncode == 1
     assert done.stderr == b"jobctl: cannot edit: no editor was found; set JOBD_EDITOR or EDITOR\n"
     assert files.left == []
+
+
+def test_the_whole_file_of_an_instance_is_its_templates(daemon: Make, tmp_path: Path) -> None:
+    edit = Daemon(daemon, tmp_path, stored=False)
+    (edit.jobs / "web.toml").rename(edit.jobs / "w@.toml")
+    place = jobfiles.Place(str(edit.jobs), "user")
+    assert place.beneath("w@1") == str(edit.jobs / "w@.toml")
+    assert (place.beneath("w@"), place.beneath("w")) == ("", "")
+
+
+def test_where_the_systems_files_are_its_daemon_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(Target())
+    client.path = paths.SYSTEM_SOCKET
+    said: dict[str, object] = {"type": "daemon", "mode": "socket", "config_dir": "/root/elsewhere", "uid": ME}
+    monkeypatch.setattr(client, "call", lambda _: said)
+    monkeypatch.setattr(jobfiles, "_is_ours", lambda *_: True)
+    assert jobfiles.find(client, "edit jobs").directory == "/etc/jobd/jobs"
