@@ -23,6 +23,7 @@ import os
 import select
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
@@ -47,6 +48,7 @@ NEWS, NEWS_RATE = 20, 0.2
 STATUSES, STATUSES_RATE = 10, 1 / 600
 MOMENT_SEC: Final = 1e-6  # less is a rounding error, for which nobody waits
 END_SEC: Final = 1.0  # for what was said before an end
+DATAGRAM_SEC: Final = 0.0002  # of its owner's allowance, with the question to the keeper
 MAX_TOLD: Final = 8  # complaints about one run
 
 
@@ -116,6 +118,7 @@ class Notifications:
                 await self._take_in()
                 self._busy = False
                 self._let_end()
+                self._of.tend()
                 self._of.changed.set()
 
     async def _take_in(self) -> None:
@@ -123,6 +126,8 @@ class Notifications:
         if datagram is None:
             return
         await self._pause(self._all)
+        if self._end is None:
+            await self._world.asking.turn(self._run.row.owner, DATAGRAM_SEC)
         while not self._world.keeper.alive and datagram.pid != self._run.pid:
             self._stuck = True
             self._let_end()
@@ -151,7 +156,8 @@ class Notifications:
 
     def _receive(self) -> None:
         """Take the datagram that was looked at off the socket, with whatever came along."""
-        self._sock.recvmsg(0, 0, socket.MSG_DONTWAIT)
+        with suppress(BlockingIOError):  # during a handover two daemons look
+            self._sock.recvmsg(0, 0, socket.MSG_DONTWAIT)
 
     async def _pause(self, pace: Pace) -> None:
         """Take one of a pace, when it is due; at once before an end."""

@@ -16,6 +16,8 @@ from jobd.core import service, states, units
 from jobd.runtime.wake import Changed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobd.core.spec import JobSpec
     from jobd.runtime.notifying import Notifications
     from jobd.runtime.run import Ending, Run
@@ -42,12 +44,13 @@ def is_service(spec: JobSpec) -> bool:
 class Service:
     """One live run's. Made when its program runs, for as long as anything of it is left."""
 
-    __slots__ = ("_extended", "announced", "changed", "health", "heard", "pinged", "run", "status", "waits")
+    __slots__ = ("_extended", "announced", "changed", "health", "heard", "pinged", "run", "status", "tend", "waits")
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.changed = Changed()  # anything here, or what `Run` is told by the keeper: for the tasks beside its own
         self.heard: Notifications | None = None  # its socket
+        self.tend: Callable[[], None] = lambda: None  # begins the tasks that it has come to need
         self.announced = False  # READY=1
         self.waits = ""  # what it waits for to be ready: "for tcp 8000"
         self.status: str | None = None  # what it last said of itself, to this daemon

@@ -36,9 +36,9 @@ async def supervised(run: Run, world: Registry) -> AsyncIterator[None]:
     try:
         async with trio.open_nursery() as nursery:
             if of.heard is not None:
+                of.tend = _Tasks(of, of.heard, nursery, world).tend
                 nursery.start_soon(of.heard.listen)
-                nursery.start_soon(watchdog.watch, of, of.heard, world)
-                nursery.start_soon(_end_reloads, of)
+                of.tend()
             if run.spec.health is not None:
                 nursery.start_soon(health.watch, of, run.spec.health, world)
             yield
@@ -48,15 +48,34 @@ async def supervised(run: Run, world: Registry) -> AsyncIterator[None]:
             of.heard.close()
 
 
-async def _end_reloads(of: Service) -> None:
-    """A reload that the service has announced and not ended in the time that a start has is over, too."""
-    run, limit = of.run, of.run.spec.ready_timeout_usec
-    while True:
-        while not (run.reloading and of.sub == states.RELOAD):
-            await of.changed.wait()
+class _Tasks:
+    """Those that a service may come to need by what it says: each costs 5 KiB, and most need none."""
+
+    def __init__(self, of: Service, heard: Notifications, nursery: trio.Nursery, world: Registry) -> None:
+        self._of = of
+        self._heard = heard
+        self._nursery = nursery
+        self._world = world
+        self._watched = False
+        self._reloads = False
+
+    def tend(self) -> None:
+        """Begin what is needed and not begun."""
+        if self._of.watchdog_sec and not self._watched:
+            self._watched = True
+            self._nursery.start_soon(watchdog.watch, self._of, self._heard, self._world)
+        if self._of.run.reloading and not self._reloads:
+            self._reloads = True
+            self._nursery.start_soon(self._end_reload)
+
+    async def _end_reload(self) -> None:
+        """A reload that the service has announced and not ended in the time that a start has is over, too."""
+        of, run = self._of, self._of.run
+        limit = run.spec.ready_timeout_usec
         with trio.move_on_after(float("inf") if limit is None else limit / units.USEC_PER_SEC) as scope:
             while of.sub == states.RELOAD:
                 await run.job.changed.wait()
+        self._reloads = False
         if scope.cancelled_caught and of.sub == states.RELOAD and not run.reload_asked:
             run.reloading = False
             run.job.fire(states.RELOADED, "reload-timed-out")
