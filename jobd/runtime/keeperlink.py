@@ -29,7 +29,8 @@ HOLDERS_TIMEOUT_SEC = 5.0  # a scan of /proc for holders takes milliseconds; mor
 
 _ANSWERS = ("run-of", "opened", "listed", "limits-set", "files-granted", "checked")  # to a question with a tag
 
-_NEWER = ("list-dir", "set-limits", "grant-files", "check-unix", "set-main")  # asked of a keeper that serves alone
+# What only a keeper that serves is asked: an older one would take it for a lie, and kill the daemon.
+_NEWER = ("list-dir", "set-limits", "grant-files", "check-unix", "set-main", "helper", "helper-kill")
 
 
 class Welcome(Struct, frozen=True):
@@ -125,7 +126,7 @@ class KeeperLink:
         Args:
             fds: descriptors that go along, by their names; they stay the caller's.
         """
-        if not self.alive:
+        if not self.alive or (op in _NEWER and not self.serves):
             return
         if fds:
             fields["fds"] = list(fds)
