@@ -19,6 +19,7 @@ NOT_ACTIVE, NO_SUCH_JOB = 3, 4  # as systemctl
 DEFAULT_LINES = "10"  # systemctl -n
 AT_ONCE = 16  # jobs that are asked for with their logs in one write; of more, one after the other
 GLOB = frozenset("*?[")  # names.is_glob, without the import
+SHOWN_TROUBLED = 3
 HINT = "Hint: Some lines were ellipsized, use -l to show in full.\n"
 
 
@@ -136,8 +137,17 @@ def _show(client: Client, answers: list[Answer], lines: int, full: bool, output:
             from jobctl import logs_tail
 
             logs_tail.show(client, run, lines, output, screen, log)
+    troubled = [names.view_name(view, client) for view, _ in answers if _is_troubled(view)]
+    if troubled and terminal.is_terminal():
+        terminal.say(f"Hint: {client.target.program} why {' '.join(troubled[:SHOWN_TROUBLED])} says more.\n")
     if screen.cut:
         terminal.say(HINT)
+
+
+def _is_troubled(view: JobView) -> bool:
+    """Whether a person will ask why."""
+    stuck = view.get("load", "loaded") == "bad-setting" or bool(view.get("waits"))
+    return stuck or view.get("active", "inactive") == "failed" or view.get("sub") == "auto-restart"
 
 
 def _say_missing(client: Client, job: str, log: list[Body] | Fault | None) -> None:

@@ -104,7 +104,8 @@ def _hindrances(facts: Facts, say: Words) -> Iterator[Found]:
             yield Found(kind="bad-setting", text=line)
     elif row.load == records.NOT_FOUND and not row.transient:
         where = f": {row.file} is gone" if row.file not in ("", records.STORED) else ""
-        yield Found(kind="not-found", text=f"{word} has no definition any more{where}")
+        more = " any more" if row.file or facts.run is not None else ""
+        yield Found(kind="not-found", text=f"{word} has no definition{more}{where}")
 
 
 # --- at rest --------------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def test_what_keeps_it_from_being_started_comes_first() -> None:
     assert texts(gone, run())[1] == "web has no definition any more: /etc/jobd/jobs/web.toml is gone"
     assert texts(job(load=records.NOT_FOUND, masked=True, latest=None)) == [
         "web is masked: nothing starts it until it is unmasked",
-        "web has no definition any more",
+        "web has no definition",
     ]
 
 

@@ -95,5 +95,6 @@ def test_what_is_wrong_with_its_definition(daemon: Make, fields: dict[str, objec
 def test_on_a_narrow_terminal_how_long_ago_is_left(daemon: Make) -> None:
     soon = view("web", active="activating", sub="auto-restart", result="exit-code", exit_code=1)
     shown = on_terminal(daemon(shows(soon)).path, "status", "-n0", "web", columns=80, NO_COLOR="1").decode()
+    assert shown.endswith("Hint: jobctl why web says more.\r\n")
     (line,) = [line for line in shown.splitlines() if "Active:" in line]
     assert re.fullmatch(r"     Active: activating \(auto-restart\) \(Result: exit-code\); .* ago", line)
