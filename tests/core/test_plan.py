@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from jobd.core import plan, records
-from jobd.core.jobkeys import KEYS, TABLES
 from jobd.core.records import JobRow
 from jobd.core.spec import JobSpec
 
@@ -15,16 +13,14 @@ SPEC = JobSpec(argv=(b"true",), cwd=b"/")
 ROW = JobRow(owner=0, job="web", spec=b"s", env=b"e", created_at=1, transient=False, file="/etc/jobd/jobs/web.toml")
 
 
-@pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(JobSpec)])
-def test_every_field_is_told_by_a_key_of_job_files(field: str) -> None:
-    word = plan.KEY_OF.get(field, field)
-    assert word in KEYS or word in TABLES, field
-
-
 def test_changed_keys() -> None:
     assert plan.changed_keys(SPEC, SPEC, [b"A=1"], [b"A=1"]) == []
-    other = replace(SPEC, argv=(b"x",), shell=True, memory_max=1, after=("db",))
-    assert plan.changed_keys(SPEC, other, [b"A=1"], [b"A=2"]) == ["command", "after", "limits.memory", "environment"]
+    other = replace(SPEC, argv=(b"x",), memory_max=1, after=("db",), rlimits={"core": (0, 0)})
+    assert plan.changed_keys(SPEC, other, [b"A=1"], [b"A=2"]) == [
+        "command", "environment", "after", "limits.memory", "limits.core",
+    ]  # fmt: skip
+    assert plan.changed_keys(SPEC, replace(SPEC, argv=(b"x",), shell=True), [], []) == ["command", "shell"]
+    assert plan.changed_keys(SPEC, replace(SPEC, gid=7), [], []) == ["user"]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_the_plan_of_a_reload_and_what_runs(filed: Program) -> None:
     assert filed.show("plan", "NeedDaemonReload") == "no"
     path.write_text('command = "sleep 301"\nenvironment = { A = "1" }\n')
     row = reload(filed)["plan"]
-    assert row["keys"] == ["command", "description", "environment"]
+    assert row["keys"] == ["description", "command", "environment"]
     assert "needs restart" not in json.dumps(reload(filed))
     assert filed.show("plan", "MainPID") == pid
     filed.jobctl("restart", "plan", check=True)
