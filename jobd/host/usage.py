@@ -7,29 +7,37 @@ always there.
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 # The names of the answer: µs, bytes, and numbers of things.
 CPU_USER, CPU_SYSTEM, MEMORY_PEAK, TASKS_PEAK = "cpu_user", "cpu_system", "memory_peak", "tasks_peak"
 IO_READ, IO_WRITE, OOM_KILLS = "io_read", "io_write", "oom_kills"
 MEMORY, TASKS = "memory", "tasks"  # just now
 FINAL = (CPU_USER, CPU_SYSTEM, MEMORY_PEAK, TASKS_PEAK, IO_READ, IO_WRITE, OOM_KILLS)
+CONTROLLERS = ("memory", "pids", "io")  # without one there is processor time alone
 _LONGEST = 64 << 10  # of a file: `io.stat` has a line of 80 bytes for each device
 _MOST = 1 << 63  # what the database can hold
 
 
-def of_group(path: str) -> dict[str, int]:
-    """What all in a control group, and in those below it, have used since it was made."""
+def of_group(path: str, controllers: Collection[str] = CONTROLLERS) -> dict[str, int]:
+    """What all in a control group, and in those below it, have used since it was made.
+
+    `controllers`: those it may have; to look for a file that is not there takes 12 µs.
+    """
     found: dict[str, int] = {}
     cpu = keyed(_read(path + "/cpu.stat"))
     _take(found, CPU_USER, cpu.get("user_usec"))
     _take(found, CPU_SYSTEM, cpu.get("system_usec"))
-    _take(found, MEMORY_PEAK, number(_read(path + "/memory.peak")))
-    _take(found, TASKS_PEAK, number(_read(path + "/pids.peak")))
-    _take(found, OOM_KILLS, keyed(_read(path + "/memory.events")).get("oom_kill"))
-    transfers = _read(path + "/io.stat")
+    if "memory" in controllers:
+        _take(found, MEMORY_PEAK, number(_read(path + "/memory.peak")))
+        _take(found, OOM_KILLS, keyed(_read(path + "/memory.events")).get("oom_kill"))
+    if "pids" in controllers:
+        _take(found, TASKS_PEAK, number(_read(path + "/pids.peak")))
+    transfers = _read(path + "/io.stat") if "io" in controllers else None
     if transfers is not None:
         found[IO_READ], found[IO_WRITE] = transferred(transfers)
     return found
@@ -78,7 +86,12 @@ def is_sound(usage: Mapping[object, object]) -> bool:
 
 def _read(path: str) -> str | None:
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(_LONGEST).decode("ascii", "replace")
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # `open` takes three times as long, and the keeper waits for it
     except OSError:
         return None
+    try:
+        return os.read(fd, _LONGEST).decode("ascii", "replace")
+    except OSError:  # removed this instant
+        return None
+    finally:
+        os.close(fd)

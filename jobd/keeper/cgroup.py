@@ -38,6 +38,7 @@ class Cgroups:
         self.base = f"{within}/{self._name}" if own else ""
         self._wanted: list[str] = []  # controllers that are to be enabled
         self._leftover: set[str] = set()
+        self.known: list[str] = []  # controllers that the runs' cgroups may have
         self.usable = bool(own) and os.environ.get(TRACKING_VARIABLE) != "process"
         if self.usable:
             try:
@@ -45,6 +46,7 @@ class Cgroups:
                 self.usable = os.access(self.base + "/cgroup.procs", os.W_OK)
             except OSError:
                 self.usable = False
+        self.known = self.controllers
 
     def make(self, run: bytes) -> tuple[str, int]:
         """Make a run's cgroup. Returns its path and a descriptor of the directory; raises OSError."""
@@ -137,6 +139,7 @@ class Cgroups:
             except OSError:
                 continue  # `tidy` tries again
             self._wanted.remove(name)
+        self.known = self.controllers
 
     def find_leftovers(self) -> None:
         """Have those removed that a keeper of the same state left when it was killed."""

@@ -154,7 +154,7 @@ class Ends:
         if entry.usage is not None and cgroup.populated(entry.cgroup):
             return False
         if not entry.reopened:
-            entry.usage = usage.of_group(entry.cgroup) or entry.usage
+            entry.usage = usage.of_group(entry.cgroup, self._keeper.cgroups.known) or entry.usage
         return self._keeper.cgroups.remove(entry.cgroup)
 
     def _is_doubtful(self, entry: Entry, blank: list[int]) -> bool:

@@ -172,7 +172,7 @@ def test_root_needs_a_grant_and_gets_one_by_jobctl(jobd: People) -> None:
     env = [b"PATH=/usr/bin:/bin", b"A=1"]
     refused = submitted(root, run("id -u", env=env))
     assert (refused.step, refused.text.rpartition(": ")[2]) == (
-        "grant", "root has not allowed this command; only root's own jobctl run does",
+        "grant", "root has not allowed this command; only root's own jobctl run and his job files do",
     )  # fmt: skip
     for word in ("root", "0"):
         assert submitted(root, run("id -u", env=env, settings={"user": word})).step == "grant"
