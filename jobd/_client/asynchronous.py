@@ -213,6 +213,8 @@ class Jobs(Acting, Asking, Defining):
 
     # --- machinery ---
     async def _one(self, exchange: Exchange[T]) -> T:
+        if names := granted.instances(path := self._connector.path, exchange):
+            await trio.to_thread.run_sync(granted.grant_instances, path, names, abandon_on_cancel=True)
         return (await self._all(exchange))[-1]
 
     async def _all(self, exchange: Exchange[T]) -> Sequence[T]:

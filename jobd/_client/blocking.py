@@ -259,6 +259,8 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
 
     # --- machinery ---
     def _one(self, exchange: Exchange[T]) -> T:
+        if names := granted.instances(self._endpoint.path, exchange):
+            granted.grant_instances(self._endpoint.path, names)
         found: T
         for found in self._drive(exchange):  # noqa: B007  # the last one counts
             pass

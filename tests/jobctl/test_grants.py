@@ -206,6 +206,17 @@ def test_instances_of_templates_are_named_ahead_of_their_start(fake: FakeDaemon,
     for line in (["start", "web@1", "web", "api@"], ["start", "web"], ["enable", "db@x"]):
         jobctl(fake.path, *line)
     assert keeper.instances == ["web@1", "db@x"]
+    with api.connect_blocking(fake.path) as jobs:
+        jobs.start("api@7", "web")
+        jobs.enable("api@8")
+    assert keeper.instances[2:] == ["api@7", "api@8"]
+
+    async def main() -> None:
+        async with api.connect(fake.path) as jobs:
+            await jobs.start("api@9")
+
+    trio.run(main)
+    assert keeper.instances[4:] == ["api@9"]
     assert keeper.hashes == []
 
 
