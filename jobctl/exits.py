@@ -58,6 +58,9 @@ def start_failure(step: str, errno: int) -> int:
     return CANNOT_EXECUTE if step == "chdir" else NOT_THE_JOBS
 
 
+EARLY = "protocol"  # the result of what ended with 0 and was never ready: no success
+
+
 def run_status(run: RunView) -> int:
     """The status for a run's end: its code, 128 + N after a signal, 126 or 127 if it never ran, else 125."""
     step = run.get("step", "")
@@ -67,7 +70,7 @@ def run_status(run: RunView) -> int:
     if signal is not None:
         return SIGNALED + signal
     code = run.get("exit_code")
-    return NOT_THE_JOBS if code is None else code
+    return NOT_THE_JOBS if code is None or run.get("result") == EARLY else code
 
 
 def why(run: RunView) -> str:
@@ -77,7 +80,7 @@ def why(run: RunView) -> str:
     if run.get("signal") is None and run.get("exit_code") is None:
         result = run.get("result") or "unknown"
         return f"{result}: {run['reason']}" if run.get("reason") else result
-    return ""
+    return "it ended well before it was ready" if run.get("result") == EARLY else ""
 
 
 def _strerror(errno: int) -> str:

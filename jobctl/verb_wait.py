@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from jobctl import names, terminal
+from jobctl.escape import escape
 from jobctl.exits import (
     INTERRUPTED,
     TIMED_OUT,
@@ -29,6 +30,7 @@ USEC_PER_SEC = 1_000_000
 # Results behind a status that looks as if somebody had sent the signal.
 WORDS_FOR_RESULTS = {
     "timeout": "its time was over (limits.runtime)",
+    "watchdog": "it did not show that it lives",
     "oom-kill": "the kernel had no memory left for it",
 }
 
@@ -53,6 +55,7 @@ class Outcome:
             if reason:
                 terminal.warn(f"{shown} has no exit status: {reason}")
             elif reason := WORDS_FOR_RESULTS.get(run.get("result") or "", ""):
+                reason = escape(run.get("reason") or reason)
                 terminal.warn(f"{shown} was ended: {reason}")
             status = status or run_status(run)
         return status

@@ -180,6 +180,7 @@ def test_what_cannot_be_executed(daemon: Make, how: list[str], step: str, errno:
         ({"exit_code": None, "signal": 15, "result": "stopped"}, 143),
         ({"exit_code": None, "signal": 9, "result": "oom-kill"}, 137),
         ({"exit_code": 0, "result": "stopped"}, 0),
+        ({"exit_code": 0, "result": "protocol"}, 125),
         ({"exit_code": None, "result": "canceled"}, 125),
         ({"exit_code": None, "result": "lost", "reason": "the keeper died"}, 125),
         ({"exit_code": None, "result": "start-failed", "step": "exec", "errno": 2}, 127),
@@ -199,6 +200,10 @@ def test_a_run_whose_time_was_over_is_told_from_one_that_was_stopped(daemon: Mak
     result = jobctl(fake.path, "run", "--wait", "true")
     assert result.returncode == 143
     assert result.stderr == b"jobctl: web#1 was ended: its time was over (limits.runtime)\n"
+    fake = daemon(
+        table(run=accept, wait=ends(exit_code=None, signal=15, result="timeout", reason="it was never ready"))
+    )
+    assert jobctl(fake.path, "run", "--wait", "true").stderr == b"jobctl: web#1 was ended: it was never ready\n"
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,6 @@ def test_a_stop_command_is_executed_once_whatever_dies(jobd: Program, name: str,
     main = jobd.show(name, "MainPID")
     stop = jobd.start_jobctl("stop", name)
     until(lambda: sub(jobd, name) == "stop" and b"stopping" in jobd.output(name, "stderr"), "the command is at work")
-    assert jobd.jobctl("kill", "--kill-whom=control", "-s", "0", name).returncode in (0, 2)
     jobd.replace_daemon()
     assert stop.poll() is None
     gate.open()
@@ -159,6 +158,24 @@ def test_what_remains_is_active_until_it_is_stopped(jobd: Program, name: str) ->
     assert (jobd.root / name).exists()
 
 
+def test_a_signal_that_daemons_are_told_to_leave_by_is_a_good_end_of_a_service(jobd: Program, name: str) -> None:
+    short = name[:30]
+    (jobd.config_dir / "jobs").mkdir(exist_ok=True)
+    text = 'command = ["sleep", "600"]\nrestart = "on-failure"\nrestart_delay = "1h"\n'
+    (jobd.config_dir / "jobs" / f"{short}.toml").write_text(text)
+    jobd.jobctl("daemon-reload", check=True)
+    for number, expected in (("TERM", ("dead", "success")), ("KILL", ("auto-restart", "signal"))):
+        jobd.jobctl("start", short, check=True)
+        jobd.jobctl("kill", "--kill-whom=main", "-s", number, short, check=True)
+        jobd.jobctl("wait", short)
+        assert (sub(jobd, short), jobd.show(short, "Result")) == expected
+    jobd.jobctl("stop", short, check=True)
+    run(jobd, name, "exec sleep 600")  # of what is run by hand, it is a failure
+    jobd.jobctl("kill", name, check=True)
+    assert jobd.jobctl("wait", name).returncode == 128 + 15
+    assert (sub(jobd, name), jobd.show(name, "Result")) == ("failed", "signal")
+
+
 # --- reloading --------------------------------------------------------------------------------------------------------
 def test_a_reload_by_command_is_done_once_whatever_dies(jobd: Program, name: str, tmp_path: Path) -> None:
     gate = Gate(tmp_path / "gate")
@@ -177,6 +194,12 @@ def test_a_reload_by_command_is_done_once_whatever_dies(jobd: Program, name: str
     _, err = failing.communicate(timeout=DEADLINE_SEC)
     assert (failing.returncode, sub(jobd, name)) == (1, "running")
     assert b"its reload command ended with exit code 4" in err
+    killed = jobd.start_jobctl("reload", name)
+    until(lambda: jobd.output(name, "stderr").count(b"reload") == 3, "the command is at work once more")
+    jobd.jobctl("kill", "--kill-whom=control", "-s", "KILL", name, check=True)
+    _, err = killed.communicate(timeout=DEADLINE_SEC)
+    assert (killed.returncode, b"its reload command was ended by SIGKILL" in err) == (1, True)
+    assert jobd.jobctl("kill", "--kill-whom=control", name).returncode == 3  # there is none any more
     stuck = jobd.start_jobctl("reload", name)
     until(lambda: sub(jobd, name) == "reload", "the command is at work once more")
     jobd.jobctl("stop", name, check=True)
