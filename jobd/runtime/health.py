@@ -34,8 +34,8 @@ async def watch(of: Service, health: Health, world: Registry) -> None:
         if not of.is_active:
             return
         why = await _ask(of, health, world)
-        if of.run.frozen or not of.is_active:
-            continue  # it could not answer
+        if of.run.frozen or not of.is_active or not world.keeper.alive:
+            continue  # it could not answer, or nobody could ask
         if not why:
             if failures >= health.failures:
                 of.run.job.note(of.run, HEALTHY)

@@ -106,6 +106,14 @@ async def test_one_that_is_frozen_while_it_is_asked_is_not_to_blame(
         assert at.sub == states.RUNNING
 
 
+async def test_without_a_keeper_nobody_is_to_blame(autojump_clock: MockClock, patient: Patient) -> None:
+    patient.answers = ["Connection reset by peer"]
+    async with served(health=HEALTH) as at:
+        at.bed.keeper.alive = False
+        await trio.sleep(1000)
+        assert at.sub == states.RUNNING
+
+
 async def test_what_is_being_stopped_is_not_asked(autojump_clock: MockClock, patient: Patient) -> None:
     async with served(health=HEALTH, stop_timeout_usec=None) as at:
         at.run.ask_stop(None)

@@ -217,7 +217,7 @@ def test_a_web_server_by_tcp_and_http(here: Program, name: str, tmp_path: Path) 
         port = sock.getsockname()[1]
     (tmp_path / "healthz").touch()
     url = f"http://localhost:{port}/healthz"
-    settings = [f"ready.tcp={port}", f"health.http={url}", "health.interval=100ms", "health.timeout=100ms"]
+    settings = [f"ready.tcp={port}", f"health.http={url}", "health.interval=300ms", "health.timeout=300ms"]
     settings += ["health.action=stop", "health.failures=2"]
     options = [word for setting in settings for word in ("-p", setting)]
     server = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
@@ -275,3 +275,26 @@ def test_who_starts_one_that_is_never_ready_is_told_why(here: Program, name: str
     started = here.jobctl("start", name)
     assert started.returncode == 1
     assert "it was not ready within 100ms: it waited for READY=1" in started.stderr
+
+
+def test_a_service_does_not_notice_that_its_keeper_dies(here: Program, name: str, gate: Gate) -> None:
+    text = """
+import threading
+def told():
+    wait(1)
+    notify("STATUS=Still here")
+threading.Thread(target=told, daemon=True).start()
+notify("READY=1")
+signal.alarm(300)
+while True:
+    notify("WATCHDOG=1")
+    time.sleep(0.1)
+"""
+    run(here, name, text, "type=notify", "watchdog.interval=2s", gates=(gate,))
+    until_state(here, name, "running")
+    main = here.show(name, "MainPID")
+    here.kill_keeper()
+    gate.open()
+    until(lambda: here.show(name, "StatusText") == "Still here", "the next daemon hears it")
+    assert (here.show(name, "MainPID"), state(here, name)) == (main, "running")
+    here.jobctl("stop", name, check=True)

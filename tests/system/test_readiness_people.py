@@ -1,4 +1,4 @@
-"""Services of many users, under a daemon that is none of them: who may say what to whom, and as whom checks are made."""
+"""Services of many users, under a daemon that is none of them: who may speak for one, and as whom checks are made."""
 
 from __future__ import annotations
 
