@@ -56,13 +56,15 @@ bench: $(VENV)/.tests
 	$(RUN) -m compileall -q jobd jobctl
 	$(RUN) -m tests.bench $(BENCH)
 
-# sshd in CI only: installed anywhere else it would also be started. (RUNLEVEL=1 keeps it from that where init is no systemd.)
+# Services in CI only: installed anywhere else they would also be started. (RUNLEVEL=1 keeps them from that where init is no systemd.)
 tools:
 	@for tool in gcc mandoc zsh fish shellcheck; do \
 	  command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; \
 	if [ -n "$$CI" ] && ! [ -x /usr/sbin/sshd ]; then missing="$$missing openssh-server"; fi; \
 	if [ -n "$$CI" ] && ! [ -x /lib/systemd/systemd ]; then missing="$$missing systemd dbus libpam-systemd"; fi; \
+	if [ -n "$$CI" ] && ! [ -x /usr/sbin/nginx ]; then missing="$$missing nginx-light"; fi; \
+	if [ -n "$$CI" ] && ! [ -x /usr/bin/redis-server ]; then missing="$$missing redis"; fi; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && RUNLEVEL=1 apt-get install -qqy$$missing || echo "cannot install$$missing: going on without"; \
