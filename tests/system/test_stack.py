@@ -141,3 +141,14 @@ def test_stopping_the_store_stops_all(stack: Stack) -> None:
     stack.jobctl("stop", "store", check=True)
     assert not any(map(is_alive, pids))
     assert stack.states("store", "worker", "front") == ["inactive"] * 3
+
+
+def test_readme_shows_lines_of_these_files() -> None:
+    readme = (EXAMPLES.parents[1] / "README.md").read_text()
+    shown = re.search(r"^## Services\n.*?```toml\n(.*?)```", readme, re.MULTILINE | re.DOTALL)
+    assert shown
+    for part in re.split(r"^# (?=\w+\.toml\n)", shown[1], flags=re.MULTILINE)[1:]:
+        name, _, text = part.partition("\n")
+        kept = (EXAMPLES / name).read_text()
+        for line in text.splitlines():
+            assert line.partition("  #")[0].rstrip() in kept, (name, line)
