@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SUFFIX, DROPIN_DIR = ".toml", ".toml.d"  # jobd.core.joblayers
 LOWER = tuple(f"{root}/jobs" for root in paths.SYSTEM_JOB_DIRS)  # what the system's jobd reads besides
 FILE_MODE = 0o644
+MAX_BYTES = 256 << 10  # messages.MAX_FILE_BYTES; a test compares
 FAILED = "failed"  # of jobd.wire.errors
 
 
@@ -91,10 +92,13 @@ def _is_ours(directory: str, mode: str, daemon: int | None) -> bool:
 
 
 def read(path: str) -> bytes | None:
-    """The bytes of a file; None where there is none. Raises Fault."""
+    """The bytes of a file, of one that is too long for a job file one too many; None where there is none.
+
+    Raises Fault.
+    """
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as e:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from jobd.core.jobfile import Owner, Source
 
 STDIN = "-"
-MAX_BYTES = 256 << 10  # messages.MAX_FILE_BYTES; a test compares
 BAD_DEFINITION = 6
 
 
@@ -89,7 +88,7 @@ def _name_of(word: str) -> str:
 
 
 def _read(word: str) -> str:
-    data = sys.stdin.buffer.read(MAX_BYTES + 1) if word == STDIN else jobfiles.read(word)
+    data = sys.stdin.buffer.read(jobfiles.MAX_BYTES + 1) if word == STDIN else jobfiles.read(word)
     if data is None:
         raise Fault(errors.FAILED, f"cannot read {word}: No such file or directory")
     return checked_text(data, "standard input" if word == STDIN else word)
@@ -97,8 +96,8 @@ def _read(word: str) -> str:
 
 def checked_text(data: bytes, file: str) -> str:
     """The text of a definition. Raises Fault when it cannot be one."""
-    if len(data) > MAX_BYTES:
-        raise Fault(errors.TOO_LARGE, f"cannot take {file}: a job file has at most {MAX_BYTES >> 10} KiB")
+    if len(data) > jobfiles.MAX_BYTES:
+        raise Fault(errors.TOO_LARGE, f"cannot take {file}: a job file has at most {jobfiles.MAX_BYTES >> 10} KiB")
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -169,7 +169,7 @@ def _take(client: Client, place: Place, job: str, before: Definition, subject: S
 
 # --- the text -------------------------------------------------------------------------------------------------------
 def _from_stdin() -> str:
-    return checked_text(sys.stdin.buffer.read(), "standard input")
+    return checked_text(sys.stdin.buffer.read(jobfiles.MAX_BYTES + 1), "standard input")
 
 
 def _in_editor(subject: Subject) -> str:

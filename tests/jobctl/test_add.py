@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from jobctl import jobfiles, verb_add
+from jobctl import jobfiles
 from jobd.core import joblayers
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -148,8 +148,9 @@ def test_files_that_are_not_there_not_text_or_too_long(daemon: Make, config: Pat
     web.write_bytes(b"# \xff\n")
     status, _, err = add("add", str(web))
     assert (status, "not UTF-8" in err) == (6, True)
-    web.write_text("#" * (verb_add.MAX_BYTES + 1))
-    assert add("add", str(web))[2].endswith("a job file has at most 256 KiB\n")
+    web.write_text("#" * (jobfiles.MAX_BYTES + 1))
+    for word in (str(web), "/dev/zero"):
+        assert add("add", "-u", "web", word)[2].endswith("a job file has at most 256 KiB\n")
     assert not add.asked
 
 
@@ -235,7 +236,7 @@ def test_revert_takes_the_drop_ins_away(daemon: Make, config: Path) -> None:
 # --- the places -----------------------------------------------------------------------------------------------------
 def test_the_words_are_those_of_the_parser_and_the_protocol() -> None:
     assert (jobfiles.SUFFIX, jobfiles.DROPIN_DIR) == (joblayers.SUFFIX, joblayers.DROPIN_DIR)
-    assert verb_add.MAX_BYTES == m.MAX_FILE_BYTES
+    assert jobfiles.MAX_BYTES == m.MAX_FILE_BYTES
     assert {jobfiles.FAILED} <= set(errors.CODES)
 
 
