@@ -158,6 +158,16 @@ class Definitions:
         blob = None if row is None or row.source is None else self._catalog.blob(row.source)
         return [] if blob is None else decode_sources(blob)
 
+    async def forget_instances(self, owner: int, template: str, by: Caller) -> None:
+        """A template goes: its instances have no definition any more, and go too once nothing keeps them."""
+        for name in sorted(self._with_instances(owner, [template]) - {template}):
+            row = self._catalog.written(owner, name)
+            if row is not None and row.load != records.NOT_FOUND:
+                await self._catalog.write(
+                    replace(row, load=records.NOT_FOUND, problem=""), records.UNDEFINED, by
+                ).wait()
+                self._catalog.tidy_key(owner, name)
+
     # --- names without a definition ---------------------------------------------------------------------------------
     def placeholder(self, owner: int, name: str) -> JobRow:
         """The row of a name that is nothing yet but masked. Its blobs are `placeholder_blobs`."""

@@ -140,6 +140,31 @@ async def test_only_some_jobs_and_only_a_look(root: Path, monkeypatch: pytest.Mo
         assert (UID, "t@") not in bed.store.jobs
 
 
+async def test_a_template_takes_its_instances_along(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(Bed()) as bed:
+        desk = Desk(bed, root, monkeypatch)
+        await desk.definitions.define(UID, "t@", Read((Source("t@.toml", TEXT, b"/"),)), ROOT)
+        runs = []
+        for number, name in enumerate(("t@idle", "t@on", "t@runs")):
+            row = bed.registry.catalog.row(UID, name)
+            assert row is not None
+            runs.append(bed.registry.rerun(row, bytes(15) + bytes([number]), ROOT))
+            await wait_all_tasks_blocked()
+        for run in runs[:2]:
+            bed.pump.end(run.id)
+            bed.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked()
+        row = replace(bed.store.jobs[UID, "t@on"], enabled=True)
+        bed.registry.catalog.write(row, records.ENABLED, ROOT)
+        await desk.definitions.forget_instances(UID, "t@", ROOT)
+        assert {name: row.load for (_, name), row in bed.store.jobs.items()} == {
+            "t@": "loaded", "t@on": "not-found", "t@runs": "not-found",
+        }  # fmt: skip
+        await ended(bed, runs[2])
+        assert (UID, "t@runs") not in bed.store.jobs
+        assert bed.replayed().jobs == bed.store.jobs
+
+
 async def test_a_directory_that_cannot_be_read_changes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(Bed()) as bed:
         desk = Desk(bed, root, monkeypatch)

@@ -261,8 +261,7 @@ def test_enabled_jobs_start_with_jobd_and_not_with_a_daemon(tmp_path: Path) -> N
         assert program.show("db", "ActiveState") == "active"
         assert program.show("off", "ActiveState") == "inactive"
         until(lambda: program.history("once")[0]["state"] == "finished", "it has run")
-        for _ in range(2):
-            program.replace_daemon()
+        program.replace_daemon()
         assert len(program.history("once")) == len(program.history("web")) == 1
         with Raw(program.socket) as raw:
             answer = raw.ask(m.Get(id=1, names=["web"]))
@@ -279,5 +278,8 @@ def test_enabled_jobs_start_with_jobd_and_not_with_a_daemon(tmp_path: Path) -> N
         until(lambda: program.show("web", "ActiveState") == "active", "it starts with jobd")
         assert program.show("web", "Description") == "not read"
         assert (len(program.history("web")), len(program.history("once"))) == (2, 1)
+        program.jobctl("stop", "web", check=True)
+        program.kill_keeper()
+        assert program.show("web", "ActiveState") == "inactive"  # the next keeper takes over, and starts nothing
     finally:
         program.close()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from jobd.core import states
+from jobd.core import names, states
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each
 from jobd.rpc.runs import until_gone
@@ -85,6 +85,8 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
         await context.world.keeper.flushed()  # it must not present us a run of which nothing is known any more
         if resting.live_runs(registry, key):
             return await _remove(context, request, word)  # somebody has just started it
+    if names.is_template(row.job) and not row.transient:
+        await context.world.definitions.forget_instances(*key, context.caller)
     await resting.remove(registry, key, request.purge, context.caller)
     return m.Done(job=word)
 
