@@ -209,13 +209,13 @@ class Daemon:
             is_first = boot.is_due()
             if is_first:
                 await boot.load()
+            await definitions.learn_homes()
             world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration, definitions)
             await access.begin(jobs)
             configuration.on_change = partial(_change, access, registry)
             configuration.refresh = access.look_up_group
             self.server = Server(world, access)
             world.connections = lambda: 0 if self.server is None else self.server.connections
-            jobs.start_soon(definitions.learn_homes)
             if is_first:
                 boot.start()
                 jobs.start_soon(boot.done)

@@ -55,10 +55,11 @@ class Definitions:
         self._catalog.instantiate = self._instantiate
 
     async def learn_homes(self) -> None:
-        """Find out where owners of templates are at home, as instances are made without waiting for anybody."""
-        for owner in self._registry.store.defining_owners():
-            if any(names.is_template(name) for name in self._catalog.defined(owner)):
-                await self.homes.learn(owner)
+        """Find out where owners of templates are at home: instances are made without waiting for anybody."""
+        async with trio.open_nursery() as nursery:
+            for owner in self._registry.store.defining_owners():
+                if any(names.is_template(name) for name in self._catalog.defined(owner)):
+                    nursery.start_soon(self.homes.learn, owner)
 
     # --- files ----------------------------------------------------------------------------------------------------
     async def reload(
@@ -136,7 +137,7 @@ class Definitions:
         Args:
             owner, name: of the job. The caller has seen to it that a definition of this name may be stored.
             read: its texts.
-            gid: of whom it is, for a uid without a passwd entry.
+            gid: of whom it is, for a uid without a passwd entry; None leaves it as it is.
             by: who asked.
             dry: change nothing.
 
@@ -147,6 +148,9 @@ class Definitions:
         """
         async with self._lock:
             reads: dict[str, Read | None] = {name: read}
+            row = self._catalog.written(owner, name)
+            if gid is None and row is not None and not row.transient:
+                gid = self._gid(row)  # it is somebody else who changes it
             for other in sorted(self._with_instances(owner, [name]) - {name}):
                 own = [file for file in self.sources(owner, other) if file.path.startswith(f"{other}{DROPIN_DIR}/")]
                 reads[other] = Read((*read.sources, *own))
