@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(autouse=True)
+def editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does nothing, and no person is needed for."""
+    monkeypatch.setenv("JOBD_EDITOR", "true")
+
+
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Callable[[Script], FakeDaemon]]:
     """Makes fake daemons; they are closed, and their own failures raised, when the test is over."""

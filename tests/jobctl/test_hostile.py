@@ -133,12 +133,6 @@ LINES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def editor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that does nothing, and no person is needed for."""
-    monkeypatch.setenv("JOBD_EDITOR", "true")
-
-
 def check(shown: bytes) -> None:
     """Nothing but text, our own way of writing progress, and line ends."""
     text = shown.decode().replace("\r\x1b[K", "").replace("\r\n", "\n").replace("\x1e", "")
