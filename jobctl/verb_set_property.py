@@ -7,6 +7,7 @@ file, which is written here. Then jobd is asked to have what runs take them up.
 from __future__ import annotations
 
 from jobctl import jobfiles, terminal
+from jobctl.escape import escape
 from jobctl.exits import Fault, UsageError
 from jobctl.verb_run import read_settings
 from jobd.wire import errors
@@ -37,7 +38,8 @@ def set_property(client: Client, words: JobSettings, *, quiet: Quiet = False) ->
             return status
     answer = client.call({"type": "set-property", "name": job, "settings": asked})
     if not quiet:
-        terminal.say("".join(f"{line}\n" for line in answer.get("text", "").splitlines()))
+        told = {key: when for key, _, when in (line.partition(": ") for line in answer.get("text", "").splitlines())}
+        terminal.say("".join(f"{key}: {escape(told[key])}\n" for key in asked if key in told))
     return 0
 
 

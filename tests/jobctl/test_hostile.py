@@ -106,6 +106,7 @@ def replies() -> dict[type, m.AnyBody]:
         m.Define: PLAN,
         m.Why: m.Reasons(reasons=[m.Reason(job="web", owner=os.geteuid(), kind=EVIL, text=EVIL, other=EVIL)]),
         m.Revert: PLAN,
+        m.SetProperty: m.Ok(text=EVIL),
         m.ListFiles: m.Files(files=[m.FileView(job="web", owner=os.geteuid(), state=EVIL, file=EVIL, dropins=[EVIL])]),
         m.ListDependencies: m.Graph(links=[m.Link(job="web", kind="wants", other=EVIL)], jobs=[VIEW]),
         m.AuthRules: m.Rules(rules=[RULE], file=EVIL, error=EVIL),
@@ -122,6 +123,7 @@ OPERANDS = {
     "run": ["--", "true"], "list": [], "daemon-status": [], "is-system-running": [],
     "daemon-reload": [], "daemon-reexec": [], "shutdown": [], "list-job-files": [],
     "completion": ["bash"], "auth": ["whoami"], "add": ["--name", "web", __file__],
+    "set-property": ["web", "limits.memory=1G"],
 }  # fmt: skip
 RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and people wrote, as they wrote it
 LINES = [
