@@ -13,8 +13,8 @@ For scripts, notebooks and the threads of other programs, the same methods witho
     with jobd.client.connect_blocking() as jobs:
         jobs.run(["make"]).wait().check()
 
-What a job is, is a job file: `jobs.add("web", text)`, `enable`, `daemon_reload`; `jobs.why("web")` says in sentences why
-it is in the state that it is in. What happens is told as it comes: `async for change in jobs.events(follow=True)`;
+What a job is, is a job file: `jobs.add("web", text)`, `enable`, `daemon_reload`; `jobs.why("web")` says in sentences
+why it is in the state that it is in. What happens is told as it comes: `async for change in jobs.events(follow=True)`;
 `change.seq` is a cursor that survives every daemon. A run with `stdin="pipe"` is fed:
 `async with run.feed() as stdin: await stdin.send(b"...")`.
 
