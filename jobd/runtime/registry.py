@@ -33,7 +33,7 @@ from jobd.runtime.submission import Keys, counted, job_row
 from jobd.store.db import FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from jobd.core.records import RunRow
@@ -298,18 +298,10 @@ class Registry:
         assert self._nursery is not None
         self._nursery.start_soon(self._walk, run)
 
-    def back_off(self, job: Job, sec: float) -> None:
-        """Start a job again in so many seconds, by a task that ends when somebody is faster."""
+    def back_off(self, job: Job, sec: float, *, again: bool = False) -> None:
+        """Start a job again in so many seconds; `again`: an earlier daemon has tried."""
         assert self._nursery is not None
-        self._nursery.start_soon(self._guard, job, restarting.back_off, job, self, sec)
-
-    async def _guard(self, job: Job, walk: Callable[..., Awaitable[None]], *args: object) -> None:
-        """The crash boundary of a task about a job without a run, as `_walk` is of a run's."""
-        try:
-            await walk(*args)
-        except Exception:
-            log.exception("%s: its task failed", job.row.job)
-            self.on_crash()
+        self._nursery.start_soon(restarting.guarded, job, self, sec, again)
 
     def recovered(self) -> None:
         """All live runs are taken up: let those begin who may, and count what their owners have."""

@@ -68,7 +68,17 @@ def take_up(world: Registry, owner: int, name: str, at_least_sec: float = 0.0) -
         return
     job = world.jobs.setdefault((owner, name), Job(row, world.journal))
     left = restarts.left_usec(row.restart_at, row.restart_delay_usec, time.time_ns())
-    world.back_off(job, max(at_least_sec, left / units.USEC_PER_SEC))
+    world.back_off(job, max(at_least_sec, left / units.USEC_PER_SEC), again=True)
+
+
+async def guarded(job: Job, world: Registry, sec: float, again: bool) -> None:
+    """The crash boundary of a backoff, as that of a run's walk. One that fails again is left alone."""
+    try:
+        await back_off(job, world, sec)
+    except Exception:
+        log.exception("%s: its task failed", job.row.job)
+        if not again:
+            world.on_crash()
 
 
 # --- the wait -------------------------------------------------------------------------------------------------------

@@ -318,6 +318,28 @@ async def test_a_lost_run_is_not_started_again(autojump_clock: MockClock) -> Non
         assert second.store.jobs[KEY].active == "failed"
 
 
+async def test_a_task_that_fails_has_the_daemon_replaced_once(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("planted")
+
+    left = []
+    monkeypatch.setattr(restarts, "may_start", fail)
+    async with service() as (first, run):
+        first.registry.on_crash = lambda: left.append(1)
+        await ends(first, run)
+        await trio.sleep(1)
+        assert left == [1]
+    second = successor(first)
+    async with serving(second):
+        second.registry.on_crash = lambda: left.append(2)
+        await recover(second.registry)
+        await trio.sleep(1)
+        assert left == [1]
+        assert second.registry.jobs[KEY].row.sub == states.AUTO_RESTART  # whoever starts or stops it may
+
+
 # --- the end of jobd --------------------------------------------------------------------------------------------------
 async def test_a_shutdown_starts_nothing_again(autojump_clock: MockClock) -> None:
     async with serving(Bed()) as bed:

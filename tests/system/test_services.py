@@ -95,6 +95,19 @@ def test_logs_follow_a_job_into_its_next_run(jobd: Program, name: str) -> None:
     assert len(jobd.history(name)) == 2
 
 
+def test_logs_follow_a_job_over_the_daemons_death_between_two_runs(jobd: Program, name: str) -> None:
+    script = f"if test -e {jobd.root}/{name}; then echo two; exit 0; fi; touch {jobd.root}/{name}; echo one; exit 1"
+    run(jobd, name, script, "restart=on-failure", "restart_delay=1h", "restart_max_delay=1h")
+    logs = jobd.start_jobctl("logs", "-f", "-o", "cat", name)
+    assert logs.stdout is not None
+    assert logs.stdout.readline() == b"one\n"
+    until(lambda: sub(jobd, name) == "auto-restart", "it has ended")
+    jobd.replace_daemon()
+    jobd.jobctl("start", name, check=True)
+    out, _ = logs.communicate(timeout=DEADLINE_SEC)
+    assert (out, logs.returncode) == (b"two\n", 0)
+
+
 # --- starting ---------------------------------------------------------------------------------------------------------
 def test_start_waits_for_the_end_of_a_oneshot_over_the_daemons_death(jobd: Program, name: str, tmp_path: Path) -> None:
     gate = Gate(tmp_path / "gate")
