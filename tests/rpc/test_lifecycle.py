@@ -53,13 +53,13 @@ async def test_stop_waits_for_the_run_that_it_stopped_and_not_for_the_next(autoj
         await wait_all_tasks_blocked()
         assert run.row.stop_asked
         asked, bed.journal.held = bed.journal.held, None
-        bed.keeper.exited(run.id, 15)  # it ends, and somebody starts the next, before the wish is durable
-        bed.pump.end(run.id)
-        await wait_all_tasks_blocked()
-        bed.registry.submit(0, "job-1", b"y" * 16, run.spec, b"\x90", ROOT)
-        await wait_all_tasks_blocked()
         for commit in asked:
             commit.settle(None)
+        bed.keeper.exited(run.id, 15)  # it ends, and somebody starts the next, before the answer
+        bed.pump.end(run.id)
+        while not run.gone:
+            await trio.lowlevel.checkpoint()
+        bed.registry.submit(0, "job-1", b"y" * 16, run.spec, b"\x90", ROOT)
         await wait_all_tasks_blocked()
         assert [body.run for body in answers.bodies if isinstance(body, m.Done)] == [run.id]
         nursery.cancel_scope.cancel()

@@ -10,7 +10,7 @@ from jobd.core import names, states
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each
 from jobd.rpc.runs import until_gone
-from jobd.runtime import acts, restarting, resting
+from jobd.runtime import acts, restarting, resting, together
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -98,9 +98,7 @@ async def _bring_to_rest(context: Context, request: m.Remove, word: str, run: Ru
             what = "queued" if run.job.row.sub == states.QUEUED else "running"
             text = f"cannot remove {word}: it is {what}; stop it first, or use --now"
             raise Refused(errors.EXISTS, text, job=word)
-        commit = run.ask_stop(context.caller)
-        if commit is not None:
-            await commit.wait()
+        await together.stop(context.world.registry, run.row.owner, [run.row.job], context.caller).wait()
         await until_gone(context, request.id, word, run)
     said = False
     while context.live_run(run.row) is not None:

@@ -1,0 +1,354 @@
+"""Jobs that depend on each other, on doubles: who waits for whom, what one end means for others, and what it costs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from jobd.core import records, states
+from jobd.core import spec as specs
+from jobd.core.graph import Refusal
+from jobd.core.policy import UserLimits
+from jobd.core.spec import JobSpec
+from jobd.runtime import together
+from tests.runtime.fakes import ROOT, Bed, serving
+
+if TYPE_CHECKING:
+    from jobd.runtime.run import Run
+
+ACT = together.Act(ROOT)
+
+
+class Jobs:
+    """Jobs by name, on a bed: each run has a process as soon as it may, and ends when a test says so."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed = bed
+        self.world = bed.registry
+        self._ids = 0
+
+    def id(self) -> bytes:
+        self._ids += 1
+        return b"t" + self._ids.to_bytes(15, "big")
+
+    def make(self, name: str, owner: int = 0, **fields: object) -> Run:
+        spec = JobSpec(argv=(b"true",), cwd=b"/", **fields)  # type: ignore[arg-type]  # a test's own words
+        return self.world.submit(owner, name, self.id(), spec, specs.encode_env([b"A=1"]), ROOT)
+
+    def start(self, *names: str) -> dict[str, Refusal]:
+        return together.start(self.world, 0, {name: self.id() for name in names}, ACT)
+
+    def restart(self, *names: str) -> dict[str, Refusal]:
+        return together.restart(self.world, 0, {name: self.id() for name in names}, ACT)
+
+    def stop(self, *names: str) -> None:
+        together.stop(self.world, 0, names, ROOT)
+
+    def sub(self, name: str) -> str:
+        row = self.world.catalog.row(0, name)
+        assert row is not None
+        return row.sub
+
+    def subs(self, *names: str) -> list[str]:
+        return [self.sub(name) for name in names]
+
+    async def end(self, name: str, status: int = 0) -> None:
+        """The main process of the job's run ends."""
+        run = self.world.jobs[0, name].run
+        assert run is not None
+        self.bed.keeper.exited(run.id, status)
+        self.bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+
+    def check(self) -> None:
+        """The events alone lead to the rows."""
+        replay = self.bed.replayed()
+        assert replay.jobs == self.bed.store.jobs
+
+
+async def test_a_run_begins_when_what_it_comes_after_is_up_and_ends_first(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db", type="oneshot", remain_after_exit=True)
+        jobs.make("web", after=("db",), requires=("db",))
+        await wait_all_tasks_blocked()
+        assert jobs.subs("db", "web") == [states.START, states.QUEUED]
+        web = jobs.world.jobs[0, "web"].run
+        assert web is not None
+        assert jobs.world.ordering.waits(web) == "for db (start)"
+        await jobs.end("db")
+        assert jobs.subs("db", "web") == [states.EXITED, states.RUNNING]
+        jobs.stop("db")
+        await wait_all_tasks_blocked()
+        assert jobs.subs("db", "web") == [states.EXITED, states.STOP_SIGTERM]
+        assert jobs.world.ordering.waits(jobs.world.jobs[0, "db"].run) == "for web (stop-sigterm)"  # type: ignore[arg-type]
+        await jobs.end("web", 15)
+        assert jobs.subs("db", "web") == [states.DEAD, states.DEAD]
+        jobs.check()
+
+
+async def test_what_it_requires_fails_and_it_ends_at_once_though_others_go_on(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("slow", type="oneshot")
+        jobs.make("db", type="oneshot")
+        web = jobs.make("web", after=("slow", "db"), requires=("slow", "db"))
+        app = jobs.make("app", after=("web",), binds_to=("web",))
+        await wait_all_tasks_blocked()
+        await jobs.end("db", 256)
+        assert jobs.subs("slow", "web", "app") == [states.START, states.FAILED, states.FAILED]
+        assert bed.row(web).result == bed.row(app).result == "dependency"
+        assert bed.row(web).reason == "it requires db, which has failed (exit-code)"
+        assert bed.row(app).reason == "it is bound to web, which has failed (dependency)"
+        jobs.check()
+
+
+async def test_an_order_without_a_requirement_does_not_care_how_it_ends(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db", type="oneshot")
+        jobs.make("web", after=("db", "gone"), wants=("db", "gone"))
+        await wait_all_tasks_blocked()
+        assert jobs.sub("web") == states.QUEUED
+        await jobs.end("db", 256)
+        assert jobs.subs("db", "web") == [states.FAILED, states.RUNNING]
+
+
+async def test_a_requirement_without_an_order_is_not_waited_for(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db", type="oneshot")
+        jobs.make("web", requires=("db",))
+        await wait_all_tasks_blocked()
+        assert jobs.subs("db", "web") == [states.START, states.RUNNING]
+        await jobs.end("db", 256)
+        assert jobs.sub("web") == states.RUNNING, "it runs already"
+
+
+async def test_a_start_of_what_runs_starts_what_it_requires_again(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db")
+        web = jobs.make("web", after=("db",), requires=("db",))
+        await wait_all_tasks_blocked()
+        await jobs.end("db", 256)
+        assert jobs.subs("db", "web") == [states.FAILED, states.RUNNING]
+        assert not jobs.start("web")
+        await wait_all_tasks_blocked()
+        assert jobs.subs("db", "web") == [states.RUNNING, states.RUNNING]
+        assert jobs.world.jobs[0, "web"].run is web
+
+
+async def test_a_limit_of_running_jobs_does_not_lock_out_what_is_waited_for(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.world.limits = lambda: UserLimits(running=2)
+        for name in ("db", "w1", "w2", "w3"):
+            jobs.make(name, 7, type="oneshot", **({} if name == "db" else {"after": ("db",), "requires": ("db",)}))
+        await wait_all_tasks_blocked()
+        db = jobs.world.jobs[7, "db"].run
+        assert db is not None
+        together.restart(jobs.world, 7, {"db": jobs.id()}, ACT)
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(db.id, 15)
+        bed.pump.end(db.id)
+        await wait_all_tasks_blocked()
+        again = jobs.world.jobs[7, "db"].run
+        assert again is not None
+        assert again.job.row.sub == states.START, "those that wait for it have no slot"
+        bed.keeper.exited(again.id, 0)
+        bed.pump.end(again.id)
+        await wait_all_tasks_blocked()
+        assert sorted(jobs.world.jobs[7, name].row.sub for name in ("w1", "w2", "w3")) == ["queued", "start", "start"]
+
+
+async def test_a_restart_is_begun_by_the_end_of_the_run_and_committed_with_it(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        db = jobs.make("db")
+        jobs.make("web", after=("db",), requires=("db",))
+        await wait_all_tasks_blocked()
+        jobs.restart("db")
+        await wait_all_tasks_blocked()
+        assert jobs.subs("db", "web") == [states.RUNNING, states.STOP_SIGTERM], "the one that comes after it is first"
+        assert bed.row(db).next_run is not None
+        await jobs.end("web", 15)
+        assert jobs.subs("db", "web") == [states.STOP_SIGTERM, states.QUEUED]
+        await jobs.end("db", 15)
+        assert jobs.subs("db", "web") == [states.RUNNING, states.RUNNING]
+        run = jobs.world.jobs[0, "db"].run
+        assert run is not None
+        assert (run.id, run.row.by_uid) == (bed.row(db).next_run, 0)
+        jobs.check()
+
+
+async def test_a_stop_takes_a_restart_back(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db")
+        await wait_all_tasks_blocked()
+        jobs.restart("db")
+        jobs.stop("db")
+        await jobs.end("db", 15)
+        assert jobs.sub("db") == states.DEAD
+
+
+async def test_a_start_of_what_is_being_stopped_comes_after_the_stop(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db")
+        await wait_all_tasks_blocked()
+        jobs.stop("db")
+        jobs.start("db")
+        jobs.start("db")
+        await jobs.end("db", 15)
+        assert jobs.sub("db") == states.RUNNING
+        assert len(bed.store.runs) == 2
+
+
+async def test_a_conflict_goes_both_ways(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("a")
+        await wait_all_tasks_blocked()
+        jobs.make("b", conflicts=("a",))
+        await wait_all_tasks_blocked()
+        assert jobs.subs("a", "b") == [states.STOP_SIGTERM, states.QUEUED]
+        await jobs.end("a", 15)
+        assert jobs.subs("a", "b") == [states.DEAD, states.RUNNING]
+        jobs.start("a")
+        await wait_all_tasks_blocked()
+        assert jobs.subs("a", "b") == [states.QUEUED, states.STOP_SIGTERM]
+
+
+async def test_what_is_bound_stops_and_comes_back_where_the_other_does(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db", restart="on-failure", restart_delay_usec=5_000_000)
+        jobs.make("web", after=("db",), binds_to=("db",))
+        jobs.make("side", requires=("db",))
+        await wait_all_tasks_blocked()
+        await jobs.end("db", 256)
+        assert jobs.subs("db", "web", "side") == [states.AUTO_RESTART, states.STOP_SIGTERM, states.RUNNING]
+        await jobs.end("web", 15)
+        assert jobs.sub("web") == states.QUEUED
+        await trio.sleep(6)
+        await wait_all_tasks_blocked()
+        assert jobs.subs("db", "web", "side") == [states.RUNNING, states.RUNNING, states.STOP_SIGTERM]
+        await jobs.end("side", 15)
+        assert jobs.sub("side") == states.RUNNING, "what requires it is restarted with it"
+        await jobs.end("db", 0)
+        await jobs.end("web", 15)
+        assert jobs.subs("db", "web", "side") == [states.DEAD, states.DEAD, states.RUNNING]
+
+
+async def test_hooks_start_at_rest_and_not_between_two_runs(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        for name in ("alert", "done"):
+            jobs.make(name, type="oneshot")
+            await wait_all_tasks_blocked()
+            await jobs.end(name)
+        hooks: dict[str, Any] = {"on_failure": ("alert", "gone"), "on_success": ("done",)}
+        jobs.make("web", restart="on-failure", start_limit=(2, 10_000_000), restart_delay_usec=1000, **hooks)
+        await wait_all_tasks_blocked()
+        await jobs.end("web", 256)
+        assert jobs.subs("web", "alert") == [states.AUTO_RESTART, states.DEAD]
+        await trio.sleep(1)
+        await jobs.end("web", 9)
+        await trio.sleep(1)
+        assert jobs.subs("web", "alert", "done") == [states.FAILED, states.START, states.DEAD]
+        alert = jobs.world.jobs[0, "alert"].run
+        assert alert is not None
+        words = specs.decode_env(bed.store.blobs[alert.row.env])
+        assert {
+            b"A=1", b"MONITOR_SERVICE_RESULT=start-limit-hit", b"MONITOR_EXIT_CODE=killed", b"MONITOR_EXIT_STATUS=KILL",
+            b"MONITOR_UNIT=web",
+        } <= set(words)  # fmt: skip
+        assert alert.row.cause == "on failure of web"
+        jobs.start("web")
+        await wait_all_tasks_blocked()
+        jobs.restart("web")
+        await jobs.end("web", 15)
+        assert jobs.subs("web", "done") == [states.RUNNING, states.DEAD]
+        jobs.stop("web")
+        await jobs.end("web", 15)
+        assert jobs.subs("web", "done") == [states.DEAD, states.START]
+        jobs.check()
+
+
+async def test_a_hook_is_in_the_transaction_of_the_end(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("alert", type="oneshot")
+        await wait_all_tasks_blocked()
+        await jobs.end("alert")
+        web = jobs.make("web", on_failure=("alert",))
+        await wait_all_tasks_blocked()
+        bed.journal.held = []
+        await jobs.end("web", 256)
+        assert [bed.row(web).state, jobs.sub("alert")] == [records.FINISHED, states.START]
+        assert len(bed.journal.held) == 1
+
+
+@pytest.mark.parametrize(("owner", "shared", "ends"), [(0, True, True), (7, True, False), (7, False, True)])
+async def test_an_essential_job_is_roots_or_ones_own(
+    autojump_clock: MockClock, owner: int, shared: bool, ends: bool
+) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        bed.keeper.shared = shared
+        told: list[tuple[str, int]] = []
+        jobs.world.on_essential = lambda job, status: told.append((job, status))
+        run = jobs.make("web", owner, essential=True)
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(run.id, 7 << 8)
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        assert told == ([("web", 7)] if ends else [])
+
+
+async def test_what_cannot_be_had_changes_nothing(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("a")
+        await wait_all_tasks_blocked()
+        before = len(bed.store.events)
+        with pytest.raises(Refusal, match="it requires gone, which does not exist"):
+            jobs.make("b", requires=("gone",), conflicts=("a",))
+        assert len(bed.store.events) == before
+        assert jobs.world.catalog.graphs.of(0).is_alone("a")
+
+
+async def test_five_hundred_that_wait_for_each_other_cost_no_more_than_their_edges(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        count = 500
+        jobs.make("hub", type="oneshot", remain_after_exit=True)
+        for at in range(count):
+            jobs.make(f"leaf-{at}", type="oneshot", after=("hub",), requires=("hub",))
+        leaves = tuple(f"leaf-{at}" for at in range(count))
+        jobs.make("top", after=leaves, requires=leaves)
+        asked = 0
+        before = jobs.world.ordering.before
+
+        def counted(owner: int, name: str) -> str:
+            nonlocal asked
+            asked += 1
+            return before(owner, name)
+
+        jobs.world.ordering.before = counted  # type: ignore[method-assign]
+        began = time.perf_counter()
+        await jobs.end("hub")
+        for name in leaves:
+            run = jobs.world.jobs[0, name].run
+            assert run is not None
+            bed.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked()
+        assert jobs.sub("top") == states.RUNNING
+        assert asked < 6 * count
+        assert time.perf_counter() - began < 5
