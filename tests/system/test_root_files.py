@@ -56,14 +56,15 @@ def test_the_commands_beside_it_are_roots_too(people: People) -> None:
     put(
         people,
         "besides",
-        'command = ["sleep", "1000"]\n'
-        f'[stop]\ncommand = ["sh", "-c", "id -u > \'{mark}\'"]\n'
+        'command = ["sleep", "1000"]\nenvironment_file = ["besides.env"]\n'
+        f'[stop]\ncommand = ["sh", "-c", "echo $(id -u) $MORE > \'{mark}\'"]\n'
         f'[ready]\ncommand = ["sh", "-c", "test $(id -u) = 0"]\n',
     )
+    (people.config_dir / "jobs" / "besides.env").write_text("MORE='than that'\n")
     people.said(ROOT, "daemon-reload")
     people.said(ROOT, "start", "besides")
     people.said(ROOT, "stop", "besides")
-    assert mark.read_text() == "0\n"
+    assert mark.read_text() == "0 than that\n"
 
 
 def test_a_file_for_another_user(people: People) -> None:
@@ -120,12 +121,11 @@ def test_a_fresh_start_starts_what_is_enabled(people: People) -> None:
 
 
 def test_a_keeper_that_takes_over_asks_the_files_again(people: People) -> None:
-    people.said(ROOT, "start", "besides")
+    people.said(ROOT, "stop", "web", "worker@*", "needs", "game")
     old = people.keeper_pid
     people.keeper.kill()
     people.keeper.wait(DEADLINE_SEC)
     people.start(answering=False)
     until(lambda: people.daemon_status().keeper_pid not in (None, old), "a new keeper has taken over")
-    people.said(ROOT, "restart", "web")
+    people.said(ROOT, "start", "web")
     assert wrote(people, "web", 3) == ["0", "-3", "this"]
-    people.said(ROOT, "stop", "besides")

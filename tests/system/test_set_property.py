@@ -53,7 +53,7 @@ def test_a_transient_job(own: Program) -> None:
 
 def test_a_runtime_limit_that_a_later_daemon_keeps(own: Program) -> None:
     own.jobctl("run", "-u", "long", "sleep", "1000")
-    own.jobctl("set-property", "-q", "long", "limits.runtime=2s")
+    own.jobctl("set-property", "-q", "long", "limits.runtime=1s")
     own.replace_daemon()
     done = own.jobctl("wait", "long", check=False)
     assert done.returncode == 128 + 15
