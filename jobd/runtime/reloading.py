@@ -47,7 +47,10 @@ def ask(run: Run, by: Caller | None, once: str = "") -> Commit | None:
 
 
 def take_up(run: Run) -> None:
-    """Go on with the reload that an earlier daemon had begun. What the service has announced is believed to be over."""
+    """Go on with the reload that an earlier daemon had begun.
+
+    One that the service has announced is believed to be over, unless nobody has ever asked for one (`Service`).
+    """
     run.reload_asked = run.job.row.sub == states.RELOAD
 
 

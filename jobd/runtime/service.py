@@ -55,8 +55,8 @@ class Service:
         self.waits = ""  # what it waits for to be ready: "for tcp 8000"
         self.status: str | None = None  # what it last said of itself, to this daemon
         self.health = ""  # "", "healthy", or what is wrong
-        if self.sub == states.RELOAD and not run.reload_asked:
-            run.reloading = True  # it had said so to the daemon before us
+        if self.sub == states.RELOAD and run.notify is not None and not run.row.reloads:
+            run.reloading, run.reload_asked = True, False  # nobody but itself can have begun it
         self.pinged = trio.current_time()  # when it last showed that it lives, or need not have
         # What it asked for in the state that it is in; under a new daemon all of it, from then on.
         self._extended = (self.sub, trio.current_time() + run.row.extended_usec / units.USEC_PER_SEC)

@@ -94,6 +94,8 @@ stay()
     assert "\x1b" not in shown
     gate.open("reload")
     until(lambda: here.show(name, "ActiveState") == "reloading", "it reloads")
+    here.replace_daemon()
+    assert here.show(name, "ActiveState") == "reloading"
     gate.open()
     until_state(here, name, "running")
     here.jobctl("stop", name, check=True)
