@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from jobd.core import exits, records, states
 from jobd.core import spec as specs
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
-from jobd.runtime import reloading, restarting
+from jobd.runtime import reloading, restarting, together
 from jobd.runtime.job import Job
 from jobd.runtime.keeperlink import Fields, close_all
 from jobd.runtime.run import Ending, Run
@@ -59,6 +59,8 @@ async def recover(world: Registry) -> None:
             _take_up(world, run, held)
         for run_id, entry in entries.items():
             _unknown(world, run_id, entry)
+    if world.keeper.welcome is not None and not world.keeper.welcome.heir:
+        together.renew_needs(world)
     world.recovered()
     await world.journal.flush()
 

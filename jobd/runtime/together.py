@@ -152,6 +152,35 @@ def accept_with_needs(
     return run
 
 
+def renew_needs(world: Registry) -> None:
+    """After a start of jobd: what queued runs require and an earlier jobd has stopped as it left, is started again."""
+    welcome = world.keeper.welcome
+    assert welcome is not None
+    for run in list(world.runs.values()):
+        owner, name = run.row.owner, run.row.job
+        if run.row.state != records.QUEUED or run.row.stop_asked:
+            continue
+        graph = world.catalog.graphs.of(owner)
+        gone = [other for _, other in graph.demands(name) if _was_left(world, owner, other, welcome.keeper)]
+        act = Act(None, world.bounded(owner), f"{graphs.REQUIRES} of {name}")
+        try:
+            refused = start(world, owner, {other: new_run_id() for other in gone}, act) if gone else {}
+        except (LimitReached, KeyError) as error:
+            log.warning("cannot start what %s requires: %s", name, error)
+            continue
+        for other, refusal in refused.items():
+            log.warning("cannot start %s, which %s requires: %s", other, name, refusal)
+
+
+def _was_left(world: Registry, owner: int, name: str, keeper: str) -> bool:
+    """Whether a job is at rest, and its last run was another keeper's."""
+    row = world.catalog.row(owner, name)
+    if row is None or row.sub not in states.AT_REST or row.latest is None:
+        return False
+    run = world.store.run(owner, row.latest)
+    return run is not None and run.keeper != keeper
+
+
 def start_again(world: Registry, row: JobRow) -> None:
     """Begin the next run of a job that starts again by itself; what requires it, or is part of it, starts again too.
 

@@ -267,3 +267,24 @@ def test_the_end_of_an_essential_job_ends_jobd_with_its_status(tmp_path: Path, s
         assert program.keeper.wait(30) == status
     finally:
         program.close()
+
+
+# --- a shutdown ---------------------------------------------------------------------------------------------------
+def test_a_shutdown_is_in_order_and_what_waits_finds_what_it_requires(tmp_path: Path) -> None:
+    log, gate = tmp_path / "log", Gate(tmp_path / "gate")
+    program = Program(tmp_path)
+    try:
+        program.start()
+        serve(program, log, "db")
+        serve(program, log, "web", "after=db", "requires=db")
+        make(program, "slow", gate.wait, "type=oneshot")
+        serve(program, log, "late", 'after=["slow", "db"]', "requires=db", "wants=slow")
+        until(lambda: lines(log) == ["db up", "web up"], "two are up")
+        program.keeper.terminate()
+        program.keeper.wait(30)
+        assert lines(log)[2:] == ["web down", "db down"]
+        program.start()
+        until(lambda: "late up" in lines(log), "what waited has begun")
+        assert lines(log)[4:] == ["db up", "late up"]
+    finally:
+        program.close()
