@@ -138,7 +138,10 @@ class Notifications:
                 self._tell(why, f"ignored of its notifications: {why}")
             await self._hear(message)
         else:
-            self._tell("stranger", f"ignored a notification from process {datagram.pid}, which is none of its own")
+            self._tell(
+                "stranger",
+                f"ignored a notification from process {datagram.pid}, which is none of its own, or has ended",
+            )
         self._receive()
 
     def _peek(self) -> Datagram | None:
