@@ -21,6 +21,7 @@ from jobd.core import plan, records, states
 from jobd.core.configfile import ConfigError
 from jobd.core.ids import RANDOM_BYTES, uuid7
 from jobd.runtime import together
+from jobd.runtime.journal import NotDurable
 from jobd.runtime.registry import Stopping
 from jobd.runtime.slots import LimitReached
 
@@ -64,6 +65,9 @@ class Boot:
         except ConfigError as error:
             for problem in error.problems:
                 log.error("%s", problem)
+            return
+        except (LimitReached, NotDurable) as error:
+            log.error("cannot take all job files: %s", error)
             return
         for change in changes:
             for line in change.text.splitlines() if change.change == plan.BROKEN else ():

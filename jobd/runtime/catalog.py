@@ -151,8 +151,8 @@ class Catalog:
         self._registry.note_owner(row.owner)
         walked = job.run is not None or job.row.sub not in states.AT_REST
         commit = job.define(event, tuple(carried.items()), may_fail and not walked)
-        commit.then(lambda: self._settled(job, tuple(carried)))
         self.graphs.know(row)
+        commit.then(lambda: self._settled(job, tuple(carried), commit))
         return commit
 
     def carried(self, row: JobRow) -> Blobs:
@@ -173,12 +173,18 @@ class Catalog:
                 found[digest] = self._made_up_blobs[digest]
         return found
 
-    def _settled(self, job: Job, blobs: tuple[bytes, ...]) -> None:
+    def _settled(self, job: Job, blobs: tuple[bytes, ...], commit: Commit) -> None:
         for digest in blobs:
             count, data = self._fresh.pop(digest)
             if count > 1:
                 self._fresh[digest] = count - 1, data
         self._let_go(job)
+        if commit.error is not None:  # its dependencies are what they were before
+            row = self.written(job.row.owner, job.row.job)
+            if row is None:
+                self.graphs.forget(job.row.owner, job.row.job)
+            else:
+                self.graphs.know(row)
 
     @contextmanager
     def holding(self, row: JobRow) -> Iterator[Job]:

@@ -77,6 +77,7 @@ class Definitions:
 
         Raises:
             ConfigError: the directories cannot be read; nothing has changed.
+            LimitReached, NotDurable: as `define`; the jobs before that have changed.
         """
         async with self._lock:
             try:

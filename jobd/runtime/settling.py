@@ -86,7 +86,7 @@ class Settling:
             return change, None
         self._registry.room.take(self._key[0], blobs)
         kind = records.DEFINED if row is None or row.load == records.NOT_FOUND or row.transient else records.CHANGED
-        return change, self._catalog.write(new, kind, self._by, blobs, may_fail=self._stored)
+        return change, self._catalog.write(new, kind, self._by, blobs, may_fail=True)
 
     def _next(self, row: JobRow | None, one: Parsed) -> tuple[JobRow, Blobs]:
         return row_of(row, *self._key, one, records.STORED if self._stored else one.read.file)

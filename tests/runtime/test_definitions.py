@@ -18,6 +18,7 @@ from jobd.runtime.boot import Boot, is_kept_alive
 from jobd.runtime.definitions import Definitions
 from jobd.runtime.homes import Homes
 from jobd.runtime.jobfiles import JobFiles, Read
+from jobd.runtime.journal import NotDurable
 from jobd.runtime.keeperlink import Listing
 from tests.runtime.fakes import ROOT, WELCOME, Bed, serving
 from tests.runtime.test_registry import ended
@@ -183,6 +184,22 @@ async def test_a_directory_that_cannot_be_read_changes_nothing(root: Path, monke
         assert await desk.reload() == {}
         assert desk.definitions.error == ""
         assert bed.store.jobs[UID, "a"].load == records.LOADED
+
+
+async def test_a_full_disk_is_told_and_the_next_reload_takes_the_rest(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(Bed()) as bed:
+        desk = Desk(bed, root, monkeypatch)
+        for name in ("a", "b"):
+            desk.write(f"{name}.toml")
+        bed.store.full = True
+        with pytest.raises(NotDurable):
+            await desk.reload()
+        assert bed.registry.jobs == {}
+        assert bed.store.jobs == {}
+        bed.store.full = False
+        assert (await desk.reload()).keys() == {"a", "b"}
 
 
 async def test_of_a_cycle_those_that_are_in_force_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

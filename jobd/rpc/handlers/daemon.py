@@ -14,6 +14,8 @@ from jobd.core.configfile import ConfigError
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import changed_plan
 from jobd.runtime import acts
+from jobd.runtime.journal import NotDurable
+from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -103,6 +105,11 @@ async def reload(context: Context, request: m.DaemonReload) -> None:
         outcome = f"refused: {error}"
         log.warning("daemon-reload by uid %d is refused: what was in force still is", by.uid)
         raise Refused(errors.BAD_SETTING, f"cannot reload, and what was in force still is: {error}") from error
+    except LimitReached as error:
+        raise Refused(errors.LIMIT, str(error)) from error
+    except NotDurable as error:
+        outcome = "no room"
+        raise Refused(errors.NO_SPACE, f"cannot take all job files: {error}") from error
     finally:
         if not request.dry:
             await acts.record(context.world.registry, "daemon-reload", by, outcome)
