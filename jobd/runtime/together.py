@@ -25,7 +25,7 @@ from jobd.runtime.slots import LimitReached
 from jobd.runtime.submission import RESTART
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from jobd.core.graph import Cause, Graph, StartPlan
     from jobd.core.records import JobRow
@@ -184,6 +184,8 @@ def _was_left(world: Registry, owner: int, name: str, keeper: str) -> bool:
 def start_again(world: Registry, row: JobRow) -> None:
     """Begin the next run of a job that starts again by itself; what requires it, or is part of it, starts again too.
 
+    What waits to begin goes on waiting, and what is itself between two runs, or is being stopped, is left to that.
+
     Raises:
         Refusal, and as `start`.
     """
@@ -193,7 +195,11 @@ def start_again(world: Registry, row: JobRow) -> None:
         if refused:
             raise refused[name]
         graph = world.catalog.graphs.of(owner)
-        along = {other: cause for other, cause in graphs.stopped_with(graph, [name]).items() if cause is not None}
+        along = {
+            other: cause
+            for other, cause in graphs.stopped_with(graph, [name]).items()
+            if cause is not None and _is_there(world, owner, other, ())
+        }
         _wish_stops(world, owner, along, None, {other: new_run_id() for other in along})
 
 
@@ -231,7 +237,7 @@ def restart(world: Registry, owner: int, ids: Mapping[str, bytes], act: Act) -> 
     return plan.refused
 
 
-def _is_there(world: Registry, owner: int, name: str, meant: Mapping[str, bytes]) -> bool:
+def _is_there(world: Registry, owner: int, name: str, meant: Container[str]) -> bool:
     """Whether a job has a run that is to be followed by another. One that waits to begin need not begin twice."""
     job = world.jobs.get((owner, name))
     if job is None or job.row.sub in states.NO_RUN:

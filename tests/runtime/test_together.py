@@ -246,6 +246,40 @@ async def test_what_is_bound_stops_and_comes_back_where_the_other_does(autojump_
         assert jobs.subs("db", "web", "side") == [states.DEAD, states.DEAD, states.RUNNING]
 
 
+async def test_what_waits_goes_on_waiting_while_what_it_requires_starts_again(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        again = {"restart": "on-failure", "restart_delay_usec": 10**6, "start_limit": (2, 3600 * 10**6)}
+        jobs.make("db", type="oneshot", **again)
+        worker = jobs.make("worker", after=("db",), binds_to=("db",))
+        web = jobs.make("web", after=("worker",), requires=("worker",))
+        await wait_all_tasks_blocked()
+        await jobs.end("db", 256)
+        assert jobs.subs("db", "worker", "web") == [states.AUTO_RESTART, states.QUEUED, states.QUEUED]
+        await trio.sleep(2)
+        assert jobs.subs("db", "worker", "web") == [states.START, states.QUEUED, states.QUEUED]
+        assert (bed.row(worker).stop_asked, bed.row(web).stop_asked) == ("", "")
+        await jobs.end("db", 256)
+        await trio.sleep(2)
+        assert (bed.row(worker).result, bed.row(web).result) == ("dependency", "dependency")
+        assert bed.row(worker).reason == "it is bound to db, which has failed (start-limit-hit)"
+        jobs.check()
+
+
+async def test_two_that_start_again_do_not_stop_each_other(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db", restart="always", restart_delay_usec=10**6)
+        jobs.make("web", after=("db",), requires=("db",), restart="always", restart_delay_usec=60 * 10**6)
+        await wait_all_tasks_blocked()
+        await jobs.end("web", 256)
+        await jobs.end("db", 256)
+        await trio.sleep(2)
+        assert jobs.subs("db", "web") == [states.RUNNING, states.AUTO_RESTART]
+        await trio.sleep(120)
+        assert jobs.subs("db", "web") == [states.RUNNING, states.RUNNING]
+
+
 async def test_hooks_start_at_rest_and_not_between_two_runs(autojump_clock: MockClock) -> None:
     async with serving(Bed()) as bed:
         jobs = Jobs(bed)
