@@ -250,7 +250,11 @@ async def test_what_waits_goes_on_waiting_while_what_it_requires_starts_again(au
     async with serving(Bed()) as bed:
         jobs = Jobs(bed)
         again = {"restart": "on-failure", "restart_delay_usec": 10**6, "start_limit": (2, 3600 * 10**6)}
-        jobs.make("db", type="oneshot", **again)
+        settings: dict[str, Any] = {
+            "restart": "on-failure",
+            "restart_delay_usec": 10**6,
+            "start_limit": (2, 3600 * 10**6),
+        }
         worker = jobs.make("worker", after=("db",), binds_to=("db",))
         web = jobs.make("web", after=("worker",), requires=("worker",))
         await wait_all_tasks_blocked()
