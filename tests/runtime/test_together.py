@@ -249,12 +249,8 @@ async def test_what_is_bound_stops_and_comes_back_where_the_other_does(autojump_
 async def test_what_waits_goes_on_waiting_while_what_it_requires_starts_again(autojump_clock: MockClock) -> None:
     async with serving(Bed()) as bed:
         jobs = Jobs(bed)
-        again = {"restart": "on-failure", "restart_delay_usec": 10**6, "start_limit": (2, 3600 * 10**6)}
-        settings: dict[str, Any] = {
-            "restart": "on-failure",
-            "restart_delay_usec": 10**6,
-            "start_limit": (2, 3600 * 10**6),
-        }
+        limit = (2, 3600 * 10**6)
+        jobs.make("db", type="oneshot", restart="on-failure", restart_delay_usec=10**6, start_limit=limit)
         worker = jobs.make("worker", after=("db",), binds_to=("db",))
         web = jobs.make("web", after=("worker",), requires=("worker",))
         await wait_all_tasks_blocked()
