@@ -48,6 +48,11 @@ class Graphs:
         if not row.transient or row.job in graph or not graph.is_alone(row.job) or names_others(spec):
             graph.put(row.job, spec)
 
+    def rest(self, row: JobRow) -> None:
+        """A job is at rest: of a transient one nothing needs to be known before it is asked for again."""
+        if row.transient:
+            self.forget(row.owner, row.job)
+
     def forget(self, owner: int, name: str) -> None:
         """A job is not there any more."""
         graph = self._of.get(owner)

@@ -218,7 +218,9 @@ class Registry:
         spec_blob = specs.encode_spec(spec)
         env_key = row.env
         if env:
-            env_blob = specs.encode_env([*specs.decode_env(env_blob), *env])
+            names = {entry.partition(b"=")[0] for entry in env}  # the first of two of a name is what programs see
+            kept = [entry for entry in specs.decode_env(env_blob) if entry.partition(b"=")[0] not in names]
+            env_blob = specs.encode_env([*kept, *env])
             env_key = specs.digest(env_blob)
         keys = Keys(specs.digest(spec_blob), spec_blob, env_key, env_blob)
         return self._accept(row.owner, row.job, run_id, spec, keys, by, cause, held)
@@ -279,6 +281,7 @@ class Registry:
         at_rest = job.run is None and job.row.sub in states.AT_REST and not self.catalog.is_pending(job)
         if at_rest and self.jobs.get(key) is job:
             del self.jobs[key]
+            self.catalog.graphs.rest(job.row)
             self.catalog.tidy(job.row)
             self._check_idle()
 

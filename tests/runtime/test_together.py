@@ -304,6 +304,17 @@ async def test_hooks_start_at_rest_and_not_between_two_runs(autojump_clock: Mock
             b"MONITOR_UNIT=web",
         } <= set(words)  # fmt: skip
         assert alert.row.cause == "on failure of web"
+        await jobs.end("alert")
+        jobs.start("web")
+        await wait_all_tasks_blocked()
+        await jobs.end("web", 256)
+        await trio.sleep(1)
+        await jobs.end("web", 256)
+        await trio.sleep(1)
+        alert = jobs.world.jobs[0, "alert"].run
+        assert alert is not None
+        words = specs.decode_env(bed.store.blobs[alert.row.env])
+        assert [word for word in words if b"STATUS" in word] == [b"MONITOR_EXIT_STATUS=1"]
         jobs.start("web")
         await wait_all_tasks_blocked()
         jobs.restart("web")
@@ -344,6 +355,23 @@ async def test_an_essential_job_is_roots_or_ones_own(
         bed.pump.end(run.id)
         await wait_all_tasks_blocked()
         assert told == ([("web", 7)] if ends else [])
+
+
+async def test_of_a_transient_job_at_rest_nothing_is_kept(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db")
+        jobs.make("web", after=("db",), requires=("db",))
+        await wait_all_tasks_blocked()
+        graph = jobs.world.catalog.graphs.of(0)
+        assert "web" in graph
+        jobs.stop("db")
+        await jobs.end("web", 15)
+        await jobs.end("db", 15)
+        assert (len(graph), graph.is_alone("db")) == (0, True)
+        assert not jobs.start("web")
+        await wait_all_tasks_blocked()
+        assert jobs.subs("db", "web") == [states.RUNNING, states.RUNNING]
 
 
 async def test_what_cannot_be_had_changes_nothing(autojump_clock: MockClock) -> None:

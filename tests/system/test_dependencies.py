@@ -131,11 +131,11 @@ def test_what_cannot_be_had_is_refused(jobd: Program) -> None:
     text = "jobctl: cannot start r-web: it requires r-gone, which does not exist"
     assert (result.returncode, result.stderr.splitlines()[0]) == (5, text)
     assert jobd.show("r-web", "LoadState") == "not-found"
-    make(jobd, "r-a", "true", "after=r-b")
-    make(jobd, "r-b", "true")
+    make(jobd, "r-a", "sleep 1000", "after=r-b")
     result = jobd.jobctl("run", "--name", "r-b", "-p", "after=r-a", "--", "true")
     text = "jobctl: cannot start r-b: it comes after itself (r-a after r-b after r-a)"
     assert (result.returncode, result.stderr.splitlines()[0]) == (6, text)
+    jobd.jobctl("stop", "r-a", check=True)
 
 
 # --- a chain, and a daemon that dies ------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jobd.core.records import JobRow
+
 ACTION: Final = "list-dependencies"
 STEP: Final = 64  # jobs that are looked at in one turn
 MAX_LINKS: Final = 6000  # of an answer: with names of 40 characters, half of a frame
@@ -20,7 +22,7 @@ MAX_LINKS: Final = 6000  # of an answer: with names of 40 characters, half of a 
 
 async def list_dependencies(context: Context, request: m.ListDependencies) -> None:
     """Answer with the edges, and with what is at their ends as it is now."""
-    names: dict[str, None] = {}
+    names: dict[str, JobRow] = {}
     missing: list[m.JobView] = []
     owner: int | None = None
     for at, word in enumerate(request.names):
@@ -31,14 +33,20 @@ async def list_dependencies(context: Context, request: m.ListDependencies) -> No
         if owner not in (None, row.owner):
             raise Refused(errors.INVALID, "cannot show dependencies of several users' jobs at once: each has his own")
         owner = row.owner
-        names[row.job] = None
+        names[row.job] = row
         if at % STEP == 0:
             await context.turn()
     if owner is None:
         await context.connection.reply(request.id, m.Graph(links=[], jobs=missing))
         return
-    graph = context.world.registry.catalog.graphs.of(owner)
+    known = context.world.registry.catalog.graphs
+    graph = known.of(owner)
+    resting = [row for row in names.values() if row.job not in graph]
+    for row in resting:
+        known.know(row)
     edges = graphs.reach(graph, names, reverse=request.reverse, order=request.order)
+    for row in resting:
+        known.rest(row)
     if len(edges) > MAX_LINKS:
         raise Refused(errors.TOO_LARGE, f"cannot show {len(edges)} dependencies at once: ask for fewer jobs")
     await context.turn()

@@ -46,9 +46,10 @@ async def reload(context: Context, request: m.Reload) -> None:
 
 async def _reload_or_restart(context: Context, request: m.Reload, word: str, run_id: bytes) -> m.Done:
     row = context.job(word, RELOAD_OR_RESTART)
-    if context.submitted(row.owner, row.job, run_id) is not None:  # this is a retry: it was no reload
-        return await _begin(context, request, word, run_id)
     run = context.live(row)
+    follows = run is not None and run.row.next_run == run_id
+    if follows or context.submitted(row.owner, row.job, run_id) is not None:  # this is a retry: it was no reload
+        return await _begin(context, request, word, run_id)
     if row.active in AT_REST:
         if request.running_only:
             return m.Done(job=word)
