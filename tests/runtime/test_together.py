@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import records, states
@@ -414,3 +416,24 @@ async def test_five_hundred_that_wait_for_each_other_cost_no_more_than_their_edg
         assert jobs.sub("top") == states.RUNNING
         assert asked < 6 * count
         assert time.perf_counter() - began < 5
+
+
+async def test_the_end_of_an_essential_job_is_found_by_the_next_daemon(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        told: list[tuple[str, int]] = []
+        run = jobs.make("web", os.geteuid(), essential=True)
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(run.id, 3 << 8)
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        row = bed.store.jobs[os.geteuid(), "web"]
+        jobs.world.on_essential = lambda job, status: told.append((job, status))
+        jobs.world.aftermath.look_for_ends()
+        assert told == [], "a transient one is not kept in mind"
+        bed.store.jobs[os.geteuid(), "web"] = replace(row, transient=False, file="/web.toml")
+        jobs.world.aftermath.look_for_ends()
+        assert told == [("web", 3)]
+        bed.keeper.welcome = replace(bed.keeper.welcome, keeper="keeper-2")
+        jobs.world.aftermath.look_for_ends()
+        assert len(told) == 1, "it was another jobd's"
