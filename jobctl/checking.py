@@ -151,14 +151,21 @@ class _Check:
             if check:
                 commands[table, "command"] = check.argv
         for key, argv in commands.items():
-            if argv and not self._program(os.fsdecode(argv[0]), cwd):
-                yield key, f"{escape(os.fsdecode(argv[0]))}: no such program"
+            if argv and (why := self._why_no_program(os.fsdecode(argv[0]), cwd)):
+                yield key, f"{escape(os.fsdecode(argv[0]))}: {why}"
 
-    def _program(self, word: str, cwd: str) -> bool:
+    def _why_no_program(self, word: str, cwd: str) -> str:
+        """What keeps a program from being executed; "" if nothing is seen."""
         if "/" in word:
-            return os.access(os.path.join(cwd, word), os.X_OK)
-        path = USER_PATH if self._owner.uid else ROOT_PATH
-        return any(os.access(os.path.join(directory, word), os.X_OK) for directory in path.split(":"))
+            path = os.path.join(cwd, word)
+            if os.access(path, os.X_OK) and not os.path.isdir(path):
+                return ""
+            if os.path.isfile(path):
+                return "not executable; chmod +x makes it so"
+            return "no such program" if word.startswith("/") else f"no such program in {escape(cwd)}"
+        search = USER_PATH if self._owner.uid else ROOT_PATH
+        there = any(os.access(os.path.join(directory, word), os.X_OK) for directory in search.split(":"))
+        return "" if there else f"no such program in {search}"
 
 
 def _text(path: str) -> str:

@@ -191,6 +191,7 @@ def exit_words(view: JobView) -> str:
     """`code=exited, status=1/FAILURE`, `code=killed, signal=TERM`; empty while it runs."""
     step = view.get("step", "")
     if step:
+        step = step.partition(".")[0]  # of a file: behind the point is which
         return f"code=exited, status={STEP_STATUS.get(step, f'1/{step.upper()}')}"
     signal, code = view.get("signal"), view.get("exit_code")
     if signal is not None:

@@ -10,6 +10,7 @@ import os
 import sys
 
 from jobctl import jobfiles, names, terminal
+from jobctl.escape import escape
 from jobctl.exits import Fault, UsageError
 from jobctl.verb_add import BAD_DEFINITION, checked_text, define, is_sound, reload
 from jobd.wire import errors
@@ -195,7 +196,8 @@ def _in_editor(subject: Subject) -> str:
             )
         return path
     _forget(path)
-    raise Fault(errors.FAILED, "cannot edit: no editor was found; set JOBD_EDITOR or EDITOR")
+    tried = ", ".join(dict.fromkeys(escape(command[0]) for command in _editors()))
+    raise Fault(errors.FAILED, f"cannot edit: no editor was found (tried: {tried}); set JOBD_EDITOR or EDITOR")
 
 
 def _editors() -> list[list[str]]:

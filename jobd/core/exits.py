@@ -106,6 +106,8 @@ def describe_start_failure(
     thing = {"chdir": f" {cwd}", "exec": f" {program}"}.get(step, f" {program}" if step in STEP_WORDS else "")
     if step == "fork":
         thing = ""
+    if step == "exec" and "/" in program and not program.startswith("/"):
+        thing += f" in {cwd}"
     if step == "environment":
         index = int(place) if place.isdecimal() else len(env_files)
         thing = f" {env_files[index]}" if index < len(env_files) else " an environment file"

@@ -268,6 +268,8 @@ class _Fields:
         for name, section in top.values.items():
             if isinstance(section, dict) and name not in TABLES and jobwords.plainest(name) in jobwords.SECTIONS:
                 for word in list(section)[:MAX_TOLD]:
+                    if word in KEYS:
+                        continue  # nothing is wrong with it but the table, which is told
                     found = jobwords.hint(word, name)
                     top.problem((name, word), f'unknown key "{word:.60}"{found[0] if found is not None else ""}')
 

@@ -41,7 +41,7 @@ def needs_restart(keys: Sequence[str]) -> bool:
 def obstacle(row: JobRow) -> tuple[str, str] | None:
     """Why a job cannot be started: one of the words above, and the end of a sentence; None: it can."""
     if row.masked:
-        return MASKED, "it is masked"
+        return MASKED, "it is masked; jobctl unmask allows it again"
     if names.is_template(row.job) and not row.transient:
         return TEMPLATE, f"it is a template; name an instance of it, such as {row.job}1"
     if row.load == records.NOT_FOUND:

@@ -33,6 +33,7 @@ _STRINGS: Final = re.compile(
     re.DOTALL,
 )
 _LEADING_ZERO: Final = re.compile(r"=[ \t]*[-+]?0[0-9]$")  # up to the digit that is not expected
+_BARE_WORD: Final = re.compile(r"=[ \t]*[-+]?[0-9]+[^\s\"',#\]}]")  # a number with more behind it: `512M`, `5/10s`
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _WORDS: Final = {  # of tomllib, where they say little to somebody who does not know TOML
     "Invalid value": 'this is no value; text stands in "quotes"',
@@ -297,5 +298,7 @@ def _explained(message: str, text: str, places: Places) -> TomlError:
         return TomlError(line, column, "a value is missing")
     if why.startswith("Expected newline") and _LEADING_ZERO.search(text.splitlines()[line - 1][:column]):
         return TomlError(line, column - 1, 'a number does not begin with 0; text stands in "quotes"')
+    if why.startswith("Expected newline") and _BARE_WORD.search(text.splitlines()[line - 1]):
+        return TomlError(line, column, 'this is no value; text stands in "quotes"')
     why = _WORDS.get(why, why[:1].lower() + why[1:])
     return TomlError(line, column, why)

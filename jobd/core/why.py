@@ -167,9 +167,10 @@ def _last_end(facts: Facts, run: RunRow, say: Words) -> Found:
     if run.step:
         text = exits.describe_start_failure(
             word, run.step, run.errno, _shown(facts.spec.argv[0] if facts.spec.argv else b"?"), _shown(facts.spec.cwd),
-            facts.spec.user,
+            facts.spec.user, [_shown(path) for path, _ in facts.spec.env_files],
         )  # fmt: skip
-        return Found(kind="start-failed", text=f"{word} failed: {text}{_on(run, say)}", at=_end_of(run), run=run)
+        text = text.removeprefix(f"cannot start {word}: ")
+        return Found(kind="start-failed", text=f"{word} failed{_on(run, say)}: {text}", at=_end_of(run), run=run)
     how = "failed" if facts.row.sub == states.FAILED else "is not running"
     kind = "lost" if run.result == "lost" else "exited"
     return Found(kind=kind, text=f"{word} {how}: run {run.number} {_ended(facts, run, say)}", at=_end_of(run), run=run)

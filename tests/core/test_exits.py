@@ -43,7 +43,7 @@ def test_a_failed_start_is_told_in_words() -> None:
     text = exits.describe_start_failure("foo", "chdir", errno.ENOENT, "make", "/srv/foo")
     assert text == "cannot start foo: changing directory to /srv/foo: No such file or directory"
     text = exits.describe_start_failure("foo", "exec", errno.EACCES, "./x", "/")
-    assert text == "cannot start foo: executing ./x: Permission denied"
+    assert text == "cannot start foo: executing ./x in /: Permission denied"
     files = ["/etc/a.env", "/etc/b.env"]
     for step, number, words in (
         ("environment.1", errno.ENOENT, "/etc/b.env: No such file or directory"),

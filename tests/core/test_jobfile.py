@@ -303,6 +303,13 @@ def test_any_lines_give_a_definition_or_a_typed_error(files: list[list[str]], na
     check_outcome(["\n".join(lines) for lines in files], name)
 
 
+def test_a_section_of_somebody_elses_is_told_once() -> None:
+    found = problems('command = "x"\n[service]\nrestart = "always"\nExecStart = "y"')
+    assert [line.partition("; ")[0] for line in found] == [
+        'web.toml:2:1: unknown key "service"', 'web.toml:4:1: unknown key "ExecStart"',
+    ]  # fmt: skip
+
+
 def test_no_file_takes_long_or_says_too_much() -> None:
     many = "".join(f"k{at}=1\n" for at in range(3000))
     assert problems(f'command = "x"\n{many}')[-1] == "web.toml:52:1: 2950 more unknown keys"

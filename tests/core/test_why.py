@@ -115,8 +115,15 @@ def test_why_it_is_not_started_again(fields: dict[str, object], said: list[str])
 def test_a_program_that_could_not_be_executed() -> None:
     newest = ended("start-failed", step="exec", errno=2)
     assert texts(job(sub="failed", transient=True), newest) == [
-        "web failed: cannot start web: executing gunicorn: No such file or directory on second 900"
+        "web failed on second 900: executing gunicorn: No such file or directory"
     ]
+
+
+def test_an_environment_file_that_could_not_be_read_is_named() -> None:
+    newest = ended("start-failed", step="environment.1", errno=2)
+    spec = JobSpec(argv=(b"x",), cwd=b"/", env_files=((b"/a.env", True), (b"/b.env", False)))
+    said = texts(job(sub="failed", transient=True), newest, spec)
+    assert said == ["web failed on second 900: reading /b.env: No such file or directory"]
 
 
 def test_the_start_limit() -> None:

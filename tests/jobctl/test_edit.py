@@ -195,7 +195,10 @@ def test_without_an_editor_that_is_said(files: Daemon) -> None:
     env = {"PATH": "/nonexistent", "TMPDIR": str(files.directory / "tmp")}
     done = jobctl(files.fake.path, "edit", "web", env=env)
     assert done.returncode == 1
-    assert done.stderr == b"jobctl: cannot edit: no editor was found; set JOBD_EDITOR or EDITOR\n"
+    assert (
+        done.stderr
+        == b"jobctl: cannot edit: no editor was found (tried: editor, nano, vim, vi); set JOBD_EDITOR or EDITOR\n"
+    )
     assert files.left == []
 
 

@@ -231,6 +231,8 @@ def test_active(daemon: Make, fields: dict[str, object], line: str) -> None:
                                         "Main PID: 1 (code=dumped, signal=SEGV)"]),
         ({"step": "exec", "errno": 2, "pid": None}, ["Process: ExecStart=sleep 60 (code=exited, status=203/EXEC)",
                                                      "Error: 2 (No such file or directory)"]),
+        ({"step": "environment.0", "errno": 2, "pid": None},
+         ["Process: ExecStart=sleep 60 (code=exited, status=1/ENVIRONMENT)", "Error: 2 (No such file or directory)"]),
     ],
 )  # fmt: skip
 def test_how_it_ended(daemon: Make, fields: dict[str, object], lines: list[str]) -> None:

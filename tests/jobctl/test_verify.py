@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl import sources, verb_verify
+from jobctl import checking, sources, verb_verify
 from jobctl.client import Client
 from jobctl.connect import Target
 from jobctl.exits import UsageError
@@ -70,6 +70,14 @@ def test_all_mistakes_of_all_files_and_dropins(place: Path, capfd: pytest.Captur
     assert verify(capfd, ".") == (6, [f"./{line}" for line in (expected[1], *found)])
 
 
+def test_a_program_that_may_not_be_executed_is_there(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (place / "run.sh").write_text("#!/bin/sh\n")
+    write(place, web='command = "./run.sh"\nworking_directory = "."\n')
+    assert verify(capfd, "web.toml") == (0, ["web.toml:1:1: warning: ./run.sh: not executable; chmod +x makes it so"])
+    (place / "run.sh").chmod(0o755)
+    assert verify(capfd, "web.toml") == (0, [])
+
+
 def test_warnings_do_not_fail(place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enforce, "guess", lambda *_: enforce.Machine(groups=False))
     text = """command = "no-such-program x"
@@ -82,12 +90,13 @@ command = ["./nothing"]
 memory = "1G"
 """
     write(place, web=text, db=GOOD, **{"t@": GOOD})
+    path = checking.USER_PATH if os.geteuid() else checking.ROOT_PATH
     lines = [
-        "web.toml:1:1: warning: no-such-program: no such program",
+        f"web.toml:1:1: warning: no-such-program: no such program in {path}",
         "web.toml:2:1: warning: /no/such: no such directory",
         f"web.toml:3:21: warning: {place}/a.env: no such file",
         'web.toml:4:16: warning: there is no job "nobody" among these files, nor beside this one',
-        "web.toml:6:1: warning: ./nothing: no such program",
+        "web.toml:6:1: warning: ./nothing: no such program in /no/such",
         'web.toml:8:1: warning: "limits.memory" has no effect here: there is no control group of our own here',
     ]
     assert verify(capfd, "web.toml") == (0, lines)
@@ -174,5 +183,5 @@ def test_the_program(place: Path) -> None:
         return done.returncode, done.stdout, done.stderr
 
     assert call("-q", "-", text=GOOD) == (0, "", "")
-    assert call("-", text="x = 1\x1b\n") == (6, "", "<stdin>:1:6: something follows the value on this line\n")
+    assert call("-", text="x = 1 \x1b\n") == (6, "", "<stdin>:1:7: something follows the value on this line\n")
     assert call() == (2, "", "jobctl: verify needs FILE...; jobctl help verify says more\n")

@@ -119,7 +119,10 @@ def test_a_mask_beats_everything_and_outlives_its_file(filed: Program) -> None:
     filed.jobctl("mask", "masked", "nobody", check=True)
     for name in ("masked", "nobody"):
         done = filed.jobctl("start", name)
-        assert (done.returncode, done.stderr) == (1, f"jobctl: cannot start {name}: it is masked\n")
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"jobctl: cannot start {name}: it is masked; jobctl unmask allows it again\n",
+        )
         assert state(filed, name) == "masked"
     assert filed.jobctl("run", "--name", "nobody", "true").returncode == 1
     path.unlink()
