@@ -22,6 +22,12 @@ def has_cgroups() -> bool:
     return bool(own) and os.access(own, os.W_OK)
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a short name, wherever pytest's own directory is: keepers have sockets in it."""
+    return tmp_path_factory.mktemp("k")
+
+
 @pytest.fixture(params=["process", "cgroup"])
 def tracking(request: pytest.FixtureRequest) -> str:
     """Both ways to follow a tree."""
