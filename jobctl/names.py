@@ -35,12 +35,19 @@ def expand(client: Client, words: tuple[str, ...]) -> list[str]:
         if not is_glob(word):
             found[word] = None
             continue
-        matches = [view for view in views(client, [word]) if view.get("load", "loaded") != "not-found"]
+        matches = [view for view in views(client, [word]) if _is_there(view)]
         for view in matches:
             found[shown_name(view["job"], view["owner"], client.uid)] = None
         if not matches and terminal.is_terminal(terminal.STDERR):
             terminal.note(f"no job matches {word!r}")
     return list(found)
+
+
+def _is_there(view: JobView) -> bool:
+    """Whether there is something to act on. Of a job whose file has gone: it is not at rest, or enabled or masked."""
+    if view.get("load", "loaded") != NO_FILE:
+        return True
+    return view.get("active", "inactive") != "inactive" or bool(view.get("enabled"))
 
 
 def views(client: Client, words: Sequence[str], tree: bool = False) -> list[JobView]:

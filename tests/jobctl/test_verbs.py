@@ -156,6 +156,18 @@ def test_globs_are_expanded_and_none_is_no_error(daemon: Make) -> None:
     assert fake.of(m.Stop) == []
 
 
+def test_a_glob_means_jobs_whose_files_have_gone(daemon: Make) -> None:
+    gone = [
+        view("runs", load="not-found"), missing("rest"),
+        view("shut", load="not-found", active="inactive", enabled="masked"),
+    ]  # fmt: skip
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=gone), stop=lambda _: [m.Done(job="runs"), m.Done(job="shut")]))
+    assert jobctl(fake.path, "stop", "*").returncode == 0
+    (asked,) = fake.of(m.Stop)
+    assert isinstance(asked, m.Stop)
+    assert asked.names == ["runs", "shut"]
+
+
 def test_a_lost_answer_to_start_is_asked_for_under_the_same_run(daemon: Make) -> None:
     def script(request: m.Request) -> Answer:
         if len(fake.requests) < 3:
