@@ -51,18 +51,23 @@ async def recover(world: Registry) -> None:
         found.append((run, entry is not None))
     for job in world.store.jobs_to_restart():
         restarting.take_up(world, job.owner, job.job)
-    # What the ends that we find mean for other jobs is seen when all are there, and is durable with them.
+    # What the ends that we find mean for other jobs is seen when all are there, and is durable with them. Until then
+    # the rows that the store has of these are those of before.
+    over = []
     with world.journal.together(), world.aftermath.later():
         for run, held in found:
             depends = not world.catalog.graphs.of(run.row.owner).is_alone(run.row.job)
             world.slots.take_up(run, held=depends)
-            _take_up(world, run, held)
+            if not _take_up(world, run, held):
+                over.append(run)
         for run_id, entry in entries.items():
             _unknown(world, run_id, entry)
     if world.keeper.welcome is not None and not world.keeper.welcome.heir:
         together.renew_needs(world)
     world.recovered()
     await world.journal.flush()
+    for run in over:
+        world.retire(run)
 
 
 def _make(world: Registry, row: RunRow) -> Run:
@@ -115,22 +120,24 @@ def _adopt(world: Registry, run: Run, entry: Entry) -> None:
         world.streams.capture(run)
 
 
-def _take_up(world: Registry, run: Run, held: bool) -> None:
-    """Start the run's task, or say at once that it is over."""
+def _take_up(world: Registry, run: Run, held: bool) -> bool:
+    """Start the run's task, or say at once that it is over. Returns whether somebody walks it."""
     row = run.row
     welcome = world.keeper.welcome
     assert welcome is not None
+    never_went = row.keeper == welcome.keeper and row.started_at is None  # it, or a keeper, would know of it
     if held:
         world.start_task(run)
-    elif row.state == records.FINISHED:
+        return True
+    if row.state == records.FINISHED:
         # Its end is recorded, its output is what the files hold: the keeper that had its pipes is gone.
         _settle_output(world, run)
-    elif row.state == records.QUEUED or (row.keeper == welcome.keeper and row.started_at is None):
-        # It has not been asked to go, or the keeper that would know of it does not: it never went.
+    elif row.state == records.QUEUED or never_went:
         if row.stop_asked:
             _end(world, run, "canceled", "canceled", "")
         elif _can_start(world, run):
             world.start_task(run)
+            return True
         else:
             _end(world, run, "lost", "lost", NO_DEFINITION)
     elif run.job.row.sub == states.EXITED and run.job.run is run:
@@ -138,6 +145,7 @@ def _take_up(world: Registry, run: Run, held: bool) -> None:
     else:
         reason = REBOOTED if row.boot_id != welcome.boot_id else KEEPER_DIED
         _end(world, run, "lost", "lost", reason)
+    return False
 
 
 def _end(world: Registry, run: Run, kind: str, result: str, reason: str) -> None:
@@ -157,13 +165,11 @@ def _end(world: Registry, run: Run, kind: str, result: str, reason: str) -> None
     )
     if reason or result == "canceled":
         log.warning("run %s of %s is %s: %s", run.id.hex(), run.job.row.job, result, reason or "it never ran")
-    world.retire(run)
 
 
 def _settle_output(world: Registry, run: Run) -> None:
     world.streams.sizes_from_files(run)
     run.job.note(run, "closed", out_bytes=run.out_bytes, err_bytes=run.err_bytes, closed=True)
-    world.retire(run)
 
 
 def _unknown(world: Registry, run_id: bytes, entry: Entry) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jobd.core.spec import JobSpec
     from jobd.runtime.job import Caller, Job
     from jobd.runtime.journal import Commit
+    from jobd.runtime.keeperlink import Welcome
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
@@ -161,7 +162,7 @@ def renew_needs(world: Registry) -> None:
         if run.row.state != records.QUEUED or run.row.stop_asked:
             continue
         graph = world.catalog.graphs.of(owner)
-        gone = [other for _, other in graph.demands(name) if _was_left(world, owner, other, welcome.keeper)]
+        gone = [other for _, other in graph.demands(name) if _was_left(world, owner, other, welcome)]
         act = Act(None, world.bounded(owner), f"{graphs.REQUIRES} of {name}")
         try:
             refused = start(world, owner, {other: new_run_id() for other in gone}, act) if gone else {}
@@ -172,13 +173,15 @@ def renew_needs(world: Registry) -> None:
             log.warning("cannot start %s, which %s requires: %s", other, name, refusal)
 
 
-def _was_left(world: Registry, owner: int, name: str, keeper: str) -> bool:
-    """Whether a job is at rest, and its last run was another keeper's."""
+def _was_left(world: Registry, owner: int, name: str, welcome: Welcome) -> bool:
+    """Whether a job is at rest, and its last run was another keeper's. A lost one may live on, if on this boot."""
     row = world.catalog.row(owner, name)
     if row is None or row.sub not in states.AT_REST or row.latest is None:
         return False
     run = world.store.run(owner, row.latest)
-    return run is not None and run.keeper != keeper
+    if run is None or run.keeper == welcome.keeper:
+        return False
+    return row.result != "lost" or run.boot_id != welcome.boot_id
 
 
 def start_again(world: Registry, row: JobRow) -> None:

@@ -238,6 +238,7 @@ class FakeJournal:
         removes: Removal | None = None,
         if_there: bool = False,
     ) -> Commit:
+        assert self._bundle is None or removes is None, "cannot be part of another change"
         commit = self._bundle or Commit()
         if if_there and (event.owner, event.job) not in self.store.jobs:
             self._settle(commit)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 
+import pytest
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import states
-from jobd.core.records import Event, apply_job
+from jobd.core.records import NOT_FOUND, UNDEFINED, Event, apply_job
+from jobd.runtime import together
 from jobd.runtime.recovery import recover
-from tests.runtime.fakes import ROOT, Bed, serving
+from tests.runtime.fakes import ROOT, WELCOME, Bed, serving
 
 
 async def _killed_and_recovered(first: Bed, **entry: object) -> Bed:
@@ -49,13 +52,62 @@ async def test_a_run_that_may_have_gone_under_a_dead_keeper_is_lost(autojump_clo
         run = first.submit()
         await wait_all_tasks_blocked()
     second = await _killed_and_recovered(first)
-    second.keeper.welcome = second.keeper.welcome.__class__(
-        "keeper-2", 10, "0.1.0", "boot-1", 1, "socket", "/s", "/state", "/config", "process", 0
-    )
+    second.keeper.welcome = replace(WELCOME, keeper="keeper-2")
     async with serving(second):
         await recover(second.registry)
         assert second.row(run).result == "lost"
         assert second.keeper.ops() == ["list", "ack"]
+
+
+async def test_what_was_to_follow_a_run_that_is_lost_begins(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        run = first.submit()
+        await wait_all_tasks_blocked()
+        together.restart(first.registry, 0, {"job-1": b"n" * 16}, together.Act(ROOT))
+        await wait_all_tasks_blocked()
+    second = await _killed_and_recovered(first)
+    second.keeper.welcome = replace(WELCOME, keeper="keeper-2")
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        assert (second.row(run).result, second.store.runs[b"n" * 16].state) == ("lost", "running")
+        assert list(second.registry.runs) == [b"n" * 16]
+
+
+async def test_a_job_that_remained_and_has_no_file_any_more_goes_after_a_reboot(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        run = first.submit(type="oneshot", remain_after_exit=True)
+        await wait_all_tasks_blocked()
+        first.keeper.exited(run.id, 0)
+        first.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        gone = replace(run.job.row, transient=False, load=NOT_FOUND)
+        first.registry.catalog.write(gone, UNDEFINED, ROOT)
+        assert run.job.row.sub == states.EXITED
+    second = await _killed_and_recovered(first)
+    second.keeper.welcome = replace(WELCOME, keeper="keeper-2", boot_id="boot-2")
+    async with serving(second):
+        await recover(second.registry)
+        assert second.row(run).result == "success"
+        assert not second.store.jobs
+
+
+@pytest.mark.parametrize(("boot", "ends"), [("boot-1", ["failed", "failed"]), ("boot-2", ["start", "queued"])])
+async def test_what_a_queued_run_requires_is_lost(autojump_clock: MockClock, boot: str, ends: list[str]) -> None:
+    first = Bed()
+    async with serving(first):
+        db = first.submit(type="oneshot")
+        web = first.submit(after=("job-1",), requires=("job-1",))
+        await wait_all_tasks_blocked()
+    second = await _killed_and_recovered(first)
+    second.keeper.welcome = replace(WELCOME, keeper="keeper-2", boot_id=boot)
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        assert second.row(db).result == "lost"
+        assert [second.store.jobs[0, run.row.job].sub for run in (db, web)] == ends
 
 
 async def test_an_exit_that_came_while_the_daemon_was_away_is_recorded(autojump_clock: MockClock) -> None:
