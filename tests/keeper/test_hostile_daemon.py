@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.keeper.cgroup import Cgroups
-from jobd.keeper.helpers import Helpers
+from jobd.keeper.helpers import Helpers, _output
 from jobd.keeper.link import LinkError
 from jobd.keeper.mains import Mains
 from jobd.keeper.notifysockets import NotifySockets
@@ -233,3 +233,23 @@ def test_of_a_tree_that_is_empty_nobody_is_signalled() -> None:
         assert alive(other)
     finally:
         os.kill(other, signal.SIGKILL)
+
+
+def test_of_what_was_handed_over_as_output_nothing_but_a_pipe_is_opened_to_write(tmp_path: Path) -> None:
+    """A keeper of root's would open whatever the last daemon could read, and have a helper of anybody's write to it."""
+    (tmp_path / "file").write_text("as it was")
+    os.mkfifo(tmp_path / "fifo")
+    named = os.open(tmp_path / "fifo", os.O_RDWR)
+    reader, writer = os.pipe()
+    others = [os.open(path, os.O_RDONLY | os.O_NONBLOCK) for path in (tmp_path / "file", tmp_path / "fifo", "/dev/zero")]
+    entry = Entry(RUN)
+    try:
+        for entry.err in others:
+            assert _output(entry) == -1
+        entry.err = reader
+        found = _output(entry)
+        assert os.path.sameopenfile(found, writer)
+        os.close(found)
+    finally:
+        for fd in (*others, named, reader, writer):
+            os.close(fd)
