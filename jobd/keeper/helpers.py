@@ -315,8 +315,8 @@ def _words(entry: Entry, sockets: NotifySockets) -> list[bytes]:
 def _output(entry: Entry) -> int:
     """An end to write to the run's stderr; -1 when nobody reads that any more.
 
-    Root comes in anywhere: of what a daemon has handed over as the end to read from, nothing but a pipe that has no name
-    is opened anew, or a daemon that was taken over could have any file that it may read written to.
+    Root comes in anywhere: of what a daemon has handed over as the end to read from nothing but a pipe without a name is
+    opened anew, or a daemon that was taken over could have any file that it may read written to.
     """
     reader = entry.err if entry.err is not None else entry.out
     if reader is None or not os.readlink(f"/proc/self/fd/{reader}").startswith("pipe:["):

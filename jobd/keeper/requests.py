@@ -40,7 +40,7 @@ MAX_PIDS = 64  # of a question: 50 µs each
 # not start; and operations of a run that are remembered, of which a stop has three.
 MAX_LABEL, MAX_OPERATION, MAX_WHY, MAX_OPERATIONS = 1024, 256, 1000, 10_000
 # What `close` closes, by what it is to the run.
-_CLOSES = {"stdin": ("stdin", "input"), "stdout": ("out",), "pty": ("pty_out",)}
+_CLOSES = {"stdin": ("stdin", "input"), "stdout": ("out",), "pty": ("pty_out",), "output": ("err_in",)}
 
 
 class Requests:

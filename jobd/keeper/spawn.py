@@ -164,6 +164,8 @@ def _stdio(entry: Entry, message: Message, base: Base, theirs: list[int]) -> lis
     if not entry.merge:
         entry.err = _pipe(theirs)
         err = theirs[-1]
+    if message.get("keep_output"):
+        entry.err_in = os.dup(err)  # not inherited
     return [_feeding_pipe(entry, theirs) if stdin == "pipe" else base.null, out, err]
 
 

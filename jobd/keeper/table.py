@@ -18,9 +18,9 @@ PLAIN = (
 )  # fmt: skip
 # The descriptors of a run: its process; the ends from which its output is read; what its stdin is fed through, and the
 # file that feeds it, whose position says how far that has come; of a terminal the master, and the pipe into `out`;
-# and the socket on which it says how it does.
+# the socket on which it says how it does; and an end to write to its stderr, which has no end before that is closed.
 HELPER = ("o", "pid", "start", "done", "status", "step", "errno", "timed_out")
-HELD = ("pidfd", "out", "err", "stdin", "input", "pty", "pty_out", "notify")
+HELD = ("pidfd", "out", "err", "stdin", "input", "pty", "pty_out", "notify", "err_in")
 
 
 class Helper:
@@ -95,6 +95,7 @@ class Entry:
         self.pty: int | None = None
         self.pty_out: int | None = None
         self.notify: int | None = None
+        self.err_in: int | None = None
         self.ctl: socket | None = None  # until the program runs
         self.child = True  # ours to reap; False after a handover
         self.looks_up = False  # its child has to find its user first

@@ -68,6 +68,7 @@ async def end(run: Run, world: Registry, kind: str, result: str, fields: dict[st
 async def close(run: Run, world: Registry) -> None:
     """See the output to its end, record that, and let the keeper forget the run."""
     if not run.row.closed:
+        world.streams.let_end(run)
         note = ""
         with trio.move_on_after(DRAIN_SEC):
             await _drained(run)

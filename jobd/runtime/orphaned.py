@@ -39,7 +39,7 @@ ASK_SEC: Final = 10.0  # for whoever connects to say what he wants
 LISTEN_SEC: Final = 1.0  # between attempts to listen for one on a disk that is full
 RESPAWN_SEC: Final = 5.0  # a new keeper takes over within 0.3 s; one that has not by now will not
 
-_KEPT: Final = ("pidfd", "notify")  # descriptors that stay the run's while they are handed over
+_KEPT: Final = ("pidfd", "notify", "err_in")  # descriptors that stay the run's while they are handed over
 
 
 class Parts(NamedTuple):
@@ -145,8 +145,8 @@ class Orphanage:
             if not run.went or run.pid is None:
                 continue  # it never ran: its row says queued, and the next daemon starts it
             out, err = pipes.get(run.id, (None, None))
-            held = (("pidfd", run.pidfd), ("out", out), ("err", err), ("notify", run.notify))
-            fds = {name: fd for name, fd in held if fd is not None}
+            held = {"pidfd": run.pidfd, "out": out, "err": err, "notify": run.notify, "err_in": run.err_in}
+            fds = {name: fd for name, fd in held.items() if fd is not None}
             fds.update(fed.pop(run.id, {}))
             entries.append((_entry(run), fds))
         return entries

@@ -49,10 +49,10 @@ class Run:
 
     __slots__ = (
         "accepted", "cgroup", "changed", "ctl", "empty", "ending", "entered_mono", "env", "eof", "err", "err_bytes",
-        "execd", "failure", "feed", "following", "frozen", "gone", "held", "helpers", "job", "keeper_lost", "launched",
-        "log_error", "notify", "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid", "pid_start",
-        "pidfd", "ready", "reload_asked", "reload_trouble", "reloading", "row", "service", "signaled", "slot", "spec",
-        "tracking", "up", "up_mono", "usage", "wake", "went", "window",
+        "err_in", "execd", "failure", "feed", "following", "frozen", "gone", "held", "helpers", "job", "keeper_lost",
+        "launched", "log_error", "notify", "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid",
+        "pid_start", "pidfd", "ready", "reload_asked", "reload_trouble", "reloading", "row", "service", "signaled",
+        "slot", "spec", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -82,6 +82,7 @@ class Run:
         self.err: int | None = None
         self.held: dict[str, int] = {}  # of its stdin and its terminal, until the feeder takes them
         self.notify: int | None = None  # the socket on which it says how it does
+        self.err_in: int | None = None  # an end to write to its stderr: what stops it may have something to say
         self.ctl: int | None = None  # the keeper's end of the child's control socket, until the program runs
         self.tracking = ""
         self.cgroup = ""
@@ -193,7 +194,7 @@ class Run:
         self.tracking = str(message["tracking"])
         self.cgroup = str(message["cgroup"])
         self.pidfd, self.out, self.err = fds.get("pidfd"), fds.get("out"), fds.get("err")
-        self.ctl, self.notify = fds.get("ctl"), fds.get("notify")
+        self.ctl, self.notify, self.err_in = fds.get("ctl"), fds.get("notify"), fds.get("err_in")
         self.held = {name: fd for name, fd in fds.items() if name in _FED}
 
     def _take_main(self, message: Fields, fds: dict[str, int]) -> None:
@@ -285,10 +286,10 @@ class Run:
 
     def close_fds(self) -> None:
         """Close what the run still owns."""
-        for fd in (self.pidfd, self.out, self.err, self.notify):
+        for fd in (self.pidfd, self.out, self.err, self.notify, self.err_in):
             if fd is not None:
                 os.close(fd)
-        self.pidfd = self.out = self.err = self.notify = None
+        self.pidfd = self.out = self.err = self.notify = self.err_in = None
         close_all(self.held)
         self.held = {}
         self.close_ctl()

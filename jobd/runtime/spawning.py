@@ -44,6 +44,7 @@ def spawn(run: Run, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], p
         merge=spec.one_stream,
         notify=notifies(spec),
         watchdog_usec=spec.watchdog_usec,
+        keep_output=spec.remain_after_exit and bool(spec.stop_command),
         label={"owner": row.owner, "job": row.job, "number": row.number},
         **command(run, spec.program, keeper, env, policy),
     )

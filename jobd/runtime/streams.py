@@ -118,6 +118,13 @@ class Streams:
             self._keeper.send("close", run=run.id, what="stdout")
         self._keeper.send("signal", run=run.id, o=BREAK_PIPE, sig=signal.SIGPIPE, whom="all")
 
+    def let_end(self, run: Run) -> None:
+        """Nobody will write to a run's output any more: what was held open for its stop command is closed."""
+        if run.err_in is not None:
+            os.close(run.err_in)
+            run.err_in = None
+            self._keeper.send("close", run=run.id, what="output")
+
     def forget(self, run: Run) -> None:
         """A run is over: nothing of it is held any more."""
         run.close_fds()

@@ -241,7 +241,9 @@ def test_of_what_was_handed_over_as_output_nothing_but_a_pipe_is_opened_to_write
     os.mkfifo(tmp_path / "fifo")
     named = os.open(tmp_path / "fifo", os.O_RDWR)
     reader, writer = os.pipe()
-    others = [os.open(path, os.O_RDONLY | os.O_NONBLOCK) for path in (tmp_path / "file", tmp_path / "fifo", "/dev/zero")]
+    others = [
+        os.open(path, os.O_RDONLY | os.O_NONBLOCK) for path in (tmp_path / "file", tmp_path / "fifo", "/dev/zero")
+    ]
     entry = Entry(RUN)
     try:
         for entry.err in others:

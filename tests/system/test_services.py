@@ -171,6 +171,29 @@ def test_what_remains_is_active_until_it_is_stopped(jobd: Program, name: str) ->
     assert (jobd.root / name).exists()
 
 
+def test_the_stop_command_of_what_remains_is_heard_though_its_process_has_ended(jobd: Program, name: str) -> None:
+    said = {True: ("merge", "logs.merge_output=true"), False: ("two", "logs.merge_output=false")}
+    for merged, (word, setting) in said.items():
+        job = f"{word}-{name}"[:40]
+        run(jobd, job, "echo up; echo too >&2", "type=oneshot", "remain_after_exit=yes", setting,
+            'stop.command=["sh", "-c", "echo down; echo out >&2"]')  # fmt: skip
+        until(lambda job=job: sub(jobd, job) == "exited", "it has ended")  # type: ignore[misc]
+        jobd.replace_daemon()
+        jobd.jobctl("stop", job, check=True)
+        whole = b"up\ntoo\ndown\nout\n" if merged else b"up\n"
+        until(lambda job=job, whole=whole: jobd.output(job) == whole, "its output is at its end")  # type: ignore[misc]
+        assert merged or jobd.output(job, "stderr") == b"too\ndown\nout\n"
+
+
+def test_what_remains_is_heard_by_the_next_keepers_daemon_too(jobd: Program, name: str) -> None:
+    run(jobd, name, "true", "type=oneshot", "remain_after_exit=yes", 'stop.command=["echo", "down"]')
+    until(lambda: sub(jobd, name) == "exited", "it has ended")
+    jobd.kill_keeper()
+    jobd.jobctl("stop", name, check=True)
+    until(lambda: jobd.output(name, "stderr") == b"down\n", "its output is at its end")
+    jobd.jobctl("rm", name, check=True)
+
+
 def test_a_signal_that_daemons_are_told_to_leave_by_is_a_good_end_of_a_service(jobd: Program, name: str) -> None:
     short = name[:30]
     (jobd.config_dir / "jobs").mkdir(exist_ok=True)
