@@ -71,7 +71,8 @@ def list_dependencies(
     if output is not None:
         rows.print_json([row for body in bodies for row in _json(body, backwards)], output)
     else:
-        terminal.say("".join(f"{line}\n" for body in bodies for line in Tree(body, backwards, plain, every).lines()))
+        trees = [Tree(body, backwards, plain, every, client.uid) for body in bodies]
+        terminal.say("".join(f"{line}\n" for tree in trees for line in tree.lines()))
     return status
 
 
@@ -104,8 +105,9 @@ def _json(body: Body, backwards: bool) -> Iterator[dict[str, Json]]:
 class Tree:
     """What is reached from the first of the jobs in an answer."""
 
-    def __init__(self, body: Body, backwards: bool, plain: bool, every: bool) -> None:
+    def __init__(self, body: Body, backwards: bool, plain: bool, every: bool, uid: int) -> None:
         self._views: dict[str, JobView] = {view["job"]: view for view in body["jobs"]}
+        self._uid = uid
         self._root = body["jobs"][0]["job"] if body["jobs"] else ""
         self._plain, self._every = plain, every
         self._below: dict[str, dict[str, None]] = {}
@@ -117,7 +119,7 @@ class Tree:
         """The job, and below it what it needs. A job that was shown is not unfolded again, unless that is asked for."""
         if not self._root:
             return
-        yield escape(self._root)
+        yield self._shown(self._root)
         shown: set[str] = set()
         stack: list[tuple[str, Iterator[str], str]] = [(self._root, iter(sorted(self._below.get(self._root, {}))), "")]
         shown.add(self._root)
@@ -137,10 +139,14 @@ class Tree:
             if unfolds:
                 stack.append((name, iter(sorted(self._below[name])), lead + (OFF if last else ON)))
 
+    def _shown(self, name: str) -> str:
+        """As the caller names it: all in a tree are of one owner."""
+        return escape(names.shown_name(name, self._views[self._root]["owner"], self._uid))
+
     def _line(self, name: str, lead: str, last: bool, cut: bool) -> str:
         view: JobView | dict[str, str] = self._views.get(name, {})
         load = view.get("load", "loaded")
-        text = escape(name) + (f" ({escape(load)})" if load != "loaded" else "")
+        text = self._shown(name) + (f" ({escape(load)})" if load != "loaded" else "")
         if self._plain:
             return f"  {text}"
         glyph, colour = GLYPHS.get(view.get("active", "inactive"), (terminal.GLYPH, ""))

@@ -147,7 +147,18 @@ def _definition(client: Client, job: str) -> Definition:
     if definition.get("transient", True):
         text = f"cannot edit {job}: it has no file, it was made by jobctl run"
         raise Fault(errors.NOT_APPLICABLE, f"{text}; jobctl cat {job} > {job}.toml makes one for jobctl add")
+    if definition["owner"] != client.uid:
+        _check_others(client, job, definition)
     return definition
+
+
+def _check_others(client: Client, job: str, definition: Definition) -> None:
+    """Another's definition: it is named as his, and nobody edits for nothing."""
+    shown = names.shown_name(definition["job"], definition["owner"], client.uid)
+    if "/" not in job and client.call({"type": "auth-whoami"})["owner"] != definition["owner"]:
+        raise Fault(errors.NOT_FOUND, f"cannot find job {job!r}; did you mean {shown!r}?")
+    if not client.call({"type": "auth-can-i", "action": "edit", "job": job})["allowed"]:
+        raise Fault(errors.DENIED, f"cannot edit {job}: what it is, its owner and administrators say")
 
 
 def _take(client: Client, place: Place, job: str, before: Definition, subject: Subject, text: str) -> int:

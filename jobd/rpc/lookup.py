@@ -75,7 +75,10 @@ class JobLookup:
         if not decision.visible:
             raise Refused(errors.NOT_FOUND, f"cannot find job {word!r}", job=word)
         if not decision.allowed:
-            text = f"cannot do this with {word}: {action} is not allowed for uid {who.uid}"
+            why = f"{action} is not allowed for uid {who.uid}"
+            if rules.VERBS.get(action) == rules.OWNER_ALONE:
+                why = f"what it is, its owner and administrators say, and not uid {who.uid}"
+            text = f"cannot do this with {word}: {why}"
             raise Refused(errors.DENIED, text, job=word)
 
     def scope(self) -> Globs | None:

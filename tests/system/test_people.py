@@ -115,6 +115,8 @@ def test_what_waits_and_what_is_refused_is_named_with_its_owner(people: People) 
     [
         (ALICE, "stop web", "yes: owner", 0),
         (ALICE, f"stop {ALICE}/not-there", "yes: owner", 0),
+        (ALICE, "edit web", "yes: owner", 0),
+        (BOB, f"edit {ALICE}/web", "no: no rule allows it", 4),
         (BOB, f"restart {ALICE}/web", "yes: {toml}:2", 0),
         (BOB, f"stop {ALICE}/web", "no: no rule allows it", 4),
         (BOB, f"status {ALICE}/private", "no: no rule allows it", 4),

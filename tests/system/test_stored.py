@@ -90,6 +90,24 @@ def test_what_others_may_do_with_it(people: People) -> None:
     assert code(define(people, ROOT, "web")) == errors.NOT_APPLICABLE  # root's are files
 
 
+def test_nobody_edits_anothers_definition_unawares_or_for_nothing(people: People) -> None:
+    define(people, ALICE, "shared", replace=True)
+    forbidden = {"EDITOR": "false"}  # which would be told
+    done = people.ask(ROOT, "edit", "shared", env=forbidden)
+    assert (done.returncode, done.stderr) == (
+        5, f"jobctl: cannot find job 'shared'; did you mean '{ALICE}/shared'?\n"
+    )  # fmt: skip
+    done = people.ask(BOB, "edit", f"{ALICE}/shared", env=forbidden)
+    assert (done.returncode, done.stderr) == (
+        4, f"jobctl: cannot edit {ALICE}/shared: what it is, its owner and administrators say\n"
+    )  # fmt: skip
+    assert "has failed; nothing is changed" in people.ask(ROOT, "edit", f"{ALICE}/shared", env=forbidden).stderr
+    assert people.said(BOB, "list-dependencies", f"{ALICE}/shared") == f"{ALICE}/shared\n"
+    done = people.ask(BOB, "set-property", f"{ALICE}/shared", "description=x")
+    why = f"what it is, its owner and administrators say, and not uid {BOB}"
+    assert (done.returncode, done.stderr) == (4, f"jobctl: cannot do this with {ALICE}/shared: {why}\n")
+
+
 def test_what_one_may_not_see_is_answered_as_what_is_not_there(people: People) -> None:
     define(people, ALICE, "seen")
     caller = CallerAs(people.socket, BOB)

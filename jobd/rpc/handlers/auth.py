@@ -30,7 +30,7 @@ async def can_i(context: Context, request: m.AuthCanI) -> None:
         hint = f"; did you mean {meant!r}?" if meant else ""
         raise Refused(errors.INVALID, f"no such action: {request.action!r}{hint}", action=request.action)
     who = await _who(context, request.user)
-    daemon = rules.VERBS[request.action] not in rules.GROUPS
+    daemon = rules.VERBS[request.action] not in rules.OF_JOBS
     if daemon and request.job:
         raise Refused(errors.INVALID, f"{request.action} is not about a job: {request.job!r}", action=request.action)
     owner, job = None, ""
