@@ -34,6 +34,7 @@ log = logging.getLogger("jobd.runtime")
 SERVICE_RESULTS: Final = {"stopped": "success", "start-failed": "exit-code", "lost": "resources"}
 EXEC_FAILED: Final = 203  # systemd.exec(5): EXIT_EXEC
 SIGNALED: Final = 128  # what a shell adds to the number of a signal
+MAX_HOOKED: Final = 4096  # hooks whose starts are counted: `alert@%n` is one for each name that a job ever had
 
 
 class Aftermath:
@@ -146,6 +147,8 @@ class Aftermath:
         key, now = (owner, hook), time.time_ns()
         if not restarts.may_start(spec, self._hooked.get(key, ""), now):
             return False
+        if len(self._hooked) >= MAX_HOOKED:
+            self._hooked.clear()  # who goes round and round is found out all the same
         self._hooked[key] = restarts.with_start(spec, self._hooked.get(key, ""), now)
         return True
 

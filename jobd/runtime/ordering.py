@@ -35,6 +35,7 @@ class Ordering:
     def __init__(self, world: Registry) -> None:
         self._world = world
         self._waiting: dict[Key, dict[Run, None]] = {}  # for whom
+        self._for: dict[Run, Key] = {}  # the same, by who waits
         self._doubtful: set[Run] = set()  # that require something which has come to rest meanwhile
 
     # --- starts ---------------------------------------------------------------------------------------------------
@@ -126,12 +127,25 @@ class Ordering:
         return f"for {other} ({self._sub(run.row.owner, other)})" if other else ""
 
     def _wait(self, run: Run, other: str) -> None:
-        self._waiting.setdefault((run.row.owner, other), {})[run] = None
+        key = run.row.owner, other
+        if self._for.get(run) != key:
+            self._leave(run)
+            self._for[run] = key
+            self._waiting.setdefault(key, {})[run] = None
+
+    def _leave(self, run: Run) -> None:
+        key = self._for.pop(run, None)
+        if key is not None:
+            line = self._waiting[key]
+            del line[run]
+            if not line:
+                del self._waiting[key]
 
     def moved(self, job: Job) -> None:
         """A job has changed its state, or has a new run, or none any more."""
         owner, name = job.row.owner, job.row.job
         for run in self._waiting.pop((owner, name), ()):
+            del self._for[run]
             run.wake.set()
         if job.row.sub in states.AT_REST:
             self._tell_dependents(self._world.catalog.graphs.of(owner), owner, name)
@@ -148,6 +162,7 @@ class Ordering:
     def forget(self, run: Run) -> None:
         """Nobody walks it any more."""
         self._doubtful.discard(run)
+        self._leave(run)
 
 
 def is_leaving(job: Job) -> bool:

@@ -134,22 +134,26 @@ def accept_with_needs(
     if known is not None and known.sub not in states.NO_RUN:
         return accept(False)  # which refuses
     graph.put(name, spec)
-    with world.journal.together():
-        plan = graphs.plan_start(
-            graph, [name], lambda other: None if other == name else lack(world, graph, owner, other)
-        )
-        if name in plan.refused:
+    try:
+        with world.journal.together():
+            plan = graphs.plan_start(
+                graph, [name], lambda other: None if other == name else lack(world, graph, owner, other)
+            )
+            if name in plan.refused:
+                raise plan.refused[name]
+            order = list(plan.start)
+            at = order.index(name)
+            first = {other: plan.start[other] for other in order[:at]}
+            _begin(world, owner, replace(plan, start=first), {}, act)
+            run = accept(bool(world.ordering.before(owner, name)))
+            rest = {other: plan.start[other] for other in order[at + 1 :]}
+            _begin(world, owner, replace(plan, start=rest, stop={}, ignored={}), {}, act)
+    except Exception:
+        if world.catalog.row(owner, name) == known:  # nothing was accepted: it depends on what it did before
             graph.remove(name)
-            if known is not None:
+            if known is not None and not (known.transient and known.sub in states.AT_REST):
                 world.catalog.graphs.know(known)
-            raise plan.refused[name]
-        order = list(plan.start)
-        at = order.index(name)
-        first = {other: plan.start[other] for other in order[:at]}
-        _begin(world, owner, replace(plan, start=first), {}, act)
-        run = accept(bool(world.ordering.before(owner, name)))
-        rest = {other: plan.start[other] for other in order[at + 1 :]}
-        _begin(world, owner, replace(plan, start=rest, stop={}, ignored={}), {}, act)
+        raise
     return run
 
 

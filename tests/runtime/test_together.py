@@ -12,6 +12,7 @@ from jobd.core import states
 from jobd.core.graph import Refusal
 from jobd.core.policy import UserLimits
 from jobd.runtime import together
+from jobd.runtime.slots import LimitReached
 from tests.runtime.fakes import Bed, serving
 from tests.runtime.jobs import ACT, Jobs
 
@@ -232,6 +233,25 @@ async def test_what_cannot_be_had_changes_nothing(autojump_clock: MockClock) -> 
             jobs.make("b", requires=("gone",), conflicts=("a",))
         assert len(bed.store.events) == before
         assert jobs.world.catalog.graphs.of(0).is_alone("a")
+
+
+async def test_who_does_not_begin_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("db", 7, type="oneshot")
+        await wait_all_tasks_blocked()
+        for _ in range(3):
+            jobs.make("web", 7, after=("db",))
+            await wait_all_tasks_blocked()
+            together.stop(jobs.world, 7, ["web"], ACT.by)
+            await wait_all_tasks_blocked()
+        assert not jobs.world.ordering._waiting
+        jobs.world.limits = lambda: UserLimits(running=1, queued=0)
+        graph = jobs.world.catalog.graphs.of(7)
+        with pytest.raises(LimitReached):
+            jobs.make("more", 7, after=("db",))
+        assert "more" not in graph
+        assert graph.named_by("db", "after") == ()
 
 
 async def test_five_hundred_that_wait_for_each_other_cost_no_more_than_their_edges(autojump_clock: MockClock) -> None:
