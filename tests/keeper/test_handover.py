@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +26,6 @@ from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, close_all, read_al
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jobd.keeper.link import Fds, Message
     from tests.keeper.harness import Daemon
@@ -127,14 +127,18 @@ def reap_orphans(on: bool) -> None:
 
 @pytest.fixture
 def no_orphans_after() -> Iterator[None]:
-    """Undo `reap_orphans`, and reap what is left."""
+    """Undo `reap_orphans`, and reap what is left; not what was there before, such as a jobd that many tests use."""
+    before = set(children())
     yield
     reap_orphans(False)
-    try:
-        while os.waitpid(-1, 0):
-            pass
-    except ChildProcessError:
-        pass
+    while left := set(children()) - before:
+        os.waitpid(left.pop(), 0)
+
+
+def children() -> list[int]:
+    """This process's own, reaped or not."""
+    tasks = Path("/proc/self/task").iterdir()
+    return [int(word) for task in tasks for word in (task / "children").read_text().split()]
 
 
 def answer(entries: dict[bytes, tuple[Message, Fds]], keeper: KeeperProcess, listener: int, lock: int) -> None:
