@@ -167,6 +167,9 @@ class Feeder:
         if self._thread is not None:
             self._command(self._worker.stop)
             self._thread.join(STOP_SEC)
+            if self._thread.is_alive():
+                return
+        self._worker.close()
 
     # --- the queues -------------------------------------------------------------------------------------------------
     def _command(self, function: Callable[..., None], *arguments: object) -> None:

@@ -74,7 +74,7 @@ class Tap:
 
 
 class FeederThread:
-    """The state of the thread; everything but `poke` happens in it."""
+    """The state of the thread; everything but `poke` and `close` happens in it."""
 
     def __init__(
         self, commands: deque[tuple[Callable[..., None], tuple[object, ...]]], tell: Callable[[Fed | Inlet], None]
@@ -129,6 +129,9 @@ class FeederThread:
                 waiting, self._waiting = self._waiting, set()
                 for inlet in waiting:
                     self._serve(inlet)
+
+    def close(self) -> None:
+        """After the thread's end, by whoever pokes it: its descriptor may be somebody else's from here on."""
         self._epoll.close()
         os.close(self._poke_fd)
 

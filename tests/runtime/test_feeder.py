@@ -54,6 +54,7 @@ def test_on_a_full_disk_the_run_has_what_is_in_the_file(tmp_path: Path, monkeypa
     assert (news[-1].received, news[-1].delivered) == (5, 5)
     assert "No space" in news[-1].text
     worker.stop()
+    worker.close()
     os.close(reader)
 
 
@@ -68,6 +69,17 @@ def test_what_cannot_be_fed_leaves_no_descriptor_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before - len(held)
     for fd in (master, slave, writer):
         os.close(fd)
+
+
+def test_the_last_command_may_find_a_thread_that_has_ended() -> None:
+    """It takes a command as soon as it is there, and so may have ended before it is poked for it."""
+    before = os.listdir("/proc/self/fd")
+    feeder = Feeder(lambda: None)
+    feeder._command(feeder._worker.stop)
+    assert feeder._thread is not None
+    feeder._thread.join(30)
+    feeder.stop()
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -108,6 +120,7 @@ def test_in_a_flood_the_loop_is_told_of_large_steps_and_of_the_last(tmp_path: Pa
     assert 0 < len(news) < count / 2
     worker.run()  # a moment later the rest is told
     assert news[-1] == total
+    worker.close()
     os.close(reader)
 
 
@@ -127,6 +140,7 @@ def test_small_pieces_are_put_together_while_the_thread_does_not_come_to_them(tm
     feeder._command(feeder._worker.stop)
     assert len(feeder._commands) < 20
     feeder._worker.run()
+    feeder._worker.close()
     expected = b"".join(b"%05d" % n for n in range(20_000)) + b"y" * 5000 + b"z"
     assert os.pread(file, 1 << 20, 0) == expected
     for fd in (reader, file):
