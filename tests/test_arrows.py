@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,29 +91,33 @@ def _is_type_checking(node: ast.AST) -> bool:
     }
 
 
-def _targets(node: ast.Import | ast.ImportFrom, module: str, sources: Sources) -> Iterator[str]:
+def _targets(node: ast.Import | ast.ImportFrom, module: str, modules: frozenset[str]) -> Iterator[str]:
     """What one statement imports; `from package import name` is the module `package.name` where that is one."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
         return
     base = node.module or ""
     if node.level:
-        is_package = any(other.startswith(module + ".") for other in sources)
+        is_package = any(other.startswith(module + ".") for other in modules)
         steps = module.split(".") if is_package else module.split(".")[:-1]
         steps = steps[: len(steps) - node.level + 1]
         base = ".".join([*steps, base] if base else steps)
     for alias in node.names:
         inner = f"{base}.{alias.name}"
-        yield inner if inner in sources else base
+        yield inner if inner in modules else base
 
 
 def imports_of(module: str, sources: Sources) -> list[Import]:
     """All imports of one module, in functions and under TYPE_CHECKING too."""
+    return _imports(module, sources[module], frozenset(sources))
 
+
+@cache  # a module is asked for once for each that loads it
+def _imports(module: str, text: str, modules: frozenset[str]) -> list[Import]:
     def walk(nodes: Iterable[ast.AST], at_load: bool) -> Iterator[Import]:
         for node in nodes:
             if isinstance(node, ast.Import | ast.ImportFrom):
-                yield from (Import(target, node.lineno, at_load) for target in _targets(node, module, sources))
+                yield from (Import(target, node.lineno, at_load) for target in _targets(node, module, modules))
             elif isinstance(node, ast.If) and _is_type_checking(node):
                 yield from walk(node.body, False)
                 yield from walk(node.orelse, at_load)
@@ -120,7 +125,7 @@ def imports_of(module: str, sources: Sources) -> list[Import]:
                 inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
                 yield from walk(ast.iter_child_nodes(node), at_load and not inside)
 
-    return list(walk([ast.parse(sources[module])], True))
+    return list(walk([ast.parse(text)], True))
 
 
 def _below(module: str, prefix: str) -> bool:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import typer.main
 
 from jobctl import __main__ as entry
 from jobctl import cli, habits
@@ -22,9 +23,16 @@ if TYPE_CHECKING:
     Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="module")
+def app() -> Callable[..., object]:
+    """What typer makes of all verbs, once: it takes longer than a line does."""
+    return typer.main.get_command(cli.make_app())
+
+
 @pytest.fixture
-def line(capfd: pytest.CaptureFixture[str]) -> Run:
+def line(app: Callable[..., object], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command line through typer."""
+    monkeypatch.setattr(cli, "make_app", lambda: app)
 
     def run(*args: str) -> tuple[int, str, str]:
         status = cli.main(list(args))
@@ -35,8 +43,6 @@ def line(capfd: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_every_option_has_help() -> None:
-    import typer.main
-
     group = typer.main.get_command(cli.make_app())
     assert isinstance(group, cli.Verbs)
     for verb, command in group.commands.items():

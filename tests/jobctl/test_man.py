@@ -97,11 +97,12 @@ def environment_used() -> set[str]:
     for source in sources:
         if source.name in ("verb_run.py", "bridge.py"):  # the second has a page of its own
             continue
-        for node in ast.walk(ast.parse(source.read_text())):
-            constants = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
-            words = {each for each in constants if isinstance(each, str) and re.fullmatch(r"[A-Z][A-Z_]{2,}", each)}
+        text = source.read_text()
+        for node in ast.walk(ast.parse(text)) if "environ" in text else ():
             if isinstance(node, ast.Call | ast.Subscript | ast.Compare) and "environ" in ast.unparse(node):
-                found |= words
+                constants = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+                words = [each for each in constants if isinstance(each, str)]
+                found |= {each for each in words if re.fullmatch(r"[A-Z][A-Z_]{2,}", each)}
     return found - {"PATH", "PYTHONPATH"}  # every program's
 
 

@@ -41,6 +41,7 @@ class Table:
         self.steps = 0
         self.worst = 0
         self.plans: dict[str, str] = {}
+        self._expected: dict[Wanted, list[int]] = {}
 
     def count_steps(self) -> None:
         def step() -> int:
@@ -80,9 +81,14 @@ class Table:
         return answer
 
     def expected(self, wanted: Wanted, after: int = 0, upto: int = LAST) -> list[int]:
+        if wanted not in self._expected:
+            self._expected[wanted] = self._all_expected(wanted)
+        return [seq for seq in self._expected[wanted] if after < seq <= upto]
+
+    def _all_expected(self, wanted: Wanted) -> list[int]:
         return [
             e.seq for e in self.events
-            if after < e.seq <= upto and e.kind not in HIDDEN
+            if e.kind not in HIDDEN
             and ((e.owner, e.job) in wanted.jobs or _fits(e, wanted.globs))
             and (e.by_uid is not None if wanted.acts else bool(e.job))
             and (wanted.scope is None or (bool(e.job) and _fits(e, wanted.scope)) or e.by_uid == (wanted.by or -1))
@@ -144,7 +150,8 @@ def test_pages_join_to_what_was_asked_for(
 ) -> None:
     monkeypatch.setattr(changes, "SCAN_NUMBERS", scan)
     monkeypatch.setattr(changes, "FEW_EVENTS", few)
-    for after, upto in ((0, LAST), (300, 700), (301, 703), (LAST, LAST), (500, 400)):
+    whole = ((0, LAST),) if scan > 1 else ()  # by one number each would be a hundred thousand questions
+    for after, upto in (*whole, (300, 700), (301, 703), (LAST, LAST), (500, 400)):
         expected = table.expected(wanted, after, upto)
         assert table.all(wanted, after, upto) == expected
         for count in (0, 1, 5, 30, 10_000):
