@@ -315,7 +315,7 @@ def _words(entry: Entry, sockets: NotifySockets) -> list[bytes]:
 def _output(entry: Entry) -> int:
     """An end to write to the run's stderr; -1 when nobody reads that any more.
 
-    Root comes in anywhere: of what a daemon has handed over as the end to read from nothing but a pipe without a name is
+    Root comes in anywhere: of what a daemon has handed over as the end to read from, only a pipe without a name is
     opened anew, or a daemon that was taken over could have any file that it may read written to.
     """
     reader = entry.err if entry.err is not None else entry.out
