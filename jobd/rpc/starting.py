@@ -29,10 +29,12 @@ async def begin_all(context: Context, request: m.Start | m.Restart, action: str)
         text = f"{len(request.names)} names and {len(request.runs)} run ids: one for each"
         raise Refused(errors.INVALID, text)
     ids: dict[int, dict[str, bytes]] = {}
+    words: dict[tuple[int, str], list[str]] = {}
     failed: dict[str, Refused] = {}
     for at, (word, run_id) in enumerate(zip(request.names, request.runs, strict=True)):
         try:
             row = context.job(word, action)
+            words.setdefault((row.owner, row.job), []).append(word)
             if not isinstance(request, m.Restart) or not request.running_only or _runs(row):
                 context.submitted(row.owner, row.job, run_id)  # which refuses an id that is another's
                 ids.setdefault(row.owner, {})[row.job] = run_id
@@ -43,7 +45,7 @@ async def begin_all(context: Context, request: m.Start | m.Restart, action: str)
     await context.world.registry.may_submit()
     for owner, his in ids.items():
         for name, refusal in _begin(context, owner, his, action in RESTARTS).items():
-            failed.update((word, refusal) for word in request.names if context.key(word) == (owner, name))
+            failed.update(dict.fromkeys(words[owner, name], refusal))
 
     async def act(word: str, index: int) -> m.Done:
         if word in failed:

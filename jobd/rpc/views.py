@@ -14,7 +14,6 @@ from jobd.runtime.settling import NO_DEFINITION
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from jobd.core.graph import Edge
     from jobd.core.records import Event, JobRow, RunRow
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
@@ -160,13 +159,9 @@ def service_fields(row: JobRow, spec: JobSpec) -> dict[str, object]:
 
 def all_links(registry: Registry, row: JobRow) -> list[m.Link]:
     """What a job says of others, and they of it."""
-    found = [m.Link(job=job, kind=kind, other=other) for job, kind, other in _edges(registry, row)]
-    spec = spec_of(registry, row.spec)
-    return found + [link for link in own_links(row.job, spec) if link not in found]
-
-
-def _edges(registry: Registry, row: JobRow) -> list[Edge]:
-    return registry.catalog.graphs.of(row.owner).edges(row.job)[:MAX_LINKS]
+    edges = registry.catalog.graphs.of(row.owner).edges(row.job)[:MAX_LINKS]
+    found = [m.Link(job=job, kind=kind, other=other) for job, kind, other in edges]
+    return list(dict.fromkeys([*found, *own_links(row.job, spec_of(registry, row.spec))]))
 
 
 def file_state(row: JobRow) -> str:

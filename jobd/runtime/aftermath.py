@@ -164,15 +164,13 @@ class Aftermath:
         assert welcome is not None
         owner = 0 if self._world.keeper.shared else os.geteuid()
         for row in self._world.catalog.defined(owner).values():
-            run = (
-                None
-                if row.latest is None or row.sub not in states.AT_REST
-                else self._world.store.run(owner, row.latest)
-            )
+            if row.latest is None or row.sub not in states.AT_REST:
+                continue
+            run = self._world.store.run(owner, row.latest)
             if run is None or run.keeper != welcome.keeper or run.result == "canceled":
                 continue
             try:
-                essential = self._world.spec(row.spec).essential
+                essential = self._world.spec(run.spec).essential  # it may have become that since
             except KeyError:
                 continue
             if essential:

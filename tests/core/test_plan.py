@@ -25,7 +25,7 @@ def test_changed_keys() -> None:
 
 @pytest.mark.parametrize(
     ("keys", "needed"),
-    [([], False), (["description", "after"], False), (["command"], True), (["description", "environment"], True)],
+    [([], False), (["description", "on_failure"], False), (["command"], True), (["description", "environment"], True)],
 )
 def test_whether_a_run_goes_on_with_what_was(keys: list[str], needed: bool) -> None:
     assert plan.needs_restart(keys) is needed

@@ -130,6 +130,14 @@ async def test_the_end_of_an_essential_job_is_found_by_the_next_daemon(autojump_
         bed.store.jobs[os.geteuid(), "web"] = replace(row, transient=False, file="/web.toml")
         jobs.world.aftermath.look_for_ends()
         assert told == [("web", 3)]
+        plain = jobs.make("plain", os.geteuid())
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(plain.id, 0)
+        bed.pump.end(plain.id)
+        await wait_all_tasks_blocked()
+        bed.store.jobs[os.geteuid(), "plain"] = replace(row, job="plain", latest=plain.id, transient=False)
+        jobs.world.aftermath.look_for_ends()
+        assert told == [("web", 3)] * 2, "it was none when it ran"
         bed.keeper.welcome = replace(bed.keeper.welcome, keeper="keeper-2")
         jobs.world.aftermath.look_for_ends()
-        assert len(told) == 1, "it was another jobd's"
+        assert len(told) == 2, "it was another jobd's"

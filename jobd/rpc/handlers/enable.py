@@ -10,6 +10,7 @@ from jobd.core import names, plan, records
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each
 from jobd.rpc.startable import CODES
+from jobd.runtime.definitions import MAX_DEFINED
 from jobd.runtime.journal import NotDurable
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -52,6 +53,9 @@ async def mask(context: Context, request: m.Mask) -> None:
                 return m.Done(job=word)
             if not names.valid_job_name(key[1]):
                 raise Refused(errors.INVALID, f"cannot mask {word}: {names.why_invalid(key[1])}", job=word)
+            if context.count_defined(*key, MASK) >= MAX_DEFINED:
+                text = f"cannot mask {word}: {MAX_DEFINED} jobs are defined or masked already"
+                raise Refused(errors.LIMIT, text, job=word)
             row = context.world.definitions.placeholder(*key)
         if row.masked != request.masked:
             kind = records.MASKED if request.masked else records.UNMASKED
