@@ -35,7 +35,7 @@ def expand(client: Client, words: tuple[str, ...]) -> list[str]:
         if not is_glob(word):
             found[word] = None
             continue
-        matches = [view for view in views(client, [word]) if _is_there(view)]
+        matches = [view for view in views(client, [word]) if not is_missing(view) or view.get("enabled")]
         for view in matches:
             found[shown_name(view["job"], view["owner"], client.uid)] = None
         if not matches and terminal.is_terminal(terminal.STDERR):
@@ -43,11 +43,9 @@ def expand(client: Client, words: tuple[str, ...]) -> list[str]:
     return list(found)
 
 
-def _is_there(view: JobView) -> bool:
-    """Whether there is something to act on. Of a job whose file has gone: it is not at rest, or enabled or masked."""
-    if view.get("load", "loaded") != NO_FILE:
-        return True
-    return view.get("active", "inactive") != "inactive" or bool(view.get("enabled"))
+def is_missing(view: JobView) -> bool:
+    """Whether there is no such job. One whose file has gone is there while it runs or has failed, as for systemctl."""
+    return view.get("load", "loaded") == NO_FILE and view.get("active", "inactive") == "inactive"
 
 
 def views(client: Client, words: Sequence[str], tree: bool = False) -> list[JobView]:

@@ -249,4 +249,4 @@ def _any_is(
         terminal.say("".join(f"{view.get('active', 'inactive')}\n" for view in views))
     if any(view.get("active", "inactive") in states for view in views):
         return 0
-    return none if any(view.get("load", "loaded") != "not-found" for view in views) else NONE_EXISTS
+    return none if not all(map(names.is_missing, views)) else NONE_EXISTS

@@ -84,7 +84,7 @@ def _views(client: Client, jobs: tuple[str, ...]) -> list[JobView]:
     views: list[JobView] = []
     for job in jobs:
         found = names.views(client, [job], tree=True)
-        if job.isdecimal() and found and found[0].get("load", "loaded") == "not-found":
+        if job.isdecimal() and found and names.is_missing(found[0]):
             found = [_owner_of(client, int(job))]
         views += found
     return views
@@ -102,7 +102,7 @@ def _owner_of(client: Client, pid: int) -> JobView:
 
 
 def _status_of(view: JobView) -> int:
-    if view.get("load", "loaded") == "not-found":
+    if names.is_missing(view):
         return NO_SUCH_JOB
     return 0 if view.get("active", "inactive") in names.ACTIVE_STATES else NOT_ACTIVE
 
@@ -127,7 +127,7 @@ def _show(client: Client, answers: list[Answer], lines: int, full: bool, output:
     screen = status_text.Screen(full)
     shown = False
     for view, log in answers:
-        if view.get("load", "loaded") == "not-found":
+        if names.is_missing(view):
             _say_missing(client, view["job"], log)
             continue
         terminal.say(("\n" if shown else "") + status_text.text(client, view, time.time_ns(), screen))

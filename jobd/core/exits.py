@@ -111,6 +111,6 @@ def describe_start_failure(
     if step == "environment":
         index = int(place) if place.isdecimal() else len(env_files)
         thing = f" {env_files[index]}" if index < len(env_files) else " an environment file"
-    if user and step in USER_STEPS:
-        thing = f" {user}"
+    if step in USER_STEPS:
+        thing = f" {user or 'its user'}"
     return f"cannot start {job}: {word}{thing}: {STEP_REASONS.get((step, number)) or os.strerror(number)}"

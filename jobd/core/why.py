@@ -209,8 +209,10 @@ def _asked(facts: Facts, run: RunRow) -> Event | None:
 
 # --- how a run ended ------------------------------------------------------------------------------------------------
 def _ended(facts: Facts, run: RunRow, say: Words) -> str:
-    """`ended with exit code 1 on Sun …`."""
-    return _how(facts.spec, run) + _on(run, say)
+    """`ended with exit code 1 on Sun …`; why it did so, where somebody has said that, comes behind the time."""
+    how = _how(facts.spec, run)
+    because = f": {run.reason}" if run.reason else ""
+    return f"{how.removesuffix(because)}{_on(run, say)}{because}" if how.endswith(because) else how + _on(run, say)
 
 
 def _how(spec: JobSpec, run: RunRow) -> str:

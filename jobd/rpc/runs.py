@@ -68,6 +68,8 @@ def refused(context: Context, owner: int, name: str, refusal: Refusal) -> Refuse
     """The answer for a job that cannot be started, for a reason of its own or of what it requires."""
     text = f"cannot start {name}: {refusal}"
     code = CODES.get(refusal.kind, errors.FAILED)
+    if refusal.kind == together.MASKED and refusal.job == name:
+        text += "; jobctl unmask allows it again"
     if refusal.kind == together.BROKEN:
         row = context.look(owner, name)
         if refusal.job != name:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import exits, restarts, states, units
+from jobd.core import plan as plans
 from jobd.core.graph import Refusal
 from jobd.runtime.job import Job
 from jobd.runtime.journal import NotDurable
@@ -127,8 +128,8 @@ async def _told(run: Run) -> None:
 
 def _refusal(job: Job, world: Registry) -> tuple[str, str] | None:
     """Why the job is not started again after all: result, and words."""
-    if job.row.masked:
-        return "start-failed", "it is masked"
+    if obstacle := plans.obstacle(job.row):
+        return "start-failed", obstacle[1].partition("\n")[0]
     try:
         spec = world.spec(job.row.spec)
     except KeyError:

@@ -68,8 +68,8 @@ def start(world: Registry, owner: int, ids: Mapping[str, bytes], act: Act) -> di
     return plan.refused
 
 
-def lack(world: Registry, graph: Graph, owner: int, name: str) -> Lack | None:
-    """Why a job cannot be started, if it cannot. One that is there already need not be."""
+def lack(world: Registry, graph: Graph, owner: int, name: str, *, anew: bool = False) -> Lack | None:
+    """Why a job cannot be started, if it cannot. One that is there already need not be, unless it is to begin anew."""
     row = world.catalog.row(owner, name)
     if row is None:
         return Lack("does not exist", graphs.MISSING)
@@ -77,12 +77,12 @@ def lack(world: Registry, graph: Graph, owner: int, name: str) -> Lack | None:
         return Lack(f"is a template; name an instance of it, such as {name}1", graphs.MISSING)
     if name not in graph:
         world.catalog.graphs.know(row)
-    if row.sub not in states.NO_RUN:
+    if row.sub not in states.NO_RUN and not anew:
         return None
     if row.masked:
         return Lack("is masked", MASKED)
     if row.load == records.NOT_FOUND:
-        return Lack("does not exist", graphs.MISSING)
+        return Lack("has no job file any more" if row.file else "does not exist", graphs.MISSING)
     if row.load == records.BAD_SETTING:
         return Lack("has errors in its job file", BROKEN)
     return None
@@ -234,8 +234,8 @@ def restart(world: Registry, owner: int, ids: Mapping[str, bytes], act: Act) -> 
     """
     world.check_open()
     graph = world.catalog.graphs.of(owner)
-    with world.journal.together():
-        plan = graphs.plan_start(graph, ids, lambda name: lack(world, graph, owner, name))
+    with world.journal.together():  # what could not be started again is not stopped
+        plan = graphs.plan_start(graph, ids, lambda name: lack(world, graph, owner, name, anew=name in ids))
         meant = [name for name in ids if name not in plan.refused]
         along = graphs.stopped_with(graph, meant)
         following = {name: ids.get(name) or new_run_id() for name in along if _is_there(world, owner, name, ids)}

@@ -66,7 +66,7 @@ def texts(row: JobRow, newest: RunRow | None = None, spec: JobSpec = SPEC, **fac
             "web is not running: run 4 was canceled before it began on second 900: it requires db",
         ),
         (ended("lost", reason="the machine was restarted"), {},
-         "web is not running: run 4 is lost: the machine was restarted on second 900"),
+         "web is not running: run 4 is lost on second 900: the machine was restarted"),
     ],
 )  # fmt: skip
 def test_what_came_to_rest(newest: RunRow, facts: dict[str, Any], text: str) -> None:
@@ -76,24 +76,27 @@ def test_what_came_to_rest(newest: RunRow, facts: dict[str, Any], text: str) -> 
 @pytest.mark.parametrize(
     ("newest", "spec", "text"),
     [
-        (ended("exit-code", exit_code=1), SPEC, "ended with exit code 1"),
-        (ended("signal", signal=9), SPEC, "was ended by SIGKILL"),
-        (ended("core-dump", signal=11, core=True), SPEC, "was ended by SIGSEGV and dumped core"),
+        (ended("exit-code", exit_code=1), SPEC, "ended with exit code 1 on second 900"),
+        (ended("signal", signal=9), SPEC, "was ended by SIGKILL on second 900"),
+        (ended("core-dump", signal=11, core=True), SPEC, "was ended by SIGSEGV and dumped core on second 900"),
         (ended("timeout", signal=15, reason="it was not ready after 1min 30s"), SPEC,
-         "was stopped for a time limit: it was not ready after 1min 30s"),
-        (ended("watchdog", signal=6), SPEC, "was stopped by its watchdog: it had not shown that it lives"),
-        (ended("watchdog", reason="tcp 8000: refused"), SPEC, "was stopped by its watchdog: tcp 8000: refused"),
-        (ended("oom-kill", signal=9), SPEC, "was killed for lack of memory"),
+         "was stopped for a time limit on second 900: it was not ready after 1min 30s"),
+        (ended("watchdog", signal=6), SPEC,
+         "was stopped by its watchdog: it had not shown that it lives on second 900"),
+        (ended("watchdog", reason="tcp 8000: refused"), SPEC,
+         "was stopped by its watchdog on second 900: tcp 8000: refused"),
+        (ended("oom-kill", signal=9), SPEC, "was killed for lack of memory on second 900"),
         (ended("oom-kill", signal=9), JobSpec(argv=(b"x",), cwd=b"/", memory_max=1 << 29),
-         "was killed for lack of memory, of which it may have 512.0M"),
-        (ended("protocol", exit_code=0), SPEC, "ended before it was ready"),
-        (ended("start-failed", reason="there is no keeper"), SPEC, "could not be started: there is no keeper"),
-        (ended("from-the-future"), SPEC, "ended (from-the-future)"),
+         "was killed for lack of memory, of which it may have 512.0M on second 900"),
+        (ended("protocol", exit_code=0), SPEC, "ended before it was ready on second 900"),
+        (ended("start-failed", reason="there is no keeper"), SPEC,
+         "could not be started on second 900: there is no keeper"),
+        (ended("from-the-future"), SPEC, "ended (from-the-future) on second 900"),
     ],
 )  # fmt: skip
 def test_what_failed(newest: RunRow, spec: JobSpec, text: str) -> None:
     assert texts(job(sub="failed", result=newest.result), newest, spec) == [
-        f"web failed: run 4 {text} on second 900",
+        f"web failed: run 4 {text}",
         'it is not started again by itself: restart = "no"',
     ]
 

@@ -21,6 +21,7 @@ from tests.runtime.fakes import ROOT, Bed, serving
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from jobd.runtime.job import Value
     from jobd.runtime.run import Run
 
 BEGIN = 1_700_000_000 * 10**9
@@ -234,11 +235,17 @@ async def test_reset_failed_counts_the_starts_anew(autojump_clock: MockClock) ->
         assert bed.registry.jobs == {}
 
 
-async def test_a_masked_job_does_not_start_again(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"job.masked": True}, {"job.load": records.NOT_FOUND}, {"job.load": records.BAD_SETTING, "job.problem": "x:1"}],
+)
+async def test_what_may_not_be_started_does_not_start_again(
+    autojump_clock: MockClock, change: dict[str, Value]
+) -> None:
     async with service(restart_delay_usec=10**6) as (bed, run):
         await ends(bed, run)
         job = bed.registry.jobs[KEY]
-        await job.note(None, "masked", ROOT, None, **{"job.masked": True}).wait()
+        await job.note(None, "masked", ROOT, None, **change).wait()
         await trio.sleep(2)
         row = bed.store.jobs[KEY]
         assert (row.active, row.result, row.runs) == ("failed", "start-failed", 1)

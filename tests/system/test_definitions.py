@@ -87,6 +87,9 @@ def test_a_file_that_is_broken_while_its_job_runs(filed: Program) -> None:
     assert state(filed, "broken") == "bad"
     filed.replace_daemon()
     assert (filed.show("broken", "ActiveState"), filed.show("broken", "LoadState")) == ("active", "bad-setting")
+    pid = filed.show("broken", "MainPID")
+    assert filed.jobctl("restart", "broken").returncode == 6
+    assert filed.show("broken", "MainPID") == pid
     filed.jobctl("stop", "broken", check=True)
     done = filed.jobctl("start", "broken")
     assert done.returncode == 6
@@ -105,6 +108,13 @@ def test_a_file_that_is_deleted_while_its_job_runs(filed: Program) -> None:
     assert filed.show("deleted", "NeedDaemonReload") == "yes"
     assert reload(filed)["deleted"]["change"] == "removed"
     assert (filed.show("deleted", "ActiveState"), filed.show("deleted", "LoadState")) == ("active", "not-found")
+    shown = filed.jobctl("status", "deleted")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "Loaded: not-found" in shown.stdout
+    pid = filed.show("deleted", "MainPID")
+    done = filed.jobctl("restart", "deleted")
+    assert (done.returncode, done.stderr) == (5, "jobctl: cannot start deleted: it has no job file any more\n")
+    assert filed.show("deleted", "MainPID") == pid
     filed.jobctl("stop", "deleted", check=True)
     until(lambda: filed.jobctl("status", "deleted").returncode == 4, "its row goes with the end of its output")
     runs = json.loads(filed.jobctl("history", "-o", "json", check=True).stdout)
