@@ -198,18 +198,19 @@ class Daemon:
             access = Access(configuration.policy, shared=self.keeper.shared)
             registry.bounded = partial(privileges.again, access=access)
             registry.on_essential = self._essential_ended
-            if (
-                welcome.heir
-            ):  # a new keeper knows nothing of what root's files allow, and what ran may have to start again
-                await self.keeper.grant_files(every=True)
-            await recover(registry)
-            registry.aftermath.look_for_ends()
             definitions = _definitions(registry, welcome)
             boot = Boot(registry, definitions, welcome)
             is_first = boot.is_due()
+            # What is taken up may have to start: from root's files, of which a new keeper knows nothing, or as an
+            # instance of a template, made up for the first time.
+            if welcome.heir or is_first:
+                await self.keeper.grant_files(every=True)
+            await definitions.learn_homes()
+            await recover(registry)
+            registry.aftermath.look_for_ends()
             if is_first:
                 await boot.load()
-            await definitions.learn_homes()
+                await definitions.learn_homes()
             world = World(registry, self.keeper, registry.streams.pump, time.time_ns(), configuration, definitions)
             await access.begin(jobs)
             configuration.on_change = partial(_change, access, registry)

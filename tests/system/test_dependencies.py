@@ -288,3 +288,19 @@ def test_a_shutdown_is_in_order_and_what_waits_finds_what_it_requires(tmp_path: 
         assert lines(log)[4:] == ["db up", "late up"]
     finally:
         program.close()
+
+
+def test_a_hook_of_a_job_that_was_lost_with_its_keeper_is_started_by_the_next_one(mortal: Program) -> None:
+    jobs, told = mortal.config_dir / "jobs", mortal.root / "told"
+    jobs.mkdir()
+    (jobs / "alert@.toml").write_text(f"shell = 'echo %i $MONITOR_SERVICE_RESULT >> \"{told}\"'\n")
+    (jobs / "web.toml").write_text('command = ["sleep", "600"]\non_failure = ["alert@%n"]\n')
+    mortal.jobctl("daemon-reload", check=True)
+    mortal.jobctl("start", "web", check=True)
+    main, daemon = int(mortal.show("web", "MainPID")), mortal.kill_daemon(signal.SIGSTOP)
+    mortal.keeper.kill()
+    os.kill(daemon, signal.SIGKILL)
+    mortal.keeper.wait()
+    os.kill(main, signal.SIGKILL)
+    mortal.start()
+    until(lambda: told.exists() and told.read_text() == "web resources\n", "its hook was started")

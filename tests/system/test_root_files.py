@@ -129,3 +129,17 @@ def test_a_keeper_that_takes_over_asks_the_files_again(people: People) -> None:
     until(lambda: people.daemon_status().keeper_pid not in (None, old), "a new keeper has taken over")
     people.said(ROOT, "start", "web")
     assert wrote(people, "web", 3) == ["0", "-3", "this"]
+
+
+def test_what_waits_to_begin_is_allowed_before_the_next_jobd_takes_it_up(people: People) -> None:
+    gate = people.place / "opens"
+    put(people, "slow", f'shell = "until test -e {gate}; do sleep 0.02; done"\ntype = "oneshot"\n')
+    put(people, "later", 'shell = "id -u"\nafter = ["slow"]\nwants = ["slow"]\n')
+    people.said(ROOT, "daemon-reload")
+    people.said(ROOT, "start", "--no-block", "later")
+    until(lambda: people.said(ROOT, "show", "-p", "SubState", "--value", "slow").strip() == "start", "it waits for it")
+    people.keeper.terminate()
+    people.keeper.wait(DEADLINE_SEC)
+    gate.touch()
+    people.start()
+    assert wrote(people, "later", 1) == ["0"]
