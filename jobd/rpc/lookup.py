@@ -230,7 +230,7 @@ class JobLookup:
                     yield row
 
     def _row(self, key: Key) -> JobRow | None:
-        return self.world.registry.catalog.row(*key)
+        return self.world.registry.catalog.asked(*key)
 
     def _of_another(self, word: str, action: str) -> JobRow | None:
         if not self.sees_others():

@@ -13,25 +13,21 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from jobd.core import plan, records, states
-from jobd.core.names import template_of
 from jobd.core.records import BY_GID, Event, JobRow, job_data
 from jobd.runtime.graphs import Graphs
+from jobd.runtime.instances import Blobs, Instances, Key
 from jobd.runtime.job import Job
 from jobd.store.db import Removal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from jobd.runtime.job import Caller
     from jobd.runtime.journal import Commit
     from jobd.runtime.registry import Registry
-
-Key = tuple[int, str]
-Blobs = tuple[tuple[bytes, bytes], ...]
-MAX_MADE_UP: Final = 1024  # instances without a row that are remembered; one is about 2 KiB
 
 
 class Defined(Exception):  # noqa: N818  # an answer, not an error of ours
@@ -50,16 +46,18 @@ class Catalog:
         self.graphs = Graphs(registry)
         self._pending: dict[Job, int] = {}  # changes on their way to the disk
         self._fresh: dict[bytes, tuple[int, bytes]] = {}  # blobs on their way, and how many changes bring each
-        self._made_up: dict[Key, tuple[bytes | None, JobRow, Blobs]] = {}  # by what the template's text was
-        self._made_up_blobs: dict[bytes, bytes] = {}
-        # Makes an instance of a template: its row and blobs. jobd.runtime.definitions has it.
-        self.instantiate: Callable[[JobRow, str], tuple[JobRow, Blobs] | None] = lambda _row, _name: None
+        self.instances = Instances(self.written)
 
     # --- looking --------------------------------------------------------------------------------------------------
     def row(self, owner: int, name: str) -> JobRow | None:
         """A job's row as it is now."""
         row = self.written(owner, name)
-        return row if row is not None else self._instance(owner, name)
+        return row if row is not None else self.instances.row(owner, name, within_means=False)
+
+    def asked(self, owner: int, name: str) -> JobRow | None:
+        """The same, of a name that somebody has made up: raises LimitReached for too many instances of templates."""
+        row = self.written(owner, name)
+        return row if row is not None else self.instances.row(owner, name, within_means=True)
 
     def written(self, owner: int, name: str) -> JobRow | None:
         """The same; an instance of a template that nobody has started or changed has none."""
@@ -91,27 +89,7 @@ class Catalog:
         if fresh is not None:
             return fresh[1]
         found = self._registry.store.blob(key)
-        return self._made_up_blobs.get(key) if found is None else found
-
-    def _instance(self, owner: int, name: str) -> JobRow | None:
-        template = template_of(name)
-        if template is None:
-            return None
-        row = self.written(owner, template)
-        if row is None or row.transient or row.load == records.NOT_FOUND:
-            return None
-        known = self._made_up.get((owner, name))
-        if known is not None and known[0] == row.source:
-            return known[1]
-        made = self.instantiate(row, name)
-        if made is None:
-            return None
-        if len(self._made_up) >= MAX_MADE_UP:
-            self._made_up.clear()
-            self._made_up_blobs.clear()
-        self._made_up[owner, name] = row.source, *made
-        self._made_up_blobs.update(made[1])
-        return made[0]
+        return self.instances.blobs.get(key) if found is None else found
 
     # --- changing -------------------------------------------------------------------------------------------------
     def write(
@@ -169,8 +147,8 @@ class Catalog:
             fresh = self._fresh.get(digest)
             if fresh is not None:
                 found[digest] = fresh[1]
-            elif old is None and digest in self._made_up_blobs:
-                found[digest] = self._made_up_blobs[digest]
+            elif old is None and digest in self.instances.blobs:
+                found[digest] = self.instances.blobs[digest]
         return found
 
     def _settled(self, job: Job, blobs: tuple[bytes, ...], commit: Commit) -> None:

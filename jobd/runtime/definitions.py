@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from jobd.core.spec import JobSpec
-    from jobd.runtime.catalog import Blobs
     from jobd.runtime.homes import Homes
+    from jobd.runtime.instances import Blobs
     from jobd.runtime.job import Caller
     from jobd.runtime.jobfiles import JobFiles
     from jobd.runtime.journal import Commit
@@ -52,7 +52,7 @@ class Definitions:
         self._registry = registry
         self._catalog = registry.catalog
         self._lock = trio.Lock()
-        self._catalog.instantiate = self._instantiate
+        self._catalog.instances.make = self._instantiate
 
     async def learn_homes(self) -> None:
         """Find out where owners of templates are at home: instances are made without waiting for anybody."""

@@ -23,6 +23,7 @@ class Graphs:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._of: dict[int, Graph] = {}
+        self._for_now: dict[int, dict[str, None]] = {}  # instances of templates that a plan has met
 
     def of(self, owner: int) -> Graph:
         """The graph of an owner's jobs."""
@@ -47,6 +48,19 @@ class Graphs:
             return  # damage took it: nothing is known of its dependencies
         if not row.transient or row.job in graph or not graph.is_alone(row.job) or names_others(spec):
             graph.put(row.job, spec)
+
+    def know_for_now(self, row: JobRow) -> None:
+        """A plan has come to this job, which may not have a row yet."""
+        self.know(row)
+        self._for_now.setdefault(row.owner, {})[row.job] = None
+
+    def tidied(self, owner: int) -> Graph:
+        """The graph for another plan, without what earlier ones have only met: of some templates that is endless."""
+        graph = self.of(owner)
+        for name in self._for_now.pop(owner, ()):
+            if self._registry.catalog.written(owner, name) is None:
+                graph.remove(name)
+        return graph
 
     def rest(self, row: JobRow) -> None:
         """A job is at rest: of a transient one nothing needs to be known before it is asked for again."""

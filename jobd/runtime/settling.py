@@ -17,7 +17,7 @@ from jobd.core.spec import JobSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jobd.runtime.catalog import Blobs
+    from jobd.runtime.instances import Blobs
     from jobd.runtime.job import Caller
     from jobd.runtime.jobfiles import Read
     from jobd.runtime.journal import Commit

@@ -61,7 +61,7 @@ def start(world: Registry, owner: int, ids: Mapping[str, bytes], act: Act) -> di
         LimitReached, Stopping; KeyError: a definition is gone from the store.
     """
     world.check_open()
-    graph = world.catalog.graphs.of(owner)
+    graph = world.catalog.graphs.tidied(owner)
     with world.journal.together():
         plan = graphs.plan_start(graph, ids, lambda name: lack(world, graph, owner, name))
         _begin(world, owner, plan, ids, act)
@@ -70,13 +70,13 @@ def start(world: Registry, owner: int, ids: Mapping[str, bytes], act: Act) -> di
 
 def lack(world: Registry, graph: Graph, owner: int, name: str, *, anew: bool = False) -> Lack | None:
     """Why a job cannot be started, if it cannot. One that is there already need not be, unless it is to begin anew."""
-    row = world.catalog.row(owner, name)
+    row = world.catalog.asked(owner, name)
     if row is None:
         return Lack("does not exist", graphs.MISSING)
     if is_template(name):
         return Lack(f"is a template; name an instance of it, such as {name}1", graphs.MISSING)
     if name not in graph:
-        world.catalog.graphs.know(row)
+        world.catalog.graphs.know_for_now(row)
     if row.sub not in states.NO_RUN and not anew:
         return None
     if row.masked:
@@ -233,7 +233,7 @@ def restart(world: Registry, owner: int, ids: Mapping[str, bytes], act: Act) -> 
     Args, Returns and Raises as `start`.
     """
     world.check_open()
-    graph = world.catalog.graphs.of(owner)
+    graph = world.catalog.graphs.tidied(owner)
     with world.journal.together():  # what could not be started again is not stopped
         plan = graphs.plan_start(graph, ids, lambda name: lack(world, graph, owner, name, anew=name in ids))
         meant = [name for name in ids if name not in plan.refused]

@@ -81,7 +81,7 @@ class Desk:
         self.book.woken = threading.Event()
         self.registry = SimpleNamespace(
             store=self.book.store, journal=self.journal, jobs={}, runs={}, run=lambda *_: None,
-            keeper=SimpleNamespace(welcome=None), catalog=SimpleNamespace(row=self.book.store.job),
+            keeper=SimpleNamespace(welcome=None), catalog=SimpleNamespace(asked=self.book.store.job),
         )  # fmt: skip
 
     def _wake(self) -> None:

@@ -97,7 +97,7 @@ async def test_an_instance_without_a_row_is_made_up_and_written_with_its_first_r
     async with serving(Bed()) as bed:
         template, blobs = definition("web@")
         catalog = bed.registry.catalog
-        catalog.instantiate = lambda row, name: (replace(row, job=name), blobs)
+        catalog.instances.make = lambda row, name: (replace(row, job=name), blobs)
         assert catalog.row(0, "web@80") is None  # there is no template
         catalog.write(template, records.DEFINED, ROOT, blobs)
         row = catalog.row(0, "web@80")
