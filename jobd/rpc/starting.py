@@ -52,7 +52,7 @@ async def begin_all(context: Context, request: m.Start | m.Restart, action: str)
             raise failed[word]
         return await until_up(context, request.id, word, request.runs[index], action, request.no_block)
 
-    await each(context, request.id, request.names, act)
+    await each(context, request.id, request.names, act, begins=True)
 
 
 async def begin_one(

@@ -74,6 +74,29 @@ def test_the_plan_of_a_reload_and_what_runs(filed: Program) -> None:
     filed.jobctl("stop", "plan", check=True)
 
 
+def test_who_forgets_to_reload_is_told(filed: Program) -> None:
+    path = write(filed, "stale", "comand = 1\n")
+    unread = "jobctl: {} is not known yet: jobctl daemon-reload reads its file\n"
+    done = filed.jobctl("start", "stale")
+    assert (done.returncode, done.stderr) == (5, unread.format("stale"))
+    template = write(filed, "stale@", SLEEP)
+    assert filed.jobctl("enable", "--now", "stale@1").stderr == unread.format("stale@1")
+    template.unlink()
+    reload(filed)
+    path.write_text(SLEEP)
+    changed = "the definition of stale has changed on disk; jobctl daemon-reload takes it\n"
+    done = filed.jobctl("start", "stale")
+    assert (done.returncode, done.stderr.splitlines()[-1].strip()) == (6, changed.strip())
+    reload(filed)
+    assert filed.jobctl("start", "stale").stderr == ""
+    path.write_text("command = 'sleep 301'\n")
+    done = filed.jobctl("restart", "stale")
+    assert (done.returncode, done.stderr) == (0, f"jobctl: {changed}")
+    assert filed.jobctl("reload", "stale").stderr.endswith(changed)
+    reload(filed)
+    filed.jobctl("stop", "stale", check=True)
+
+
 def test_a_file_that_is_broken_while_its_job_runs(filed: Program) -> None:
     path = write(filed, "broken", SLEEP)
     reload(filed)

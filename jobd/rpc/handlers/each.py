@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import trio
+from msgspec.structs import replace
 
+from jobd.core import names
 from jobd.rpc.context import Context, Refused
 from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
@@ -18,19 +20,33 @@ if TYPE_CHECKING:
 PLANNED_BYTES: Final = 200  # of a change, without its texts
 MAX_PLAN: Final = 768 << 10  # bytes of changes: with warnings they fit a frame of 1 MiB
 
+FEW: Final = 16  # jobs whose files are looked at for one request
+
 Act = Callable[[str, int], Awaitable[m.Done]]
 
 
-async def each(context: Context, request: int, words: list[str], act: Act) -> None:
-    """Do one act to several jobs at once, and end the request. `act` gets the word and its place among them."""
+async def each(context: Context, request: int, words: list[str], act: Act, *, begins: bool = False) -> None:
+    """Do one act to several jobs at once, and end the request.
+
+    Args:
+        context: of the request.
+        request: its id.
+        words: the jobs.
+        act: gets the word, and its place among them.
+        begins: by their definitions. That a file has changed since it was read is told then, as by systemctl.
+    """
+    changed = await _changed(context, words) if begins else frozenset()
 
     async def one(word: str, index: int) -> None:
         try:
             done = await act(word, index)
         except Refused as refused:
-            done = m.Done(job=word, code=refused.code, text=str(refused))
+            done = m.Done(job=word, code=refused.code, text=await _unread(context, word, refused) or str(refused))
         except LimitReached as limit:
             done = m.Done(job=word, code=errors.LIMIT, text=str(limit))
+        if word in changed:
+            told = f"the definition of {word} has changed on disk; jobctl daemon-reload takes it"
+            done = replace(done, text=f"{done.text}\n{told}" if done.text else told)
         await context.connection.item(request, done)
 
     async with trio.open_nursery() as nursery:
@@ -38,6 +54,26 @@ async def each(context: Context, request: int, words: list[str], act: Act) -> No
             nursery.start_soon(one, word, index)
             await context.connection.share.turn()
     await context.connection.end(request)
+
+
+async def _changed(context: Context, words: list[str]) -> frozenset[str]:
+    """Of which of these jobs the files say something else by now. Of many at a time nobody asks: each is read."""
+    definitions = context.world.definitions
+    keys = {word: context.key(word) for word in words} if len(words) <= FEW else {}
+    known = {word: context.look(*key) for word, key in keys.items() if key is not None and key[0] == definitions.owner}
+    files = {word: row.job for word, row in known.items() if row is not None and row.file.startswith("/")}
+    changed = await definitions.changed(frozenset(files.values()))
+    return frozenset(word for word, name in files.items() if name in changed)
+
+
+async def _unread(context: Context, word: str, refused: Refused) -> str:
+    """What to say of a job that is not there, if it has a file that was not read yet; told to whose it is."""
+    key = context.key(word) if refused.code == errors.NOT_FOUND else None
+    if key is None or key != context.key(key[1]) or context.look(*key) is not None:
+        return ""
+    definitions, template = context.world.definitions, names.template_of(key[1])
+    there = await definitions.is_there(*key) or (template and await definitions.is_there(key[0], template))
+    return f"{word} is not known yet: jobctl daemon-reload reads its file" if there else ""
 
 
 def changed_plan(changes: Iterable[Change], warnings: list[str]) -> m.Plan:

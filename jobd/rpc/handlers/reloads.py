@@ -41,7 +41,7 @@ async def reload(context: Context, request: m.Reload) -> None:
             return await _reload(context, request, word, context.job(word, action), once)
         return await _reload_or_restart(context, request, word, once)
 
-    await each(context, request.id, words, act)
+    await each(context, request.id, words, act, begins=True)
 
 
 async def _reload_or_restart(context: Context, request: m.Reload, word: str, run_id: bytes) -> m.Done:
