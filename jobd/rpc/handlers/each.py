@@ -33,7 +33,7 @@ async def each(context: Context, request: int, words: list[str], act: Act, *, be
         request: its id.
         words: the jobs.
         act: gets the word, and its place among them.
-        begins: by their definitions. That a file has changed since it was read is told then, as by systemctl.
+        begins: by their definitions. That a file has changed since it was read is told then, or that it was not read.
     """
     changed = await _changed(context, words) if begins else frozenset()
 
@@ -41,7 +41,9 @@ async def each(context: Context, request: int, words: list[str], act: Act, *, be
         try:
             done = await act(word, index)
         except Refused as refused:
-            done = m.Done(job=word, code=refused.code, text=await _unread(context, word, refused) or str(refused))
+            done = m.Done(job=word, code=refused.code, text=str(refused))
+            if begins and refused.code == errors.NOT_FOUND:
+                done = replace(done, text=await _unread(context, word) or done.text)
         except LimitReached as limit:
             done = m.Done(job=word, code=errors.LIMIT, text=str(limit))
         if word in changed:
@@ -58,17 +60,20 @@ async def each(context: Context, request: int, words: list[str], act: Act, *, be
 
 async def _changed(context: Context, words: list[str]) -> frozenset[str]:
     """Of which of these jobs the files say something else by now. Of many at a time nobody asks: each is read."""
-    definitions = context.world.definitions
     keys = {word: context.key(word) for word in words} if len(words) <= FEW else {}
-    known = {word: context.look(*key) for word, key in keys.items() if key is not None and key[0] == definitions.owner}
-    files = {word: row.job for word, row in known.items() if row is not None and row.file.startswith("/")}
+    known = {word: context.look(*key) for word, key in keys.items() if key is not None}
+    rows = {word: row for word, row in known.items() if row is not None and row.file.startswith("/")}
+    if not rows:
+        return frozenset()
+    definitions = context.world.definitions
+    files = {word: row.job for word, row in rows.items() if row.owner == definitions.owner}
     changed = await definitions.changed(frozenset(files.values()))
     return frozenset(word for word, name in files.items() if name in changed)
 
 
-async def _unread(context: Context, word: str, refused: Refused) -> str:
+async def _unread(context: Context, word: str) -> str:
     """What to say of a job that is not there, if it has a file that was not read yet; told to whose it is."""
-    key = context.key(word) if refused.code == errors.NOT_FOUND else None
+    key = context.key(word)
     if key is None or key != context.key(key[1]) or context.look(*key) is not None:
         return ""
     definitions, template = context.world.definitions, names.template_of(key[1])

@@ -36,7 +36,7 @@ async def enable(context: Context, request: m.Enable) -> None:
             await _written(context, replace(row, enabled=request.enabled), kind, f"cannot {verb} {word}")
         return m.Done(job=word)
 
-    await each(context, request.id, request.names, act)
+    await each(context, request.id, request.names, act, begins=request.enabled)
 
 
 async def mask(context: Context, request: m.Mask) -> None:
