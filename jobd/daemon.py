@@ -217,8 +217,9 @@ class Daemon:
             configuration.refresh = access.look_up_group
             self.server = Server(world, access)
             world.connections = lambda: 0 if self.server is None else self.server.connections
+            said = f"{len(registry.runs)} runs taken up"
             if is_first:
-                boot.start()
+                said += f", {boot.start()} enabled jobs started"
                 jobs.start_soon(boot.done)
             jobs.start_soon(Upkeep(registry).run)
             jobs.start_soon(configuration.catch_up)
@@ -228,10 +229,10 @@ class Daemon:
                 jobs.start_soon(
                     partial(trio.to_thread.run_sync, logout.leave_hint, registry.state_dir, abandon_on_cancel=True)
                 )
-            await self._with_clients(registry)
+            await self._with_clients(registry, said)
             jobs.cancel_scope.cancel()
 
-    async def _with_clients(self, registry: Registry) -> None:
+    async def _with_clients(self, registry: Registry, said: str) -> None:
         server = self.server
         assert server is not None
         async with trio.open_nursery() as connections:
@@ -243,7 +244,7 @@ class Daemon:
                 gc.freeze()
                 gc.set_threshold(*GC_THRESHOLD)
                 self.keeper.send("ready")
-                log.info("ready: %d runs taken up", len(registry.runs))
+                log.info("ready: %s", said)
                 accepting.start_soon(self._idle_exit(registry, server).run)
                 await self._leave.wait()
                 if self._stop_runs:

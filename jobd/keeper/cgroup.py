@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from binascii import crc32
 from contextlib import suppress
 
@@ -244,6 +245,17 @@ def processes(path: str) -> Iterator[int]:
                 yield from map(int, file.read().split())
         except OSError:
             continue  # removed meanwhile
+
+
+def terminate(path: str) -> None:
+    """SIGTERM to all in the cgroup, which may be held."""
+    for pid in processes(path):
+        for sig in (signal.SIGTERM, signal.SIGCONT):
+            try:
+                os.kill(pid, sig)
+            except OSError:
+                break  # it has ended
+    freeze(path, False)
 
 
 def kill(path: str) -> bool:

@@ -34,6 +34,7 @@ from jobd.keeper.preparing import FORWARDED, HANDLED
 from jobd.keeper.requests import Requests
 from jobd.keeper.rootfiles import FileGrants
 from jobd.keeper.shutdown import Shutdown
+from jobd.keeper.strays import Strays
 from jobd.keeper.unixchecks import UnixChecks
 
 TYPE_CHECKING = False
@@ -87,6 +88,7 @@ class Keeper:
         self.helpers = Helpers(self)
         self.unix_checks = UnixChecks(self)
         self.mains = Mains(self)
+        self.strays = Strays(self)
         self.notify_sockets = NotifySockets(config)
         self.freezer = Freezer(self)
         self.lookups = Lookups(self)

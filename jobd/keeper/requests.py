@@ -61,7 +61,8 @@ class Requests:
             "set-limits": self._limits.apply, "grant-files": self._grant_files,
             "rebind": self._rebind, "backlog": self._backlog,
             "start-failed": self._start_failed,
-        } | keeper.helpers.handlers | keeper.unix_checks.handlers | keeper.mains.handlers  # fmt: skip
+        } | keeper.helpers.handlers | keeper.unix_checks.handlers  # fmt: skip
+        self._handlers |= keeper.mains.handlers | keeper.strays.handlers
 
     def handle(self, message: Message, fds: Fds) -> None:
         """Do what a message asks. Raises LinkError for one that is not as agreed."""

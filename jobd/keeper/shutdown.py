@@ -143,7 +143,7 @@ class Shutdown:
         if self._stage != "strays" and (strays := self._strays()):
             keeper.log(f"ending what {len(strays)} lost runs have left", "warning")
             for path in strays:
-                _terminate(path)
+                cgroup.terminate(path)
             self._code, self._stage, self._until = code, "strays", time.monotonic() + TERM_SEC
             return
         self.save()
@@ -190,17 +190,6 @@ class Shutdown:
         """A run was acknowledged: with the last that came from the file, the file has done its work."""
         if entry.restored and not any(other.restored for other in self._keeper.table.values()):
             _unlink(f"{self._keeper.config.state_dir}/{LAST_EXITS}")
-
-
-def _terminate(path: str) -> None:
-    """SIGTERM to all in a cgroup, which may be held."""
-    for pid in cgroup.processes(path):
-        for sig in (signal.SIGTERM, signal.SIGCONT):
-            try:
-                os.kill(pid, sig)
-            except OSError:
-                break  # it has ended
-    cgroup.freeze(path, False)
 
 
 def _unlink(path: str) -> None:

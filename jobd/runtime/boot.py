@@ -97,8 +97,13 @@ class Boot:
         text = f"{self._welcome.keeper} {row.owner} {row.job}".encode()
         return uuid7(self._welcome.started_at, hashlib.blake2b(text, digest_size=RANDOM_BYTES).digest())
 
-    def start(self) -> None:
-        """Start the enabled jobs that this keeper's daemons have not started yet, those of an owner as one set."""
+    def start(self) -> int:
+        """Start the enabled jobs that this keeper's daemons have not started yet, those of an owner as one set.
+
+        Returns:
+            How many were started; what they require may be more.
+        """
+        started = 0
         sets: dict[int, dict[str, bytes]] = {}
         for row in self.enabled():
             run_id = self.run_id(row)
@@ -113,6 +118,8 @@ class Boot:
                 continue
             for name, refusal in refused.items():
                 log.warning("cannot start %s of uid %d, which is enabled: %s", name, owner, refusal)
+            started += len(ids.keys() - refused.keys())
+        return started
 
     async def done(self) -> None:
         """Note that all of it is durable."""

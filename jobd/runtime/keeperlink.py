@@ -26,11 +26,10 @@ MAX_PIDS = 64  # jobd.keeper.requests.MAX_PIDS: of one question
 QUIET_SEC = 0.001  # after so long without a message one leaves at once; in a burst they leave together
 CROWDED_SEC = 0.05  # until the next attempt when the kernel is short of memory or descriptors (as in the keeper)
 HOLDERS_TIMEOUT_SEC = 5.0  # a scan of /proc for holders takes milliseconds; more means that the keeper is in trouble
-
-_ANSWERS = ("run-of", "opened", "listed", "limits-set", "files-granted", "checked")  # to a question with a tag
+_ANSWERS = ("run-of", "opened", "listed", "limits-set", "files-granted", "checked", "stray")  # to a question with a tag
 
 # What only a keeper that serves is asked: an older one would take it for a lie, and kill the daemon.
-_NEWER = ("list-dir", "set-limits", "grant-files", "check-unix", "set-main", "helper", "helper-kill")
+_NEWER = ("list-dir", "set-limits", "grant-files", "check-unix", "set-main", "helper", "helper-kill", "end-stray")
 
 
 class Welcome(Struct, frozen=True):
@@ -253,7 +252,6 @@ class KeeperLink:
         """Have limits of a run that is there changed.
 
         Args:
-            run: its id.
             limits: as in `spawn`; None takes one away.
 
         Returns:
@@ -307,6 +305,11 @@ class KeeperLink:
         """Have the end of this process be the run's. Returns an errno; the run itself hears of it as well."""
         answer = await self._ask("set-main", run=run, pid=pid)
         return errno.ECONNRESET if answer is None else _number(answer[0]["errno"])
+
+    async def end_stray(self, run: bytes, sig: int) -> bool:
+        """Send a signal, or with 0 none, to what a dead keeper's run has left. Whether there was something."""
+        answer = await self._ask("end-stray", run=run, signal=sig)
+        return answer is not None and bool(answer[0]["left"])
 
     async def check_unix(self, path: bytes, user: Mapping[str, object]) -> int:
         """Whether somebody listens on a Unix socket, as the user of a job sees it. Returns an errno.

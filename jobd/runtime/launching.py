@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.core import records, service, states
-from jobd.runtime import readiness
+from jobd.runtime import readiness, strays
 from jobd.runtime.ending import end
 from jobd.runtime.journal import NotDurable
 from jobd.runtime.keeperlink import close_all
@@ -61,6 +61,7 @@ async def _may_launch(run: Run, world: Registry) -> bool:
         await end(run, world, "dependency", "dependency", {**NOTHING, "reason": why})
         world.retire(run)
         return False
+    await strays.end_left(run, world)
     return True
 
 

@@ -21,6 +21,7 @@ from jobd.keeper.mains import Mains
 from jobd.keeper.notifysockets import NotifySockets
 from jobd.keeper.requests import Requests
 from jobd.keeper.spawn import Base
+from jobd.keeper.strays import Strays
 from jobd.keeper.table import Entry
 from jobd.keeper.unixchecks import UnixChecks
 from jobd.wire.plainpack import packb
@@ -93,6 +94,9 @@ LIES: list[Message] = [
     {"op": "check-unix", "tag": 1, "path": "/x"},
     {"op": "check-unix", "tag": b"x" * 100_000, "path": b"/x"},
     {"op": "check-unix", "tag": 1, "path": b"/x", "user": 1.5},
+    {"op": "end-stray", "run": [RUN], "tag": 1, "signal": 9},
+    {"op": "end-stray", "run": RUN, "tag": "1", "signal": 9},
+    {"op": "end-stray", "run": OTHER, "tag": 1, "signal": 1},
     {"op": "ask-shutdown", "code": "0"},
     {"op": "ask-shutdown", "code": 256},
     {"op": "ask-shutdown", "code": -1},
@@ -124,6 +128,7 @@ def test_a_lie_is_an_error_of_the_link(tmp_path: Path, lie: Message) -> None:
     double.notify_sockets = NotifySockets(double.config)
     double.helpers = Helpers(double)  # type: ignore[arg-type]  # a double
     double.unix_checks, double.mains = UnixChecks(double), Mains(double)  # type: ignore[arg-type]
+    double.strays = Strays(double)  # type: ignore[arg-type]
     before = set(os.listdir("/proc/self/fd"))
     try:
         with pytest.raises(LinkError):
@@ -223,7 +228,7 @@ def test_of_a_tree_that_is_empty_nobody_is_signalled() -> None:
     double = SimpleNamespace(
         table={RUN: entry}, send=said.append, ends=SimpleNamespace(strangers=set),
         freezer=SimpleNamespace(thaw=lambda _: None, continued=lambda _: None), grants=None,
-        helpers=NONE, unix_checks=NONE, mains=NONE,
+        helpers=NONE, unix_checks=NONE, mains=NONE, strays=NONE,
     )  # fmt: skip
     try:
         for sig in (0, signal.SIGKILL):

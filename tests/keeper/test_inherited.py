@@ -204,7 +204,7 @@ def test_a_control_socket_that_is_none(process: subprocess.Popen[bytes], tmp_pat
 def test_what_a_child_says_of_its_failure_may_be_anything(said: bytes, number: int) -> None:
     sent: list[Message] = []
     keeper = SimpleNamespace(
-        table={}, helpers=NONE, unix_checks=NONE, mains=NONE, send=sent.append, unwatch=lambda _: None
+        table={}, helpers=NONE, unix_checks=NONE, mains=NONE, strays=NONE, send=sent.append, unwatch=lambda _: None
     )
     entry = Entry(RUN)
     entry.ctl, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -332,7 +332,14 @@ def test_the_daemon_is_told_of_a_child_before_it_is_let_go() -> None:
     child.setblocking(False)
     told = False
     keeper = SimpleNamespace(
-        table={RUN: entry}, helpers=NONE, unix_checks=NONE, mains=NONE, late=[], told=lambda: told, send=lambda *_: None
+        table={RUN: entry},
+        helpers=NONE,
+        unix_checks=NONE,
+        mains=NONE,
+        strays=NONE,
+        late=[],
+        told=lambda: told,
+        send=lambda *_: None,
     )
     requests = Requests(keeper)  # type: ignore[arg-type]  # a double
     go: Message = {"op": "go", "run": RUN}
@@ -358,6 +365,7 @@ def test_a_step_that_failed_just_as_it_was_let_go_is_no_execution() -> None:
         helpers=NONE,
         unix_checks=NONE,
         mains=NONE,
+        strays=NONE,
         late=[],
         told=lambda: True,
         send=said.append,

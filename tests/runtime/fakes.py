@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,7 @@ class FakeKeeper:
         self.sockets: dict[bytes, int] = {}  # paths, and what connecting there gives
         self.freeze_says: str | None = ""
         self.unchanged: dict[str, int] = {}
+        self.strays: dict[bytes, int] = {}  # lost runs, and how many SIGTERMs end what they have left
         self.entries: list[tuple[dict[str, object], dict[str, int]]] = []
         self.listed = trio.Event()
         self.listed.set()
@@ -100,6 +102,14 @@ class FakeKeeper:
     async def grant_files(self, every: bool) -> None:
         self.sent.append(("grant-files", {"every": every}))
         await trio.lowlevel.checkpoint()
+
+    async def end_stray(self, run: bytes, sig: int) -> bool:
+        self.sent.append(("end-stray", {"run": run, "signal": sig}))
+        await trio.lowlevel.checkpoint()
+        left = self.strays.get(run, 0)
+        if sig and left:
+            self.strays[run] = max(0, left - (1 if sig == signal.SIGTERM else left))
+        return left > 0
 
     async def set_limits(self, run: bytes, limits: dict[str, object]) -> dict[str, int]:
         """Answers `unchanged`."""

@@ -15,7 +15,7 @@ from jobd.runtime.recovery import recover
 from tests.runtime.fakes import ROOT, WELCOME, Bed, serving
 
 
-async def _killed_and_recovered(first: Bed, **entry: object) -> Bed:
+async def killed_and_recovered(first: Bed, **entry: object) -> Bed:
     """A new daemon on the first one's database; the keeper holds `entry` (nothing if empty)."""
     second = Bed()
     second.store = first.store
@@ -37,7 +37,7 @@ async def test_a_run_that_never_went_is_started_once_more(autojump_clock: MockCl
         first.keeper.script = {}
         run = first.submit()
         await wait_all_tasks_blocked()
-    second = await _killed_and_recovered(first)
+    second = await killed_and_recovered(first)
     async with serving(second):
         await recover(second.registry)
         await wait_all_tasks_blocked()
@@ -51,7 +51,7 @@ async def test_a_run_that_may_have_gone_under_a_dead_keeper_is_lost(autojump_clo
         first.keeper.script = {}
         run = first.submit()
         await wait_all_tasks_blocked()
-    second = await _killed_and_recovered(first)
+    second = await killed_and_recovered(first)
     second.keeper.welcome = replace(WELCOME, keeper="keeper-2")
     async with serving(second):
         await recover(second.registry)
@@ -66,7 +66,7 @@ async def test_what_was_to_follow_a_run_that_is_lost_begins(autojump_clock: Mock
         await wait_all_tasks_blocked()
         together.restart(first.registry, 0, {"job-1": b"n" * 16}, together.Act(ROOT))
         await wait_all_tasks_blocked()
-    second = await _killed_and_recovered(first)
+    second = await killed_and_recovered(first)
     second.keeper.welcome = replace(WELCOME, keeper="keeper-2")
     async with serving(second):
         await recover(second.registry)
@@ -86,7 +86,7 @@ async def test_a_job_that_remained_and_has_no_file_any_more_goes_after_a_reboot(
         gone = replace(run.job.row, transient=False, load=NOT_FOUND)
         first.registry.catalog.write(gone, UNDEFINED, ROOT)
         assert run.job.row.sub == states.EXITED
-    second = await _killed_and_recovered(first)
+    second = await killed_and_recovered(first)
     second.keeper.welcome = replace(WELCOME, keeper="keeper-2", boot_id="boot-2")
     async with serving(second):
         await recover(second.registry)
@@ -101,7 +101,7 @@ async def test_what_a_queued_run_requires_is_lost(autojump_clock: MockClock, boo
         db = first.submit(type="oneshot")
         web = first.submit(after=("job-1",), requires=("job-1",))
         await wait_all_tasks_blocked()
-    second = await _killed_and_recovered(first)
+    second = await killed_and_recovered(first)
     second.keeper.welcome = replace(WELCOME, keeper="keeper-2", boot_id=boot)
     async with serving(second):
         await recover(second.registry)
@@ -116,7 +116,7 @@ async def test_an_exit_that_came_while_the_daemon_was_away_is_recorded(autojump_
         run = first.submit()
         await wait_all_tasks_blocked()
     ending = {"status": 5 << 8, "rusage": [1, 2, 3], "at": 9}
-    second = await _killed_and_recovered(first, exit=ending, empty=True)
+    second = await killed_and_recovered(first, exit=ending, empty=True)
     async with serving(second):
         await recover(second.registry)
         await wait_all_tasks_blocked()
@@ -130,7 +130,7 @@ async def test_a_stop_asked_for_before_the_kill_is_carried_out(autojump_clock: M
         run = first.submit()
         await wait_all_tasks_blocked()
         run.ask_stop(ROOT)
-    second = await _killed_and_recovered(first, ops=["term-1"])
+    second = await killed_and_recovered(first, ops=["term-1"])
     async with serving(second):
         await recover(second.registry)
         await wait_all_tasks_blocked()
@@ -148,7 +148,7 @@ async def test_who_waits_for_a_run_that_had_ended_before_the_kill_is_told(autoju
         first.keeper.exited(run.id, 0)  # its output is still open
         await wait_all_tasks_blocked(0.01)
         assert (first.row(run).state, first.row(run).closed) == ("finished", False)
-    second = await _killed_and_recovered(first, exit={"status": 0, "rusage": [1, 2, 3], "at": 9}, empty=True)
+    second = await killed_and_recovered(first, exit={"status": 0, "rusage": [1, 2, 3], "at": 9}, empty=True)
     second.keeper.entries = [(fields, {"out": os.open(os.devnull, os.O_RDONLY)}) for fields, _ in second.keeper.entries]
     async with serving(second):
         await recover(second.registry)
@@ -163,7 +163,7 @@ async def test_an_entry_that_is_recorded_already_is_acknowledged(autojump_clock:
         first.pump.end(run.id)
         first.keeper.exited(run.id, 0)
         await wait_all_tasks_blocked()
-    second = await _killed_and_recovered(first, empty=True)
+    second = await killed_and_recovered(first, empty=True)
     async with serving(second):
         await recover(second.registry)
         assert second.keeper.ops() == ["list", "ack"]
@@ -171,7 +171,7 @@ async def test_an_entry_that_is_recorded_already_is_acknowledged(autojump_clock:
 
 
 async def test_a_run_missing_from_a_new_database_is_taken_up_under_its_name(autojump_clock: MockClock) -> None:
-    second = await _killed_and_recovered(Bed(), went=True)
+    second = await killed_and_recovered(Bed(), went=True)
     async with serving(second):
         await recover(second.registry)
         await wait_all_tasks_blocked()
@@ -184,7 +184,7 @@ async def test_a_task_that_fails_again_does_not_end_this_daemon_too(autojump_clo
     async with serving(first):
         run = first.submit()
         await wait_all_tasks_blocked()
-    second = await _killed_and_recovered(first, pid=77)
+    second = await killed_and_recovered(first, pid=77)
     left = []
     async with serving(second):
         second.registry.on_crash = lambda: left.append(1)

@@ -30,6 +30,7 @@ log = logging.getLogger("jobd.rpc")
 
 SHOWN_REASONS: Final = 20  # jobs
 SHOWN_WARNINGS: Final = 20  # of a configuration, in the answer
+FIRST_NAMES: Final = 5  # in the log
 
 
 def reasons(context: Context) -> list[str]:
@@ -113,7 +114,7 @@ async def reload(context: Context, request: m.DaemonReload) -> None:
     finally:
         if not request.dry:
             await acts.record(context.world.registry, "daemon-reload", by, outcome)
-    log.info("daemon-reload by uid %d: %s in %s", by.uid, outcome, configuration.path)
+    log.info("daemon-reload%s by uid %d: %s", _of(request.names), by.uid, outcome or "nothing has changed")
     await context.connection.reply(request.id, changed_plan(changes, [*warnings, *_first(more)]))
 
 
@@ -125,6 +126,11 @@ async def _load(configuration: Configuration) -> Policy:
 def _first(said: Sequence[str]) -> list[str]:
     more = [f"{len(said) - SHOWN_WARNINGS} more warnings, in the log"] if len(said) > SHOWN_WARNINGS else []
     return [*said[:SHOWN_WARNINGS], *more]
+
+
+def _of(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > FIRST_NAMES else ""
+    return f" of {', '.join(names[:FIRST_NAMES])}{more}" if names else ""
 
 
 def _counted(changes: Iterable[Change]) -> str:
