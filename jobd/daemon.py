@@ -41,6 +41,7 @@ from jobd.runtime.jobfiles import JobFiles
 from jobd.runtime.journal import Journal
 from jobd.runtime.keeperlink import Fields, KeeperLink, Welcome, close_all
 from jobd.runtime.lastgood import LastGood
+from jobd.runtime.linkcodec import FastCodec
 from jobd.runtime.orphaned import Orphanage, Parts
 from jobd.runtime.pump import Pump
 from jobd.runtime.pump_relay import Relay
@@ -69,7 +70,7 @@ class Daemon:
     """One incarnation."""
 
     def __init__(self, link_fd: int) -> None:
-        self.link = Link(socket.socket(fileno=link_fd))
+        self.link = Link(socket.socket(fileno=link_fd), codec=FastCodec)
         self.keeper = KeeperLink(self.link, self._sink)
         self.keeper.on_other = self._on_keeper
         self.keeper.on_lost = self._on_lost

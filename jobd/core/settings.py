@@ -57,6 +57,8 @@ def parse_settings(settings: Mapping[str, str], base: bytes = b"") -> dict[str, 
     Raises:
         SpecError: an unknown key (with what was probably meant), or a value that cannot be read.
     """
+    if not settings:
+        return {}  # as of most jobs
     for key in settings:
         if (option := _OF_THE_COMMAND_LINE.get(key.partition(".")[0])) is not None:
             raise SpecError(f"cannot set {key[:SHOWN]}: of a transient job that is {option}")

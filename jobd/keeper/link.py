@@ -77,7 +77,10 @@ def chunks(items: Sequence[T], size: Callable[[T], int], most: int) -> list[list
 
 
 class LinkCodec:
-    """Messages to datagrams and back; keeps no state."""
+    """Messages to datagrams and back; keeps no state. The daemon's end has a faster one (jobd.runtime.linkcodec)."""
+
+    pack = staticmethod(packb)
+    unpack = staticmethod(unpackb)
 
     def encode(self, items: Sequence[tuple[Mapping[str, object] | bytes, Sequence[int]]]) -> list[Datagram]:
         """Pack (message, descriptors) pairs, of which a message may be packed already, into as few datagrams as go.
@@ -89,7 +92,7 @@ class LinkCodec:
         fds: list[int] = []
         size = 0
         for message, own in items:
-            body = message if isinstance(message, bytes) else packb(message)
+            body = message if isinstance(message, bytes) else self.pack(message)
             if len(own) >= MAX_FDS:
                 raise LinkError(f"cannot send {len(own)} descriptors in one message")
             if bodies and (size + len(body) > MAX_INLINE or len(fds) + len(own) >= MAX_FDS):
@@ -114,7 +117,7 @@ class LinkCodec:
         try:
             if data == _MEMFD:
                 data = _read_memfd(left, most)
-            messages = unpackb(data)
+            messages = self.unpack(data)
             if not isinstance(messages, list):
                 raise LinkError("cannot read a datagram: not a list of messages")
             result: list[tuple[Message, Fds]] = []
@@ -174,14 +177,20 @@ class Link:
     read: what comes on top is dropped, `overrun` says so, and such an end is to be left.
     """
 
-    def __init__(self, sock: socket, most: int = MAX_BODY, most_unsent: float = float("inf")) -> None:
+    def __init__(
+        self,
+        sock: socket,
+        most: int = MAX_BODY,
+        most_unsent: float = float("inf"),
+        codec: type[LinkCodec] = LinkCodec,
+    ) -> None:
         sock.setblocking(False)
         sock.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
         self.sock = sock
         self.crowded = False  # the last flush met a shortage that POLLOUT says nothing about: try again a little later
         self.overrun = False
         self._most, self._most_unsent = most, most_unsent
-        self._codec = LinkCodec()
+        self._codec = codec()
         self._queue: list[tuple[bytes, list[int]]] = []
         self._queued = 0  # bytes
         self._outbox: list[Datagram] = []
@@ -193,7 +202,7 @@ class Link:
 
     def send(self, message: Mapping[str, object], fds: Sequence[int] = ()) -> None:
         """Queue a message; the descriptors are duplicated now, so the caller may close his at any time."""
-        body = packb(message)
+        body = self._codec.pack(message)
         if self._queued + self._waiting + len(body) > self._most_unsent:
             self.overrun = True
             return

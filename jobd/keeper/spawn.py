@@ -109,7 +109,8 @@ def spawn(
             step = "cgroup"
             entry.tracking = "cgroup"
             entry.cgroup, directory = cgroups.make(entry.run)
-            cgroups.limit(entry.cgroup, plan.files)
+            together = [limits.OOM_GROUP] if "memory" in cgroups.known else []
+            cgroups.limit(entry.cgroup, [*plan.files, *together])
         step = "fork"
         entry.pid, entry.pidfd, placed = kernel.clone(directory)
         if entry.pid == 0:
@@ -224,7 +225,7 @@ class Plan:
         # user to become the kernel decides.
         self.trusted = granted or self.wish is None or (not base.guarded and message.get("privileged") is True)
         try:
-            self.files = [*limits.files(message), limits.OOM_GROUP]
+            self.files = limits.files(message)
             score = limits.oom_score(message.get("oom_score_adjust"), base.oom_score, self.trusted)
         except OSError as e:
             raise SpawnFailed("limits", e.errno or errno.EINVAL) from e

@@ -64,12 +64,6 @@ class Catalog:
         job = self._registry.jobs.get((owner, name))
         return self._registry.store.job(owner, name) if job is None else job.row
 
-    def check_undefined(self, owner: int, name: str) -> None:
-        """Raises Defined."""
-        row = self.row(owner, name)
-        if row is not None and (row.masked or not row.transient):
-            raise Defined(row)
-
     def defined(self, owner: int) -> dict[str, JobRow]:
         """All jobs of an owner that are not transient, as they are now; also those whose definition is broken or gone.
 
@@ -211,3 +205,9 @@ class Catalog:
             data={} if by is None else {BY_GID: by.gid},
         )  # fmt: skip
         return self._registry.journal.record(event, None, None, removes=Removal(purge_upto), if_there=True)
+
+
+def check_undefined(row: JobRow | None) -> None:
+    """Raises Defined, if this is the row of a job."""
+    if row is not None and (row.masked or not row.transient):
+        raise Defined(row)

@@ -22,7 +22,7 @@ from jobd.core.records import Data, Event, JobRow, apply_run, job_data
 from jobd.runtime import lifecycle, restarting, together
 from jobd.runtime.aftermath import Aftermath
 from jobd.runtime.asking import Asking
-from jobd.runtime.catalog import Catalog
+from jobd.runtime.catalog import Catalog, check_undefined
 from jobd.runtime.job import Caller, Job
 from jobd.runtime.ordering import Ordering
 from jobd.runtime.room import Room
@@ -170,14 +170,15 @@ class Registry:
         """
         if self.stopping:
             raise Stopping
-        self.catalog.check_undefined(owner, name)
-        self._free(owner, name, states.AT_REST)
+        old = self.catalog.row(owner, name)
+        check_undefined(old)
+        _check_free(old, states.AT_REST)
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
         self.remember_spec(keys.spec, spec)
         return together.accept_with_needs(
             self, owner, name, spec, together.Act(by, self.bounded(owner)),
-            lambda held: self._accept(owner, name, run_id, spec, keys, by, held=held),
+            lambda held: self._accept(owner, name, run_id, spec, keys, old, by, held=held),
         )  # fmt: skip
 
     def rerun(
@@ -204,7 +205,8 @@ class Registry:
             raise Stopping
         # First: the definition of a run that is being accepted is not written yet. To repeat a certain run is to change
         # what the job is, which is not done between two runs.
-        self._free(row.owner, row.job, states.NO_RUN if isinstance(row, JobRow) else states.AT_REST)
+        old = self.catalog.row(row.owner, row.job)
+        _check_free(old, states.NO_RUN if isinstance(row, JobRow) else states.AT_REST)
         spec = self.spec(row.spec)
         if bounded is not None:
             spec = bounded(spec)
@@ -223,14 +225,17 @@ class Registry:
             env_blob = specs.encode_env([*kept, *env])
             env_key = specs.digest(env_blob)
         keys = Keys(specs.digest(spec_blob), spec_blob, env_key, env_blob)
-        return self._accept(row.owner, row.job, run_id, spec, keys, by, cause, held)
+        return self._accept(row.owner, row.job, run_id, spec, keys, old, by, cause, held)
 
     def _accept(
-        self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller | None, cause: str = "",
-        held: bool = False,
+        self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, old: JobRow | None, by: Caller | None,
+        cause: str = "", held: bool = False,
     ) -> Run:  # fmt: skip
+        """`old` is the job's row as it was a moment ago: what came before this in the same act may have changed it."""
         job = self.jobs.get((owner, name))
-        old = self._free(owner, name, states.NO_RUN)
+        if job is not None:
+            old = job.row
+        _check_free(old, states.NO_RUN)
         begins = self.slots.may_begin(owner)
         carried = () if old is None else self.catalog.carried(old)
         self.room.take(owner, keys.blobs)
@@ -267,13 +272,6 @@ class Registry:
         """Raises Stopping, if nothing starts any more."""
         if self.stopping:
             raise Stopping
-
-    def _free(self, owner: int, name: str, free: frozenset[str]) -> JobRow | None:
-        """The job's row if there is one, and it is in one of the states in which it may have a new run."""
-        old = self.catalog.row(owner, name)
-        if old is not None and old.sub not in free:
-            raise NameTaken(name)
-        return old
 
     def let_go(self, job: Job) -> None:
         """A job's state is durable: one that is at rest is the store's again."""
@@ -392,3 +390,9 @@ class Registry:
     def _check_idle(self) -> None:
         self.left_at = trio.current_time()
         self._idle.set()
+
+
+def _check_free(row: JobRow | None, free: frozenset[str]) -> None:
+    """Raises NameTaken, if there is a job and it is in none of the states in which it may have a new run."""
+    if row is not None and row.sub not in free:
+        raise NameTaken(row.job)

@@ -10,21 +10,29 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.keeper.link import MAX_FDS, MAX_INLINE, Link, LinkClosed, LinkCodec, LinkError
+from jobd.runtime.linkcodec import FastCodec
 from jobd.wire.plainpack import packb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CODEC = LinkCodec()
+CODECS = [LinkCodec(), FastCodec()]
 
 
 def open_fds() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-@pytest.fixture
-def links() -> Iterator[tuple[Link, Link]]:
-    a, b = (Link(sock) for sock in socketpair(AF_UNIX, SOCK_SEQPACKET))
+@pytest.fixture(params=CODECS, ids=["keeper", "daemon"])
+def codec(request: pytest.FixtureRequest) -> LinkCodec:
+    assert isinstance(request.param, LinkCodec)
+    return request.param
+
+
+@pytest.fixture(params=[(LinkCodec, FastCodec), (FastCodec, LinkCodec)], ids=["to the daemon", "to the keeper"])
+def links(request: pytest.FixtureRequest) -> Iterator[tuple[Link, Link]]:
+    ends = zip(socketpair(AF_UNIX, SOCK_SEQPACKET), request.param, strict=True)
+    a, b = (Link(sock, codec=codec) for sock, codec in ends)
     yield a, b
     a.close()
     b.close()
@@ -84,17 +92,17 @@ def test_bodies_around_the_inline_limit(links: tuple[Link, Link], extra: int) ->
     assert b.receive() == [({"op": "x", "data": data}, {})]
 
 
-def test_six_hundred_entries_go_in_datagrams_of_at_most_250_descriptors() -> None:
+def test_six_hundred_entries_go_in_datagrams_of_at_most_250_descriptors(codec: LinkCodec) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     names = ["pidfd", "out", "err"]
     chunks = [[{"run": bytes([i]) * 16, "fds": names} for _ in range(80)] for i in range(8)]
     items = [({"op": "entries", "entries": chunk, "last": False}, [null] * 240) for chunk in chunks]
-    datagrams = CODEC.encode(items)
+    datagrams = codec.encode(items)
     assert len(datagrams) == 8
     assert all(len(fds) <= MAX_FDS for _, fds in datagrams)
     for data, _ in datagrams:
         copies = [os.dup(null) for _ in range(240)]
-        ((message, fds),) = CODEC.decode(data, copies)
+        ((message, fds),) = codec.decode(data, copies)
         entries = message["entries"]
         assert isinstance(entries, list)
         assert len(entries) == 80
@@ -157,29 +165,29 @@ def test_the_other_end_closing_is_told_after_the_last_message(links: tuple[Link,
         packb([{"op": "x"}]) + b"\0",
     ],
 )
-def test_what_is_not_ours_raises(body: bytes) -> None:
+def test_what_is_not_ours_raises(codec: LinkCodec, body: bytes) -> None:
     with pytest.raises(LinkError):
-        CODEC.decode(body, [])
+        codec.decode(body, [])
 
 
 @pytest.mark.parametrize("body", [packb([{"op": "x", "fds": ["a", "a"]}]), packb([{"op": "x"}]), b"junk"])
-def test_refused_datagrams_leak_no_descriptor(body: bytes) -> None:
+def test_refused_datagrams_leak_no_descriptor(codec: LinkCodec, body: bytes) -> None:
     before = open_fds()
     with pytest.raises(LinkError):
-        CODEC.decode(body, [os.dup(0), os.dup(0)])
+        codec.decode(body, [os.dup(0), os.dup(0)])
     assert open_fds() == before
 
 
-def test_a_memfd_that_is_no_file_raises() -> None:
+def test_a_memfd_that_is_no_file_raises(codec: LinkCodec) -> None:
     reader, writer = os.pipe()
     os.close(writer)
     with pytest.raises(LinkError):
-        CODEC.decode(packb({"op": "memfd"}), [reader])
+        codec.decode(packb({"op": "memfd"}), [reader])
     with pytest.raises(OSError, match="Bad file"):
         os.close(reader)
 
 
-def test_hostile_bytes_decode_or_raise() -> None:
+def test_hostile_bytes_decode_or_raise(codec: LinkCodec) -> None:
     chance = random.Random(7)
     sample = packb([{"op": "spawn", "run": bytes(16), "argv": [b"a", b"b"], "fds": ["x"], "entries": [{"fds": []}]}])
     for _ in range(3000):
@@ -188,13 +196,13 @@ def test_hostile_bytes_decode_or_raise() -> None:
             data[chance.randrange(len(data))] = chance.randrange(256)
         fds = [os.dup(0)]
         try:
-            messages = CODEC.decode(bytes(data), fds)
+            messages = codec.decode(bytes(data), fds)
         except LinkError:
             continue
         assert [fd for _, own in messages for fd in own.values()] == fds
         os.close(fds[0])
 
 
-def test_too_many_descriptors_in_one_message_are_refused() -> None:
+def test_too_many_descriptors_in_one_message_are_refused(codec: LinkCodec) -> None:
     with pytest.raises(LinkError, match="cannot send 250 descriptors"):
-        CODEC.encode([({"op": "x", "fds": ["f"] * 250}, [0] * 250)])
+        codec.encode([({"op": "x", "fds": ["f"] * 250}, [0] * 250)])
