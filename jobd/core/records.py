@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from msgspec import Struct, convert
-from msgspec.structs import replace
+from msgspec import NODEFAULT, Struct, convert
+from msgspec.structs import fields, replace
 
 Data: TypeAlias = dict[str, str | int | bytes | bool | None]
 
@@ -129,6 +129,7 @@ REDEFINES: Final = frozenset({DEFINED, CHANGED, UNDEFINED, PROPERTY_SET})  # the
 _KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow has no `run`)
 _RUN_FIELDS: Final = tuple(f for f in RunRow.__struct_fields__ if f not in _KEY)
 _JOB_FIELDS: Final = tuple(f for f in JobRow.__struct_fields__ if f not in _KEY)
+_JOB_DEFAULTS: Final = {f.name: f.default for f in fields(JobRow)}
 _RUN_SETTABLE: Final = frozenset(_RUN_FIELDS)
 _JOB_SETTABLE: Final = frozenset(_JOB_FIELDS)
 _RUN_CREATES: Final = frozenset({"seq", "number", "spec", "env", "by_uid", "queued_at"})  # RunRow without defaults
@@ -151,6 +152,11 @@ def job_data(row: JobRow, old: JobRow | None = None) -> Data:
     if old is None:
         return {JOB_PREFIX + f: getattr(row, f) for f in _JOB_FIELDS}
     return {JOB_PREFIX + f: v for f in _JOB_FIELDS if (v := getattr(row, f)) != getattr(old, f)}
+
+
+def new_job_data(row: JobRow) -> Data:
+    """As `job_data`, for a job that has no row: what is not as it is by default."""
+    return {JOB_PREFIX + f: v for f in _JOB_FIELDS if (v := getattr(row, f)) != _JOB_DEFAULTS.get(f, NODEFAULT)}
 
 
 def creates_run(event: Event) -> bool:

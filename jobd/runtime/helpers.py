@@ -63,6 +63,8 @@ class HelperEnd(Struct, frozen=True):
 class Helpers:
     """What the keeper has said of one run's helpers."""
 
+    __slots__ = ("_known", "changed")
+
     def __init__(self) -> None:
         self._known: dict[str, Fields] = {}  # by operation, as the keeper's table has them
         self.changed = Changed()

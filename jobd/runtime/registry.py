@@ -18,7 +18,7 @@ from jobd.core import records, states
 from jobd.core import spec as specs
 from jobd.core.names import transient_base
 from jobd.core.policy import Policy, UserLimits
-from jobd.core.records import Data, Event, JobRow, apply_run, job_data
+from jobd.core.records import Data, Event, JobRow, apply_run, job_data, new_job_data
 from jobd.runtime import lifecycle, restarting, together
 from jobd.runtime.aftermath import Aftermath
 from jobd.runtime.asking import Asking
@@ -175,7 +175,7 @@ class Registry:
         _check_free(old, states.AT_REST)
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
-        self.remember_spec(keys.spec, spec)
+        spec = self.remember_spec(keys.spec, spec)
         return together.accept_with_needs(
             self, owner, name, spec, together.Act(by, self.bounded(owner)),
             lambda held: self._accept(owner, name, run_id, spec, keys, old, by, held=held),
@@ -248,7 +248,7 @@ class Registry:
         data: Data = {
             "seq": self.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env,
             "by_uid": owner if by is None else by.uid, "queued_at": now, "cause": cause,
-            "state": states.RUN_STATE[row.sub], **job_data(row),
+            "state": states.RUN_STATE[row.sub], **(new_job_data(row) if old is None else job_data(row)),
             **({} if by is None else {records.BY_GID: by.gid}),
             **(self.keeper_fields() if first == states.SUBMIT else {}),
         }  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobd.core import exits, records, restarts, states
 from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
@@ -42,6 +42,9 @@ class Ending:
         self.maxrss_kib: int | None = None
         if rusage is not None:
             self.utime_usec, self.stime_usec, self.maxrss_kib = rusage
+
+
+_NOTHING: Final[dict[str, int]] = {}  # one for all that have nothing: it is replaced, never changed
 
 
 class Run:
@@ -92,7 +95,7 @@ class Run:
         self.frozen = False  # all of its tree is held
         self.ending: Ending | None = None
         self.empty = False
-        self.usage: dict[str, int] = {}  # of its control group, when its main process or all of it had ended
+        self.usage = _NOTHING  # of its control group, when its main process or all of it had ended
         self.operations: tuple[str, ...] = ()  # what the keeper said it has done: never to be done twice
         self.once: tuple[str, ...] = ()  # of those with a client's own name, the last few
         self.helpers = Helpers()

@@ -35,19 +35,18 @@ def spawn(run: Run, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], p
     if not keeper.serves and (notifies(spec) or spec.env_files):
         run.on_keeper("spawn-failed", {"step": "spawn", "errno": errno.ENOSYS}, {})
         return
-    keeper.send(
-        "spawn",
-        fds,
-        run=row.run,
-        stdin=spec.stdin,
-        window=list(run.window) if run.window else None,
-        merge=spec.one_stream,
-        notify=notifies(spec),
-        watchdog_usec=spec.watchdog_usec,
-        keep_output=spec.remain_after_exit and bool(spec.stop_command),
-        label={"owner": row.owner, "job": row.job, "number": row.number},
+    asked: dict[str, object] = {
+        "run": row.run,
+        "stdin": spec.stdin,
+        "window": list(run.window) if run.window else None,
+        "merge": spec.one_stream,
+        "notify": notifies(spec),
+        "watchdog_usec": spec.watchdog_usec,
+        "keep_output": spec.remain_after_exit and bool(spec.stop_command),
+        "label": {"owner": row.owner, "job": row.job, "number": row.number},
         **command(run, spec.program, keeper, env, policy),
-    )
+    }
+    keeper.send("spawn", fds, **{name: value for name, value in asked.items() if value is not None})
 
 
 def command(

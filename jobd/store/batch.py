@@ -37,7 +37,8 @@ class Batch:
 
     Rules for who makes one:
     - a batch that makes a run carries the blobs that its rows name, known or not: retention may just have taken them;
-    - its event carries the whole job row (`records.job_data(row)`), for the same reason;
+    - its event carries the whole job row (`records.job_data(row)`), for the same reason. Of one that has none yet
+      it need not say what is so by default (`records.new_job_data`);
     - rows are complete rows, later ones replace earlier ones.
     - `removes` takes the row of the job of its events away; it has no live run, and none of its runs is in the batch.
     `if_there`: it is void, and nothing of it is written, unless the job of its first event has a row: retention may

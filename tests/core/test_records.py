@@ -20,6 +20,7 @@ from jobd.core.records import (
     creates_job,
     creates_run,
     job_data,
+    new_job_data,
     run_data,
 )
 
@@ -59,6 +60,12 @@ def test_an_event_with_the_whole_run_makes_it_from_nothing(made: RunRow) -> None
 def test_an_event_with_the_whole_job_makes_it_from_nothing(made: JobRow) -> None:
     assert apply_job(None, event(job_data(made))) == made
     assert apply_job(None, event(job_data(made), run=None)) == made
+    assert apply_job(None, event(new_job_data(made))) == made
+
+
+def test_of_a_new_job_an_event_says_what_is_not_by_default() -> None:
+    made = JobRow(owner=7, job="web", spec=b"s", env=b"e", created_at=1, sub="running", restarts=0)
+    assert new_job_data(made) == {"job.spec": b"s", "job.env": b"e", "job.created_at": 1, "job.sub": "running"}
 
 
 @given(run_rows, run_rows, job_rows, job_rows)
