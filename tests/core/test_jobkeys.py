@@ -155,6 +155,10 @@ def test_what_is_taken(text: str, field: str, value: object) -> None:
         (f'ready.unix = "/{"x" * 107}"', '"unix" is longer than the 107 bytes that a socket\'s path may have'),
         ('ready.log = ""', '"log" is empty, and so found in every line'),
         ('ready.log = "(a"', '"log" must be a regular expression: missing ), unterminated subpattern at position 0'),
+        (
+            "ready.log = '(?i)" + r"[a-\uffff]" * 17 + "'",
+            '"log" has more than 16 ranges of characters that are not ASCII',
+        ),
         ('ready = "x"', '"ready" is a table, written [ready], not a string'),
         ("health = {}", "[health] needs one check: tcp or http or unix or command"),
         ('health = { log = "x", tcp = 1 }', 'unknown key "log"; it belongs in [ready]'),
