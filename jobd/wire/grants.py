@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 DIGEST_BYTES = 32
 # Of the environment: set anew for every run, by the daemon and the keeper.
 OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=", b"NOTIFY_SOCKET=", b"WATCHDOG_USEC=", b"WATCHDOG_PID=")
-_TOLD = (*OURS, b"MAINPID=", b"MONITOR_")  # the latter two to commands besides the program, and to hooks
+_MONITOR = (b"SERVICE_RESULT=", b"EXIT_CODE=", b"EXIT_STATUS=", b"INVOCATION_ID=", b"UNIT=")  # what hooks are told
+_TOLD = (*OURS, b"MAINPID=", *(b"MONITOR_" + name for name in _MONITOR))
+# Values that these may have: words, names of jobs and signals, numbers. A script of root's may do anything with others.
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@+-"
+_PATH = b"NOTIFY_SOCKET="  # of which the keeper makes its own
 
 
 def digest(
@@ -40,11 +44,17 @@ def digest(
         stdin: null, pipe or pty: what root has not let be fed, nobody else is to feed.
         env_files: pairs of a path and whether it may be missing. What is in them is the business of who owns them.
     """
-    kept = [entry for entry in env if not entry.startswith(_TOLD)]
+    kept = [entry for entry in env if not _is_told(entry)]
     words: list[object] = [list(argv), kept, cwd, user, umask, stdin]
     if env_files:
         words.append([list(pair) for pair in env_files])
     return blake2b(packb(words), digest_size=DIGEST_BYTES).digest()
+
+
+def _is_told(entry: bytes) -> bool:
+    if not entry.startswith(_TOLD):
+        return False
+    return entry.startswith(_PATH) or not entry.partition(b"=")[2].translate(None, _PLAIN)
 
 
 def unix_digest(path: bytes, user: str) -> bytes:

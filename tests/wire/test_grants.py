@@ -21,6 +21,20 @@ def test_what_every_run_has_of_its_own_does_not_count() -> None:
     assert len(hashes) == 1
 
 
+def test_of_what_a_hook_is_told_only_words_do_not_count() -> None:
+    """A script of root's may do with them whatever it likes: they are not a daemon's to choose."""
+    told = [b"MONITOR_UNIT=web@80", b"MONITOR_EXIT_STATUS=RTMIN+3", b"MAINPID=7", b"NOTIFY_SOCKET=/run/jobd/notify/x"]
+    assert digest(ARGV, [*ENV, *told], CWD, "", 0o22, "null") == digest(ARGV, ENV, CWD, "", 0o22, "null")
+    for word in (
+        b"MONITOR_UNIT=$(id)",
+        b"MONITOR_EXIT_STATUS=0; id",
+        b"MONITOR_X=1",
+        b"JOBD_JOB=../x",
+        b"MAINPID=-1 2",
+    ):
+        assert digest(ARGV, [*ENV, word], CWD, "", 0o22, "null") != digest(ARGV, ENV, CWD, "", 0o22, "null"), word
+
+
 def test_everything_else_counts() -> None:
     variants = [
         (ARGV, ENV, CWD, ""), ([b"/bin/sh -c", b"id"], ENV, CWD, ""), (ARGV, ENV[::-1], CWD, ""), (ARGV, ENV, b"/", ""),
