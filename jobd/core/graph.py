@@ -298,7 +298,14 @@ def stopped_with(graph: Graph, names: Iterable[str]) -> dict[str, Cause | None]:
 
 
 # --- to look at ---------------------------------------------------------------------------------------------------
-def reach(graph: Graph, names: Iterable[str], *, reverse: bool = False, order: bool = False) -> list[Edge]:
+def reach(
+    graph: Graph,
+    names: Iterable[str],
+    *,
+    reverse: bool = False,
+    order: bool = False,
+    tells: Callable[[str], bool] = lambda _: True,
+) -> list[Edge]:
     """All edges that are met on the way from these jobs, one way, each once.
 
     Args:
@@ -306,12 +313,15 @@ def reach(graph: Graph, names: Iterable[str], *, reverse: bool = False, order: b
         names: where to begin.
         reverse: towards those who name them; with `order`, towards those who come after them.
         order: by the edges of order alone. Otherwise by those of demand; a job that others are part of has those.
+        tells: whether what a job says of others is to be seen.
     """
     edges: dict[Edge, None] = {}
     seen = dict.fromkeys(names)
     todo = deque(seen)
     while todo:
         for edge in _steps(graph, todo.popleft(), reverse, order):
+            if not tells(edge[0]):
+                continue
             edges[edge] = None
             for end in (edge[0], edge[2]):
                 if end not in seen:

@@ -178,6 +178,10 @@ class JobLookup:
         """The row of a job that another of the same owner names; None: there is none that he may see."""
         return self._row((owner, name)) if self.sees(owner, name) else None
 
+    def shows(self, row: JobRow, naming: str) -> bool:
+        """Whether what another job of the same owner says of this one may be told: if he sees that one, too."""
+        return naming == row.job or self.sees(row.owner, naming)
+
     def past_key(self, word: str, action: str) -> Key | None:
         """Owner and name of a job that may have gone; None: he may not see jobs of that name, or there is no owner.
 

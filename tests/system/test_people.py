@@ -75,6 +75,24 @@ def test_jobs_of_others_have_their_owners_name(people: People, line: str, shown:
             assert shown in people.said(uid, *line.split())
 
 
+def test_of_a_job_that_one_does_not_see_nobody_elses_dependencies_tell(people: People) -> None:
+    for name, keys in (("web-a", ()), ("web-b", ("wants=web-a", "after=web-a")),
+                       ("hidden", ("after=web-a", "requires=web-a", "wants=deeper")), ("deeper", ())):  # fmt: skip
+        settings = [word for key in keys for word in ("-p", key)]
+        people.said(ALICE, "run", "-u", name, *settings, "--", "sleep", "1000")
+    try:
+        web = f"{ALICE}/web-a"
+        for uid, there in ((ALICE, True), (BOB, False)):
+            lines = ("list-dependencies --reverse", "list-dependencies --before", "show", "status", "why")
+            asked = [people.said(uid, *line.split(), web) for line in lines]
+            assert ("hidden" in "".join(asked)) is there
+            assert "web-b" in asked[0]
+            assert people.ask(uid, "list-dependencies", f"{ALICE}/hidden").returncode == (0 if there else 4)
+    finally:
+        for name in ("hidden", "web-b", "web-a", "deeper"):
+            people.ask(ALICE, "rm", "--now", name)
+
+
 def test_an_environment_is_its_owners(people: People) -> None:
     for uid in (PLAYER, ROOT):
         assert "\n[environment]\n" in people.said(uid, "cat", "games/web" if uid == ROOT else "web")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import graph as graphs
@@ -40,11 +41,12 @@ async def list_dependencies(context: Context, request: m.ListDependencies) -> No
         await context.connection.reply(request.id, m.Graph(links=[], jobs=missing))
         return
     known = context.world.registry.catalog.graphs
-    graph = known.of(owner)
+    graph = known.tidied(owner)
     resting = [row for row in names.values() if row.job not in graph]
     for row in resting:
-        known.know(row)
-    edges = graphs.reach(graph, names, reverse=request.reverse, order=request.order)
+        known.know_for_now(row)
+    tells = functools.cache(functools.partial(context.sees, owner))
+    edges = graphs.reach(graph, names, reverse=request.reverse, order=request.order, tells=tells)
     for row in resting:
         known.rest(row)
     if len(edges) > MAX_LINKS:

@@ -44,7 +44,8 @@ def _view(context: Context, word: str) -> m.JobView:
     if row is None:
         return views.missing(word, context.owner_asked(word))
     registry = context.world.registry
-    view = replace(views.job_view(registry, row), links=views.all_links(registry, row))
+    links = [link for link in views.all_links(registry, row) if context.shows(row, link.job)]
+    view = replace(views.job_view(registry, row), links=links)
     if row.transient:
         return view
     sources = context.world.definitions.sources(row.owner, row.job)
