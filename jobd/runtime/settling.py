@@ -113,7 +113,8 @@ class Settling:
         if one is None:
             if row is None or row.load == records.NOT_FOUND or not is_from_file(row):
                 return None
-            return Change(job=name, owner=owner, change=plan.REMOVED, file=row.file)
+            text = "" if row.sub in states.AT_REST else "it runs on until it is stopped"
+            return Change(job=name, owner=owner, change=plan.REMOVED, file=row.file, text=text)
         file = records.STORED if self._stored else one.read.file
         if text := self._why_not(row, one) or one.problem:
             return Change(job=name, owner=owner, change=plan.BROKEN, file=file, text=text)

@@ -129,7 +129,8 @@ def test_a_file_that_is_deleted_while_its_job_runs(filed: Program) -> None:
     filed.jobctl("start", "deleted", check=True)
     path.unlink()
     assert filed.show("deleted", "NeedDaemonReload") == "yes"
-    assert reload(filed)["deleted"]["change"] == "removed"
+    removed = reload(filed)["deleted"]
+    assert (removed["change"], removed["text"]) == ("removed", "it runs on until it is stopped")
     assert (filed.show("deleted", "ActiveState"), filed.show("deleted", "LoadState")) == ("active", "not-found")
     shown = filed.jobctl("status", "deleted")
     assert (shown.returncode, shown.stderr) == (0, "")
