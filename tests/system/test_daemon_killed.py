@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+# Kills, one after the other, within the time that a submission takes; `make fault` has many more.
+KILLS = 14
+WITHIN_SEC = 0.017
 
-def test_running_job_is_untouched(jobd: Program) -> None:
-    script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $i; sleep 0.25; done; exit 5"
+
+def test_running_job_is_untouched(jobd: Program, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    script = f"for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done; {gate.wait}; echo over; exit 5"
     jobd.jobctl("run", "--name", "counter", "--", "/bin/sh", "-c", script, check=True)
     main = jobd.show("counter", "MainPID")
     jobd.replace_daemon()
     jobd.replace_daemon()
     assert jobd.show("counter", "MainPID") == main
+    gate.open()
     assert jobd.jobctl("wait", "counter").returncode == 5
-    assert jobd.output("counter").split() == [str(i).encode() for i in range(1, 13)]
+    assert jobd.output("counter").split() == [b"1", b"2", b"3", b"4", b"5", b"6", b"over"]
 
 
 def test_job_that_ends_while_the_daemon_is_away_keeps_its_exit(jobd: Program, tmp_path: Path) -> None:
@@ -86,26 +92,44 @@ def test_wait_follow_and_run_reconnect(jobd: Program, tmp_path: Path) -> None:
     assert (run.returncode, wait.returncode, logs.returncode) == (3, 3, 0)
 
 
-def test_daemon_that_stops_answering_is_replaced(jobd: Program) -> None:
-    jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
-    main = jobd.show("job", "MainPID")
-    stopped = jobd.kill_daemon(signal.SIGSTOP)
-    # jobctl simply waits: the keeper finds out by its ping.
-    assert jobd.daemon_pid() != stopped
-    assert not is_alive(stopped)
-    assert jobd.show("job", "MainPID") == main
-    jobd.jobctl("stop", "job", check=True)
+class Impatient(Program):
+    """A jobd whose keeper waits a second for its daemon's answer, and not ten: tests/keeper has the real times."""
+
+    SHORT = (
+        "from jobd.keeper import daemonproc, loop; loop.PING_SEC, daemonproc.PONG_SEC = 0.3, 1.0; "
+        "from jobd.__main__ import main; raise SystemExit(main())"
+    )
+
+    def command(self) -> list[str]:
+        python, isolated, _, _, *options = super().command()
+        return [python, isolated, "-c", self.SHORT, *options]
+
+
+def test_daemon_that_stops_answering_is_replaced(tmp_path: Path) -> None:
+    jobd = Impatient(tmp_path)
+    try:
+        jobd.start()
+        jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
+        main = jobd.show("job", "MainPID")
+        stopped = jobd.kill_daemon(signal.SIGSTOP)
+        # jobctl simply waits: the keeper finds out by its ping.
+        assert jobd.daemon_pid() != stopped
+        assert not is_alive(stopped)
+        assert jobd.show("job", "MainPID") == main
+        jobd.jobctl("stop", "job", check=True)
+    finally:
+        jobd.close()
 
 
 def test_kill_in_each_phase_of_a_submission_runs_it_exactly_once(jobd: Program, tmp_path: Path) -> None:
     """The daemon is killed ever later after a submission was sent: at accept, commit, spawn, go, exec, exit, ack."""
     ran = tmp_path / "ran"
     runs = []
-    for step in range(24):
+    for step in range(KILLS):
         run = new_run_id()
         runs.append(run)
         daemon = jobd.daemon_pid()
-        killer = threading.Timer(step * 0.0007, os.kill, (daemon, signal.SIGKILL))
+        killer = threading.Timer(step * WITHIN_SEC / KILLS, os.kill, (daemon, signal.SIGKILL))
         submit_until_accepted(jobd, run, ["/bin/sh", "-c", f'echo {run.hex()} >> "{ran}"; echo out; exit 9'], killer)
         killer.join()
     with Raw(jobd.socket) as raw:
