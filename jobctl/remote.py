@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from _socket import AF_UNIX, SHUT_RDWR, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
+from _socket import AF_UNIX, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
 from _thread import allocate_lock, start_new_thread
 from select import POLLIN, POLLOUT, poll
 
@@ -233,7 +233,7 @@ class _Line:
             while len(self._noise) <= remote_ssh.NOISE_BYTES:
                 self._turn()
         except channels.WireEndedError:
-            pass
+            channels.shut_down(self._sock, SHUT_WR)  # ssh may be there still, and wait for what we say
         finally:
             self._end()
 

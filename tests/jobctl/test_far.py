@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from jobctl import remote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,5 +62,7 @@ def test_an_answer_that_cannot_be_read_keeps_nobody_waiting(tmp_path: Path) -> N
     script.write_text(FAR.replace("packb({answer!r})", "b'\\xc1'").format(python=sys.executable, data=b""))
     script.chmod(0o755)
     line = [sys.executable, "-I", "-m", "jobctl", "-H", "far", "list"]
+    began = time.monotonic()
     done = subprocess.run(line, env={**os.environ, "JOBCTL_SSH": str(script)}, capture_output=True, timeout=30)
     assert (done.returncode, done.stderr) == (1, b"jobctl: lost the connection to far\n")
+    assert time.monotonic() - began < remote.END_SEC, "it was told to end, and not waited for"
