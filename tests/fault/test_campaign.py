@@ -18,12 +18,12 @@ pytestmark = pytest.mark.slow
 
 
 def test_killing_the_daemon_loses_nothing(tmp_path: Path) -> None:
-    report = run_campaign(tmp_path, "daemon", kill_daemons, 12, random.SystemRandom().randrange(1 << 30))
+    report = run_campaign(tmp_path, "daemon", kill_daemons, 8, random.SystemRandom().randrange(1 << 30))
     assert report.passed, f"{report}\n{report.problems[:20]}\n{report.errors[:20]}"
 
 
 def test_a_large_stdin_is_exact_while_the_daemon_is_killed(tmp_path: Path) -> None:
-    report = run_feeding(tmp_path, 128 << 20, random.SystemRandom().randrange(1 << 30))
+    report = run_feeding(tmp_path, 64 << 20, random.SystemRandom().randrange(1 << 30))
     assert report.passed, str(report)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.clients import Clients
-from tests.system.program import Program
+from tests.system.program import Impatient, Program
 from tests.system.sshd import running_sshd
 
 if TYPE_CHECKING:
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 def jobd(tmp_path: Path) -> Iterator[Program]:
     """A jobd of this test's own. It is ended, and nothing it started may be left."""
     program = Program(tmp_path)
+    try:
+        program.start()
+        yield program
+    finally:
+        program.close()
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Program]:
+    """The same, whose keeper does not wait long for its daemon."""
+    program = Impatient(tmp_path)
     try:
         program.start()
         yield program

@@ -317,3 +317,16 @@ class Program:
         for keeper in self.keepers:
             keeper.wait(DEADLINE_SEC)
         assert not problems, f"{problems}\njobd said:\n{self.log_text()[-4000:]}"
+
+
+class Impatient(Program):
+    """A jobd whose keeper waits a second for its daemon, and not ten: tests/keeper knows the real times."""
+
+    SHORT = (
+        "from jobd.keeper import daemonproc, loop, shutdown; loop.PING_SEC, daemonproc.PONG_SEC = 0.3, 1.5; "
+        "shutdown.ANSWER_SEC = 1.0; from jobd.__main__ import main; raise SystemExit(main())"
+    )
+
+    def command(self) -> list[str]:
+        python, isolated, _, _, *options = super().command()
+        return [python, isolated, "-c", self.SHORT, *options]

@@ -92,33 +92,15 @@ def test_wait_follow_and_run_reconnect(jobd: Program, tmp_path: Path) -> None:
     assert (run.returncode, wait.returncode, logs.returncode) == (3, 3, 0)
 
 
-class Impatient(Program):
-    """A jobd whose keeper waits a second for its daemon's answer, and not ten: tests/keeper has the real times."""
-
-    SHORT = (
-        "from jobd.keeper import daemonproc, loop; loop.PING_SEC, daemonproc.PONG_SEC = 0.3, 1.0; "
-        "from jobd.__main__ import main; raise SystemExit(main())"
-    )
-
-    def command(self) -> list[str]:
-        python, isolated, _, _, *options = super().command()
-        return [python, isolated, "-c", self.SHORT, *options]
-
-
-def test_daemon_that_stops_answering_is_replaced(tmp_path: Path) -> None:
-    jobd = Impatient(tmp_path)
-    try:
-        jobd.start()
-        jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
-        main = jobd.show("job", "MainPID")
-        stopped = jobd.kill_daemon(signal.SIGSTOP)
-        # jobctl simply waits: the keeper finds out by its ping.
-        assert jobd.daemon_pid() != stopped
-        assert not is_alive(stopped)
-        assert jobd.show("job", "MainPID") == main
-        jobd.jobctl("stop", "job", check=True)
-    finally:
-        jobd.close()
+def test_daemon_that_stops_answering_is_replaced(impatient: Program) -> None:
+    impatient.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
+    main = impatient.show("job", "MainPID")
+    stopped = impatient.kill_daemon(signal.SIGSTOP)
+    # jobctl simply waits: the keeper finds out by its ping.
+    assert impatient.daemon_pid() != stopped
+    assert not is_alive(stopped)
+    assert impatient.show("job", "MainPID") == main
+    impatient.jobctl("stop", "job", check=True)
 
 
 def test_kill_in_each_phase_of_a_submission_runs_it_exactly_once(jobd: Program, tmp_path: Path) -> None:

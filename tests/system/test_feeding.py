@@ -61,7 +61,7 @@ print(found.hexdigest())
 
 
 def test_stdin_arrives_exactly_while_the_daemon_is_killed(jobd: Program, name: str) -> None:
-    data = random.Random(2).randbytes(64 << 20)
+    data = random.Random(2).randbytes(32 << 20)
     feeder = Feeder(jobd.socket)
     run = feeder.start([PYTHON, b"-c", READ_SLOWLY], name)
     feeder.begin(run)

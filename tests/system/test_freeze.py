@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+KILLS = 6  # one after the other, within the time that a request takes
+WITHIN_SEC = 0.0072
+
 # A child that has left session and parent counts as well as the main process.
 SCRIPT = """
 trap 'echo bye; exit 7' TERM
@@ -149,16 +152,16 @@ def test_jobd_can_be_ended_with_frozen_jobs(frozen: Program) -> None:
 
 def test_killed_at_any_moment_it_is_frozen_in_the_end_and_recorded_once(frozen: Program) -> None:
     """The daemon is killed ever later after a request; asked again by the same process, as jobctl does."""
-    for step in range(12):
+    for step in range(KILLS):
         for request in (m.Freeze(id=1, names=["job"]), m.Thaw(id=1, names=["job"])):
-            killer = threading.Timer(step * 0.0006, os.kill, (frozen.daemon_pid(), signal.SIGKILL))
+            killer = threading.Timer(step * WITHIN_SEC / KILLS, os.kill, (frozen.daemon_pid(), signal.SIGKILL))
             act(frozen, request, killer)
             killer.join()
             assert frozen.show("job", "FreezerState") == ("frozen" if isinstance(request, m.Freeze) else "running")
     goes_on(frozen)
     with closing(sqlite3.connect(f"file:{frozen.state_dir}/state.db?mode=ro", uri=True)) as database:
         kinds = database.execute("SELECT kind FROM events WHERE kind IN ('frozen', 'thawed') ORDER BY seq").fetchall()
-    assert kinds == [("frozen",), ("thawed",)] * 12
+    assert kinds == [("frozen",), ("thawed",)] * KILLS
 
 
 def act(program: Program, request: m.Freeze | m.Thaw, killer: threading.Timer) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why := why_not()), reason=why)]
-STARTS = 1000  # during which a directory is exchanged
+STARTS = 200  # during which a directory is exchanged
 TURN = 50
 BOMBER = 100_000 + os.getpid()  # the kernel counts a uid's processes: this one has no others, whoever tests beside us
 

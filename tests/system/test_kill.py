@@ -38,8 +38,8 @@ def killed(program: Program, request: m.Kill, killer: threading.Timer) -> m.Done
 def test_a_signal_is_sent_once_though_the_daemon_is_killed_at_any_moment(jobd: Program) -> None:
     jobd.jobctl("run", "--name", "job", "--", "/bin/sh", "-c", COUNTING, check=True)
     until(lambda: jobd.output("job") == b"up\n", "its trap is set")
-    for step in range(16):
-        killer = threading.Timer(step * 0.0006, os.kill, (jobd.daemon_pid(), signal.SIGKILL))
+    for step in range(10):
+        killer = threading.Timer(step * 0.001, os.kill, (jobd.daemon_pid(), signal.SIGKILL))
         request = m.Kill(id=1, names=["job"], signal=signal.SIGUSR1, whom="main", once=f"signal-{step}")
         assert killed(jobd, request, killer).code == ""
         killer.join()
@@ -47,13 +47,13 @@ def test_a_signal_is_sent_once_though_the_daemon_is_killed_at_any_moment(jobd: P
         until(lambda expected=expected: len(jobd.output("job")) >= len(expected), "it is caught")  # type: ignore[misc]
         assert jobd.output("job") == expected
     jobd.jobctl("stop", "job", check=True)
-    assert jobd.output("job").count(b"caught") == 16
+    assert jobd.output("job").count(b"caught") == 10
 
 
 def test_a_signal_that_ends_the_job_is_no_failure_when_asked_for_again(jobd: Program) -> None:
-    for step in range(10):
+    for step in range(6):
         jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
-        killer = threading.Timer(step * 0.0008, os.kill, (jobd.daemon_pid(), signal.SIGKILL))
+        killer = threading.Timer(step * 0.0013, os.kill, (jobd.daemon_pid(), signal.SIGKILL))
         done = killed(jobd, m.Kill(id=1, names=["job"], once=f"end-{step}"), killer)
         killer.join()
         assert done.code == "", done

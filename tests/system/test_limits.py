@@ -43,7 +43,7 @@ queued = {QUEUED}
 log_size = {LOGS}
 environment_size = {ENVIRONMENTS}
 """
-ATTACK_SEC = 1.0
+ATTACK_SEC = 0.6
 # What a daemon may grow by in an attack: 512 connections of 7 KiB and 64 KiB of a frame each, 16 frames of 1 MiB, and
 # what Python keeps of freed memory.
 GROWTH_BYTES = 64 << 20

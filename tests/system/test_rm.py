@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+KILLS = 8  # one after the other, within the time that a request takes
+WITHIN_SEC = 0.021
+MANY = 200  # runs, whose logs take a while to remove
+
 
 def listed(program: Program, *patterns: str) -> list[str]:
     """The names that `list -a` shows."""
@@ -159,26 +163,26 @@ def removed(program: Program, request: m.Remove, killer: threading.Timer) -> str
 def test_killed_at_any_moment_it_is_removed_in_the_end_and_no_other(jobd: Program, purge: bool) -> None:
     jobd.jobctl("run", "--wait", "--name", "other", "--", "echo", "other", check=True)
     runs: list[bytes] = []
-    for step in range(14):
+    for step in range(KILLS):
         with Raw(jobd.socket) as raw:
             raw.wait(started(raw.run([b"echo", b"one"], name="job")).run)
             run = started(raw.run([b"sh", b"-c", b"echo two; exec sleep 600"], name="job")).run
             if not purge:
                 assert raw_number(raw, run) == 2 * step + 2
         runs.append(run)
-        killer = threading.Timer(step * 0.0015, os.kill, (jobd.daemon_pid(), signal.SIGKILL))
+        killer = threading.Timer(step * WITHIN_SEC / KILLS, os.kill, (jobd.daemon_pid(), signal.SIGKILL))
         request = m.Remove(id=1, names=["job"], stop=True, purge=purge, runs=[run])
         assert removed(jobd, request, killer) == ""
         killer.join()
         assert listed(jobd) == ["other"]
     rows = [row for row in all_runs(jobd) if row["job"] == "job"]
-    assert len(rows) == (0 if purge else 28)
+    assert len(rows) == (0 if purge else 2 * KILLS)
     assert jobd.output("other") == b"other\n"
     if purge:
         assert not any(run_dir(jobd.state_dir, os.geteuid(), run).exists() for run in runs)
     else:
-        assert [row["result"] for row in rows] == ["stopped", "success"] * 14
-        assert sorted(int(str(row["number"])) for row in rows) == list(range(1, 29))
+        assert [row["result"] for row in rows] == ["stopped", "success"] * KILLS
+        assert sorted(int(str(row["number"])) for row in rows) == list(range(1, 2 * KILLS + 1))
     check_replay(jobd)
 
 
@@ -191,10 +195,10 @@ def raw_number(raw: Raw, run: bytes) -> int:
 
 def test_a_long_purge_goes_on_under_the_next_daemon(jobd: Program) -> None:
     with Raw(jobd.socket) as raw:
-        for _ in range(300):
+        for _ in range(MANY):
             raw.wait(started(raw.run([b"echo", b"x"], name="job")).run)
     rows = all_runs(jobd)
-    assert len(rows) == 300
+    assert len(rows) == MANY
     daemon = jobd.daemon_pid()
     asking = jobd.start_jobctl("rm", "--purge", "job")
     until(lambda: listed(jobd) == [], "its row has gone")

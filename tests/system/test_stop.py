@@ -96,7 +96,7 @@ def start_tree(program: Program, name: str, tree: str, path: Path, *options: str
 
 @pytest.mark.parametrize("tree", TREES)
 def test_stop_leaves_no_process(tracked: Program, name: str, tree: str, tmp_path: Path) -> None:
-    pids = start_tree(tracked, name, tree, tmp_path / "pids", "-p", "stop.timeout=1s")
+    pids = start_tree(tracked, name, tree, tmp_path / "pids", "-p", "stop.timeout=300ms")
     assert all(map(is_alive, pids))
     tracked.jobctl("stop", name, check=True)
     assert [pid for pid in pids if is_alive(pid)] == []
@@ -187,7 +187,7 @@ def test_process_mode_stops_the_main_process_alone(tracked: Program, name: str, 
 
 def test_daemon_killed_while_it_stops_a_job_neither_forgets_nor_signals_twice(tracked: Program, name: str) -> None:
     script = "trap 'echo TERM' TERM; echo ready; while :; do sleep 0.01; done"
-    options = ("-p", "stop.timeout=3s", "--name", name)
+    options = ("-p", "stop.timeout=2s", "--name", name)
     tracked.jobctl("run", *options, "--", "/bin/sh", "-c", script, check=True)
     until(lambda: tracked.output(name) == b"ready\n", "the trap is set")
     stop = tracked.start_jobctl("stop", name)
