@@ -77,8 +77,8 @@ class Reader:
         generation = self._current_generation()
         if self._read_conn is None or generation != self._generation:
             self.close_reader()
+            self._generation = generation  # of the file that is opened here, also for who finds it damaged
             self._read_conn = connect(self._path, read_only=True)
-            self._generation = generation
         return self._read_conn
 
     def close_reader(self) -> None:
