@@ -66,11 +66,15 @@ def add(
         status = status or this
         if not this:
             added.append(each.name)
+    if added and status and (enable or now):
+        asked = " and ".join(word for word, wanted in (("enabled", enable), ("started", now)) if wanted)
+        terminal.warn(f"not {asked}, as not all could be added: {', '.join(added)}")
+        return status
     if added and enable:
         from jobctl.verb_enable import enable as enable_jobs
 
         startable = tuple(job for job in added if not job.endswith("@"))
-        status = status or (enable_jobs(client, startable) if startable else 0)
+        status = enable_jobs(client, startable) if startable else 0
     if added and now and not status:
         from jobctl.verb_act import start
 
@@ -166,7 +170,8 @@ def _owner(client: Client, place: Place) -> Owner:
 
     home = os.path.expanduser("~")
     runtime = os.environ.get("XDG_RUNTIME_DIR", "") or "/run"
-    return Owner(uid=client.uid, home=home, runtime_dir=runtime, shared=place.mode == paths.SYSTEM)
+    shared = place.mode == paths.SYSTEM or (place.mode != paths.USER and not client.uid)  # root's serves all users
+    return Owner(uid=client.uid, home=home, runtime_dir=runtime, shared=shared)
 
 
 def _tell_of_paths(client: Client, place: Place, given: Given) -> None:

@@ -179,6 +179,18 @@ def test_a_users_definitions_are_in_the_database(people: People) -> None:
 
 
 @several
+def test_roots_file_may_say_as_whom(people: People) -> None:
+    source, bad = people.place / "games.toml", people.place / "bad.toml"
+    source.write_text(f'{WEB}user = "games"\nessential = false\n')
+    bad.write_text("comand = 1\n")
+    done = people.ask(ROOT, "add", "--enable", "--now", str(source), str(bad))
+    assert (done.returncode, done.stdout) == (6, "added games\n")
+    assert done.stderr.endswith("jobctl: not enabled and started, as not all could be added: games\n")
+    assert people.said(ROOT, "add", "--now", str(source)) == ""
+    assert people.said(ROOT, "show", "-P", "User", "games") == "games\n"
+    people.said(ROOT, "rm", "--now", "games")
+
+
 def test_roots_are_files(people: People) -> None:
     source = people.place / "system.toml"
     source.write_text(WEB)
