@@ -50,7 +50,15 @@ class NotifySockets:
             os.fchmod(directory, 0o711)  # whatever the umask is, and nothing that has taken its place
             with suppress(FileNotFoundError):
                 os.unlink(name_of(run), dir_fd=directory)
-            return _bind(f"/proc/self/fd/{directory}/{name_of(run)}"), directory
+            # Everybody can read in /proc/net/unix where a socket was bound, and who knows a run can say to be of it.
+            unnamed = name_of(os.urandom(len(run)))
+            sock = _bind(f"/proc/self/fd/{directory}/{unnamed}")
+            try:
+                os.rename(unnamed, name_of(run), src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                os.close(sock)
+                raise
+            return sock, directory
         except BaseException:
             os.close(directory)
             raise

@@ -132,6 +132,22 @@ def test_it_is_never_made_where_others_may_write(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere" / "file").exists()
 
 
+def test_nobody_reads_of_which_run_it_is(tmp_path: Path) -> None:
+    """Whoever knows the id of another's run can have processes counted as of it, where there are no control groups."""
+    sockets = made(tmp_path)
+    fds = sockets.make(RUN)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"READY=1", sockets.path_of(RUN))
+        assert hear(fds[0])[0] == b"READY=1"
+        assert os.listdir(sockets.path) == [notifysockets.name_of(RUN)]
+        with open("/proc/net/unix") as file:
+            assert notifysockets.name_of(RUN) not in file.read()
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
 def test_where_it_is(tmp_path: Path) -> None:
     assert made(tmp_path).path == f"{tmp_path}/state/notify"
     assert made(tmp_path, shared=True).path == f"{tmp_path}/notify", "users cannot go into root's state"
