@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 # Of a run, and of all runs: a service has one command at a time that reloads or stops it, and one or two that look.
 MAX_LIVE, MAX_ALL = 8, 1024
+MAX_OWNER = 256  # of the runs of one who is not root: all others' services would seem ill if one could have them all
 KEPT = 16  # of a run, those that have ended: the daemon asks again for its last one
 MAX_OPID = 256
 ERRNO_DIGITS = 5  # more than a number of an error has
@@ -81,7 +82,7 @@ class Helpers:
         if entry is None or not entry.went or entry.step or entry.restored:
             raise SpawnFailed("spawn", errno.ESRCH)
         live = sum(not helper.done for helper in entry.helpers.values())
-        if live >= MAX_LIVE or len(self._live) >= MAX_ALL:
+        if live >= MAX_LIVE or len(self._live) >= MAX_ALL or (not opid.startswith(STOP) and self._has_many(entry)):
             raise SpawnFailed("spawn", errno.EAGAIN)
         timeout = message.get("timeout_ms")
         assert timeout is None or (type(timeout) is int and timeout >= 0)
@@ -110,6 +111,11 @@ class Helpers:
         finally:
             keeper.ends.reopened(entry)
         return entry, helper
+
+    def _has_many(self, entry: Entry) -> bool:
+        """Whether the owner of a run has as many as one may have."""
+        owner = _owner(entry)
+        return bool(owner) and sum(_owner(other) == owner for other, _ in self._live.values()) >= MAX_OWNER
 
     def _reopen(self, entry: Entry, plan: Plan) -> None:
         """A tree that was empty has a process again: of a job that counts as running when its process has ended."""
@@ -293,6 +299,10 @@ class Helpers:
         self._ended(entry, helper, -1 if status is None else status)
         self._keeper.ends.recheck()
         return True
+
+
+def _owner(entry: Entry) -> object:
+    return entry.label.get("owner") if isinstance(entry.label, dict) else None
 
 
 def _opid(message: Message) -> str:

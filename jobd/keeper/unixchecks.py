@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobd.keeper.loop import Keeper
 
 MAX_CHECKS = 256  # under way at once, of all runs
+MAX_USER = 64  # as one user who is not root: a path of his may lead to a file system of his that does not answer
 CHECK_SEC = 4.0  # a connect takes microseconds; what looks the user up or walks the path may have to be ended
 TYPES = (SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM)
 _LONGEST = 107  # bytes of a path in struct sockaddr_un
@@ -37,6 +38,7 @@ class UnixChecks:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._under_way: dict[int, tuple[int, float, int]] = {}
+        self._users: dict[int, int | str] = {}  # as whom they look, by pid
         self.handlers: dict[str, Callable[[Message, Fds], None]] = {"check-unix": self._check}
 
     def _check(self, message: Message, _: Fds) -> None:
@@ -48,7 +50,7 @@ class UnixChecks:
         wish = become.wish(message, keeper.base.guarded, keeper.grants is not None and keeper.grants.knows(one))
         if not path.startswith(b"/") or b"\0" in path:
             self._answer(tag, errno.EINVAL)
-        elif len(self._under_way) >= MAX_CHECKS:
+        elif len(self._under_way) >= MAX_CHECKS or self._has_many(user):
             self._answer(tag, errno.EAGAIN)
         else:
             if wish is not None:
@@ -63,7 +65,12 @@ class UnixChecks:
             limit, spare = spare_fds()
             if fd >= limit - spare:  # the next daemon needs room
                 pidfd.send_signal(fd, signal.SIGKILL)
+            if type(user) is int or isinstance(user, str):
+                self._users[pid] = user
             self._under_way[pid] = tag, time.monotonic() + CHECK_SEC, fd
+
+    def _has_many(self, user: object) -> bool:
+        return user not in (0, None) and list(self._users.values()).count(user) >= MAX_USER  # type: ignore[arg-type]
 
     def _answer(self, tag: int, number: int) -> None:
         self._keeper.send({"op": "checked", "tag": tag, "errno": number})
@@ -73,6 +80,7 @@ class UnixChecks:
         found = self._under_way.pop(pid, None)
         if found is None:
             return False
+        self._users.pop(pid, None)
         tag, _, fd = found
         os.close(fd)
         code = os.waitstatus_to_exitcode(status)

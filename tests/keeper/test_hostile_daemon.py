@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.keeper import unixchecks
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.helpers import Helpers, _output
 from jobd.keeper.link import LinkError
@@ -260,3 +262,28 @@ def test_of_what_was_handed_over_as_output_nothing_but_a_pipe_is_opened_to_write
     finally:
         for fd in (*others, named, reader, writer):
             os.close(fd)
+
+
+def test_one_users_commands_and_checks_leave_room_for_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less = "from jobd.keeper import helpers\nhelpers.MAX_OWNER = 2\n"
+    monkeypatch.setattr(harness, "KEEPER", less + harness.KEEPER)
+    with KeeperProcess(tmp_path) as keeper:
+        daemon = keeper.ready_daemon()
+        for run, owner in ((RUN, 61101), (OTHER, 61102)):
+            close_all(daemon.start(run, b"sleep", b"300", label={"owner": owner})[1])
+        command: Message = {"argv": [b"sleep", b"300"], "env": harness.environment(RUN, daemon.mark), "cwd": b"/"}
+        for run, opid, number in ((RUN, "check-1", 0), (RUN, "check-2", 0), (RUN, "check-3", errno.EAGAIN),
+                                  (OTHER, "check-1", 0), (RUN, "stop-cmd-1", 0)):  # fmt: skip
+            daemon.send("helper", run=run, o=opid, **command)
+            assert daemon.answer(run, "helper-started", "helper-done")[0]["errno"] == number, opid
+        for run in (RUN, OTHER):
+            daemon.send("kill-tree", run=run, o="kill-1")
+            daemon.expect("exited", run=run)
+
+
+def test_one_users_sockets_that_do_not_answer_leave_room_for_all_others() -> None:
+    checks = UnixChecks(SimpleNamespace())  # type: ignore[arg-type]  # a double
+    checks._users = dict.fromkeys(range(unixchecks.MAX_USER), 61101)
+    assert [checks._has_many(user) for user in (61101, 61102, "alice", 0, None)] == [True, False, False, False, False]
