@@ -11,6 +11,7 @@ Stored definitions of users (`Define`) come the same way, from a request instead
 from __future__ import annotations
 
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -25,7 +26,7 @@ from jobd.runtime.settling import Change, Parsed, Settling, is_from_file, no_def
 from jobd.store.reader import MAX_DEFINED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping
 
     from jobd.core.spec import JobSpec
     from jobd.runtime.homes import Homes
@@ -52,7 +53,19 @@ class Definitions:
         self._registry = registry
         self._catalog = registry.catalog
         self._lock = trio.Lock()
+        self._in_line: dict[int, trio.Lock] = {}  # by owner: of each, one stands in line for the one above
         self._catalog.instances.make = self._instantiate
+
+    @asynccontextmanager
+    async def _turn(self, owner: int) -> AsyncIterator[None]:
+        """One change at a time, and those of an owner who makes many do not keep others waiting for all of them."""
+        own = self._in_line.setdefault(owner, trio.Lock())
+        try:
+            async with own, self._lock:
+                yield
+        finally:
+            if not own.locked():
+                self._in_line.pop(owner, None)
 
     async def learn_homes(self) -> None:
         """Find out where owners of templates are at home: instances are made without waiting for anybody."""
@@ -79,7 +92,7 @@ class Definitions:
             ConfigError: the directories cannot be read; nothing has changed.
             LimitReached, NotDurable: as `define`; the jobs before that have changed.
         """
-        async with self._lock:
+        async with self._turn(self.owner):
             try:
                 wanted = None if only is None else self._with_instances(self.owner, only)
                 found = await self.files.find(wanted)
@@ -147,7 +160,7 @@ class Definitions:
             LimitReached: it is more than the owner may have.
             NotDurable: there is no room for it.
         """
-        async with self._lock:
+        async with self._turn(owner):
             reads: dict[str, Read | None] = {name: read}
             row = self._catalog.written(owner, name)
             if gid is None and row is not None and not row.transient:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
@@ -250,3 +251,24 @@ async def test_enabled_jobs_start_once_in_the_life_of_a_keeper(root: Path, monke
         assert not boot.is_due()
         assert Boot(bed.registry, desk.definitions, replace(welcome, keeper="another")).is_due()
         assert not Boot(bed.registry, desk.definitions, replace(welcome, keeper="another", heir=True)).is_due()
+
+
+async def test_who_changes_many_definitions_keeps_others_waiting_for_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(Bed()) as bed:
+        desk = Desk(bed, root, monkeypatch)
+        done: list[str] = []
+
+        async def define(owner: int, name: str) -> None:
+            await desk.definitions.define(owner, name, Read((Source("web.toml", TEXT, b"/"),)), ROOT)
+            done.append(name)
+
+        async with trio.open_nursery() as nursery:
+            for at in range(5):
+                nursery.start_soon(define, 61101, f"many-{at}")
+                await trio.lowlevel.checkpoint()
+            nursery.start_soon(define, 61102, "one")
+        assert done.index("one") <= 2, done
+        assert sorted(done) == [*(f"many-{at}" for at in range(5)), "one"]
+        assert desk.definitions._in_line == {}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.wire import messages as m
+from tests.system.callers import CallerAs
 from tests.system.people import ALICE, BOB, EVE, GAMES, ROOT, People, many_users, why_not
 
 if TYPE_CHECKING:
@@ -91,6 +93,22 @@ def test_of_a_job_that_one_does_not_see_nobody_elses_dependencies_tell(people: P
     finally:
         for name in ("hidden", "web-b", "web-a", "deeper"):
             people.ask(ALICE, "rm", "--now", name)
+
+
+def test_a_definition_of_a_users_is_no_longer_than_can_be_read_and_shown(people: People) -> None:
+    caller = CallerAs(people.socket, ALICE)
+    try:
+        words: dict[str, object] = {"id": 1, "name": "long", "base": b"/", "text": 'command = "true"\n'}
+        assert isinstance(caller.body(m.Define(**words)), m.Plan)  # type: ignore[arg-type]
+        words["text"] = "#" * (250 << 10)
+        codes = [getattr(caller.ask(m.Define(**words, dropin=f"{at}.toml"))[0], "code", "") for at in range(3)]  # type: ignore[arg-type]
+        assert codes == ["", "", "too-large"]
+        shown = caller.body(m.Cat(id=1, names=["long"]))
+        assert isinstance(shown, m.Definitions)
+        assert len(shown.definitions[0].files) == 3
+    finally:
+        caller.close()
+        people.ask(ALICE, "rm", "long")
 
 
 def test_an_environment_is_its_owners(people: People) -> None:

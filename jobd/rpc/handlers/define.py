@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ADD: Final = "add"
 REVERT: Final = "revert"
 ROOT: Final = 0
+MAX_TEXTS: Final = 512 << 10  # bytes of all texts of a job: they are read together for each change, and shown together
+MAX_DROPINS: Final = 64
 
 
 # --- add, edit ----------------------------------------------------------------------------------------------------
@@ -44,6 +46,9 @@ async def define(context: Context, request: m.Define) -> None:
     row = context.written(owner, name, ADD)
     _check_name(context, request.name, row)
     sources = _with_text(context, request, row, owner, name)
+    if len(sources) > 1 + MAX_DROPINS or sum(len(source.text.encode()) for source in sources) > MAX_TEXTS:
+        text = f"cannot add {request.name}: a job has at most {MAX_DROPINS} drop-ins, and {MAX_TEXTS >> 10} KiB in all"
+        raise Refused(errors.TOO_LARGE, text, job=request.name)
     changes, warnings = await _put(context, owner, name, sources, request.dry)
     await context.connection.reply(request.id, changed_plan(changes, warnings))
 
