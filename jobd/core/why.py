@@ -26,7 +26,9 @@ FINE_USEC: Final = 10_000  # … and below a second
 STOP_REQUESTED: Final = "stop-requested"
 # Kinds of reasons that another job is behind.
 WAITS, DEPENDENCY = "waits", "dependency"
-# What a run's `cause` is in a sentence; others are as they are.
+# What stands before a run's `cause` in a sentence, by how that begins.
+CAUSES: Final = {"required by": "it is ", "wanted by": "it is ", "restarted with": "it was ", "on ": "it was started "}
+# And those that are a sentence by themselves; others are as they are.
 STARTED_BECAUSE: Final = {"restart": "it was started again by itself", "enabled": "it is enabled"}
 UNDER_WAY: Final = frozenset(states.ACTIVE_STATE) - frozenset(
     (states.DEAD, states.FAILED, states.RUNNING, states.EXITED)
@@ -261,7 +263,8 @@ def _began(facts: Facts, say: Words) -> str:
     if run is None:
         return ""
     if run.cause:
-        return STARTED_BECAUSE.get(run.cause, f"it is {run.cause}" if run.cause.partition(" ")[1] else run.cause)
+        verb = next((verb for start, verb in CAUSES.items() if run.cause.startswith(start)), "")
+        return STARTED_BECAUSE.get(run.cause, f"{verb}{run.cause}")
     return f"{say.who(run.by_uid)} started it"
 
 

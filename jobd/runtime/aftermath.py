@@ -99,7 +99,8 @@ class Aftermath:
                 continue
             reason = f"it is bound to {name}, which has ended"
             next_run = new_run_id() if again else None
-            together.stop_one(self._world, bound, None, reason=reason, in_turn=False, next_run=next_run)
+            cause = f"{together.RESTARTED_WITH} {name}"
+            together.stop_one(self._world, bound, None, reason=reason, in_turn=False, next_run=next_run, cause=cause)
 
     # --- hooks ----------------------------------------------------------------------------------------------------
     def _at_rest(self, job: Job, old: str) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobd.runtime")
 
+RESTARTED_WITH = "restarted with"  # another job: the cause of a run
 MASKED, BROKEN = "masked", "broken"  # kinds of lacks, besides graph.MISSING
 
 
@@ -274,17 +275,28 @@ def _wish_stops(
         cause = names[name]
         reason = "" if cause is None else f"it {graphs.WORDS[cause[0]]} {cause[1]}"
         later = any(other in live and live[other].run is not None for other in graph.later(name) if other != name)
-        stop_one(world, job, by, reason=reason, in_turn=later, next_run=following.get(name))
+        along = "" if cause is None else f"{RESTARTED_WITH} {cause[1]}"
+        stop_one(world, job, by, reason=reason, in_turn=later, next_run=following.get(name), cause=along)
 
 
 def stop_one(
-    world: Registry, job: Job, by: Caller | None, *, reason: str, in_turn: bool, next_run: bytes | None = None
+    world: Registry,
+    job: Job,
+    by: Caller | None,
+    *,
+    reason: str,
+    in_turn: bool,
+    next_run: bytes | None = None,
+    cause: str = "",
 ) -> None:
-    """The wish that one job stop. With `in_turn` it is seen to when nothing is left that has to be stopped before."""
+    """The wish that one job stop. With `in_turn` it is seen to when nothing is left that has to be stopped before.
+
+    `next_run` is to follow, for this `cause`.
+    """
     commit = restarting.stop(job, by)
     if commit is not None:
         commit.then(lambda: world.let_go(job))
     elif job.run is not None:
         job.run.ask_stop(by, reason=reason, in_turn=in_turn)
         if next_run != job.run.row.next_run and not (next_run and job.run.row.next_run):
-            job.run.follow_with(next_run, by, reason)
+            job.run.follow_with(next_run, by, cause)

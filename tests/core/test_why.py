@@ -180,6 +180,8 @@ def test_what_keeps_it_from_being_started_comes_first() -> None:
         ("restart", "it was started again by itself"),
         ("enabled", "it is enabled"),
         ("required by api", "it is required by api"),
+        ("restarted with db", "it was restarted with db"),
+        ("on failure of db", "it was started on failure of db"),
         ("schedule", "schedule"),
     ],
 )

@@ -129,7 +129,10 @@ async def test_a_restart_is_begun_by_the_end_of_the_run_and_committed_with_it(au
         assert jobs.subs("db", "web") == [states.RUNNING, states.RUNNING]
         run = jobs.world.jobs[0, "db"].run
         assert run is not None
-        assert (run.id, run.row.by_uid) == (bed.row(db).next_run, 0)
+        assert (run.id, run.row.by_uid, run.row.cause) == (bed.row(db).next_run, 0, "")
+        web = jobs.world.jobs[0, "web"].run
+        assert web is not None
+        assert web.row.cause == "restarted with db"
         jobs.check()
 
 
