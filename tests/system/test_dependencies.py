@@ -223,6 +223,7 @@ def test_a_hook_is_told_of_the_failure_once(place: Program, tmp_path: Path, kill
     gate = Gate(tmp_path / "gate")
     hook, web = f"h{int(killed)}-alert", f"h{int(killed)}-web"
     make(place, hook, "env | grep ^MONITOR_ | sort; true", "type=oneshot")
+    place.jobctl("wait", hook)  # what is there already is not started
     make(place, web, f"{gate.wait}; exit 7", f"on_failure={hook}")
     main = int(place.show(web, "MainPID"))
     if killed:
