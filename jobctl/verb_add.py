@@ -115,7 +115,11 @@ def checked_text(data: bytes, file: str) -> str:
 
 def _add(client: Client, place: Place, given: Given, replace: bool) -> int:
     if not place.directory:
-        return define(client, given.name, given.text, given.base, replace=replace)
+        status = define(client, given.name, given.text, given.base, replace=replace)
+        if client.target.host and not status and _depends_on_place(client, place, given, "/"):
+            meant = f"{os.fsdecode(given.base)} on {client.target.host}"
+            terminal.warn(f"paths in {given.word} that do not begin with / are meant from {meant}")
+        return status
     from jobd.core.jobfile import Source
 
     path = place.file(given.name)
@@ -126,7 +130,9 @@ def _add(client: Client, place: Place, given: Given, replace: bool) -> int:
     dropins = [Source(each, checked_text(jobfiles.read(each) or b"", each)) for each in place.dropins(given.name)]
     if not is_sound(client, place, given.name, [Source(given.word, given.text, given.base), *dropins]):
         return BAD_DEFINITION
-    _tell_of_paths(client, place, given)
+    # They were meant from where it lies: that is another place now.
+    if _depends_on_place(client, place, given, place.directory):
+        terminal.warn(f"paths in {given.word} that do not begin with / are meant from {place.directory} now")
     if there != given.text.encode():
         jobfiles.write(path, given.text)
     return reload(client, [given.name])
@@ -174,15 +180,17 @@ def _owner(client: Client, place: Place) -> Owner:
     return Owner(uid=client.uid, home=home, runtime_dir=runtime, shared=shared)
 
 
-def _tell_of_paths(client: Client, place: Place, given: Given) -> None:
-    """Say so when paths in the file are meant from where it lies: that is another place now."""
-    from jobd.core.jobfile import Source, parse
+def _depends_on_place(client: Client, place: Place, given: Given, other: str) -> bool:
+    """Whether the file would mean something else in another directory: paths in it do not begin with /."""
+    from jobd.core.jobfile import JobFileError, Source, parse
 
     owner = _owner(client, place)
-    here = parse([Source(given.word, given.text, given.base)], given.name, owner)
-    there = parse([Source(given.word, given.text, os.fsencode(place.directory))], given.name, owner)
-    if here.spec != there.spec:
-        terminal.warn(f"paths in {given.word} that do not begin with / are meant from {place.directory} now")
+    try:
+        here = parse([Source(given.word, given.text, given.base)], given.name, owner)
+        there = parse([Source(given.word, given.text, os.fsencode(other))], given.name, owner)
+    except JobFileError:
+        return False  # jobd has taken it: the one over there is newer than we are
+    return here.spec != there.spec
 
 
 def revert(client: Client, jobs: Jobs) -> int:

@@ -14,6 +14,7 @@ from tests.terminals import Terminal
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from tests.system.sshd import Sshd
 
@@ -142,3 +143,30 @@ def test_what_is_for_one_host_alone(far: Sshd, line: list[str]) -> None:
     done = far.jobctl(*line, host="one,two")
     assert (done.returncode, done.stdout) == (125, b"")
     assert b"on several hosts at a time" in done.stderr
+
+
+# --- definitions --------------------------------------------------------------------------------------------------
+def test_services_of_another_host(far: Sshd, tmp_path: Path) -> None:
+    """What is sent is kept there; nothing of it is read here again."""
+    (tmp_path / "far-db.toml").write_text('command = ["sleep", "1000"]\n[ready]\ndelay = "50ms"\n')
+    web = tmp_path / "far-web.toml"
+    web.write_text('command = "sleep 1000"\nrequires = ["far-db"]\nafter = ["far-db"]\n')
+    done = far.jobctl("add", str(web), str(tmp_path / "far-db.toml"), "--enable", "--now")
+    assert (said(done), done.stdout) == ((0, ""), b"added far-web\nadded far-db\n")
+    web.unlink()
+    listed = json.loads(far.jobctl("list-job-files", "-o", "json").stdout)
+    assert [row["state"] for row in listed if row["job"].startswith("far-")] == ["enabled", "enabled"]
+    assert far.jobctl("cat", "far-web").stdout.startswith(b"# stored: far-web\n")
+    assert far.jobctl("list-dependencies", "far-web").stdout.decode().split() == ["far-web", "●", "└─far-db"]
+    changed = far.jobctl("edit", "--stdin", "far-web", data=b'restart = "always"\n')
+    assert (said(changed), changed.stdout) == ((0, ""), b"changed far-web: restart (needs restart)\n")
+    assert far.jobctl("set-property", "far-web", "description=There").returncode == 0
+    assert b"override.toml, set-property.toml" in far.jobctl("status", "far-web").stdout
+    assert said(far.jobctl("stop", "far-db")) == (0, "")
+    why = far.jobctl("why", "far-web").stdout.decode()
+    assert re.search(r"^far-web is not running: .* stopped it .* \(it requires far-db\)$", why, re.MULTILINE)
+    assert said(far.jobctl("rm", "far-web", "far-db")) == (0, "")
+    web.write_text('command = "true"\nworking_directory = "sub"\n')
+    here = f"paths in {web} that do not begin with / are meant from {tmp_path} on one"
+    assert said(far.jobctl("add", str(web))) == (0, f"jobctl: {here}\n")
+    assert said(far.jobctl("rm", "far-web")) == (0, "")
