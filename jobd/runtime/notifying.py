@@ -128,11 +128,12 @@ class Notifications:
         await self._pause(self._all)
         if self._end is None:
             await self._world.asking.turn(self._run.row.owner, DATAGRAM_SEC)
-        while not self._world.keeper.alive and datagram.pid != self._run.pid:
+        ours = await self._is_ours(datagram.pid)
+        if not ours and not self._world.keeper.alive:
             self._stuck = True
             self._let_end()
             await trio.sleep_forever()  # a new keeper comes with a new daemon
-        if await self._is_ours(datagram.pid):
+        if ours:
             message = sdnotify.parse(datagram.data)
             for why in message.ignored:
                 self._tell(why, f"ignored of its notifications: {why}")
@@ -271,6 +272,8 @@ class Notifications:
     async def _change_main(self, pid: int) -> None:
         """Another process is the main one from now on, if it is one of the run's: the keeper looks."""
         number = await self._world.keeper.set_main(self._run.id, pid)
+        if number and not self._world.keeper.alive:
+            await trio.sleep_forever()  # for the next daemon, as above; an end until then may be none of the run's
         if number:
             self._tell("main", f"refused MAINPID={pid}, which is no process of its own: {os.strerror(number)}")
             return

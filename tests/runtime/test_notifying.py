@@ -105,6 +105,36 @@ async def test_a_stranger_is_not_made_the_main_process(autojump_clock: MockClock
         assert f"refused MAINPID={STRANGER}" in at.bed.row(at.run).note
 
 
+async def test_a_main_process_that_is_named_while_the_keeper_dies_is_for_the_next_daemon(
+    autojump_clock: MockClock,
+) -> None:
+    async with served(**NOTIFY) as at:
+        at.bed.keeper.alive = False  # and does not know any process
+        await at.say(f"MAINPID={STRANGER}\nREADY=1")
+        assert (at.bed.row(at.run).note, at.sub) == ("", states.START)
+        service = at.run.service
+        assert service is not None
+        assert service.heard is not None
+        assert service.heard.has_unread(), "it is left in the socket"
+        at.bed.keeper.exited(at.run.id, 0, empty=False)
+        await trio.sleep(10 * notifying.END_SEC)
+        assert (at.run.ending, at.sub) == (None, states.START), "the next daemon knows whether that was the run's end"
+
+
+async def test_a_keeper_that_dies_over_the_question_whose_a_word_is_leaves_it(autojump_clock: MockClock) -> None:
+    async with served(**NOTIFY) as at:
+        at.run.pid = STRANGER
+
+        async def dies(pids: list[int]) -> list[bytes | None]:
+            at.bed.keeper.alive = False
+            await trio.lowlevel.checkpoint()
+            return [None] * len(pids)
+
+        at.bed.keeper.runs_of = dies  # type: ignore[method-assign]
+        await at.say("READY=1")
+        assert (at.bed.row(at.run).note, at.sub) == ("", states.START)
+
+
 async def test_the_parent_of_a_service_that_forks_away_ends_before_its_word_is_heard(
     autojump_clock: MockClock,
 ) -> None:
