@@ -19,7 +19,7 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
 TRACKING_VARIABLE = "JOBD_TRACKING"  # "process" does without cgroups; for tests
 KEEPER = "keeper"  # our leaf; the unit has it as DelegateSubgroup=
@@ -142,11 +142,14 @@ class Cgroups:
             self._wanted.remove(name)
         self.known = self.controllers
 
-    def find_leftovers(self) -> None:
-        """Have those removed that a keeper of the same state left when it was killed."""
-        if self.usable:
-            self._leftover.update(entry.path for entry in os.scandir(self.base) if entry.is_dir())
-            self.tidy()
+    def find_leftovers(self, known: Container[str] = ()) -> None:
+        """Have all but those of known runs removed: a keeper of the same state may have been killed over them."""
+        try:
+            found = [entry.path for entry in os.scandir(self.base) if entry.is_dir()] if self.usable else []
+        except OSError:
+            return
+        self._leftover.update(path for path in found if path not in known)
+        self.tidy()
 
     def strays(self, known: set[str]) -> list[str]:
         """Cgroups with processes of runs that are not in the table: what two deaths at once have left."""

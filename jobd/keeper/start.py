@@ -67,7 +67,7 @@ def start(config: Config, log_file: str = "") -> Keeper:
         keeper.log(f"took over {count} runs from process {taken.giver}")
     else:
         keeper = Keeper(config, passed or sockets.bind_clients(config.socket, config.shared), lock, base)
-        keeper.cgroups.find_leftovers()
+    keeper.cgroups.find_leftovers({entry.cgroup for entry in keeper.table.values()})
     keeper.activated, keeper.notifier = passed is not None, notifier
     if said:
         keeper.log(said, "info" if config.daemon_uid else "warning")
@@ -105,6 +105,7 @@ def resume(fd: int) -> int:
     """Go on as the keeper that executed this code. Returns the exit status."""
     blob = state.load(state.read(fd))
     keeper = state.restore(blob, configuration.Config.load(blob["config"]))
+    keeper.cgroups.find_leftovers({entry.cgroup for entry in keeper.table.values()})
     keeper.log("re-executed")
     return keeper.run()
 

@@ -279,7 +279,7 @@ class Program:
                 return ["the keeper did not end on SIGTERM"]
         return []
 
-    def _cgroups(self) -> list[Path]:
+    def cgroups(self) -> list[Path]:
         """The cgroups of this jobd: in the keeper's own, which is ours, named for the state directory."""
         lines = Path("/proc/self/cgroup").read_text().splitlines()
         own = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
@@ -312,7 +312,7 @@ class Program:
             problems.append(f"left behind: {marked_processes(self.mark)}")
         for pid in marked_processes(self.mark):
             os.kill(pid, signal.SIGKILL)
-        if not problems and (cgroups := self._cgroups()):
+        if not problems and (cgroups := self.cgroups()):
             problems.append(f"left behind: {cgroups}")
         for keeper in self.keepers:
             keeper.wait(DEADLINE_SEC)

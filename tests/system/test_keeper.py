@@ -149,6 +149,23 @@ def test_jobs_start_and_stop_after_a_handover(jobd: Program) -> None:
     assert not is_alive(old)
 
 
+@pytest.mark.parametrize("how", ["killed", "executed anew"])
+def test_a_cgroup_that_the_last_keeper_left_is_removed_and_those_of_runs_are_not(jobd: Program, how: str) -> None:
+    jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
+    bases = jobd.cgroups()
+    if not bases:
+        pytest.skip("no cgroup of version 2 is ours")
+    left = bases[0] / ("0" * 32)  # as of a run that was about to start
+    left.mkdir()
+    if how == "killed":
+        jobd.kill_keeper()
+    else:
+        jobd.jobctl("daemon-reexec", "--keeper", check=True)
+    until(lambda: not left.exists(), "it is removed")
+    assert len([path for path in bases[0].iterdir() if path.is_dir()]) == 1
+    jobd.jobctl("stop", "job", check=True)
+
+
 def test_keeper_and_daemon_killed_together_report_lost_and_run_nothing_again(jobd: Program, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     jobd.jobctl("run", "--name", "job", "--", "/bin/sh", "-c", f'echo x >> "{ran}"; exec sleep 600', check=True)
