@@ -75,15 +75,15 @@ def root() -> Owner:
 
 def check_way(directory: str) -> None:
     """Raises PermissionError when somebody else than root can have another directory there; OSError."""
-    place = os.path.realpath(directory)
-    while True:
-        info = os.stat(place)
-        others = stat.S_IMODE(info.st_mode) & (stat.S_IWGRP | stat.S_IWOTH) and not info.st_mode & stat.S_ISVTX
-        if info.st_uid != 0 or others:
-            raise PermissionError(1, f"others than root may write to {place}", directory)
-        if place == "/":
-            return
-        place = os.path.dirname(place)
+    for place in (os.path.abspath(directory), os.path.realpath(directory)):  # a link on the way is a way, too
+        while True:
+            info = os.stat(place)
+            others = stat.S_IMODE(info.st_mode) & (stat.S_IWGRP | stat.S_IWOTH) and not info.st_mode & stat.S_ISVTX
+            if info.st_uid != 0 or others or os.lstat(place).st_uid != 0:
+                raise PermissionError(1, f"others than root may write to {place}", directory)
+            if place == "/":
+                break
+            place = os.path.dirname(place)
 
 
 def commands(definition: Definition) -> list[bytes]:

@@ -101,6 +101,19 @@ def test_what_others_can_write_to_allows_nothing(tmp_path: Path) -> None:
         os.chmod(directory, before.st_mode & 0o7777)
 
 
+def test_a_link_that_others_could_turn_elsewhere_allows_nothing(tmp_path: Path) -> None:
+    put(tmp_path / "real", web='command = ["web"]\n')
+    (tmp_path / "way").mkdir()
+    os.symlink(tmp_path / "real" / "config", tmp_path / "way" / "config")
+    assert allowed(tmp_path / "way") == {one(b"web")}
+    os.chown(tmp_path / "way", 61001, 61001)
+    assert allowed(tmp_path / "way") == set()
+    os.chown(tmp_path / "way", 0, 0)
+    os.chmod(tmp_path / "way", 0o1777)
+    os.chown(tmp_path / "way" / "config", 61001, 61001, follow_symlinks=False)
+    assert allowed(tmp_path / "way") == set()
+
+
 def test_no_directory_at_all_allows_nothing(tmp_path: Path) -> None:
     assert allowed(tmp_path) == set()
 
