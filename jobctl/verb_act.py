@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PARTS = ("all", "main", "control")  # of a job, as processes
 
+SHOWN_FAILED = 5  # in a hint
 STARTING = ("start", "restart", "reload", "enable")  # requests after which an instance of a template may run
 DOING = {  # until jobd says more
     "start": "starting", "stop": "stopping", "restart": "restarting", "kill": "signaling", "freeze": "freezing",
@@ -181,6 +182,7 @@ def _done(client: Client, request: dict[str, object], begun: list[bytes] | None 
     assert isinstance(jobs, list)
     progress = terminal.Progress(client, f"{DOING.get(str(act), act)} {', '.join(jobs)}")
     status = done = 0
+    failed: list[str] = []
     try:
         for body in client.stream(request):
             if body["type"] == "progress":
@@ -196,8 +198,12 @@ def _done(client: Client, request: dict[str, object], begun: list[bytes] | None 
                 text = body.get("text") or f"cannot {act} {body['job']}: {body['code']}"
                 _refused(body["code"], text)
                 status = status or errors.exit_status(body["code"], errors.ACTION)
+                failed += [body["job"]] if body["code"] == errors.FAILED and body.get("run") else []
     finally:
         progress.end()
+    if failed and terminal.is_terminal(terminal.STDERR):  # as systemctl; where no person reads, why is enough
+        shown, program = " ".join(failed[:SHOWN_FAILED]), client.target.program
+        terminal.note(f"Hint: {program} why {shown} and {program} logs {shown} say more.")
     return status
 
 

@@ -41,6 +41,17 @@ def test_an_error_takes_the_place_of_progress(daemon: Make) -> None:
     assert shown == b"\r\x1b[Kwaiting\r\x1b[Kjobctl: cannot start web\r\n"
 
 
+def test_who_has_begun_and_failed_is_led_on(daemon: Make) -> None:
+    steps = [
+        m.Done(job=job, code="failed", text=f"cannot start {job}: why not", run=run)
+        for job, run in (("web", b"w" * 16), ("db", b"d" * 16), ("gone", None))
+    ]
+    fake = daemon(table(start=lambda _: steps))
+    shown = on_terminal(fake.path, "start", "web", "db", "gone")
+    assert shown.endswith(b"Hint: jobctl why web db and jobctl logs web db say more.\r\n")
+    assert b"Hint" not in jobctl(fake.path, "start", "web", "db", "gone").stderr
+
+
 def test_colours_and_no_colours(daemon: Make) -> None:
     fake = daemon(table(get=lambda _: m.Jobs(jobs=[view()]), list=lambda _: m.Jobs(jobs=[view(active="failed")])))
     status = ("status", "-n0", "web")
