@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,6 +13,7 @@ import msgspec
 
 from jobd.wire import frames
 from jobd.wire import messages as m
+from tests.system.program import BIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,7 +167,7 @@ def run_view(job: str = "web", **fields: object) -> m.RunView:
 
 def jobctl_command(path: str, *args: str | bytes) -> list[str | bytes]:
     """The command line of a jobctl that speaks to `path`."""
-    return [sys.executable, "-I", "-m", "jobctl", "--socket", path, *args]
+    return [str(BIN / "jobctl"), "--socket", path, *args]
 
 
 def jobctl(path: str, *args: str | bytes, **options: object) -> subprocess.CompletedProcess[bytes]:

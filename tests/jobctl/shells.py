@@ -93,7 +93,7 @@ class Typed:
         """What a TAB makes of `line`."""
         self.type(f"{line}\t")
         self.answer()
-        self.type("\x18")  # ^X, bound below: notes the line
+        self.type("\x14")  # ^T, bound below: notes the line; no longer key begins with it
         (found,) = self.answer()
         self.type("\x15")
         return found
@@ -103,7 +103,7 @@ BASH_PROBE = r"""
 probe() { _jobctl "$@"; printf '%s\n' ${COMPREPLY[@]+"${COMPREPLY[@]}"} --end-- > "$ANSWERS"; }
 complete -F probe jobctl
 note() { printf '%s\n' "$READLINE_LINE" --end-- > "$ANSWERS"; }
-bind -x '"\C-x": note'
+bind -x '"\C-t": note'
 bind 'set bell-style none'
 bind 'set completion-query-items 0'
 bind 'set page-completions off'
@@ -144,7 +144,7 @@ zle -C probe complete-word probe
 bindkey '^I' probe
 note() { print -rl -- "$BUFFER" --end-- > "$ANSWERS"; }
 zle -N note
-bindkey '^X' note
+bindkey '^T' note
 """
 
 

@@ -7,9 +7,9 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import struct
 import subprocess
-import sys
 import termios
 import time
 from typing import TYPE_CHECKING
@@ -19,10 +19,7 @@ from tests.jobctl.fakes import DEADLINE_SEC, jobctl_command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What a session of its own lacks is a controlling terminal: make stdin's the one, then become the command.
-TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-)
+SETSID = shutil.which("setsid") or "setsid"  # by its path: tests make PATH odd
 AGAIN_SEC = 0.2  # before a key is pressed again
 # Of the environment that tests run in, what would change what is shown.
 UNSET = ("NO_COLOR", "COLUMNS", "PAGER", "LESS", "SUDO_UID", "PKEXEC_UID", "DOAS_USER")
@@ -36,10 +33,8 @@ class Terminal:
         given.update({"TERM": "xterm", "TZ": "UTC", "LC_ALL": "C.UTF-8", **env})
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        whole = [sys.executable, "-I", "-S", "-c", TAKE_TERMINAL, *command]
-        self.child = subprocess.Popen(
-            whole, stdin=theirs, stdout=theirs, stderr=theirs, env=given, start_new_session=True
-        )
+        whole = [SETSID, "--ctty", *command]  # a child leads no group: setsid becomes the command, and does not fork
+        self.child = subprocess.Popen(whole, stdin=theirs, stdout=theirs, stderr=theirs, env=given)
         os.close(theirs)
         self.shown = b""
 

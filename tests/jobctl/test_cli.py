@@ -57,6 +57,15 @@ def test_an_unknown_verb_gets_a_suggestion(line: Run, typed: str, meant: str) ->
     assert err == f"jobctl: unknown verb {typed!r}; did you mean {meant!r}?\n"
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_and_knows_a_wrong_option(line: Run, verb: str) -> None:
+    status, told, _ = line(verb, "--help")
+    assert (status, told.startswith(f"Usage: jobctl {verb} ")) == (0, True)
+    status, out, wrong = line(verb, "--no-such-option")
+    assert (status, out) == (125 if verb in ("attach", "wait") else 2, "")
+    assert "--no-such-option" in wrong
+
+
 def test_a_verb_like_nothing_points_to_help(line: Run) -> None:
     status, _, err = line("xyzzy")
     assert status == 2

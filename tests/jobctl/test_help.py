@@ -13,6 +13,7 @@ import pytest
 from jobctl import early, help  # noqa: A004  # the module
 from jobctl.spellings import ALIASES, GLOBALS, OPTIONS, VERBS
 from jobd import __version__
+from tests.system.program import BIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ HELP_LINES = (["--help"], ["-h"], ["help"], ["--user", "help"], ["--help", "list
 
 def jobctl(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run jobctl where it has nothing to talk to."""
-    command = [sys.executable, "-I", "-m", "jobctl", *args]
+    command = [str(BIN / "jobctl"), *args]
     full = {**os.environ, "JOBD_SOCKET": "/nonexistent/s", "COLUMNS": "80", **env}
     return subprocess.run(command, env=full, capture_output=True, text=True, timeout=20, check=False)
 
