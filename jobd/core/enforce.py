@@ -34,6 +34,12 @@ class Machine(Struct, frozen=True, kw_only=True):
     root: bool = True  # the keeper is root
 
 
+def is_limited(spec: JobSpec) -> bool:
+    """Whether a definition asks for anything that some machine cannot do."""
+    limits = (spec.memory_max, spec.cpu_percent, spec.tasks_max, spec.oom_score_adjust)
+    return spec.nice < 0 or limits != (None, None, None, None)
+
+
 def unenforced(spec: JobSpec, machine: Machine) -> list[str]:
     """One line for each key whose value cannot take effect: `limits.memory: why`."""
     found: list[str] = []

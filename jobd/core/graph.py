@@ -139,7 +139,9 @@ class Graph:
 
 def names_others(spec: JobSpec) -> bool:
     """Whether a job says anything of others."""
-    return any(getattr(spec, kind) for kind in DEPENDENCIES)
+    return bool(
+        spec.after or spec.before or spec.requires or spec.wants or spec.binds_to or spec.part_of or spec.conflicts
+    )
 
 
 # --- a start ------------------------------------------------------------------------------------------------------

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import fields as fields_of
 from msgspec.structs import replace
 
 from jobd.core import service, states
-from jobd.core.enforce import unenforced
-from jobd.core.records import BAD_SETTING, BY_GID, NOT_FOUND
+from jobd.core.enforce import is_limited, unenforced
+from jobd.core.graph import names_others
+from jobd.core.records import BAD_SETTING, BY_GID, LOADED, NOT_FOUND
 from jobd.core.spec import JobSpec
 from jobd.runtime.settling import NO_DEFINITION
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobd.core.records import Event, JobRow, RunRow
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
 MAX_LINKS: Final = 1000  # of a view: 60 KiB
+MAX_KNOWN: Final = 1024  # definitions whose part of a view is kept: about 500 bytes each
 _NO_SPEC = JobSpec(argv=(), cwd=b"")
+_USUAL: Final = {f.name: f.default for f in fields_of(m.JobView)}
+_KNOWN: Final[dict[bytes, tuple[JobSpec, Mapping[str, object]]]] = {}  # by the hash of the definition
 
 
 def spec_of(registry: Registry, key: bytes) -> JobSpec:
@@ -33,7 +40,7 @@ def spec_of(registry: Registry, key: bytes) -> JobSpec:
 def not_enforced(registry: Registry, spec: JobSpec) -> list[str]:
     """What a definition asks for and this machine cannot do, a line each."""
     welcome = registry.keeper.welcome
-    return [] if welcome is None else unenforced(spec, welcome.machine)
+    return unenforced(spec, welcome.machine) if welcome is not None and is_limited(spec) else []
 
 
 def missing(word: str, owner: int) -> m.JobView:
@@ -76,18 +83,16 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         note = "" if run is None else run.note or run.reason
         tracking = cgroup = ""
     view = {
-        "job": row.job, "owner": row.owner, "active": row.active, "sub": row.sub, "result": row.result,
-        "transient": row.transient, "description": spec.description, "user": spec.user,
-        "argv": [] if spec == NO_DEFINITION else list(spec.argv), "shell": spec.shell,
-        "cwd": spec.cwd, "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking,
-        "cgroup": cgroup, "stop_signal": spec.stop_signal, "stop_timeout_usec": spec.stop_timeout_usec,
-        "runtime_limit_usec": spec.runtime_usec, "kill_mode": spec.kill_mode, "stdin": spec.stdin,
-        "frozen": is_frozen(registry, row), "nice": spec.nice, "memory_max": spec.memory_max,
-        "cpu_percent": spec.cpu_percent, "tasks_max": spec.tasks_max, "oom_score_adjust": spec.oom_score_adjust,
-        **service_fields(row, spec),
-        "unenforced": not_enforced(registry, spec),
-        **live_fields(live, registry),
+        **definition_fields(row.spec, spec), **row_fields(row), "job": row.job, "owner": row.owner,
+        "active": row.active, "sub": row.sub, "result": row.result, "transient": row.transient,
+        "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking, "cgroup": cgroup,
     }  # fmt: skip
+    if links := own_links(row.job, spec):
+        view["links"] = links
+    if lacking := not_enforced(registry, spec):
+        view["unenforced"] = lacking
+    if live is not None:
+        view |= live_fields(live, registry)
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
     out_bytes, err_bytes = run.out_bytes, run.err_bytes
@@ -120,11 +125,13 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
     )
 
 
-def live_fields(live: Run | None, registry: Registry) -> dict[str, object]:
+def live_fields(live: Run, registry: Registry) -> dict[str, object]:
     """What a live job waits for, how it is, and which of its commands is at work."""
-    if live is None:
-        return {}
-    fields: dict[str, object] = {"control_pid": live.helpers.pid_at_work, "waits": registry.ordering.waits(live)}
+    fields: dict[str, object] = {
+        "control_pid": live.helpers.pid_at_work,
+        "waits": registry.ordering.waits(live),
+        "frozen": live.frozen and live.job.row.sub not in states.AT_REST,
+    }
     if live.service is not None:
         fields |= {"waits": fields["waits"] or live.service.waits, "health": live.service.health}
         if live.row.watchdog_usec is not None:
@@ -138,28 +145,49 @@ def status_text(live: Run | None, row: RunRow) -> str:
     return row.status_text if of is None or of.status is None else of.status
 
 
-def service_fields(row: JobRow, spec: JobSpec) -> dict[str, object]:
-    """What a view says of a job's definition and of its restarts."""
+def definition_fields(key: bytes, spec: JobSpec) -> Mapping[str, object]:
+    """What a view says of a definition with this hash; what is as usual is left out.
+
+    It is kept: two thirds of a view's fields are of the definition, and nearly all of them as usual.
+    """
+    known = _KNOWN.get(key)
+    if known is not None and known[0] is spec:
+        return known[1]
+    fields = {
+        "description": spec.description, "user": spec.user, "argv": [] if spec == NO_DEFINITION else list(spec.argv),
+        "shell": spec.shell, "cwd": spec.cwd, "stop_signal": spec.stop_signal,
+        "stop_timeout_usec": spec.stop_timeout_usec, "runtime_limit_usec": spec.runtime_usec,
+        "kill_mode": spec.kill_mode, "stdin": spec.stdin, "nice": spec.nice, "memory_max": spec.memory_max,
+        "cpu_percent": spec.cpu_percent, "tasks_max": spec.tasks_max, "oom_score_adjust": spec.oom_score_adjust,
+        "type": spec.type, "restart": spec.restart, "restart_delay_usec": spec.restart_delay_usec,
+        "remain_after_exit": spec.remain_after_exit, "watchdog_usec": spec.watchdog_usec,
+        "can_reload": bool(spec.reload_command) or spec.reload_signal is not None,
+    }  # fmt: skip
+    said = {name: value for name, value in fields.items() if value != _USUAL[name]}
+    if len(_KNOWN) >= MAX_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[key] = spec, said
+    return said
+
+
+def row_fields(row: JobRow) -> dict[str, object]:
+    """What a view says of a job's definition and of its restarts, by its row; what is as usual is left out."""
+    if row.transient and row.load == LOADED and not (row.masked or row.enabled or row.restarts or row.restart_at):
+        return {}
     return {
         "load": "masked" if row.masked else row.load,
         "file": row.file,
         "problem": row.problem,
         "enabled": file_state(row),
-        "type": spec.type,
-        "restart": spec.restart,
-        "restart_delay_usec": spec.restart_delay_usec,
         "restarts": row.restarts,
         "restart_at": row.restart_at if row.sub == states.AUTO_RESTART else None,
-        "remain_after_exit": spec.remain_after_exit,
-        "watchdog_usec": spec.watchdog_usec,
-        "can_reload": bool(spec.reload_command) or spec.reload_signal is not None,
-        "links": own_links(row.job, spec),
     }
 
 
 def all_links(registry: Registry, row: JobRow) -> list[m.Link]:
     """What a job says of others, and they of it."""
-    edges = registry.catalog.graphs.of(row.owner).edges(row.job)[:MAX_LINKS]
+    graph = registry.catalog.graphs.of(row.owner)
+    edges = [] if graph.is_alone(row.job) else graph.edges(row.job)[:MAX_LINKS]
     found = [m.Link(job=job, kind=kind, other=other) for job, kind, other in edges]
     return list(dict.fromkeys([*found, *own_links(row.job, spec_of(registry, row.spec))]))
 
@@ -181,6 +209,8 @@ def file_state(row: JobRow) -> str:
 
 def own_links(job: str, spec: JobSpec) -> list[m.Link]:
     """The dependencies that a definition names."""
+    if not (names_others(spec) or spec.on_failure or spec.on_success):
+        return []  # as of most jobs
     kinds = (*service.DEPENDENCIES, *service.HOOKS)
     return [m.Link(job=job, kind=kind, other=other) for kind in kinds for other in getattr(spec, kind)]
 

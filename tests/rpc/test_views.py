@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from jobd.core import service
+from jobd.core.enforce import Machine, is_limited, unenforced
+from jobd.core.graph import names_others
 from jobd.core.records import BAD_SETTING, NOT_FOUND, JobRow
 from jobd.core.spec import JobSpec
 from jobd.rpc import views
@@ -44,8 +47,51 @@ def test_the_dependencies_that_it_names() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", [*service.DEPENDENCIES, *service.HOOKS])
+def test_each_kind_of_dependency_is_one(kind: str) -> None:
+    spec = JobSpec(argv=(b"x",), cwd=b"/", **{kind: ("db",)})  # type: ignore[arg-type]
+    assert names_others(spec) == (kind in service.DEPENDENCIES)
+    assert views.own_links("web", spec) == [m.Link(job="web", kind=kind, other="db")]
+    assert views.own_links("web", JobSpec(argv=(b"x",), cwd=b"/")) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"memory_max": 1}, {"cpu_percent": 1}, {"tasks_max": 1}, {"nice": -1}, {"oom_score_adjust": -1}],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_whatever_some_machine_cannot_do_is_looked_at(fields: dict[str, int]) -> None:
+    spec = JobSpec(argv=(b"x",), cwd=b"/", **fields)  # type: ignore[arg-type]
+    assert unenforced(spec, Machine(root=False))
+    assert is_limited(spec)
+    assert not is_limited(JobSpec(argv=(b"x",), cwd=b"/"))
+
+
+def test_of_a_definition_is_said_what_is_not_as_usual() -> None:
+    spec = JobSpec(argv=(b"x",), cwd=b"/", nice=5, stop_timeout_usec=None, reload_signal=1)
+    said = views.definition_fields(b"1", spec)
+    assert said == {"argv": [b"x"], "cwd": b"/", "nice": 5, "can_reload": True}
+    assert views.definition_fields(b"1", spec) is said
+    other = JobSpec(argv=(b"y",), cwd=b"/")
+    assert views.definition_fields(b"1", other)["argv"] == [b"y"]  # it is that of the definition that is given
+
+
 def test_when_it_starts_again_is_told_while_it_waits_for_that() -> None:
-    spec = JobSpec(argv=(b"x",), cwd=b"/", reload_signal=1)
-    waiting = views.service_fields(row(sub="auto-restart", restart_at=7, masked=True), spec)
-    assert (waiting["restart_at"], waiting["can_reload"], waiting["load"]) == (7, True, "masked")
-    assert views.service_fields(row(sub="running", restart_at=7), spec)["restart_at"] is None
+    waiting = views.row_fields(row(sub="auto-restart", restart_at=7, masked=True))
+    assert (waiting["restart_at"], waiting["load"]) == (7, "masked")
+    assert views.row_fields(row(sub="running", restart_at=7))["restart_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "value"),
+    [
+        ({"restarts": 3}, "restarts", 3),
+        ({"masked": True}, "load", "masked"),
+        ({"sub": "auto-restart", "restart_at": 7}, "restart_at", 7),
+        ({"load": NOT_FOUND}, "load", NOT_FOUND),
+        ({"enabled": True}, "enabled", "enabled"),
+    ],
+)
+def test_of_a_transient_job_is_said_what_is_not_as_usual(fields: dict[str, object], name: str, value: object) -> None:
+    assert views.row_fields(row(transient=True)) == {}
+    assert views.row_fields(row(transient=True, **fields))[name] == value

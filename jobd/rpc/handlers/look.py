@@ -44,8 +44,9 @@ def _view(context: Context, word: str) -> m.JobView:
     if row is None:
         return views.missing(word, context.owner_asked(word))
     registry = context.world.registry
-    links = [link for link in views.all_links(registry, row) if context.shows(row, link.job)]
-    view = replace(views.job_view(registry, row), links=links)
+    view = views.job_view(registry, row)
+    if links := views.all_links(registry, row):
+        view = replace(view, links=[link for link in links if context.shows(row, link.job)])
     if row.transient:
         return view
     sources = context.world.definitions.sources(row.owner, row.job)
