@@ -97,11 +97,13 @@ class Helpers:
     @property
     def at_work(self) -> bool:
         """Whether one of them runs."""
-        return any(not fields["done"] for fields in self._known.values())
+        return bool(self._known) and any(not fields["done"] for fields in self._known.values())
 
     @property
     def pid_at_work(self) -> int | None:
         """The process of the one that runs, if one does."""
+        if not self._known:
+            return None  # as of most runs
         pids = (fields["pid"] for fields in self._known.values() if not fields["done"])
         return next((pid for pid in pids if isinstance(pid, int)), None)
 
