@@ -117,6 +117,7 @@ def _edit(client: Client, place: Place, job: str, dropin: str, stdin: bool) -> i
         place = jobfiles.Place("", place.mode)  # it is in the database: another owner's, or sent there
     subject = Subject(place, before, dropin)
     edited = "" if stdin else _in_editor(subject)
+    text = ""
     try:
         text = _from_stdin() if stdin else _edited(subject, edited)
         if not text.strip() and not (dropin and subject.old):
@@ -134,7 +135,10 @@ def _edit(client: Client, place: Place, job: str, dropin: str, stdin: bool) -> i
     if not status:
         _forget(edited)
     elif edited:
+        _keep(edited, text)
         terminal.warn(f"nothing is changed; your text is in {edited}")
+        which = "--full " if not dropin else "" if dropin == _file_name(OVERRIDE) else f"--drop-in {dropin} "
+        terminal.warn(f"{client.target.program} edit {which}--stdin {job} < {edited} takes it when it is mended")
     return status
 
 
@@ -242,6 +246,15 @@ def _edited(subject: Subject, path: str) -> str:
     lines = [line for line in body.splitlines() if not line.startswith(("### Editing ", BEGIN))]
     body = "\n".join(lines).strip("\n")
     return f"{body}\n" if body else ""
+
+
+def _keep(path: str, text: str) -> None:
+    """Leave the person's text without our comments: that is where lines are counted, and what --stdin takes."""
+    if text.strip():
+        try:
+            jobfiles.write(path, text)
+        except Fault:  # of a full disk, say: then with them
+            return
 
 
 def _forget(path: str) -> None:

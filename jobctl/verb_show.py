@@ -121,7 +121,7 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         **_resources(view),
         **_dependencies(view),
         "ControlGroup": cgroup_path(view),
-        "CanStart": _yes(not live and view.get("load", "loaded") == "loaded"),
+        "CanStart": _yes(view.get("load", "loaded") == "loaded"),
         "CanStop": _yes(live),
         "CanReload": _yes(view.get("can_reload", False)),
         "Run": str(view.get("number", 0) or ""),

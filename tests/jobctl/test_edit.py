@@ -149,11 +149,13 @@ def test_an_empty_text_takes_the_drop_in_away(files: Daemon) -> None:
 def test_a_text_with_errors_is_kept_and_its_file_named(files: Daemon) -> None:
     status, out, err = files("web", editor="""sed -i '3i descripton = "Web"' "$2" """)
     assert (status, out, files.asked) == (6, "", [])
-    first, second = err.splitlines()
+    first, second, third = err.splitlines()
     assert re.search(r'override\.toml:1:1: unknown key "descripton"', first)
     kept = second.removeprefix("jobctl: nothing is changed; your text is in ")
-    assert 'descripton = "Web"' in Path(kept).read_text()
-    assert not (files.jobs / "web.toml.d").exists()
+    assert Path(kept).read_text() == 'descripton = "Web"\n'  # with the lines that are told
+    assert third == f"jobctl: jobctl edit --stdin web < {kept} takes it when it is mended"
+    assert files("--stdin", "web", text=Path(kept).read_text().replace("pton", "ption"))[0] == 0
+    assert (files.jobs / "web.toml.d" / "override.toml").read_text() == 'description = "Web"\n'
 
 
 def test_an_editor_that_fails_changes_nothing(files: Daemon) -> None:
@@ -165,7 +167,8 @@ def test_a_definition_that_has_changed_meanwhile_is_left_alone(files: Daemon) ->
     meanwhile = f"""sed -i 's/Web/Mine/' "$2"; echo '# theirs' >> {files.jobs}/web.toml"""
     status, _, err = files("--full", "web", editor=meanwhile)
     assert status == 1
-    first, second = err.splitlines()
+    first, second, third = err.splitlines()
+    assert " edit --full --stdin web < " in third
     assert first == "jobctl: cannot take the edit of web: its definition has changed meanwhile"
     assert "Mine" in Path(second.removeprefix("jobctl: nothing is changed; your text is in ")).read_text()
     assert (files.jobs / "web.toml").read_text() == MAIN + "# theirs\n"

@@ -36,6 +36,7 @@ def shown(**view: object) -> dict[str, str]:
           "watchdog_usec": 30_000_000, "restarts": 4, "restart_at": 10**18, "can_reload": True},
          {"Type": "notify", "Restart": "always", "RestartUSec": "2s", "RemainAfterExit": "yes", "WatchdogUSec": "30s",
           "NRestarts": "4", "CanReload": "yes"}),
+        ({"active": "active"}, {"CanStart": "yes", "CanStop": "yes"}),
         ({"status_text": "up", "status_errno": 5, "note": "full", "errno": 2, "waits": "for db", "cause": "restart"},
          {"StatusText": "up", "StatusErrno": "5", "Note": "full", "ExecMainErrno": "2", "Waits": "for db",
           "Cause": "restart"}),
