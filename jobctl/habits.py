@@ -20,6 +20,9 @@ TAKES_TERMINAL = "did you mean -t (a terminal) or -P (a pipe)?"
 STOPS_IN = "set it at its run: -p stop.timeout=TIME"
 FROM_CURSOR = "did you mean --cursor-file?"
 
+QUIET = {"-q": SO_WITHOUT, "--quiet": SO_WITHOUT}  # of verbs that say nothing when all is well
+STOP = {"-t": STOPS_IN, "--time": STOPS_IN, "--timeout": STOPS_IN, **QUIET}
+
 EVERYWHERE = {"--json": JSON, "--no-ask-password": SO_WITHOUT}
 HABITS: dict[str, dict[str, str]] = {
     "run": {
@@ -36,16 +39,17 @@ HABITS: dict[str, dict[str, str]] = {
         "-p": "did you mean --stderr?", "--priority": "did you mean --stderr?",
         "-c": FROM_CURSOR, "--cursor": FROM_CURSOR, "--after-cursor": FROM_CURSOR, "--show-cursor": FROM_CURSOR,
     },
-    "enable": {"-f": SO_WITHOUT, "--force": SO_WITHOUT, "--no-reload": SO_WITHOUT, "--no-warn": SO_WITHOUT},
-    "disable": {"--no-reload": SO_WITHOUT, "--no-warn": SO_WITHOUT},
-    "mask": {"-f": SO_WITHOUT, "--force": SO_WITHOUT, "--no-reload": SO_WITHOUT},
+    **dict.fromkeys(("start", "reload", "try-restart", "reload-or-restart", "kill", "unmask", "reset-failed"), QUIET),
+    "enable": {**QUIET, "-f": SO_WITHOUT, "--force": SO_WITHOUT, "--no-reload": SO_WITHOUT, "--no-warn": SO_WITHOUT},
+    "disable": {**QUIET, "--no-reload": SO_WITHOUT, "--no-warn": SO_WITHOUT},
+    "mask": {**QUIET, "-f": SO_WITHOUT, "--force": SO_WITHOUT, "--no-reload": SO_WITHOUT},
     "edit": {"--force": "jobctl add makes a job of a file"},
     "list-job-files": {"-a": SO_WITHOUT, "--all": SO_WITHOUT},
     "attach": {
         "-d": SO_WITHOUT, "-r": "did you mean --input=none?", "-t": "the job's name stands alone: jobctl attach NAME",
     },
-    "stop": {"-t": STOPS_IN, "--time": STOPS_IN, "--timeout": STOPS_IN},
-    "restart": {"-t": STOPS_IN, "--time": STOPS_IN, "--timeout": STOPS_IN},
+    "stop": STOP,
+    "restart": STOP,
     "rm": {"-f": "did you mean --now?", "--force": "did you mean --now?", "-v": "did you mean --purge?"},
     "wait": {"-t": "did you mean --timeout?", "-n": "did you mean --any?"},
     "status": {"-a": "did you mean jobctl status '*'?", "--all": "did you mean jobctl status '*'?"},

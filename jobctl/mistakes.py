@@ -48,6 +48,8 @@ def next_step(code: str, message: str, software: str = "") -> str:
 
         return f"{message}{other_software(software)}"
     if code == "not-found" and message.startswith("cannot find job ") and "did you mean" not in message:
+        if message.endswith(".toml'"):
+            return f"{message}; jobctl add makes a job of a file"
         return f"{message}; jobctl list -a lists all there are"
     if code == "unavailable" and message.startswith("cannot connect to jobd at ") and FAR.remote is None:
         return f"{message}; does it run? jobctl --user starts your own"

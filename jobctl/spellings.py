@@ -96,6 +96,7 @@ NEIGHBOURS = {
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
     "fg": "attach", "reattach": "attach", "connect": "attach", "again": "rerun", "redo": "rerun", "retry": "rerun",
     "sacct": "history", "runs": "history", "monitor": "events", "info": "status", "join": "wait",
+    "reread": "daemon-reload", "update": "daemon-reload", "avail": "list-job-files",
     "inspect": "show", "describe": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
 }  # fmt: skip
@@ -104,7 +105,9 @@ NEIGHBOURS = {
 ONLY_SYSTEMCTLS = (
     "preset", "reenable", "link",
     "isolate",
-    "list-timers",
+    "list-timers", "list-sockets", "list-paths",
+    "show-environment", "set-environment", "unset-environment", "import-environment",
+    "get-default", "set-default", "add-wants", "add-requires",
 )  # fmt: skip
 
 STAYING = ("wait", "follow", "pipe", "pty")  # options of run and rerun with which these end as the job does

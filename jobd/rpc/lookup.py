@@ -254,7 +254,7 @@ class JobLookup:
     def not_found(self, word: str) -> Refused:
         """The refusal for a job that is not there, or that he may not see."""
         key = self.key(word)
-        stem = word.partition("#")[0].removesuffix(".service")
+        stem = word.partition("#")[0].removesuffix(".service").removesuffix(".toml")
         stem_key = self.key(stem)
         meant: str | None = None
         if stem != word and stem_key is not None and self.sees(*stem_key) and self._row(stem_key) is not None:

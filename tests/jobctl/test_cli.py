@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from jobctl import __main__ as entry
-from jobctl import cli, habits
+from jobctl import cli, habits, mistakes
 from jobctl.mistakes import spellings_of
 from jobctl.spellings import ALIASES, NEIGHBOURS, ONLY_SYSTEMCTLS, VERBS
 
@@ -128,6 +128,12 @@ def test_a_mistake_is_named_and_what_to_do_next(line: Run, typed: str, said: str
 
 def test_an_option_of_other_verbs_is_called_so(line: Run) -> None:
     assert "status has no option --cursor-file: it is one of logs, events;" in line("status", "--cursor-file", "f")[2]
+
+
+def test_a_file_where_a_job_is_meant_leads_to_add() -> None:
+    text = mistakes.next_step("not-found", "cannot find job 'web.toml'")
+    assert text == "cannot find job 'web.toml'; jobctl add makes a job of a file"
+    assert "leave it out" in mistakes.unknown_option("start", "-q")
 
 
 def test_habits_are_of_options_that_the_verb_does_not_have() -> None:

@@ -194,6 +194,8 @@ async def test_a_name_that_means_nothing_is_refused_with_what_was_meant(desk: De
         await desk.read(jobs=["no#1"])
     with pytest.raises(Refused, match=r"cannot find job 'web\.service'; did you mean 'web'"):
         await desk.read(jobs=["web.service"])
+    with pytest.raises(Refused, match=r"cannot find job 'web\.toml'; did you mean 'web'"):
+        await desk.read(jobs=["web.toml"])
     with pytest.raises(Refused, match="cannot find job 'no-such-user/web'"):
         await desk.read(jobs=["no-such-user/web"])
     with pytest.raises(Refused, match="at most 256"):
