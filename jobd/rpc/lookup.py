@@ -210,7 +210,7 @@ class JobLookup:
     def count_defined(self, owner: int, name: str, action: str) -> int:
         """How many jobs the owner of this one has defined besides it. Raises as `own_key`."""
         self.grant(action, owner, name, self.word(owner, name))
-        return len(self.world.registry.catalog.defined(owner).keys() - {name})
+        return self.world.registry.catalog.count_defined(owner, name)
 
     def failed_definitions(self, limit: int) -> list[str]:
         """Words for jobs that he sees, which have a definition and have failed."""

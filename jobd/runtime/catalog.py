@@ -77,6 +77,12 @@ class Catalog:
                     rows[name] = job.row
         return rows
 
+    def count_defined(self, owner: int, name: str) -> int:
+        """How many of these there are besides one; while others are on their way to the disk, a few too many."""
+        fresh = sum(job.row.owner == owner and job.row.job != name and not job.row.transient for job in self._pending)
+        row = self._registry.store.job(owner, name)
+        return self._registry.store.count_defined(owner) + fresh - (row is not None and not row.transient)
+
     def blob(self, key: bytes) -> bytes | None:
         """The bytes with this hash, written or on their way."""
         fresh = self._fresh.get(key)

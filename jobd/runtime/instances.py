@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 Key = tuple[int, str]
 Blobs = tuple[tuple[bytes, bytes], ...]
 MOST: Final = 1024  # that are remembered; one is about 2 KiB
-# Seconds of the loop, and of them in a second. A template of usual length takes 0.3 ms, so that is thousands at once;
+# Seconds of the loop, and of them in a second. A template of usual length takes 0.3 ms, so that is 1,500 at once;
 # the longest that there may be takes 0.3 s.
-BURST_SEC: Final = 1.0
+BURST_SEC: Final = 0.5
 RATE: Final = 0.1
 
 

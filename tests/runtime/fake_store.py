@@ -65,6 +65,9 @@ class FakeStore:
         rows = (row for _, row in sorted(self.jobs.items()) if row.owner == owner and not row.transient)
         return [row for row in rows if row.job.startswith(prefix) and row.job > after][:limit]
 
+    def count_defined(self, owner: int) -> int:
+        return len(self.defined(owner))
+
     def defining_owners(self) -> list[int]:
         return sorted({row.owner for row in self.jobs.values() if not row.transient})
 

@@ -108,3 +108,19 @@ async def test_an_instance_without_a_row_is_made_up_and_written_with_its_first_r
         assert (bed.store.jobs[0, "web@80"].runs, bed.store.jobs[0, "web@80"].transient) == (1, False)
         assert catalog.row(0, "other@80") is None
         assert bed.replayed().jobs == bed.store.jobs
+
+
+async def test_definitions_are_counted_with_those_on_their_way() -> None:
+    async with serving(Bed()) as bed:
+        catalog = bed.registry.catalog
+        for name in ("one", "two"):
+            row, blobs = definition(name)
+            await catalog.write(row, records.DEFINED, ROOT, blobs).wait()
+        bed.journal.held = []
+        row, blobs = definition("three")
+        catalog.write(row, records.DEFINED, ROOT, blobs)
+        counts = [catalog.count_defined(0, name) for name in ("one", "three", "four")]
+        assert all(low <= count <= low + 1 for low, count in zip((2, 2, 3), counts, strict=True)), counts
+        assert catalog.count_defined(1, "one") == 0
+        bed.journal.held[0].settle(None)
+        assert [catalog.count_defined(0, name) for name in ("one", "three", "four")] == [2, 2, 3]

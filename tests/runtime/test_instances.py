@@ -40,10 +40,10 @@ def test_who_has_had_too_many_made_is_told_and_has_more_later(monkeypatch: pytes
         return replace(row, job=name), ()
 
     found.make = make
-    for i in range(4):
+    for i in range(2):
         assert found.row(OWNER, f"web@{i}", within_means=True) is not None
     with pytest.raises(LimitReached, match="uid 0"):
-        found.row(OWNER, "web@4", within_means=True)
+        found.row(OWNER, "web@2", within_means=True)
     assert found.row(OWNER, "web@1", within_means=True) is not None  # it is remembered
     assert found.row(OWNER, "web@x", within_means=False) is not None  # what is needed for what runs is made
     assert found.row(1, "web@1", within_means=True) is not None
