@@ -93,7 +93,7 @@ async def _launch(run: Run, world: Registry) -> None:
         return
     commit = run.accepted
     if run.row.state == records.QUEUED:
-        if _must_wait(run, world):
+        if _must_wait(run, world) or world.ordering.missing(run):  # by now: it has waited for its place
             return
         commit = run.job.fire(states.BEGIN, "starting", None, **world.keeper_fields())
     await _spawn(run, world)

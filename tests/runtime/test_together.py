@@ -12,7 +12,7 @@ from jobd.core import states
 from jobd.core.graph import Refusal
 from jobd.core.policy import UserLimits
 from jobd.runtime import together
-from jobd.runtime.slots import LimitReached
+from jobd.runtime.slots import LimitReached, Places
 from tests.runtime.fakes import Bed, serving
 from tests.runtime.jobs import ACT, Jobs
 
@@ -52,6 +52,24 @@ async def test_what_it_requires_fails_and_it_ends_at_once_though_others_go_on(au
         assert bed.row(web).reason == "it requires db, which has failed (exit-code)"
         assert bed.row(app).reason == "it is bound to web, which has failed (dependency)"
         jobs.check()
+
+
+async def test_what_it_is_bound_to_ends_while_it_waits_for_its_place(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        bed.keeper.script["go"] = []
+        db = jobs.make("db")
+        await wait_all_tasks_blocked()
+        web = jobs.make("web", after=("db",), binds_to=("db",))
+        jobs.world.launching = Places(each=1, count=1)
+        async with jobs.world.launching.place(0):
+            bed.keeper.say(db.id, "execd")
+            await wait_all_tasks_blocked()
+            await jobs.end("db")
+            assert jobs.subs("db", "web") == [states.DEAD, states.QUEUED]
+        await wait_all_tasks_blocked()
+        assert bed.row(web).result == "dependency"
+        assert bed.keeper.ops("spawn") == ["spawn"]
 
 
 async def test_an_order_without_a_requirement_does_not_care_how_it_ends(autojump_clock: MockClock) -> None:
