@@ -61,6 +61,9 @@ async def _may_launch(run: Run, world: Registry) -> bool:
         await end(run, world, "dependency", "dependency", {**NOTHING, "reason": why})
         world.retire(run)
         return False
+    # Who follows a run that ends in the same transaction waits until the end of that can be looked up.
+    if strays.is_end_untold(run, world) and run.accepted is not None and not await _durable(run, world, run.accepted):
+        return False
     await strays.end_left(run, world)
     return True
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from jobd.core import records
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,6 +27,12 @@ TERM_SEC: Final = 10.0  # from SIGTERM to SIGKILL, and the wait after that: as t
 LOOK_SEC: Final = 0.05  # nobody is told when the processes of a lost run end
 LOOKED_AT: Final = 16  # runs before this one: those that never came to their program have ended nothing
 NEVER_BEGAN: Final = frozenset({"lost", "canceled", "dependency"})  # or may not have
+
+
+def is_end_untold(run: Run, world: Registry) -> bool:
+    """Whether the end of the run before is still on its way to the database: nobody can say there how it ended."""
+    before = world.store.run_number(run.row.owner, run.row.job, run.row.number - 1) if run.row.number > 1 else None
+    return before is not None and before.state != records.FINISHED
 
 
 async def end_left(run: Run, world: Registry) -> None:

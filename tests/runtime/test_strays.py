@@ -19,6 +19,8 @@ from tests.runtime.test_recovery import killed_and_recovered
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from jobd.core.records import RunRow
+
 LOST, NEXT = (1).to_bytes(16, "big"), b"n" * 16
 STUBBORN = 1 << 20  # SIGTERMs
 
@@ -103,3 +105,34 @@ async def test_runs_that_never_began_are_looked_behind_and_others_are_not(clock:
         together.start(bed.registry, 0, {"job-1": b"p" * 16}, together.Act(ROOT))
         await wait_all_tasks_blocked()
         assert bed.keeper.ops() == ["spawn", "go"]
+
+
+async def test_a_run_that_follows_in_the_transaction_of_the_loss_waits_for_that(clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        first.submit()
+        await wait_all_tasks_blocked()
+        together.restart(first.registry, 0, {"job-1": NEXT}, together.Act(ROOT))
+        await wait_all_tasks_blocked()
+    second = await killed_and_recovered(first)
+    second.keeper.welcome = replace(WELCOME, keeper="keeper-2")
+    second.keeper.strays = {LOST: 1}
+    before, look = second.store.runs[LOST], second.store.run_number
+
+    def as_written(owner: int, job: str, number: int) -> RunRow | None:
+        following = second.registry.runs[NEXT].accepted
+        assert following is not None
+        return look(owner, job, number) if following.done else before
+
+    second.store.run_number = as_written  # type: ignore[method-assign]
+    second.journal.held = []
+    async with serving(second), trio.open_nursery() as nursery:
+        second.journal.flush = wait_all_tasks_blocked  # type: ignore[method-assign]
+        nursery.start_soon(recover, second.registry)
+        await trio.sleep(1)
+        assert "spawn" not in second.keeper.ops()
+        for commit in second.journal.held:
+            commit.settle(None)
+        second.journal.held = None
+        await trio.sleep(1)
+        assert second.keeper.ops("end-stray", "spawn") == ["end-stray", "end-stray", "spawn"]
