@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.system import container
 from tests.system.clients import Clients
+from tests.system.container import Unable
+from tests.system.machine import ROOT, Machine, install
 from tests.system.program import Impatient, Program
 from tests.system.sshd import running_sshd
 
@@ -70,3 +74,43 @@ def clients(shared: Program) -> Iterator[Clients]:
     made = Clients(shared)
     yield made
     made.close()
+
+
+# --- a machine with systemd ---------------------------------------------------------------------------------------
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make install-system` puts in place, below a directory."""
+    if why := container.missing():
+        pytest.skip(why)
+    stage = tmp_path_factory.mktemp("stage")
+    try:
+        install(stage)
+    except Unable as e:
+        pytest.skip(str(e))
+    return stage
+
+
+@pytest.fixture(scope="module")
+def booted(stage: Path) -> Iterator[Machine]:
+    """One for the tests of a module."""
+    try:
+        machine = Machine(stage, ROOT)
+    except Unable as e:
+        pytest.skip(str(e))
+    try:
+        machine.run("useradd", "--create-home", "--shell", "/bin/sh", "alice")
+        said = machine.run(f"{ROOT}/scripts/install-system", "files").stdout
+        assert said.startswith("installed; 'systemctl enable --now jobd' starts it.")
+        yield machine
+    finally:
+        machine.close()
+
+
+@pytest.fixture
+def machine(booted: Machine) -> Iterator[Machine]:
+    """The machine, with jobd running at the start and stopped at the end, without a job."""
+    booted.run("systemctl", "start", "jobd.service")
+    yield booted
+    booted.run("systemctl", "stop", "jobd.socket", "jobd.service", check=False)  # the last test has removed them
+    booted.run("systemctl", "reset-failed")
+    shutil.rmtree(booted.path("/var/lib/jobd"))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.system.container import Container
+from tests.system.container import Container, Unable
 from tests.system.program import until
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+ROOT = Path(__file__).parents[2]
+PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3", os.path.realpath(sys.executable))
+INSTALL_SEC = 180.0  # pip, and a build
 # Executed by each Python of the installation at its start, twice (lib and lib64): by it a test hurts the next daemon.
 SITE = "jobd-test.pth"
 HURT = "import os, sys, time; 'jobd.daemon' in sys.orig_argv and {}\n"
@@ -82,3 +89,23 @@ class _DropIn:
         self._path.unlink()
         self._machine.run("systemctl", "daemon-reload")
         self._machine.run("systemctl", "reset-failed", "jobd.service", "jobd.socket", check=False)
+
+
+def fits(python: str) -> bool:
+    """Whether jobd can be installed with this interpreter, and be run by everybody."""
+    check = [python, "-c", "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"]
+    if not os.path.exists(python) or subprocess.run(check, capture_output=True, check=False).returncode:
+        return False
+    path = Path(os.path.realpath(python))
+    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
+
+
+def install(stage: Path) -> None:
+    """Put what `make install-system` makes below a directory. Raises Unable."""
+    python = next(filter(fits, PYTHONS), None)
+    if python is None:
+        raise Unable(f"none of {', '.join(PYTHONS)} has venv, is 3.11 or newer, and can be run by all users")
+    words = ["make", "-s", "-C", str(ROOT), "install-system", f"DESTDIR={stage}", f"PYTHON={python}"]
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "PREFIX")}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=INSTALL_SEC, env=env, check=False)
+    assert done.returncode == 0, done.stderr

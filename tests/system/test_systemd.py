@@ -3,81 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system import container
-from tests.system.container import Unable
-from tests.system.machine import COUNT, HURT, SITE, Machine
+from tests.system.machine import COUNT, HURT, ROOT, SITE
 from tests.system.program import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.system.machine import Machine
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3", os.path.realpath(sys.executable))
 LIB = "/usr/local/lib/jobd"
 UNITS = "/usr/local/lib/systemd"
-INSTALL_SEC = 180.0  # pip, and a build
-
-
-def fits(python: str) -> bool:
-    """Whether jobd can be installed with this interpreter, and be run by everybody."""
-    check = [python, "-c", "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"]
-    if not os.path.exists(python) or subprocess.run(check, capture_output=True, check=False).returncode:
-        return False
-    path = Path(os.path.realpath(python))
-    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make install-system` puts in place, below a directory."""
-    if why := container.missing():
-        pytest.skip(why)
-    python = next(filter(fits, PYTHONS), None)
-    if python is None:
-        pytest.skip(f"none of {', '.join(PYTHONS)} has venv, is 3.11 or newer, and can be run by all users")
-    stage = tmp_path_factory.mktemp("stage")
-    words = ["make", "-s", "-C", str(ROOT), "install-system", f"DESTDIR={stage}", f"PYTHON={python}"]
-    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "PREFIX")}
-    done = subprocess.run(words, capture_output=True, text=True, timeout=INSTALL_SEC, env=env, check=False)
-    assert done.returncode == 0, done.stderr
-    return stage
-
-
-@pytest.fixture(scope="module")
-def booted(stage: Path) -> Iterator[Machine]:
-    try:
-        machine = Machine(stage, ROOT)
-    except Unable as e:
-        pytest.skip(str(e))
-    try:
-        machine.run("useradd", "--create-home", "--shell", "/bin/sh", "alice")
-        said = machine.run(f"{ROOT}/scripts/install-system", "files").stdout
-        assert said.startswith("installed; 'systemctl enable --now jobd' starts it.")
-        yield machine
-    finally:
-        machine.close()
-
-
-@pytest.fixture
-def machine(booted: Machine) -> Iterator[Machine]:
-    """The machine, with jobd running at the start and stopped at the end, without a job."""
-    booted.run("systemctl", "start", "jobd.service")
-    yield booted
-    booted.run("systemctl", "stop", "jobd.socket", "jobd.service", check=False)  # the last test has removed them
-    booted.run("systemctl", "reset-failed")
-    shutil.rmtree(booted.path("/var/lib/jobd"))
 
 
 def test_the_units_are_as_systemd_wants_them(booted: Machine) -> None:
