@@ -22,8 +22,10 @@ ACTIVE_STATES = ("active", "reloading")
 NO_FILE = "not-found"  # UnitFileState of a name that no job has
 
 
-def expand(client: Client, words: tuple[str, ...]) -> list[str]:
+def expand(client: Client, words: tuple[str, ...], *, begun: bool = False) -> list[str]:
     """The names that `words` mean, each once, in order: globs become the existing jobs they match, maybe none.
+
+    `begun`: of these jobs only those that have had a run.
 
     None is no error, as with systemctl, and is told to a person only: cron would send it by mail.
     """
@@ -36,6 +38,8 @@ def expand(client: Client, words: tuple[str, ...]) -> list[str]:
             found[word] = None
             continue
         matches = [view for view in views(client, [word]) if not is_missing(view) or view.get("enabled")]
+        if begun:
+            matches = [view for view in matches if view.get("run")]
         for view in matches:
             found[shown_name(view["job"], view["owner"], client.uid)] = None
         if not matches and terminal.is_terminal(terminal.STDERR):

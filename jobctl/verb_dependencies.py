@@ -63,6 +63,8 @@ def list_dependencies(
         request = {"names": [word], "reverse": backwards, "order": order_after or order_before}
         body = client.call({"type": "list-dependencies", **request})
         if body["jobs"] and body["jobs"][0].get("load") == "not-found" and not body["links"]:
+            if not jobs:
+                continue  # it is enabled, and its file has gone
             meant = names.meant(client, word)
             terminal.warn(f"cannot find job {word!r}" + (f"; did you mean {meant!r}?" if meant else ""))
             status = NO_SUCH_JOB

@@ -118,7 +118,7 @@ def _targets(client: Client, words: tuple[str, ...], query: Query) -> list[Query
     """A query for each job named; `JOB#N` and a run's id name one run."""
     found = []
     plain = len(words) == 1 and not any(c in words[0] for c in "*?[")
-    for word in words if plain else names.expand(client, words):
+    for word in words if plain else names.expand(client, words, begun=True):
         job, run = names.split_run(word)
         if run and query.run not in (NEWEST, ALL):
             raise UsageError(f"cannot show {word}: it names a run, and so does --run")

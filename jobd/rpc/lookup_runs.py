@@ -127,7 +127,8 @@ class RunLookup(JobLookup):
         else:
             found = self.world.registry.store.run_number(row.owner, row.job, number) if number > 0 else None
         if found is None:
-            text = f"cannot find run {selector} of {word}: it has had {row.runs}, numbered from 1"
+            had = f"it has had {row.runs}, numbered from 1" if row.runs else "it was never started"
+            text = f"cannot find run {selector} of {word}: {had}"
             raise Refused(errors.NOT_FOUND, text, job=word, run=selector)
         return self._run_row(found.owner, found.run) or found
 

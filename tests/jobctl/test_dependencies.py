@@ -113,9 +113,10 @@ def test_what_is_not_there_has_a_status(daemon: Make) -> None:
 
 
 def test_without_a_job_all_that_are_enabled(daemon: Make) -> None:
-    files = m.Files(files=[m.FileView(job="web", owner=ME, state="enabled")])
+    files = m.Files(files=[m.FileView(job=job, owner=ME, state="enabled") for job in ("gone", "web")])
     fake = daemon(table(list_job_files=lambda _: files, list_dependencies=graph))
-    assert jobctl(fake.path, "list-dependencies").stdout.decode() == TREE
+    done = jobctl(fake.path, "list-dependencies")
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, TREE, b"")  # the file of one has gone
     assert fake.requests[0] == m.ListFiles(id=1, patterns=[], states=["enabled"])
 
 

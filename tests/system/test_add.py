@@ -112,6 +112,16 @@ def test_a_broken_file_leaves_what_runs_and_says_all(own: Program, tmp_path: Pat
     said(own, "rm", "frail")
 
 
+def test_what_was_never_started_has_no_log(own: Program, tmp_path: Path) -> None:
+    for name in ("quiet-a", "quiet-b"):
+        (tmp_path / f"{name}.toml").write_text('shell = "echo here"\ntype = "oneshot"\n')
+        said(own, "add", str(tmp_path / f"{name}.toml"))
+    said(own, "start", "quiet-a")
+    assert said(own, "logs", "quiet-*") == "here\n"
+    done = own.jobctl("logs", "quiet-b")
+    assert (done.returncode, done.stderr) == (4, "jobctl: cannot find run 0 of quiet-b: it was never started\n")
+
+
 def test_a_masked_job_is_started_by_nobody(own: Program, tmp_path: Path) -> None:
     source = tmp_path / "shut.toml"
     source.write_text(WEB)
