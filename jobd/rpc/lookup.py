@@ -222,16 +222,16 @@ class JobLookup:
     async def defined(self, action: str, owner: int, after: str) -> AsyncIterator[JobRow]:
         """All jobs with a definition that he may do this with, by owner and name, from behind a name; in turns."""
         store, catalog = self.world.registry.store, self.world.registry.catalog
-        seen = 0
         for uid in sorted({*store.defining_owners(), *self.world.registry.owners()}):
             if uid < owner:
                 continue
-            for name, row in sorted(catalog.defined(uid).items()):
-                seen += 1
-                if seen % STEP == 0:
-                    await self.turn()
-                if (uid, name) > (owner, after) and self.may(action, uid, name):
-                    yield row
+            name = after if uid == owner else ""
+            while page := catalog.defined_after(uid, name, STEP):
+                for row in page:
+                    if self.may(action, uid, row.job):
+                        yield row
+                name = page[-1].job
+                await self.turn()
 
     def _row(self, key: Key) -> JobRow | None:
         return self.world.registry.catalog.asked(*key)

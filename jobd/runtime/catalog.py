@@ -77,6 +77,20 @@ class Catalog:
                     rows[name] = job.row
         return rows
 
+    def defined_after(self, owner: int, after: str, limit: int) -> list[JobRow]:
+        """The same, a page of them: by name, from behind one; empty when there are no more."""
+        page = self._registry.store.defined(owner, after=after, limit=limit)
+        rows = {row.job: row for row in page}
+        last = page[-1].job if len(page) == limit else "\U0010ffff"
+        for (uid, name), job in self._registry.jobs.items():
+            if uid == owner and after < name <= last:
+                rows.pop(name, None)
+                if not job.row.transient:
+                    rows[name] = job.row
+        if page and not rows:  # all of them are something else by now
+            return self.defined_after(owner, last, limit)
+        return [rows[name] for name in sorted(rows)]
+
     def count_defined(self, owner: int, name: str) -> int:
         """How many of these there are besides one; while others are on their way to the disk, a few too many."""
         fresh = sum(job.row.owner == owner and job.row.job != name and not job.row.transient for job in self._pending)

@@ -240,6 +240,8 @@ class Definitions:
 
     def _refuse_cycles(self, uid: int, parsed: dict[str, Parsed]) -> None:
         """Of jobs that would come after themselves, those that are new or have changed cannot be taken."""
+        if not self._are_ordered(uid, parsed):
+            return
         in_force: dict[str, JobSpec] = {}
         for name, row in self._catalog.defined(uid).items():
             if row.load == records.LOADED and not names.is_template(name):
@@ -256,6 +258,16 @@ class Definitions:
             if name in new and in_force.get(name) != new[name]:
                 text = f"{parsed[name].read.file}: cannot be ordered: {graph.describe_cycle(cycle)}"
                 parsed[name] = Parsed(parsed[name].read, None, (text,))
+
+    def _are_ordered(self, uid: int, parsed: dict[str, Parsed]) -> bool:
+        """Whether any of these comes before or after another job: of most, nothing more need be looked at."""
+        known = self._catalog.graphs.of(uid)
+        for name, one in parsed.items():
+            if one.definition is not None and (one.definition.spec.after or one.definition.spec.before):
+                return True
+            if known.named_by(name, graph.AFTER) or known.named_by(name, graph.BEFORE):
+                return True
+        return False
 
     def _instantiate(self, template: JobRow, name: str) -> tuple[JobRow, Blobs] | None:
         """An instance of a template that has no row yet."""

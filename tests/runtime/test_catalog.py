@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
@@ -13,6 +14,9 @@ from jobd.core.records import JobRow
 from jobd.core.spec import JobSpec
 from tests.runtime.fakes import ROOT, Bed, serving
 from tests.runtime.test_registry import ended
+
+if TYPE_CHECKING:
+    import pytest
 
 SPEC = JobSpec(argv=(b"true",), cwd=b"/")
 
@@ -124,3 +128,27 @@ async def test_definitions_are_counted_with_those_on_their_way() -> None:
         assert catalog.count_defined(1, "one") == 0
         bed.journal.held[0].settle(None)
         assert [catalog.count_defined(0, name) for name in ("one", "three", "four")] == [2, 2, 3]
+
+
+async def test_definitions_come_page_by_page_as_they_are_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(Bed()) as bed:
+        catalog = bed.registry.catalog
+        for name in ("a", "b", "c", "d", "e"):
+            row, blobs = definition(name)
+            await catalog.write(row, records.DEFINED, ROOT, blobs).wait()
+        bed.journal.held = []
+        row, blobs = definition("bb", enabled=True)
+        catalog.write(row, records.DEFINED, ROOT, blobs)
+        stored = [row for row in bed.store.defined(0) if row.job != "bb"]
+
+        def defined(_: int, __: str = "", after: str = "", limit: int = 9) -> list[JobRow]:
+            return [row for row in stored if row.job > after][:limit]  # the change is not on disk yet
+
+        monkeypatch.setattr(bed.store, "defined", defined)
+        found: list[str] = []
+        after = ""
+        while page := catalog.defined_after(0, after, 2):
+            after = page[-1].job
+            found += [row.job for row in page]
+        assert found == ["a", "b", "bb", "c", "d", "e"]
+        bed.journal.held[0].settle(None)
