@@ -100,7 +100,7 @@ def test_a_stopped_daemon_is_killed_and_replaced(tmp_path: Path, monkeypatch: py
         os.kill(first.pid, signal.SIGSTOP)
         second = keeper.ready_daemon()  # the first answers nothing, as nobody reads its link meanwhile
         assert not os.path.exists(f"/proc/{first.pid}")
-        until = time.monotonic() + 1.5  # longer than ping and pong take: who answers stays
+        until = time.monotonic() + 1.0  # longer than ping and pong take: who answers stays
         while time.monotonic() < until:
             select.select([second.link.sock], [], [], 0.1)
             second.take()

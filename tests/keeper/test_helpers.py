@@ -192,7 +192,7 @@ def test_they_outlive_a_re_exec_of_the_keeper(keeper: KeeperProcess, tmp_path: P
     daemon.expect("helper-started", run=RUN, o="reload-1")
     ask(daemon, "reload-0", b"sh", b"-c", b"exit 1")
     done(daemon, "reload-0")
-    ask(daemon, "check-1", b"sleep", b"300", timeout_ms=1500)
+    ask(daemon, "check-1", b"sleep", b"300", timeout_ms=700)
     daemon.send("ask-reexec", keeper=True)
     close_all(daemon.expect("welcome")[1])
     assert "re-executed" in keeper.log

@@ -23,6 +23,12 @@ RUN = bytes(15) + b"\1"
 OTHER = bytes(15) + b"\2"
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is tried again soon, not each second."""
+    monkeypatch.setattr("jobd.runtime.pump_thread._RETRY_NS", 50_000_000)
+
+
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
     with Rig(tmp_path) as made:

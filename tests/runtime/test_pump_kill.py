@@ -19,7 +19,7 @@ from tests.runtime.pump_rig import stream, write_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-KILLS = 30
+KILLS = 16
 BYTES = 24_000_000  # a stream at most: the test ends earlier when the kills are done
 
 

@@ -87,7 +87,10 @@ def test_what_a_killed_pump_left_comes_before_all_else_of_its_stream(tmp_path: P
 
 
 @pytest.mark.slow
-def test_what_cannot_be_written_stays_in_the_relay_until_it_can(tmp_path: Path) -> None:
+def test_what_cannot_be_written_stays_in_the_relay_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.runtime.pump_thread._RETRY_NS", 50_000_000)  # tried again soon, not each second
     kept = Kept(tmp_path)
     out, out_w = left_in_relay(tmp_path, kept)
     index = tmp_path / "run" / INDEX

@@ -15,7 +15,7 @@ import pytest
 
 from .helpers import DEADLINE_SEC, OWNER, Book, assert_rows_equal_replay, run_id
 
-KILLS = 16
+KILLS = 10
 SEED = 20261122
 MOST = 3000  # runs a child may write, so that a forgotten one ends
 

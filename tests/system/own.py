@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -93,6 +94,7 @@ def public_python(root: Path) -> str | None:
     return None
 
 
+@functools.cache
 def can_be_another_user() -> bool:
     """Whether we may become one, and he can run Python with jobd."""
     if os.geteuid() != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -92,6 +93,7 @@ def many_users(rules: str = "", options: Sequence[str] = ()) -> Iterator[People]
         shutil.rmtree(root)
 
 
+@functools.cache  # asked by every file of tests, and the answer costs a start of Python
 def why_not() -> str:
     """Why a test of many users cannot be made here; "" if it can."""
     if os.geteuid() != 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -118,6 +119,7 @@ MAKES = {m.Define, m.Mask}  # what is not there yet: tests/system/test_stored.py
 MAKES_RUNS = {"start", "restart", "reload-or", "rerun", "rerun id", "rm", "rm of a run"}
 
 
+@functools.cache
 def why_no_namespace() -> str:
     """Why the daemon cannot have its own /etc/group; "" if it can."""
     if why := why_not():

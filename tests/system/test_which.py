@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ NAMESPACE = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
 PLACES = "for place in /run /var/lib; do mount -t tmpfs -o mode=755 tmpfs $place || exit; done; echo up; "
 
 
+@functools.cache
 def why_no_namespace() -> str:
     """Why there can be no /run of our own here; "" if there can."""
     if reason := why_not():
