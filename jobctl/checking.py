@@ -6,7 +6,7 @@ import os
 
 from jobctl import terminal
 from jobctl.escape import escape
-from jobctl.sources import JobFile, beside, find, owner_of, read
+from jobctl.sources import JobFile, beside, find, owner_of, passed_over, read
 from jobd.core import enforce, graph, service
 from jobd.core.jobfile import JobFileError, is_template, parse, template_of
 from jobd.core.logline import printable
@@ -77,7 +77,8 @@ class _Check:
         except JobFileError as error:
             return list(error.problems), []
         self._specs[file.job] = definition.spec
-        return [], list(definition.warnings)
+        ignored = [f"{escape(path)}: warning: not read: a drop-in is called NAME.toml" for path in passed_over(file)]
+        return [], [*definition.warnings, *ignored]
 
     def cycles(self) -> dict[str, str]:
         """What comes after itself, each cycle with one of its jobs that were given.

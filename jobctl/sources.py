@@ -120,6 +120,16 @@ def read(file: JobFile) -> list[Source]:
     return [_read_file(path, file.directory) for path in there]
 
 
+def passed_over(file: JobFile) -> list[str]:
+    """What lies among the drop-ins of a job file and is none, as nothing reads it: systemd's are called NAME.conf."""
+    directory = f"{file.path.removesuffix(SUFFIX)}{DROPIN_DIR}"
+    try:
+        there = sorted(os.listdir(directory)) if file.path != STDIN else []
+    except OSError:
+        return []
+    return [os.path.join(directory, name) for name in there if name.endswith(".conf") and not name.startswith(".")]
+
+
 def _read_file(path: str, directory: str) -> Source:
     """One file, with relative paths meant from this directory."""
     try:

@@ -282,6 +282,8 @@ def read(text: str) -> tuple[dict[str, object], Places]:
 
 def _explained(message: str, text: str, places: Places) -> TomlError:
     """tomllib's words, as far as they can be improved."""
+    if text.startswith("\ufeff"):
+        return TomlError(1, 1, "a byte order mark is no part of TOML: save it as UTF-8 without one")
     found = _PLACE.search(message)
     why = message if found is None else message[: found.start()]
     if why.startswith(("Cannot overwrite", "Cannot declare", "Duplicate")) and places.twice:

@@ -110,6 +110,7 @@ def test_lines_that_end_as_on_windows() -> None:
         ("a = 1 b = 2\n", 1, 7, "something follows the value on this line"),
         ("a = 512M\n", 1, 8, 'this is no value; text stands in "quotes"'),
         ("a = 5/10s # often\n", 1, 6, 'this is no value; text stands in "quotes"'),
+        ("\ufeffa = 1\n", 1, 1, "a byte order mark is no part of TOML: save it as UTF-8 without one"),
         ("a = [1,\n2\n", 2, 2, "unclosed array"),
         ("a = 1\nb = \0\n", 2, 5, 'this is no value; text stands in "quotes"'),
         ('a = "x\0"\n', 1, 7, "illegal character '\\x00'"),

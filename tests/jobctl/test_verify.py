@@ -70,6 +70,14 @@ def test_all_mistakes_of_all_files_and_dropins(place: Path, capfd: pytest.Captur
     assert verify(capfd, ".") == (6, [f"./{line}" for line in (expected[1], *found)])
 
 
+def test_a_drop_in_with_systemds_name_is_told(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write(place, web=GOOD)
+    (place / "web.toml.d").mkdir()
+    (place / "web.toml.d" / "more.conf").write_text("[Service]\n")
+    why = "web.toml.d/more.conf: warning: not read: a drop-in is called NAME.toml"
+    assert verify(capfd, "web.toml") == (0, [why])
+
+
 def test_a_program_that_may_not_be_executed_is_there(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (place / "run.sh").write_text("#!/bin/sh\n")
     write(place, web='command = "./run.sh"\nworking_directory = "."\n')
