@@ -10,6 +10,7 @@ import pytest
 
 from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
+from tests.keeper.test_pid1 import UNSHARE, can_unshare
 from tests.system.program import Gate, Program, is_alive, until
 from tests.system.raw import Raw
 
@@ -266,6 +267,26 @@ def test_the_end_of_an_essential_job_ends_jobd_with_its_status(tmp_path: Path, s
         make(program, "web", f"{gate.wait}; {script}", "essential=true")
         gate.open()
         assert program.keeper.wait(30) == status
+    finally:
+        program.close()
+
+
+@pytest.mark.skipif(not can_unshare(), reason="no pid namespaces here")
+def test_a_container_ends_with_the_status_of_the_service_that_it_is_there_for(tmp_path: Path) -> None:
+    """As jobd(8) says: enabled once, with a jobd that is not in it."""
+    program = Program(tmp_path)
+    jobs = program.config_dir / "jobs"
+    jobs.mkdir(parents=True)
+    (jobs / "db.toml").write_text('command = ["sleep", "600"]\n')
+    (jobs / "web.toml").write_text('shell = "exit 42"\nessential = true\nrequires = ["db"]\nafter = ["db"]\n')
+    try:
+        program.start()
+        program.jobctl("enable", "web", check=True)
+        program.jobctl("shutdown", check=True)
+        assert program.keeper.wait(30) == 0
+        program.start(wrapper=UNSHARE, answering=False)
+        assert program.keeper.wait(30) == 42
+        assert "[1]: info: leaving" in program.log_text()
     finally:
         program.close()
 
