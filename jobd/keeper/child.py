@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import termios
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from fcntl import ioctl
 
 from jobd.keeper import become, kernel, notifysockets
@@ -58,8 +58,11 @@ def _as_root(plan: Plan) -> become.Account | None:
     os.setsid()
     for what, path, data in plan.writes:
         plan.step = what
-        with suppress(PermissionError) if what == b"oom" else nullcontext():  # what systemd does, too
+        try:
             _write(path, data)
+        except PermissionError:
+            if what != b"oom":  # that may fail, as with systemd
+                raise
     plan.step = b"user"
     account = None if plan.wish is None else _prepare(plan, plan.wish)
     if plan.nice is not None:

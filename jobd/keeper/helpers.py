@@ -223,10 +223,13 @@ class Helpers:
                 if helper.ctl is None and helper.pidfd is not None:
                     self._keeper.unwatch(helper.pidfd)
                 self._end(helper)
-        self._foreign = [other for other in self._foreign if other[0] is not entry]
+        if self._foreign:
+            self._foreign = [other for other in self._foreign if other[0] is not entry]
 
     def tick(self, now: float) -> float | None:
         """Do what is due. Returns when to look again."""
+        if not (self._live or self._foreign):
+            return None
         due = []
         for entry, helper in (*self._live.values(), *self._foreign):
             if helper.until is not None and now >= helper.until:

@@ -102,10 +102,12 @@ class UnixChecks:
 
     def tick(self, now: float) -> float | None:
         """End those that take too long. Returns when to look again."""
+        if not self._under_way:
+            return None
         for _, until, fd in self._under_way.values():
             if now >= until:
                 pidfd.send_signal(fd, signal.SIGKILL)
-        return min((max(until, now + 1) for _, until, _ in self._under_way.values()), default=None)
+        return min((max(until, now + 1) for _, until, _ in self._under_way.values()))
 
 
 def _child(path: bytes, wish: become.Wish | None, overflow: int) -> NoReturn:
