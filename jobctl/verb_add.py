@@ -7,7 +7,7 @@ import sys
 
 from jobctl import jobfiles, terminal
 from jobctl.exits import Fault, UsageError
-from jobctl.verb_files import show_plan
+from jobctl.verb_files import BROKEN, show_plan
 from jobd.core import paths
 from jobd.wire import errors
 
@@ -133,9 +133,7 @@ def _add(client: Client, place: Place, given: Given, replace: bool) -> int:
     # They were meant from where it lies: that is another place now.
     if _depends_on_place(client, place, given, place.directory):
         terminal.warn(f"paths in {given.word} that do not begin with / are meant from {place.directory} now")
-    if there != given.text.encode():
-        jobfiles.write(path, given.text)
-    return reload(client, [given.name])
+    return put(client, given.name, path, given.text)
 
 
 def define(client: Client, name: str, text: str, base: bytes, *, dropin: str = "", replace: bool = False) -> int:
@@ -149,6 +147,27 @@ def define(client: Client, name: str, text: str, base: bytes, *, dropin: str = "
         for line in e.message.splitlines():
             terminal.warn(line)
         return BAD_DEFINITION
+
+
+def put(client: Client, name: str, path: str, text: str) -> int:
+    """Put a file of a job in its place, and have jobd read it; the status.
+
+    What is sound by itself may still not be taken, as it closes a ring of jobs that come after each other: then the
+    file is as it was.
+    """
+    before = jobfiles.read(path)
+    if before != text.encode():
+        jobfiles.write(path, text)
+    plan = client.call({"type": "daemon-reload", "names": [name]})
+    status = show_plan(client, plan)
+    refused = any(change["change"] == BROKEN and change["job"] == name for change in plan.get("changes", []))
+    if refused and before != text.encode():
+        if before is None:
+            jobfiles.remove([path])
+        else:
+            jobfiles.write(path, before.decode(errors="replace"))
+        client.call({"type": "daemon-reload", "names": [name]})
+    return status
 
 
 def reload(client: Client, found: Sequence[str]) -> int:

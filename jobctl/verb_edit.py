@@ -12,7 +12,7 @@ import sys
 from jobctl import jobfiles, names, terminal
 from jobctl.escape import escape
 from jobctl.exits import Fault, UsageError
-from jobctl.verb_add import BAD_DEFINITION, checked_text, define, is_sound, reload
+from jobctl.verb_add import BAD_DEFINITION, checked_text, define, is_sound, put, reload
 from jobd.wire import errors
 
 TYPE_CHECKING = False
@@ -178,9 +178,8 @@ def _take(client: Client, place: Place, job: str, before: Definition, subject: S
         return define(client, job, text, subject.base or b"/", dropin=subject.dropin, replace=True)
     if gone:
         jobfiles.remove([subject.path])
-    else:
-        jobfiles.write(subject.path, text)
-    return reload(client, [subject.name])
+        return reload(client, [subject.name])
+    return put(client, subject.name, subject.path, text)
 
 
 # --- the text -------------------------------------------------------------------------------------------------------

@@ -122,6 +122,24 @@ def test_what_was_never_started_has_no_log(own: Program, tmp_path: Path) -> None
     assert (done.returncode, done.stderr) == (4, "jobctl: cannot find run 0 of quiet-b: it was never started\n")
 
 
+def test_what_closes_a_ring_is_not_left_behind(own: Program, tmp_path: Path) -> None:
+    for name, other in (("ring-a", "ring-b"), ("ring-b", "ring-a")):
+        (tmp_path / f"{name}.toml").write_text(f'command = "true"\nafter = ["{other}"]\n')
+    said(own, "add", str(tmp_path / "ring-a.toml"))
+    done = own.jobctl("add", str(tmp_path / "ring-b.toml"))
+    assert (done.returncode, "cannot be ordered: ring-" in done.stdout) == (6, True)
+    assert own.jobctl("status", "ring-b").returncode == 4
+    assert not (own.config_dir / "jobs" / "ring-b.toml").exists()
+    (tmp_path / "ring-b.toml").write_text('command = "true"\n')
+    said(own, "add", str(tmp_path / "ring-b.toml"))
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i \'1i after = ["ring-a"]\' "$1"\n')
+    editor.chmod(0o755)
+    done = own.jobctl("edit", "ring-b", env={**own.env, "JOBD_EDITOR": str(editor)})
+    assert (done.returncode, "nothing is changed" in done.stderr) == (6, True)
+    assert (own.show("ring-b", "LoadState"), own.show("ring-b", "DropInPaths")) == ("loaded", "")
+
+
 def test_a_masked_job_is_started_by_nobody(own: Program, tmp_path: Path) -> None:
     source = tmp_path / "shut.toml"
     source.write_text(WEB)
