@@ -14,6 +14,7 @@ PREFIX ?= $(HOME)/.local
 SEED ?=
 KILLS ?= 300
 KEEPER_KILLS ?= 30
+SERVICE_KILLS ?= 100
 BENCH ?=
 ARGS ?=
 VENV := .venv
@@ -50,7 +51,8 @@ lint: $(VENV)/.tests
 	$(RUN) -m mypy
 
 fault: $(VENV)/.tests
-	$(RUN) -m tests.fault --kills $(KILLS) --keeper-kills $(KEEPER_KILLS) $(if $(SEED),--seed $(SEED))
+	$(RUN) -m tests.fault --kills $(KILLS) --keeper-kills $(KEEPER_KILLS) --service-kills $(SERVICE_KILLS) \
+	  $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.tests
 	$(RUN) -m compileall -q jobd jobctl
