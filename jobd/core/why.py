@@ -108,6 +108,24 @@ def _hindrances(facts: Facts, say: Words) -> Iterator[Found]:
         where = f": {row.file} is gone" if row.file not in ("", records.STORED) else ""
         more = " any more" if row.file or facts.run is not None else ""
         yield Found(kind="not-found", text=f"{word} has no definition{more}{where}")
+    elif row.sub in states.AT_REST and not row.masked:
+        for other in facts.others:
+            if other.needed and (lacks := _lacks(other.row)):
+                text = f"{word} cannot be started: it requires {other.job}, {lacks}"
+                yield Found(kind=DEPENDENCY, text=text, other=other.job)
+
+
+def _lacks(row: JobRow | None) -> str:
+    """Why a job that is required cannot be started; "" if it can be, or runs."""
+    if row is None:
+        return "which does not exist"
+    if row.sub not in states.AT_REST:
+        return ""
+    if row.masked:
+        return "which is masked"
+    return {records.NOT_FOUND: "which has no definition", records.BAD_SETTING: "whose definition has errors"}.get(
+        row.load, ""
+    )
 
 
 # --- at rest --------------------------------------------------------------------------------------------------------

@@ -74,6 +74,23 @@ def test_what_came_to_rest(newest: RunRow, facts: dict[str, Any], text: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        (None, "which does not exist"),
+        (job(job="db", masked=True), "which is masked"),
+        (job(job="db", load=records.BAD_SETTING), "whose definition has errors"),
+        (job(job="db", load=records.NOT_FOUND, masked=True, sub="running", active="active"), ""),
+        (job(job="db"), ""),
+    ],
+)
+def test_what_is_required_and_cannot_be_started_is_named_beforehand(other: JobRow | None, text: str) -> None:
+    first, *more = texts(job(), ended("stopped"), others=(Other("db", other, needed=True), Other("log", None)))
+    if text:
+        assert first == f"web cannot be started: it requires db, {text}"
+    assert len(more) == bool(text)
+
+
+@pytest.mark.parametrize(
     ("newest", "spec", "text"),
     [
         (ended("exit-code", exit_code=1), SPEC, "ended with exit code 1 on second 900"),
