@@ -144,6 +144,7 @@ async def until_up(context: Context, request: int, word: str, run_id: bytes, act
     It may be still to come, behind one that is being stopped. A job that was there already has got no such run.
     """
     said = ""
+    await _noted(context, context.job(word, action), run_id)
     while True:
         row = context.job(word, action)
         asked = context.submitted(row.owner, row.job, run_id)
@@ -169,6 +170,12 @@ async def until_up(context: Context, request: int, word: str, run_id: bytes, act
             if text != said:
                 said = text
                 await context.connection.item(request, m.Progress(job=word, text=text))
+
+
+async def _noted(context: Context, row: JobRow, run_id: bytes) -> None:
+    """Return when it is durable that such a run is to follow, if that was noted; of one that is there see `accepted`."""
+    if context.submitted(row.owner, row.job, run_id) is None:
+        await context.world.registry.journal.flush()
 
 
 def _coming(context: Context, run: Run) -> str:

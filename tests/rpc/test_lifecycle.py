@@ -42,6 +42,26 @@ def context_of(bed: Bed, answers: Answers) -> Context:
     return Context(world, answers, Peer(uid=0, gid=0, pid=1), Access())  # type: ignore[arg-type]  # a double
 
 
+async def test_a_restart_is_answered_when_the_wish_for_it_is_durable(autojump_clock: MockClock) -> None:
+    bed, answers = Bed(), Answers()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bed.registry.serve)
+        bed.submit()
+        await wait_all_tasks_blocked()
+        bed.journal.held = []
+        request = m.Restart(id=1, names=["job-1"], runs=[b"n" * 16], no_block=True)
+        nursery.start_soon(lifecycle.restart, context_of(bed, answers), request)
+        await wait_all_tasks_blocked()
+        assert not answers.bodies
+        for commit in bed.journal.held:
+            commit.settle(None)
+        await wait_all_tasks_blocked()
+        (done,) = answers.bodies
+        assert isinstance(done, m.Done)
+        assert (done.code, done.run) == ("", b"n" * 16)
+        nursery.cancel_scope.cancel()
+
+
 async def test_stop_waits_for_the_run_that_it_stopped_and_not_for_the_next(autojump_clock: MockClock) -> None:
     bed, answers = Bed(), Answers()
     async with trio.open_nursery() as nursery:
