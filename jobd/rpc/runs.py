@@ -173,7 +173,7 @@ async def until_up(context: Context, request: int, word: str, run_id: bytes, act
 
 
 async def _noted(context: Context, row: JobRow, run_id: bytes) -> None:
-    """Return when it is durable that such a run is to follow, if that was noted; of one that is there see `accepted`."""
+    """Return when it is durable that such a run is to follow, if that was noted; of one that is there: `accepted`."""
     if context.submitted(row.owner, row.job, run_id) is None:
         await context.world.registry.journal.flush()
 
