@@ -31,7 +31,7 @@ def start(client: Client, jobs: Jobs, *, no_block: NoBlock = False, wait: StartW
     """
     if wait and no_block:
         raise UsageError("--wait and --no-block exclude each other")
-    found = names.expand(client, jobs)
+    found = _startable(client, jobs)
     request = {"type": "start", "names": found, "runs": _ids(found), "no_block": no_block}
     if not wait:
         return act(client, request, "the job goes on")
@@ -64,7 +64,7 @@ def stop(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
 
 def restart(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
     """Stop jobs, and start them again."""
-    found = names.expand(client, jobs)
+    found = _startable(client, jobs)
     return act(
         client, {"type": "restart", "names": found, "runs": _ids(found), "no_block": no_block}, "the restart goes on"
     )
@@ -89,7 +89,7 @@ def reload(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
 
 def reload_or_restart(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:
     """Reload jobs that have a way to, restart others that are active, and start the rest."""
-    found = names.expand(client, jobs)
+    found = _startable(client, jobs)
     request = {"type": "reload", "names": found, "runs": _ids(found), "no_block": no_block, "or_restart": True}
     return act(client, request, "it goes on")
 
@@ -130,6 +130,11 @@ def reset_failed(client: Client, jobs: OptionalJobs = ()) -> int:
     found = names.expand(client, jobs)
     request: dict[str, object] = {"type": "reset-failed", "names": found}
     return (act if jobs else _ask)(client, request, "the reset goes on")
+
+
+def _startable(client: Client, jobs: tuple[str, ...]) -> list[str]:
+    """The jobs that are meant; by globs no templates, of which nothing can be started."""
+    return [name for name in names.expand(client, jobs) if name in jobs or not name.endswith("@")]
 
 
 def _ids(found: list[str]) -> list[bytes]:

@@ -144,7 +144,7 @@ def test_the_first_job_that_did_not_work_gives_the_status(daemon: Make) -> None:
 def test_globs_are_expanded_and_none_is_no_error(daemon: Make) -> None:
     def get(request: m.Request) -> m.Jobs:
         assert isinstance(request, m.Get)
-        return m.Jobs(jobs=[ACTIVE, view("web2")] if request.names == ["w*"] else [])
+        return m.Jobs(jobs=[ACTIVE, view("web2"), view("web@", active="inactive")] if request.names == ["w*"] else [])
 
     fake = daemon(table(get=get, start=lambda _: [m.Done(job="web")]))
     assert jobctl(fake.path, "start", "w*", "web").returncode == 0
