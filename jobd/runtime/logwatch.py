@@ -29,6 +29,7 @@ MAX_LINE: Final = 2048  # bytes of a line that are looked at: with so many, a pa
 CHUNK: Final = 16 << 10  # bytes that are read at a time: 0.2 ms of lines of the usual length
 # Of processor time, for the lines of a chunk. A thousand times what a sound pattern takes; ten jobs that are submitted.
 PATIENCE_SEC: Final = 0.02
+LEAST_SEC: Final = 0.001  # of the timer: 0 turns it off
 
 
 class PatternTooSlow(Exception):  # noqa: N818  # what is the case
@@ -107,18 +108,27 @@ class _Stream:
 
 # --- the pattern --------------------------------------------------------------------------------------------------
 class _Timer:
-    """Raises in the middle of a match. The interpreter looks for signals in there, in the main thread."""
+    """Raises in the middle of a match. The interpreter looks for signals in there, in the main thread.
+
+    The kernel's timer counts what all threads use, and so rings too early while others are busy with somebody else's
+    output: what counts is this thread's own time.
+    """
 
     def __init__(self) -> None:
         self._armed = False
+        self._until = 0.0  # by this thread's time
 
     def _ring(self, _: int, __: FrameType | None) -> None:
-        if self._armed:  # else it comes a moment too late
+        if not self._armed:
+            return  # it comes a moment too late
+        left = self._until - time.thread_time()
+        if left <= 0:
             raise PatternTooSlow
+        signal.setitimer(signal.ITIMER_PROF, max(left, LEAST_SEC))
 
     def search(self, pattern: re.Pattern[str], lines: list[bytes]) -> str | None:
         before = signal.signal(signal.SIGPROF, self._ring)
-        self._armed = True
+        self._armed, self._until = True, time.thread_time() + PATIENCE_SEC
         try:
             signal.setitimer(signal.ITIMER_PROF, PATIENCE_SEC)
             for line in lines:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import threading
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -97,6 +99,30 @@ async def test_what_a_cap_has_dropped_is_passed_over(autojump_clock: MockClock, 
     (watched.dir / f"out.{70_000:016x}").write_bytes(b"half of ready\nready indeed\n")
     await watched.look("ready")
     assert watched.found == ["ready indeed"]
+
+
+def test_what_other_threads_do_meanwhile_is_not_the_patterns_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logwatch, "PATIENCE_SEC", 0.002)
+    began, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        while not done.is_set():
+            hashlib.sha256(b"x" * (1 << 22)).digest()  # without the interpreter's lock
+
+    class Pattern:
+        def search(self, _: str) -> bool:
+            time.sleep(0.05)
+            return True
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        began.wait()
+        assert search(cast("re.Pattern[str]", Pattern()), [b"ready"]) == "ready"
+    finally:
+        done.set()
+        worker.join()
 
 
 def test_a_pattern_that_takes_for_ever_is_given_up() -> None:
