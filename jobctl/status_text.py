@@ -228,7 +228,8 @@ def _control(view: JobView) -> str:
     if not pid:
         return ""
     argv = view.get("control_command", [])
-    return f"{pid} ({show_bytes(usage.name_of(pid) or (argv[0] if argv else b'?').rpartition(b'/')[2])})"
+    name = usage.name_of(pid) or (argv[0] if argv else b"").rpartition(b"/")[2]
+    return f"{pid} ({show_bytes(name)})" if name else str(pid)  # it may have ended by now
 
 
 def _name(pid: int, view: JobView) -> str:

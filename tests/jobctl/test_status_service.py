@@ -55,6 +55,11 @@ def test_a_service_from_a_file(daemon: Make) -> None:
     ]
 
 
+def test_a_command_beside_it_that_has_ended_by_now_has_no_name(daemon: Make) -> None:
+    shown = text_of(daemon(shows(replace(SERVICE, control_command=[]))), "-n0", "web")
+    assert f"   Main PID: {2**22 + 1} (sleep); Control PID: {2**22 + 2}" in shown
+
+
 def test_a_job_that_is_about_to_be_started_again(daemon: Make) -> None:
     soon = view(
         "web", active="activating", sub="auto-restart", result="exit-code", exit_code=1, restarts=3, enabled="disabled",
