@@ -192,6 +192,10 @@ def _in_editor(subject: Subject) -> str:
     import subprocess
     import tempfile
 
+    if not _named_editor() and not (os.isatty(terminal.STDOUT) and os.isatty(0)):
+        raise Fault(
+            errors.FAILED, "cannot edit: there is no terminal for an editor; --stdin takes the text from a pipe"
+        )
     directory = tempfile.mkdtemp(prefix="jobctl-edit-")
     path = f"{directory}/{f'{subject.name}-' if subject.dropin else ''}{subject.dropin or f'{subject.name}.toml'}"
     with open(path, "w", encoding="utf-8") as file:
@@ -214,11 +218,15 @@ def _in_editor(subject: Subject) -> str:
     raise Fault(errors.FAILED, f"cannot edit: no editor was found (tried: {tried}); set JOBD_EDITOR or EDITOR")
 
 
+def _named_editor() -> str:
+    return os.environ.get("JOBD_EDITOR") or os.environ.get("EDITOR") or os.environ.get("VISUAL") or ""
+
+
 def _editors() -> list[list[str]]:
     """What may be run, in the order in which it is tried: what a variable names, or else what there usually is."""
     import shlex
 
-    named = os.environ.get("JOBD_EDITOR") or os.environ.get("EDITOR") or os.environ.get("VISUAL")
+    named = _named_editor()
     if named:
         return [shlex.split(named)]
     return [[editor] for editor in EDITORS]

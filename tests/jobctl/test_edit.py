@@ -197,10 +197,12 @@ def test_a_transient_job_has_nothing_to_edit(files: Daemon) -> None:
 def test_without_an_editor_that_is_said(files: Daemon) -> None:
     env = {"PATH": "/nonexistent", "TMPDIR": str(files.directory / "tmp")}
     done = jobctl(files.fake.path, "edit", "web", env=env)
+    why = b"there is no terminal for an editor; --stdin takes the text from a pipe"
+    assert (done.returncode, done.stderr) == (1, b"jobctl: cannot edit: " + why + b"\n")
+    done = jobctl(files.fake.path, "edit", "web", env={**env, "EDITOR": "no-such-editor -x"})
     assert done.returncode == 1
     assert (
-        done.stderr
-        == b"jobctl: cannot edit: no editor was found (tried: editor, nano, vim, vi); set JOBD_EDITOR or EDITOR\n"
+        done.stderr == b"jobctl: cannot edit: no editor was found (tried: no-such-editor); set JOBD_EDITOR or EDITOR\n"
     )
     assert files.left == []
 
