@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
-from jobd.keeper import limits
+from jobd.keeper import kernel, limits
 from jobd.keeper.cgroup import Cgroups
+from jobd.keeper.spawn import Base, SpawnFailed, spawn
 from tests.keeper.harness import close_all, read_all
 
 if TYPE_CHECKING:
@@ -38,6 +41,24 @@ def test_what_the_group_has_no_controller_for_is_left_out(tmp_path: Path) -> Non
     files = limits.files({"memory_max": 1, "cpu_percent": 1, "tasks_max": 1})
     Cgroups(str(tmp_path / "state"), "").limit(str(tmp_path), files)
     assert written(tmp_path) == {"pids.max": "1"}
+
+
+@pytest.mark.parametrize("controllers", [["cpu", "memory"], ["cpu"]])
+def test_all_of_a_run_is_killed_together_where_memory_is_controlled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, controllers: list[str]
+) -> None:
+    written: list[tuple[str, str]] = []
+    cgroups = SimpleNamespace(
+        known=controllers, make=lambda _: (str(tmp_path), os.open(tmp_path, os.O_RDONLY)),
+        limit=lambda _, files: written.extend(files), leave=lambda _: None,
+    )  # fmt: skip
+    monkeypatch.setattr(kernel, "clone", Mock(side_effect=OSError(errno.EAGAIN, "no more processes")))
+    message: dict[str, object] = {"run": b"r" * 16, "argv": [b"true"], "env": [], "cwd": b"/", "cpu_percent": 50}
+    base = Base()
+    with pytest.raises(SpawnFailed, match="fork"):
+        spawn(message, {}, base, cgroups)  # type: ignore[arg-type]  # as far as it is asked
+    os.close(base.null)
+    assert written == [("cpu.max", "50000 100000"), *([limits.OOM_GROUP] if "memory" in controllers else [])]
 
 
 def test_without_a_limit_nothing_is_written_and_a_change_takes_it_away() -> None:

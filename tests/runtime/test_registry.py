@@ -56,6 +56,17 @@ async def test_a_rerun_of_an_older_run_is_what_the_job_is_now() -> None:
         assert bed.replayed().jobs == bed.store.jobs
 
 
+async def test_live_runs_of_one_command_share_its_decoded_definition() -> None:
+    async with serving(Bed()) as bed:
+        specs = [JobSpec(argv=(b"true",), cwd=b"/"), JobSpec(argv=(b"true",), cwd=b"/")]
+        first, second = (
+            bed.registry.submit(0, f"a-{number}", bytes([number]) * 16, spec, b"\x90", ROOT)
+            for number, spec in enumerate(specs)
+        )
+        assert first.spec is second.spec
+        assert bed.registry.spec(first.row.spec) is first.spec
+
+
 async def test_a_job_with_a_live_run_has_no_second_one() -> None:
     async with serving(Bed()) as bed:
         run = bed.submit()
