@@ -32,8 +32,15 @@ LOCAL: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _RESET: Final = struct.pack("ii", 1, 0)  # struct linger: close at once, and leave no port behind in TIME_WAIT
 
 
+class NotAsked(Exception):  # noqa: N818  # what is the case
+    """The keeper has too many under way to ask another: nobody knows how the service is."""
+
+    def __init__(self) -> None:
+        super().__init__("too many checks are under way")
+
+
 async def ask(check: Check, run: Run, world: Registry) -> str:
-    """Ask once. Returns why the answer was not good, in words; "" when it was."""
+    """Ask once. Returns why the answer was not good, in words; "" when it was. Raises NotAsked."""
     match check.kind:
         case service.TCP:
             return await _tcp(check.target, run, world)
@@ -161,12 +168,16 @@ def _status(line: bytes) -> str:
 async def _unix(path: str, run: Run, world: Registry) -> str:
     who = identity(run.spec, run.row.owner, world.keeper, world.policy)
     number = await world.keeper.check_unix(os.fsencode(path), who)
+    if number == errno.EAGAIN:  # of a socket whose queue is full the keeper says that somebody is there
+        raise NotAsked
     return os.strerror(number) if number else ""
 
 
 async def _command(argv: tuple[bytes, ...], run: Run, world: Registry) -> str:
     """Each has a name of its own, also under the next daemon: an earlier one's answer is not for us."""
     done = await helpers.execute(run, world, f"{helpers.CHECK}{time.monotonic_ns()}", argv)
+    if (done.step, done.errno) == ("spawn", errno.EAGAIN):
+        raise NotAsked
     if done.step:
         return f"it cannot be started: {done.step}: {os.strerror(done.errno)}"
     end = exits.Exit(done.status)

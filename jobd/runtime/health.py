@@ -33,7 +33,10 @@ async def watch(of: Service, health: Health, world: Registry) -> None:
             continue
         if not of.is_active:
             return
-        why = await _ask(of, health, world)
+        try:
+            why = await _ask(of, health, world)
+        except checks.NotAsked:
+            continue
         if of.run.frozen or not of.is_active or not world.keeper.alive:
             continue  # it could not answer, or nobody could ask
         if not why:

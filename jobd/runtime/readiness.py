@@ -97,7 +97,10 @@ async def _until_answer(of: Service, check: Check, world: Registry) -> None:
         await world.asking.turn(of.run.row.owner, checks.cost_sec(check))
         why = f"no answer in {ONE_QUESTION_SEC:g} s"
         with trio.move_on_after(ONE_QUESTION_SEC):
-            why = await checks.ask(check, of.run, world)
+            try:
+                why = await checks.ask(check, of.run, world)
+            except checks.NotAsked as error:
+                why = str(error)
         if not why:
             return
         of.waits = f"for {checks.describe(check)} ({why})"

@@ -154,6 +154,20 @@ async def test_command(end: dict[str, object], why: str) -> None:
     assert opid.startswith("check-")
 
 
+async def test_what_the_keeper_has_no_room_to_ask_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed()
+    bed.keeper.script["helper"] = [("helper-done", {**HELPER, "done": True, "step": "spawn", "errno": errno.EAGAIN})]
+
+    async def crowded(*_: object) -> int:
+        return errno.EAGAIN
+
+    monkeypatch.setattr(bed.keeper, "check_unix", crowded)
+    for kind, target, argv in ((service.COMMAND, "", (b"curl",)), (service.UNIX, "/run/x", ())):
+        with pytest.raises((checks.NotAsked, ExceptionGroup)) as caught:
+            await ask(kind, target, argv, bed=bed)
+        assert caught.group_contains(checks.NotAsked) if isinstance(caught.value, ExceptionGroup) else True
+
+
 def test_what_a_check_is_called() -> None:
     assert checks.describe(Check(service.TCP, "localhost:8000")) == "tcp 8000"
     assert checks.describe(Check(service.TCP, "db:5432")) == "tcp db:5432"

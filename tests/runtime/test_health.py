@@ -26,6 +26,8 @@ class Patient:
     async def ask(self, *_: object) -> str:
         self.asked.append(trio.current_time())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer == "not asked":
+            raise checks.NotAsked
         if answer == "silence":
             await trio.sleep_forever()
         return answer
@@ -60,6 +62,15 @@ async def test_so_many_failures_in_a_row_restart_it(autojump_clock: MockClock, p
         assert (row.result, row.again) == ("watchdog", "restart")
         assert row.reason == "its health check failed 3 times in a row: http http://localhost/: no answer in 10s"
         assert at.bed.store.jobs[0, "job-1"].sub == states.AUTO_RESTART, "whatever its policy says"
+
+
+async def test_what_nobody_could_ask_is_not_held_against_it(autojump_clock: MockClock, patient: Patient) -> None:
+    patient.answers = ["no", *["not asked"] * 5, "no", ""]
+    async with served(health=HEALTH) as at:
+        await trio.sleep(8 * 30 + 1)
+        assert len(patient.asked) == 8
+        assert at.run.service is not None
+        assert (at.sub, at.run.service.health) == (states.RUNNING, "healthy")
 
 
 @pytest.mark.parametrize(("action", "sub"), [(service.STOP, states.STOP_SIGTERM), (service.NONE, states.RUNNING)])
