@@ -251,9 +251,14 @@ def _io(view: JobView) -> str:
     return "" if read is None or written is None else f"{size(read)} read, {size(written)} written"
 
 
+def _in_force(view: JobView, key: str, value: int | None) -> int | None:
+    """A limit, unless a warning says that it is none here."""
+    return None if any(text.startswith(f"{key}:") for text in view.get("unenforced", [])) else value
+
+
 def _tasks(view: JobView, used: usage.Usage) -> str:
     tasks = used.tasks if used.tasks is not None else view.get("tasks")
-    limit = view.get("tasks_max")
+    limit = _in_force(view, "limits.tasks", view.get("tasks_max"))
     return "" if tasks is None else f"{tasks} (limit: {limit})" if limit is not None else str(tasks)
 
 
@@ -265,13 +270,13 @@ def _memory(view: JobView, used: usage.Usage) -> str:
     memory = _memory_now(view, used)
     if memory is None:
         return ""
-    more = (("max", view.get("memory_max")), ("peak", used.peak))
+    more = (("max", _in_force(view, "limits.memory", view.get("memory_max"))), ("peak", used.peak))
     inside = " ".join(f"{word}: {size(count)}" for word, count in more if count is not None)
     return f"{size(memory)} ({inside})" if inside else size(memory)
 
 
 def _cpu(view: JobView, used: usage.Usage) -> str:
-    limit = view.get("cpu_percent")
+    limit = _in_force(view, "limits.cpu", view.get("cpu_percent"))
     return "" if used.cpu_usec is None else span(used.cpu_usec) + (f" (limit: {limit}%)" if limit is not None else "")
 
 

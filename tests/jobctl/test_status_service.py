@@ -27,7 +27,7 @@ SERVICE = view(
     cause="required by db", status_text="3 \x1bworkers", health="tcp 8000: connection refused", status_errno=28,
     control_pid=2**22 + 2, control_command=[b"/bin/reload"], io_read_bytes=1 << 20, io_write_bytes=0, tasks=3,
     tasks_max=10, memory_bytes=1 << 20, memory_max=1 << 29, cpu_user_usec=1_000, cpu_system_usec=0, cpu_percent=50,
-    need_reload=True, unenforced=["limits.memory: there is no memory controller"],
+    need_reload=True, unenforced=["limits.nice: this jobd is not root's"],
 )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_a_service_from_a_file(daemon: Make) -> None:
         "      Tasks: 3 (limit: 10)",
         "     Memory: 1.0M (max: 512.0M)",
         "        CPU: 1ms (limit: 50%)",
-        "    Warning: cannot be enforced here: limits.memory: there is no memory controller",
+        "    Warning: cannot be enforced here: limits.nice: this jobd is not root's",
         "    Warning: the definition has changed on disk; run 'jobctl daemon-reload' to take it",
     ]
 
@@ -58,6 +58,13 @@ def test_a_service_from_a_file(daemon: Make) -> None:
 def test_a_command_beside_it_that_has_ended_by_now_has_no_name(daemon: Make) -> None:
     shown = text_of(daemon(shows(replace(SERVICE, control_command=[]))), "-n0", "web")
     assert f"   Main PID: {2**22 + 1} (sleep); Control PID: {2**22 + 2}" in shown
+
+
+def test_a_limit_that_is_none_here_is_not_shown_as_one(daemon: Make) -> None:
+    keys = ("limits.memory", "limits.cpu", "limits.tasks")
+    shown = text_of(daemon(shows(replace(SERVICE, unenforced=[f"{key}: no controller" for key in keys]))), "-n0", "web")
+    found = [line.split(":")[1] for line in shown if line.lstrip().startswith(("Tasks:", "Memory:", "CPU:"))]
+    assert found == [" 3", " 1.0M", " 1ms"]
 
 
 def test_a_job_that_is_about_to_be_started_again(daemon: Make) -> None:
