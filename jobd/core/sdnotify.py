@@ -7,7 +7,6 @@ names that nobody knows are passed over in silence, and a datagram with BARRIER=
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -142,8 +141,3 @@ def _interval(usec: int) -> int:
 def _extension(usec: int) -> int | None:
     """Of a timeout; as in systemd, nothing and infinity say nothing."""
     return None if usec in (0, FOREVER) else min(usec, MAX_USEC)
-
-
-def describe_errno(number: int) -> str:
-    """`2 (No such file or directory)`, as status shows it."""
-    return f"{number} ({os.strerror(number)})"

@@ -12,11 +12,14 @@ from jobd.core.enforce import is_limited, unenforced
 from jobd.core.graph import names_others
 from jobd.core.records import BAD_SETTING, BY_GID, LOADED, NOT_FOUND
 from jobd.core.spec import JobSpec
+from jobd.runtime.helpers import CHECK
+from jobd.runtime.reloading import OPERATION as RELOAD_OPERATION
 from jobd.runtime.settling import NO_DEFINITION
+from jobd.runtime.stopping import STOP_OPERATION
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jobd.core.records import Event, JobRow, RunRow
     from jobd.runtime.registry import Registry
@@ -125,10 +128,24 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
     )
 
 
+def _command_at_work(live: Run) -> Sequence[bytes]:
+    """The command of a job that runs besides, by its operation."""
+    opid, spec = live.helpers.operation_at_work, live.spec
+    if opid == STOP_OPERATION:
+        return spec.stop_command
+    if opid.startswith(RELOAD_OPERATION):
+        return spec.reload_command
+    if not opid.startswith(CHECK):
+        return ()
+    check = spec.health.check if live.up and spec.health is not None else spec.ready
+    return () if check is None else check.argv
+
+
 def live_fields(live: Run, registry: Registry) -> dict[str, object]:
     """What a live job waits for, how it is, and which of its commands is at work."""
     fields: dict[str, object] = {
         "control_pid": live.helpers.pid_at_work,
+        "control_command": list(_command_at_work(live)),
         "waits": registry.ordering.waits(live),
         "frozen": live.frozen and live.job.row.sub not in states.AT_REST,
     }

@@ -107,6 +107,11 @@ class Helpers:
         pids = (fields["pid"] for fields in self._known.values() if not fields["done"])
         return next((pid for pid in pids if isinstance(pid, int)), None)
 
+    @property
+    def operation_at_work(self) -> str:
+        """The operation of the one that runs; "" if none does."""
+        return next((opid for opid, fields in self._known.items() if not fields["done"]), "")
+
     def plain(self) -> list[Fields]:
         """For the next keeper."""
         return [fields for opid, fields in self._known.items() if not (fields["done"] and opid.startswith(CHECK))]

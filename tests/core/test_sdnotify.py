@@ -113,7 +113,3 @@ def check(said: Message) -> None:
     (said.status or "").encode()
     if said.barrier:
         assert not said.changes
-
-
-def test_the_words_of_an_error_number() -> None:
-    assert sdnotify.describe_errno(2) == "2 (No such file or directory)"

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from jobd.core import service
 from jobd.core.enforce import Machine, is_limited, unenforced
 from jobd.core.graph import names_others
 from jobd.core.records import BAD_SETTING, NOT_FOUND, JobRow
+from jobd.core.service import Check, Health
 from jobd.core.spec import JobSpec
 from jobd.rpc import views
 from jobd.wire import messages as m
+from tests.runtime.fakes import HELPER, Bed, serving
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 
 def row(**fields: object) -> JobRow:
@@ -95,3 +102,28 @@ def test_when_it_starts_again_is_told_while_it_waits_for_that() -> None:
 def test_of_a_transient_job_is_said_what_is_not_as_usual(fields: dict[str, object], name: str, value: object) -> None:
     assert views.row_fields(row(transient=True)) == {}
     assert views.row_fields(row(transient=True, **fields))[name] == value
+
+
+@pytest.mark.parametrize(
+    ("operation", "up", "command"),
+    [
+        ("stop-cmd-1", True, [b"halt"]),
+        ("reload-3", True, [b"again"]),
+        ("check-7", False, [b"ready"]),
+        ("check-7", True, [b"well"]),
+        ("", True, []),
+    ],
+)
+async def test_which_of_its_commands_is_at_work(
+    autojump_clock: MockClock, operation: str, up: bool, command: list[bytes]
+) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(
+            stop_command=(b"halt",), reload_command=(b"again",), ready=Check(kind="command", argv=(b"ready",)),
+            health=Health(check=Check(kind="command", argv=(b"well",)), interval_usec=1 << 40),
+        )  # fmt: skip
+        run.up = up
+        if operation:
+            run.on_keeper("helper-started", {"o": operation, **HELPER}, {})
+        view = views.live_fields(run, bed.registry)
+        assert (view["control_command"], view["control_pid"]) == (command, 88 if operation else None)
