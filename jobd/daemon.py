@@ -82,6 +82,7 @@ class Daemon:
         self.handover_fd = -1
         self._welcomed = trio.Event()
         self._leave = trio.Event()  # something ends this incarnation
+        self._given = trio.Event()  # a new keeper has all of it
         self._stop_runs = False  # … and the runs with it
         self._lost = trio.Event()
         self.failed = False  # it could not serve
@@ -225,7 +226,7 @@ class Daemon:
             jobs.start_soon(Upkeep(registry).run)
             jobs.start_soon(configuration.catch_up)
             orphanage = Orphanage(registry, self._lost, self._parts, self._leave)
-            jobs.start_soon(orphanage.run)
+            jobs.start_soon(self._orphaned, orphanage)
             if self.keeper.welcome is not None and self.keeper.welcome.mode == USER:
                 jobs.start_soon(
                     partial(trio.to_thread.run_sync, logout.leave_hint, registry.state_dir, abandon_on_cancel=True)
@@ -250,7 +251,8 @@ class Daemon:
                 await self._leave.wait()
                 if self._stop_runs:
                     await self._stop(registry)
-                    server.say_goodbye()
+                    if not self._given.is_set():
+                        server.say_goodbye()
                 accepting.cancel_scope.cancel()
             connections.cancel_scope.cancel()
 
@@ -280,11 +282,18 @@ class Daemon:
         self.keeper.send("shutdown-begun")
         live = [run for run in registry.runs.values() if run.row.state != records.QUEUED]
         log.info("stopping %d runs", len(live))
-        await registry.stop_all()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when, self._given, nursery.cancel_scope)  # its daemon goes on with it
+            await registry.stop_all()
+            nursery.cancel_scope.cancel()
         await registry.journal.flush()
         self.keeper.send("bye")
         with trio.move_on_after(1):
             await self.keeper.flushed()
+
+    async def _orphaned(self, orphanage: Orphanage) -> None:
+        await orphanage.run()
+        self._given.set()
 
     # --- small things ---------------------------------------------------------------------------------------------
     async def _signals(self) -> None:
@@ -319,6 +328,11 @@ def _definitions(registry: Registry, welcome: Welcome) -> Definitions:
     shared = registry.keeper.shared
     files = JobFiles(registry.keeper, welcome.mode, welcome.config_dir)
     return Definitions(registry, files, Homes(shared), 0 if shared else os.geteuid())
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 def _change(access: Access, registry: Registry, policy: Policy) -> None:

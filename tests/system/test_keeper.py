@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from jobd.keeper import handover
 from jobd.wire import messages as m
 from tests.system.program import BIN, DEADLINE_SEC, Gate, Program, is_alive, marked_processes, open_fds, until
 from tests.system.raw import Raw
 
 pytestmark = pytest.mark.slow
+IGNORES_TERM = "trap '' TERM; echo there; while :; do sleep 0.1; done"
 
 
 def has_pidfd_info() -> bool:
@@ -149,21 +151,30 @@ def test_jobs_start_and_stop_after_a_handover(jobd: Program) -> None:
     assert not is_alive(old)
 
 
+def test_a_keeper_that_is_killed_while_jobd_shuts_down_is_followed_at_once(jobd: Program) -> None:
+    jobd.jobctl("run", "--name", "job", "-p", "stop.timeout=1min", "--", "/bin/sh", "-c", IGNORES_TERM, check=True)
+    until(lambda: jobd.output("job"), "it ignores SIGTERM")
+    jobd.keeper.terminate()
+    until(lambda: "stopping 1 runs" in jobd.log_text(), "the daemon is at it")
+    began = time.monotonic()
+    jobd.kill_keeper()
+    assert time.monotonic() - began < handover.LEAVE_SEC / 2, "nobody had to kill the daemon"
+    jobd.jobctl("kill", "-s", "KILL", "job", check=True)
+
+
 @pytest.mark.parametrize("how", ["killed", "executed anew"])
 def test_a_cgroup_that_the_last_keeper_left_is_removed_and_those_of_runs_are_not(jobd: Program, how: str) -> None:
     jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
     bases = jobd.cgroups()
     if not bases:
         pytest.skip("no cgroup of version 2 is ours")
-    left = bases[0] / ("0" * 32)  # as of a run that was about to start
-    left.mkdir()
+    (left := bases[0] / ("0" * 32)).mkdir()  # as of a run that was about to start
     if how == "killed":
         jobd.kill_keeper()
     else:
         jobd.jobctl("daemon-reexec", "--keeper", check=True)
     until(lambda: not left.exists(), "it is removed")
     assert len([path for path in bases[0].iterdir() if path.is_dir()]) == 1
-    jobd.jobctl("stop", "job", check=True)
 
 
 def test_keeper_and_daemon_killed_together_report_lost_and_run_nothing_again(jobd: Program, tmp_path: Path) -> None:
