@@ -82,7 +82,8 @@ def _begin(context: Context, owner: int, ids: dict[str, bytes], restarts: bool) 
         why = Refused(errors.UNAVAILABLE, "cannot start anything: jobd is shutting down")
         return dict.fromkeys(ids, why)
     except LimitReached as limit:
-        return dict.fromkeys(ids, Refused(errors.LIMIT, str(limit)))
+        left = [name for name, run_id in ids.items() if context.submitted(owner, name, run_id) is None]
+        return dict.fromkeys(left, Refused(errors.LIMIT, str(limit)))  # the others begin
     except KeyError:
         text = "cannot start {}: a definition is gone from the database"
         return {name: Refused(errors.FAILED, text.format(name), job=name) for name in ids}

@@ -13,6 +13,7 @@ from jobd.rpc.access import Access
 from jobd.rpc.context import Context
 from jobd.rpc.handlers import lifecycle
 from jobd.rpc.shares import Share
+from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.runtime.fakes import ROOT, Bed, serving
@@ -59,6 +60,33 @@ async def test_a_restart_is_answered_when_the_wish_for_it_is_durable(autojump_cl
         (done,) = answers.bodies
         assert isinstance(done, m.Done)
         assert (done.code, done.run) == ("", b"n" * 16)
+        nursery.cancel_scope.cancel()
+
+
+async def test_those_that_a_limit_allows_begin_and_are_told_so(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed, answers = Bed(), Answers()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bed.registry.serve)
+        for _ in range(2):
+            run = bed.submit()
+            await wait_all_tasks_blocked()
+            bed.keeper.exited(run.id, 0)
+            bed.pump.end(run.id)
+            await wait_all_tasks_blocked()
+        allowed = [True]
+
+        def may_begin(_: int) -> bool:
+            if not allowed:
+                raise LimitReached("cannot queue another run")
+            return allowed.pop()
+
+        monkeypatch.setattr(bed.registry.slots, "may_begin", may_begin)
+        request = m.Start(id=1, names=["job-1", "job-2"], runs=[b"n" * 16, b"o" * 16])
+        await lifecycle.start(context_of(bed, answers), request)
+        codes = {body.job: body.code for body in answers.bodies if isinstance(body, m.Done)}
+        assert codes == {"job-1": "", "job-2": errors.LIMIT}
         nursery.cancel_scope.cancel()
 
 
