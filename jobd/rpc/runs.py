@@ -152,8 +152,7 @@ async def until_up(context: Context, request: int, word: str, run_id: bytes, act
         if live is None:
             if asked is not None:
                 return _outcome(context, word, asked)
-            newest = context.newest(row)
-            return m.Done(job=word, run=row.latest, number=newest.number if newest else None)
+            return _was_there(context, word, row, action)
         comes = asked is None and live.row.next_run is not None and live.job.run is live
         if asked is not None:
             await accepted(live)
@@ -176,6 +175,14 @@ async def _noted(context: Context, row: JobRow, run_id: bytes) -> None:
     """Return when it is durable that such a run is to follow, if that was noted; of one that is there: `accepted`."""
     if context.submitted(row.owner, row.job, run_id) is None:
         await context.world.registry.journal.flush()
+
+
+def _was_there(context: Context, word: str, row: JobRow, action: str) -> m.Done:
+    """Of a job that has got no run of its own, as it was there already; it may have failed by now."""
+    newest = context.newest(row)
+    if action == "start" and newest is not None and row.active == "failed":
+        return _outcome(context, word, newest)
+    return m.Done(job=word, run=row.latest, number=newest.number if newest else None)
 
 
 def _coming(context: Context, run: Run) -> str:

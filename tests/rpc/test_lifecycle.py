@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.host.peer import Peer
+from jobd.rpc import runs
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context
 from jobd.rpc.handlers import lifecycle
@@ -88,6 +89,19 @@ async def test_those_that_a_limit_allows_begin_and_are_told_so(
         codes = {body.job: body.code for body in answers.bodies if isinstance(body, m.Done)}
         assert codes == {"job-1": "", "job-2": errors.LIMIT}
         nursery.cancel_scope.cancel()
+
+
+async def test_a_start_of_what_was_on_its_way_and_has_failed_by_now_has_failed(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        run = bed.submit(type="oneshot")
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(run.id, 256)
+        bed.pump.end(run.id)
+        await wait_all_tasks_blocked()
+        context = context_of(bed, Answers())
+        for action, code in (("start", errors.FAILED), ("try-restart", "")):
+            done = await runs.until_up(context, 1, "job-1", b"n" * 16, action, False)
+            assert (done.code, done.run) == (code, run.id)
 
 
 async def test_stop_waits_for_the_run_that_it_stopped_and_not_for_the_next(autojump_clock: MockClock) -> None:
