@@ -64,7 +64,7 @@ def test_what_is_being_read_ends_with_the_rule(people: People) -> None:
             pass
         assert isinstance(codec.decode_daemon(readers["attach"].receive()), m.Item)
         people.toml.write_text("")
-        assert isinstance(root.body(m.DaemonReload(id=I)), m.Ok)
+        assert isinstance(root.body(m.DaemonReload(id=I)), m.Plan)
         gate.open()
         alice.ask(m.Wait(id=I, runs=[run]))
         for name in ("logs", "wait", "events"):
