@@ -18,13 +18,18 @@ SETTLE_SEC = measure.quick(5, 2)
 WATCH_SEC = measure.quick(30, 6)
 
 
-def wakeups(pid: int) -> int:
-    """How often the threads of a process have gone to sleep by themselves, and so were woken."""
-    total = 0
+def wakeups(pid: int) -> dict[str, int]:
+    """How often each thread of a process has gone to sleep by itself, and so was woken."""
+    found = {}
     for thread in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{thread}/status") as f:
-            total += next(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches"))
-    return total
+            found[thread] = next(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches"))
+    return found
+
+
+def more(before: dict[str, int], after: dict[str, int]) -> int:
+    """The wake-ups in between; a thread that has ended takes its count along, so it is left out."""
+    return sum(count - before.get(thread, 0) for thread, count in after.items())
 
 
 def cpu_ticks(pid: int) -> int:
@@ -45,7 +50,7 @@ def measure_all(root: Path) -> list[Figure]:
         stop_sleepers(jobd, JOBS)
     finally:
         jobd.close()
-    woken = {name: (after[name][0] - before[name][0]) / WATCH_SEC for name in pids}
+    woken = {name: more(before[name][0], after[name][0]) / WATCH_SEC for name in pids}
     ticks = sum(after[name][1] - before[name][1] for name in pids)
     return [
         Figure(
