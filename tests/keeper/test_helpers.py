@@ -66,19 +66,17 @@ def test_its_output_environment_and_end_are_told_and_it_is_never_repeated(
     close_all(fds)
 
 
+def linger(daemon: Daemon, path: Path) -> int:
+    """A helper that stays; returns its pid."""
+    ask(daemon, "stop-cmd-1", b"sh", b"-c", b"echo $$ > $0.new; mv $0.new $0; exec sleep 300", os.fsencode(path))
+    return wait_pid(path)
+
+
 def test_a_run_is_over_only_with_its_helpers(keeper: KeeperProcess, tmp_path: Path) -> None:
     daemon = keeper.ready_daemon()
     main, fds = start(daemon)
     close_all(fds)
-    ask(
-        daemon,
-        "stop-cmd-1",
-        b"sh",
-        b"-c",
-        b"echo $$ > $0.new; mv $0.new $0; exec sleep 300",
-        os.fsencode(tmp_path / "pid"),
-    )
-    helper = wait_pid(tmp_path / "pid")
+    helper = linger(daemon, tmp_path / "pid")
     daemon.send("watch", run=RUN)
     os.kill(main, signal.SIGKILL)
     assert daemon.expect("exited", run=RUN)[0]["empty"] is False
@@ -167,15 +165,7 @@ def test_an_acknowledged_run_leaves_no_helper(keeper: KeeperProcess, tmp_path: P
     daemon = keeper.ready_daemon()
     main, fds = start(daemon)
     close_all(fds)
-    ask(
-        daemon,
-        "stop-cmd-1",
-        b"sh",
-        b"-c",
-        b"echo $$ > $0.new; mv $0.new $0; exec sleep 300",
-        os.fsencode(tmp_path / "pid"),
-    )
-    helper = wait_pid(tmp_path / "pid")
+    helper = linger(daemon, tmp_path / "pid")
     os.kill(main, signal.SIGKILL)
     daemon.expect("exited", run=RUN)
     daemon.send("ack", run=RUN)

@@ -47,12 +47,8 @@ def impatient(tmp_path: Path) -> Iterator[Program]:
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """One jobd for all tests that leave it as they found it, but for finished jobs."""
-    program = Program(tmp_path_factory.mktemp("shared"))
-    try:
-        program.start()
+    with Program(tmp_path_factory.mktemp("shared")) as program:
         yield program
-    finally:
-        program.close()
 
 
 @pytest.fixture(scope="session")

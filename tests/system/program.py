@@ -17,7 +17,7 @@ import time
 import uuid
 from binascii import crc32
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from jobd.wire import messages as m
 from tests.system.raw import Raw
@@ -158,6 +158,18 @@ class Program:
             return bool(self.daemon_pid())
         except (FileNotFoundError, ConnectionRefusedError):  # not bound yet, or the socket of a dead one
             return False
+
+    def __enter__(self) -> Self:
+        """Started, and closed at the end, also when it could not be started."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def daemon_status(self) -> m.Daemon:
         """What the daemon says of itself; asks the next one when it dies over the answer."""

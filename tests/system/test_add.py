@@ -25,12 +25,8 @@ several = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A jobd whose configuration is ours to write."""
-    program = Program(tmp_path_factory.mktemp("definitions"))
-    try:
-        program.start()
+    with Program(tmp_path_factory.mktemp("definitions")) as program:
         yield program
-    finally:
-        program.close()
 
 
 @pytest.fixture(scope="module")

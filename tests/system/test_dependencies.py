@@ -42,12 +42,8 @@ def mortal(tmp_path: Path) -> Iterator[Program]:
 
 @pytest.fixture(scope="module")
 def jobd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = Program(tmp_path_factory.mktemp("dependencies"))
-    try:
-        program.start()
+    with Program(tmp_path_factory.mktemp("dependencies")) as program:
         yield program
-    finally:
-        program.close()
 
 
 def make(jobd: Program, name: str, script: str, *settings: str) -> None:

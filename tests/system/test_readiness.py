@@ -41,12 +41,8 @@ def stay():
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A jobd whose daemon is killed now and then; its jobs have names of their own."""
-    program = Program(tmp_path_factory.mktemp("services"))
-    try:
-        program.start()
+    with Program(tmp_path_factory.mktemp("services")) as program:
         yield program
-    finally:
-        program.close()
 
 
 @pytest.fixture

@@ -27,12 +27,8 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two u
 
 @pytest.fixture(scope="module")
 def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = Program(tmp_path_factory.mktemp("reloaded"))
-    try:
-        program.start()
+    with Program(tmp_path_factory.mktemp("reloaded")) as program:
         yield program
-    finally:
-        program.close()
 
 
 @pytest.fixture

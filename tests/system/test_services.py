@@ -20,12 +20,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def jobd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """One for all of these: a daemon that is killed is replaced, and each job has a name of its own."""
-    program = Program(tmp_path_factory.mktemp("services"))
-    try:
-        program.start()
+    with Program(tmp_path_factory.mktemp("services")) as program:
         yield program
-    finally:
-        program.close()
 
 
 def run(jobd: Program, name: str, script: str, *settings: str) -> None:
