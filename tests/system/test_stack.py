@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "stack"
-PROGRAMS = ("redis-server", "redis-cli", "nginx")
-PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+PROGRAMS = ("redis-server", "redis-cli", "/usr/sbin/nginx")
+PATH = "/usr/local/bin:/usr/bin:/bin"  # what a user has whose shell has set nothing
 MISSING = [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")]
