@@ -17,7 +17,7 @@ from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
 from tests.system.callers import CallerAs
 from tests.system.people import ALICE, BOB, EVE, ROOT, People, many_users, why_not
-from tests.system.program import is_alive, until
+from tests.system.program import Gate, is_alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,13 +233,12 @@ def test_a_configuration_that_lies_in_wait(jobd: People) -> None:
 # --- death --------------------------------------------------------------------------------------------------------
 def test_both_may_be_killed_in_turn() -> None:
     with many_users(options=OPTIONS) as jobd:
-        script = "read -r x < {fifo}; exit {code}"
-        os.mkfifo(fifo := jobd.place / "fifo")
-        fifo.chmod(0o666)
+        gates = Gate(jobd.place / "a"), Gate(jobd.place / "r")  # one opening wakes every reader there is
+        gates[0].path.chmod(0o666)
         alice = CallerAs(jobd.socket, ALICE)
-        mine = submitted(alice, run(script.format(fifo=fifo, code=7), name="a"))
+        mine = submitted(alice, run(f"{gates[0].wait}; exit 7", name="a"))
         alice.close()
-        jobd.ask(ROOT, "run", "--name", "r", "--", "sh", "-c", script.format(fifo=fifo, code=8), check=True)
+        jobd.ask(ROOT, "run", "--name", "r", "--", "sh", "-c", f"{gates[1].wait}; exit 8", check=True)
         assert mine.step == ""
         jobd.replace_daemon()
         old = jobd.keeper_pid
@@ -249,10 +248,8 @@ def test_both_may_be_killed_in_turn() -> None:
         jobd.start()  # as init would
         until(lambda: jobd.daemon_status().keeper_pid not in (None, old), "a new keeper has taken over")
         assert "took over 2 runs" in jobd.log_text()
-        for _ in range(2):
-            fd = os.open(fifo, os.O_WRONLY)
-            os.write(fd, b"go\ngo\n")
-            os.close(fd)
+        for gate in gates:
+            gate.open()
         status = Path(f"/proc/{jobd.daemon_pid()}/status").read_text()
         assert f"Uid:\t{DAEMON_UID}" in status
         assert exit_code(jobd, ALICE, "a") == 7
