@@ -99,6 +99,20 @@ class JobView(_JobKey, total=False):
     nice: int
     oom_score_adjust: int | None
     links: list[Link]
+    queue: str
+    priority: int
+    weight: int
+    position: int
+    held: bool
+    not_before: int | None
+    after: list[str]
+    array: str
+    array_of: str
+    array_index: int | None
+    counts: dict[str, int]
+    schedule: list[str]
+    elapse_next: int | None
+    elapse_last: int | None
 
 
 class _RunKey(TypedDict):
@@ -138,6 +152,15 @@ class RunView(_RunKey, total=False):
     tasks_peak: int | None
     io_read_bytes: int | None
     io_write_bytes: int | None
+    stop_uid: int | None
+    queue: str
+    priority: int
+    weight: int
+    position: int
+    held: bool
+    not_before: int | None
+    after: list[str]
+    array_index: int | None
 
 
 class SourceFile(TypedDict, total=False):
@@ -201,6 +224,52 @@ class Member(TypedDict, total=False):
     owner: int | None
     run: bytes | None
     number: int | None
+
+
+class _QueueKey(TypedDict):
+    name: str
+
+
+class QueueView(_QueueKey, total=False):
+    owner: int | None
+    slots: int | None
+    state: str
+    used: int
+    running: int
+    waiting: int
+    held: int
+    reason: str
+
+
+class _TimerKey(TypedDict):
+    job: str
+    owner: int
+
+
+class TimerView(_TimerKey, total=False):
+    run: bytes | None
+    next: int | None
+    last: int | None
+    schedule: list[str]
+    description: str
+    active: str
+
+
+class _StatsKey(TypedDict):
+    job: str
+    owner: int
+    runs: int
+
+
+class StatsView(_StatsKey, total=False):
+    success: int
+    failed: int
+    p50_usec: int | None
+    p95_usec: int | None
+    p50_bytes: int | None
+    p95_bytes: int | None
+    cpu_usec: int | None
+    last_at: int | None
 
 
 class _RuleKey(TypedDict):
@@ -296,6 +365,18 @@ class Body(TypedDict, total=False):
     config_dir: str
     files: list[FileView]
     links: list[Link]
+    waits: str
+    elements: int
+    queue: str
+    slots: int | None
+    priority: int | None
+    held: bool | None
+    cause: str
+    view: QueueView
+    queues: list[QueueView]
+    others: int
+    timers: list[TimerView]
+    stats: list[StatsView]
 
 
 class Message(TypedDict, total=False):

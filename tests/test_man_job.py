@@ -25,6 +25,10 @@ SETTING: Final = re.compile(
 ROOT: Final = Owner(uid=0, home="/root", runtime_dir="/run", shared=True)
 # What no key says: how it was submitted; and what is made of several keys.
 NOT_FILES: Final = {"stdin", "gid"}
+NEXT: Final = {
+    "queue", "priority", "weight", "schedule", "schedule_persistent", "schedule_jitter_usec", "schedule_overlap",
+    "keep_runs", "keep_for_usec",
+}  # fmt: skip  # their keys are not read yet
 COMPOSED: Final = {
     "argv", "shell", "cwd", "env_files", "success_codes", "success_signals", "restart_prevent_codes",
     "restart_prevent_signals", "ready", "health", "rlimits",
@@ -88,7 +92,7 @@ def test_what_has_no_default_is_nothing() -> None:
 
 def test_every_field_of_the_spec_has_a_key() -> None:
     fields = {key.field for key in KEYS.values() if key.field}
-    assert fields | COMPOSED | NOT_FILES == set(JobSpec.__struct_fields__)
+    assert fields | COMPOSED | NOT_FILES | NEXT == set(JobSpec.__struct_fields__)
     assert not fields & COMPOSED
 
 

@@ -68,6 +68,17 @@ class RunRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     next_run: bytes | None = None  # the id of the run that begins when this one has ended: the job is being restarted
     extended_usec: int = 0  # EXTEND_TIMEOUT_USEC= of its notifications: of the state that it is in
     watchdog_usec: int | None = None  # WATCHDOG_USEC= of them; None: as its job says
+    queue: str = ""  # NAME of one of its owner's, /NAME of a shared one, "" of none
+    priority: int = 0
+    weight: int = 1
+    place: int | None = None  # in its queue, if that is not where it was accepted (seq)
+    held: bool = False
+    not_before: int | None = None  # by the wall clock
+    due_boot: int | None = None  # the same of a delay, by CLOCK_BOOTTIME; it counts on the boot of `boot_id` alone
+    after: str = ""  # runs that have to end first, by blanks: ID:ok, ID:failed, ID:any; those that have are taken out
+    in_line: bool = False  # it waits for the live run of its own job, and is not the job's newest yet
+    array_index: int | None = None
+    stop_uid: int | None = None  # who asked for its end
 
 
 class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -95,6 +106,24 @@ class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     starts: str = ""  # when it was started within the window of its start limit: wall-clock ns, by blanks
     restart_at: int | None = None  # in `auto-restart`: when
     restart_delay_usec: int = 0  # the last delay, without jitter; 0 before the first
+    array: str = ""  # of an array as a whole: "0-99%4"
+    array_of: str = ""  # of an element: the array
+    elapse_next: int | None = None  # when its schedule starts it: it is armed
+    elapse_last: int | None = None  # the last time of its schedule that was seen to
+
+
+SHARED: Final = -1  # as the owner of a queue: everybody's
+OPEN, PAUSED, DRAINING = "open", "paused", "draining"
+
+
+class QueueRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One queue: the key (owner, name), and how it is set."""
+
+    owner: int  # SHARED of one that all share
+    name: str
+    slots: int | None  # None is no limit
+    created_at: int
+    state: str = OPEN
 
 
 class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

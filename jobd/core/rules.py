@@ -43,6 +43,7 @@ VERBS: Final[dict[str, str]] = {
     "is-enabled": READ,
     "list-job-files": READ,
     "list-dependencies": READ,
+    "list-timers": READ,
     "run": CONTROL,
     "rerun": CONTROL,
     "attach": CONTROL,
@@ -57,6 +58,9 @@ VERBS: Final[dict[str, str]] = {
     "thaw": CONTROL,
     "reset-failed": CONTROL,
     "rm": CONTROL,
+    "cancel": CONTROL,
+    "hold": CONTROL,
+    "release": CONTROL,
     "add": OWNER_ALONE,
     "edit": OWNER_ALONE,
     "revert": OWNER_ALONE,
@@ -65,6 +69,7 @@ VERBS: Final[dict[str, str]] = {
     "mask": CONTROL,
     "unmask": CONTROL,
     "set-property": OWNER_ALONE,
+    "queue": EVERYONE,  # each caller's own, and the shared ones: the handlers decide which he may change
     "whoami": EVERYONE,
     "auth": EVERYONE,
     "daemon-status": EVERYONE,
@@ -90,6 +95,7 @@ SEEING: Final = frozenset(
         "is-enabled",
         "list-job-files",
         "list-dependencies",
+        "list-timers",
     }
 )
 SAME_AS: Final = {  # one request serves both

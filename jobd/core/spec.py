@@ -89,6 +89,15 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_percent: int | None = None  # of one processor: 150 is one and a half
     tasks_max: int | None = None
     oom_score_adjust: int | None = None
+    queue: str = ""  # as it was named; "" takes no slot
+    priority: int = 0
+    weight: int = 1  # slots that a run takes
+    schedule: tuple[str, ...] = ()  # calendar expressions (jobd.core.calendar)
+    schedule_persistent: bool = False  # a time that was missed is made good, once
+    schedule_jitter_usec: int = 0
+    schedule_overlap: str = "skip"  # while it runs: skip | queue | replace
+    keep_runs: int | None = None  # of the job, at most; None: as the daemon does
+    keep_for_usec: int | None = None
 
     @property
     def one_stream(self) -> bool:

@@ -100,7 +100,8 @@ def run_row(values: Values) -> RunRow:
     """A run from RUN_COLUMNS."""
     fields = dict(zip(RUN_FIELDS, values, strict=True))
     fields["core"] = fields["core"] == 1
-    fields["closed"] = fields["closed"] == 1
+    for name in ("closed", "held", "in_line"):
+        fields[name] = fields[name] == 1
     return RunRow(**fields)  # type: ignore[arg-type]  # the columns' types are the fields'
 
 

@@ -90,7 +90,26 @@ _V2: Final = (
     "CREATE INDEX jobs_defined ON jobs (owner, job) WHERE transient = 0",
 )  # fmt: skip
 
-MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1, _V2)
+_V3: Final = (
+    """CREATE TABLE queues (
+        owner INTEGER NOT NULL, name TEXT NOT NULL, slots INTEGER, created_at INTEGER NOT NULL, state TEXT NOT NULL,
+        PRIMARY KEY (owner, name)) WITHOUT ROWID""",
+    *(f"ALTER TABLE runs ADD COLUMN {column}" for column in (
+        "queue TEXT NOT NULL DEFAULT ''", "priority INTEGER NOT NULL DEFAULT 0", "weight INTEGER NOT NULL DEFAULT 1",
+        "place INTEGER", "held INTEGER NOT NULL DEFAULT 0", "not_before INTEGER", "due_boot INTEGER",
+        "after TEXT NOT NULL DEFAULT ''", "in_line INTEGER NOT NULL DEFAULT 0", "array_index INTEGER",
+        "stop_uid INTEGER",
+    )),
+    *(f"ALTER TABLE jobs ADD COLUMN {column}" for column in (
+        "array TEXT NOT NULL DEFAULT ''", "array_of TEXT NOT NULL DEFAULT ''", "elapse_next INTEGER",
+        "elapse_last INTEGER",
+    )),
+    "CREATE INDEX runs_by_queue ON runs (queue, seq) WHERE queue <> ''",
+    "CREATE INDEX jobs_armed ON jobs (elapse_next) WHERE elapse_next IS NOT NULL",
+    "CREATE INDEX jobs_of_array ON jobs (owner, array_of) WHERE array_of <> ''",
+)  # fmt: skip
+
+MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1, _V2, _V3)
 VERSION: Final = len(MIGRATIONS)
 FAR: Final = 1000  # no jobd will have had so many schemas: such a number is a damaged header, not a newer jobd
 

@@ -9,12 +9,25 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from jobd.wire.views import Definition, FileView, JobView, Link, Member, Planned, Reason, RuleView, RunView
+from jobd.wire.views import (
+    Definition,
+    FileView,
+    JobView,
+    Link,
+    Member,
+    Planned,
+    QueueView,
+    Reason,
+    RuleView,
+    RunView,
+    StatsView,
+    TimerView,
+)
 
 __all__ = [
     "AnyBody", "Attached", "Body", "Change", "Daemon", "Decision", "Definitions", "Done", "Dropped", "Ended", "Fed",
     "Files", "Graph", "Identity", "Jobs", "LogRun", "Members", "Missed", "Ok", "Output", "Plan", "Progress",
-    "Reached", "Reasons", "Rules", "Runs", "Started",
+    "QueueDetail", "Queues", "Reached", "Reasons", "Rules", "Runs", "Started", "Stats", "Timers",
 ]  # fmt: skip
 
 
@@ -40,6 +53,8 @@ class Started(Body, frozen=True, kw_only=True, tag="started"):
     step: str = ""
     errno: int = 0
     text: str = ""  # the failure in words
+    waits: str = ""  # what it waits for, if it does: "for queue build, which is full"
+    elements: int = 0  # of an array: its runs
 
 
 class Jobs(Body, frozen=True, kw_only=True, tag="jobs"):
@@ -184,6 +199,11 @@ class Change(Body, frozen=True, kw_only=True, tag="change"):
     by_uid: int | None = None
     by_gid: int | None = None
     by_pid: int | None = None  # for display: it may belong to another process by now
+    queue: str = ""  # that the run is in now, or that the change is about
+    slots: int | None = None  # of that queue; -1 is no limit
+    priority: int | None = None
+    held: bool | None = None
+    cause: str = ""  # why a run was started, if nobody asked for it
 
 
 class Missed(Body, frozen=True, kw_only=True, tag="missed"):
@@ -265,7 +285,29 @@ class Reasons(Body, frozen=True, kw_only=True, tag="reasons"):
     reasons: list[Reason]
 
 
+class Queues(Body, frozen=True, kw_only=True, tag="queues"):
+    queues: list[QueueView]
+
+
+class QueueDetail(Body, frozen=True, kw_only=True, tag="queue-detail"):
+    """A queue, and runs of it. Of those that the caller may not see, only how many there are."""
+
+    view: QueueView
+    runs: list[RunView]
+    others: int = 0
+    more: str = ""
+
+
+class Timers(Body, frozen=True, kw_only=True, tag="timers"):
+    timers: list[TimerView]
+
+
+class Stats(Body, frozen=True, kw_only=True, tag="stats"):
+    stats: list[StatsView]
+
+
 AnyBody: TypeAlias = (
     Ok | Started | Jobs | Runs | Progress | Done | Ended | LogRun | Output | Dropped | Attached | Fed | Change | Missed
     | Reached | Definitions | Members | Identity | Decision | Rules | Daemon | Plan | Files | Graph | Reasons
+    | Queues | QueueDetail | Timers | Stats
 )  # fmt: skip

@@ -56,6 +56,22 @@ from jobd.wire.fields import (
 )
 from jobd.wire.foreground import *  # noqa: F403
 from jobd.wire.foreground import Attach, CloseOutput, Input, Resize
+from jobd.wire.scheduling import *  # noqa: F403
+from jobd.wire.scheduling import (
+    After,
+    CancelQueued,
+    HistoryStats,
+    Hold,
+    ListTimers,
+    QueueAdd,
+    QueueList,
+    QueueName,
+    QueueRemove,
+    QueueSet,
+    QueueShow,
+    QueueSwitch,
+    Release,
+)
 from jobd.wire.views import *  # noqa: F403
 
 
@@ -92,6 +108,12 @@ class Run(Message, frozen=True, kw_only=True, tag="run"):
     exec_wait: bool = True
     stdin: Stdin = "null"  # pipe: what `attach` sends; pty: a terminal
     window: Window | None = None  # of the terminal, until somebody attaches
+    after: After = []  # runs that have to end first: "JOB:ok" (also without ":ok"), "JOB:failed", "JOB:any"
+    not_before: Nanos | None = None  # by the wall clock, as it is then
+    delay_usec: Annotated[int, Meta(ge=0, le=2**53)] | None = None  # the same, counted from acceptance
+    hold: bool = False
+    singleton: bool = False  # wait for the live run of the job, instead of being refused
+    array: Word = ""  # "0-99%4": a run for each of these numbers, four of them at a time; Started is of the whole
 
 
 class Rerun(Message, frozen=True, kw_only=True, tag="rerun"):
@@ -215,6 +237,7 @@ class List(Message, frozen=True, kw_only=True, tag="list"):
     patterns: Patterns = []
     all: bool = False
     states: Words = []  # each matches load, active or sub
+    queue: QueueName = ""  # only those whose run is in it, or was
     after: Annotated[str, Meta(max_length=128)] = ""
 
 
@@ -229,6 +252,7 @@ class History(Message, frozen=True, kw_only=True, tag="history"):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     offset: Annotated[int, Meta(ge=0, le=2**40)] = 0
     before: Id | None = None
+    queue: QueueName = ""
 
 
 class Resolve(Message, frozen=True, kw_only=True, tag="resolve"):
@@ -269,7 +293,7 @@ class Logs(Message, frozen=True, kw_only=True, tag="logs"):
 
 
 class Wait(Message, frozen=True, kw_only=True, tag="wait"):
-    """Wait for the end of runs. `jobs` are names or globs (their newest run), `runs` ids.
+    """Wait for the end of runs. `jobs` are names or globs (their newest run), `runs` ids, `queue` all that are in it.
 
     Items: Ended, one a run as it ends (at once if it has); End after all, or after the first with `any`.
     """
@@ -278,6 +302,7 @@ class Wait(Message, frozen=True, kw_only=True, tag="wait"):
     jobs: Patterns = []
     runs: RunIds = []
     any: bool = False
+    queue: QueueName = ""
 
 
 class Events(Message, frozen=True, kw_only=True, tag="events"):
@@ -324,6 +349,8 @@ Request: TypeAlias = (
     Run | Rerun | Start | Stop | Restart | Kill | Freeze | Thaw | ResetFailed | Remove | Get | List | History | Resolve
     | Logs | Wait | Events | Cat | Whoami | AuthWhoami | AuthCanI | AuthRules | Attach | Input | Resize | CloseOutput
     | Define | Revert | Enable | Mask | Reload | SetProperty | ListFiles | ListDependencies | Why
+    | QueueList | QueueShow | QueueAdd | QueueSet | QueueRemove | QueueSwitch | CancelQueued | Hold | Release
+    | ListTimers | HistoryStats
     | DaemonStatus | DaemonReload | DaemonReexec | Shutdown | Cancel
 )  # fmt: skip
 FromClient: TypeAlias = Hello | Request

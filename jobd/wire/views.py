@@ -8,8 +8,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 __all__ = [
-    "Definition", "FileView", "JobView", "Link", "Member", "Planned", "Process", "Reason", "RuleView", "RunView",
-    "SourceFile",
+    "Definition", "FileView", "JobView", "Link", "Member", "Planned", "Process", "QueueView", "Reason", "RuleView",
+    "RunView", "SourceFile", "StatsView", "TimerView",
 ]  # fmt: skip
 
 
@@ -106,6 +106,20 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     nice: int = 0
     oom_score_adjust: int | None = None
     links: list[Link] = []  # its dependencies, both ways
+    queue: str = ""  # as one names it: "build", "alice/build", "batch"; "" is none
+    priority: int = 0
+    weight: int = 1
+    position: int = 0  # among those that wait in its queue; the next is 1
+    held: bool = False
+    not_before: int | None = None  # when its newest run may begin
+    after: list[str] = []  # what it waits for, as JOB:ok
+    array: str = ""  # of an array as a whole: "0-99%4"
+    array_of: str = ""  # of one element: the array
+    array_index: int | None = None
+    counts: dict[str, int] = {}  # of an array: how many of its elements are queued, running, success, exit-code …
+    schedule: list[str] = []
+    elapse_next: int | None = None  # when its schedule starts it next, if it is armed
+    elapse_last: int | None = None
 
 
 class RunView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -144,6 +158,15 @@ class RunView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tasks_peak: int | None = None
     io_read_bytes: int | None = None
     io_write_bytes: int | None = None
+    stop_uid: int | None = None  # who asked for its end
+    queue: str = ""  # as of a job
+    priority: int = 0
+    weight: int = 1
+    position: int = 0
+    held: bool = False
+    not_before: int | None = None
+    after: list[str] = []
+    array_index: int | None = None
 
 
 class SourceFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -210,6 +233,49 @@ class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
     owner: int | None = None
     run: bytes | None = None
     number: int | None = None
+
+
+class QueueView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A queue. `owner` is nil of one that all share."""
+
+    name: str
+    owner: int | None = None
+    slots: int | None = None  # nil: no limit
+    state: str = "open"  # open | paused | draining
+    used: int = 0  # slots
+    running: int = 0
+    waiting: int = 0  # runs that begin in their turn
+    held: int = 0  # runs that wait for something else first: to be released, for a time, for other runs
+    reason: str = ""  # why nothing more begins, in words: "is full: held by make-41, make-43"
+
+
+class TimerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What starts by the clock: a job with a schedule, or with `run` one run that waits for its time."""
+
+    job: str
+    owner: int
+    run: bytes | None = None
+    next: int | None = None  # nil: it is not armed, or its schedule has no more times
+    last: int | None = None
+    schedule: list[str] = []
+    description: str = ""
+    active: str = "inactive"
+
+
+class StatsView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Figures of the finished runs of a job. Durations are from start to end; nil: no run has any."""
+
+    job: str
+    owner: int
+    runs: int
+    success: int = 0
+    failed: int = 0  # the rest was stopped or canceled
+    p50_usec: int | None = None
+    p95_usec: int | None = None
+    p50_bytes: int | None = None  # the most memory that a run had
+    p95_bytes: int | None = None
+    cpu_usec: int | None = None  # of all runs together
+    last_at: int | None = None  # when the newest of them ended
 
 
 class RuleView(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,7 +11,15 @@ from jobd.wire import messages as m
 
 
 @pytest.mark.parametrize(
-    ("shape", "struct"), [(shapes.JobView, m.JobView), (shapes.RunView, m.RunView), (shapes.Process, m.Process)]
+    ("shape", "struct"),
+    [
+        (shapes.JobView, m.JobView),
+        (shapes.RunView, m.RunView),
+        (shapes.Process, m.Process),
+        (shapes.QueueView, m.QueueView),
+        (shapes.TimerView, m.TimerView),
+        (shapes.StatsView, m.StatsView),
+    ],
 )
 def test_views_have_the_fields_of_the_messages(shape: type, struct: type[m.JobView]) -> None:
     ours, theirs = get_type_hints(shape), get_type_hints(struct)

@@ -21,6 +21,9 @@ VIEWS: Final[dict[str, type[Struct]]] = {
     "file view": m.FileView,
     "reason": m.Reason,
     "member": m.Member,
+    "queue view": m.QueueView,
+    "timer view": m.TimerView,
+    "stats view": m.StatsView,
     "rule": m.RuleView,
 }
 SCALARS: Final[dict[object, str]] = {int: "int", bool: "bool", str: "str", bytes: "bin"}

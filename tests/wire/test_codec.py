@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jobd.wire import codec, errors, frames
 from jobd.wire import messages as m
 from jobd.wire.codec import ProtocolError, decode_client, decode_daemon, encode, output_prefix
-from tests.wire.examples import CLIENT, DAEMON, RUN
+from tests.wire.example_views import RUN
+from tests.wire.examples import CLIENT, DAEMON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
