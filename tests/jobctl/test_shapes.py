@@ -25,7 +25,7 @@ def test_views_have_the_fields_of_the_messages(shape: type, struct: type[m.JobVi
     ours, theirs = get_type_hints(shape), get_type_hints(struct)
     assert set(ours) == set(theirs)
     for name, type_ in theirs.items():
-        assert str(ours[name]).replace("jobctl.shapes", m.JobView.__module__) == str(type_), name
+        assert str(ours[name]).replace(shape.__module__, m.JobView.__module__) == str(type_), name
 
 
 def test_what_has_no_default_is_required() -> None:
