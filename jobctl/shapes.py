@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TypeAlias, TypedDict
 
-from jobctl.shapes_jobs import JobView, Link, Process, RunView  # noqa: TC001  # tests resolve the names
-from jobctl.shapes_queues import QueueView, StatsView, TimerView  # noqa: TC001
+from jobctl.shapes_jobs import JobView, Link, Process, RunView
+from jobctl.shapes_queues import QueueView, StatsView, TimerView
 
 __all__ = [
     "Body", "Definition", "FileView", "JobView", "Json", "Link", "Member", "Message", "Planned", "Process", "QueueView",
