@@ -311,17 +311,17 @@ def _refusal(code: str, message: str) -> Answer:
 
 def _session(_: Answer) -> Answer:
     """What a command that ssh starts here would have: a job has the same."""
-    from jobctl import verb_run
+    from jobctl import surroundings
 
     env = {key: value for key, value in os.environb.items() if not key.startswith(NOT_THE_JOBS)}
     for key in SHELLS_OWN:
         env.pop(key, None)
     return {
         "cwd": os.getcwdb(),
-        "env": verb_run.entries(env),
-        "least": verb_run.entries(verb_run.least()),
-        "umask": verb_run.umask(),
-        "rlimits": verb_run.rlimits(),
+        "env": surroundings.entries(env),
+        "least": surroundings.entries(surroundings.least()),
+        "umask": surroundings.umask(),
+        "rlimits": surroundings.rlimits(),
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
     }
 

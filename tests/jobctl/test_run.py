@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl import client, verb_run
+from jobctl import client, surroundings
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
@@ -378,5 +378,5 @@ def wait_until(condition: Callable[[], bool]) -> bool:
 def test_constants_are_those_of_the_contract() -> None:
     assert client.PROTOCOL_VERSION == m.PROTOCOL_VERSION
     assert (client.MALFORMED, client.VERSION) == (errors.MALFORMED, errors.VERSION)
-    assert verb_run.MAX_ARGV_ENV_BYTES == m.MAX_ARGV_ENV_BYTES
-    assert verb_run.MAX_ARG_BYTES == m.MAX_ARG_BYTES
+    assert surroundings.MAX_ARGV_ENV_BYTES == m.MAX_ARGV_ENV_BYTES
+    assert surroundings.MAX_ARG_BYTES == m.MAX_ARG_BYTES
