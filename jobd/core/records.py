@@ -6,10 +6,13 @@ replays every event from nothing and compares with the rows. Pure: no clock, no 
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import NODEFAULT, Struct, convert
 from msgspec.structs import fields, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Data: TypeAlias = dict[str, str | int | bytes | bool | None]
 
@@ -79,6 +82,20 @@ class RunRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     in_line: bool = False  # it waits for the live run of its own job, and is not the job's newest yet
     array_index: int | None = None
     stop_uid: int | None = None  # who asked for its end
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for something else than its turn."""
+        return any(getattr(self, name) for name in WAITING)
+
+
+# Fields of RunRow that say what a run waits for, besides a slot, while they have a value: it is in no line meanwhile.
+WAITING: Final = ("after", "in_line", "held", "not_before", "due_boot")
+
+
+def waits(fields: Mapping[str, object]) -> bool:
+    """Whether a run with these fields waits for something else than its turn."""
+    return any(fields.get(name) for name in WAITING)
 
 
 class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -57,7 +57,7 @@ async def recover(world: Registry) -> None:
     with world.journal.together(), world.aftermath.later():
         for run, held in found:
             depends = not world.catalog.graphs.of(run.row.owner).is_alone(run.row.job)
-            world.slots.take_up(run, held=depends)
+            world.slots.take_up(run, held=depends or run.row.waits)
             if not _take_up(world, run, held):
                 over.append(run)
         for run_id, entry in entries.items():

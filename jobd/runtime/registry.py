@@ -8,7 +8,6 @@ callers can never take one name.
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -18,18 +17,17 @@ from jobd.core import records, states
 from jobd.core import spec as specs
 from jobd.core.names import transient_base
 from jobd.core.policy import Policy, UserLimits
-from jobd.core.records import Data, Event, JobRow, apply_run, job_data, new_job_data
+from jobd.core.records import JobRow
 from jobd.runtime import lifecycle, restarting, together
+from jobd.runtime.acceptance import accept
 from jobd.runtime.aftermath import Aftermath
 from jobd.runtime.asking import Asking
 from jobd.runtime.catalog import Catalog, check_undefined
-from jobd.runtime.job import Caller, Job
 from jobd.runtime.ordering import Ordering
 from jobd.runtime.room import Room
-from jobd.runtime.run import Run
 from jobd.runtime.slots import Places, Slots
 from jobd.runtime.streams import Streams
-from jobd.runtime.submission import Keys, counted, job_row
+from jobd.runtime.submission import NO_TERMS, Keys, Terms, check_free
 from jobd.store.db import FILE
 
 if TYPE_CHECKING:
@@ -39,18 +37,16 @@ if TYPE_CHECKING:
     from jobd.core.records import RunRow
     from jobd.core.spec import JobSpec
     from jobd.runtime.feeder import Feeder
+    from jobd.runtime.job import Caller, Job
     from jobd.runtime.journal import Journal
     from jobd.runtime.keeperlink import KeeperLink
     from jobd.runtime.pump import Pump
+    from jobd.runtime.run import Run
     from jobd.store.db import Store
 
 log = logging.getLogger("jobd.runtime")
 MAX_CACHED_SPECS: Final = 4096  # decoded specs of recent jobs; a spec is about 1 KiB
 MAX_COUNTERS: Final = 4096  # numbers of made-up names, by owner and command
-
-
-class NameTaken(Exception):  # noqa: N818  # an answer, not an error of ours
-    """The job's name belongs to a live run."""
 
 
 class Stopping(Exception):  # noqa: N818  # as above
@@ -159,8 +155,12 @@ class Registry:
         self._counters[owner, base] = number
         return f"{base}-{number}"
 
-    def submit(self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller) -> Run:
+    def submit(
+        self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller, terms: Terms = NO_TERMS
+    ) -> Run:
         """Accept a run of a transient job, with what it needs. `run.accepted` tells when it is durable.
+
+        `terms` are fields of its row: what it waits for.
 
         Raises:
             Refusal: it requires what cannot be started.
@@ -172,13 +172,13 @@ class Registry:
             raise Stopping
         old = self.catalog.row(owner, name)
         check_undefined(old)
-        _check_free(old, states.AT_REST)
+        check_free(old, states.AT_REST)
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
         spec = self.remember_spec(keys.spec, spec)
         return together.accept_with_needs(
             self, owner, name, spec, together.Act(by, self.bounded(owner)),
-            lambda held: self._accept(owner, name, run_id, spec, keys, old, by, held=held),
+            lambda held: accept(self, owner, name, run_id, spec, keys, old, by, held=held, terms=terms),
         )  # fmt: skip
 
     def rerun(
@@ -206,7 +206,7 @@ class Registry:
         # First: the definition of a run that is being accepted is not written yet. To repeat a certain run is to change
         # what the job is, which is not done between two runs.
         old = self.catalog.row(row.owner, row.job)
-        _check_free(old, states.NO_RUN if isinstance(row, JobRow) else states.AT_REST)
+        check_free(old, states.NO_RUN if isinstance(row, JobRow) else states.AT_REST)
         spec = self.spec(row.spec)
         if bounded is not None:
             spec = bounded(spec)
@@ -225,48 +225,7 @@ class Registry:
             env_blob = specs.encode_env([*kept, *env])
             env_key = specs.digest(env_blob)
         keys = Keys(specs.digest(spec_blob), spec_blob, env_key, env_blob)
-        return self._accept(row.owner, row.job, run_id, spec, keys, old, by, cause, held)
-
-    def _accept(
-        self, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, old: JobRow | None, by: Caller | None,
-        cause: str = "", held: bool = False,
-    ) -> Run:  # fmt: skip
-        """`old` is the job's row as it was a moment ago: what came before this in the same act may have changed it."""
-        job = self.jobs.get((owner, name))
-        if job is not None:
-            old = job.row
-        _check_free(old, states.NO_RUN)
-        begins = self.slots.may_begin(owner)
-        carried = () if old is None else self.catalog.carried(old)
-        self.room.take(owner, keys.blobs)
-        first = states.SUBMIT if begins and self.keeper.alive and not held else states.ENQUEUE
-        now = time.time_ns()
-        sub = states.after(states.DEAD if old is None else old.sub, first)
-        known = old is not None and old.latest is not None  # else there may be runs of one that was removed
-        number = 1 + (old.runs if known and old is not None else self.store.highest_number(owner, name))
-        row = counted(job_row(owner, name, run_id, number, keys, old, sub, now), spec, cause, now)
-        data: Data = {
-            "seq": self.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env,
-            "by_uid": owner if by is None else by.uid, "queued_at": now, "cause": cause,
-            "state": states.RUN_STATE[row.sub], **(new_job_data(row) if old is None else job_data(row)),
-            **({} if by is None else {records.BY_GID: by.gid}),
-            **(self.keeper_fields() if first == states.SUBMIT else {}),
-        }  # fmt: skip
-        event = Event(
-            seq=self.store.next_event_seq(), at=now, kind="accepted", owner=owner, job=name, run=run_id,
-            by_uid=None if by is None else by.uid, by_pid=None if by is None else by.pid, data=data,
-        )  # fmt: skip
-        if job is None:
-            job = self.jobs[owner, name] = Job(row, self.journal)
-        run = Run(job, apply_run(None, event), spec, keys.env_blob)
-        self.runs[run_id] = run
-        self.slots.enter(run, begins, held)
-        self.note_owner(owner)
-        run.accepted = job.accept(event, run, (*keys.blobs, *carried))
-        self.catalog.graphs.know(row)
-        self.ordering.moved(job)
-        self.start_task(run)
-        return run
+        return accept(self, row.owner, row.job, run_id, spec, keys, old, by, cause, held)
 
     def check_open(self) -> None:
         """Raises Stopping, if nothing starts any more."""
@@ -390,9 +349,3 @@ class Registry:
     def _check_idle(self) -> None:
         self.left_at = trio.current_time()
         self._idle.set()
-
-
-def _check_free(row: JobRow | None, free: frozenset[str]) -> None:
-    """Raises NameTaken, if there is a job and it is in none of the states in which it may have a new run."""
-    if row is not None and row.sub not in free:
-        raise NameTaken(row.job)

@@ -1,8 +1,8 @@
-"""What a run is accepted with: its blobs, on whose behalf, and the job's row with it. No behaviour of its own."""
+"""What a run is accepted with: its blobs, on which terms, and the job's row with it. No behaviour of its own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,9 +11,18 @@ from jobd.core import restarts, service, states
 from jobd.core.records import JobRow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobd.core.spec import JobSpec
 
+Terms: TypeAlias = "Mapping[str, str | int | bytes | bool | None]"  # fields of RunRow: its queue, what it waits for
+NO_TERMS: Final[Terms] = {}
+
 RESTART: Final = "restart"  # the cause of a start of what starts again by itself
+
+
+class NameTaken(Exception):  # noqa: N818  # an answer, not an error of ours
+    """The job's name belongs to a live run."""
 
 
 class Keys(Struct, frozen=True):
@@ -69,3 +78,9 @@ def job_row(
         sub=sub,
         changed_at=now,
     )
+
+
+def check_free(row: JobRow | None, free: frozenset[str]) -> None:
+    """Raises NameTaken, if there is a job and it is in none of the states in which it may have a new run."""
+    if row is not None and row.sub not in free:
+        raise NameTaken(row.job)

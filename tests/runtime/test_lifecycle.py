@@ -12,8 +12,8 @@ from jobd.core import states
 from jobd.core.records import Event, apply_job
 from jobd.runtime import launching
 from jobd.runtime.recovery import recover
-from jobd.runtime.registry import NameTaken
 from jobd.runtime.slots import MAX_LAUNCHING
+from jobd.runtime.submission import NameTaken
 from tests.runtime.fakes import ROOT, Bed, serving
 
 

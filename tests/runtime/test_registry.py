@@ -8,7 +8,7 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from jobd.core.spec import JobSpec
-from jobd.runtime.registry import NameTaken
+from jobd.runtime.submission import NameTaken
 from tests.runtime.fakes import ROOT, Bed, serving
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from jobd.core import records, restarts, states
 from jobd.core.ids import new_run_id
 from jobd.runtime import restarting, resting
 from jobd.runtime.recovery import recover
-from jobd.runtime.registry import NameTaken
+from jobd.runtime.submission import NameTaken
 from tests.runtime.fakes import ROOT, Bed, serving
 
 if TYPE_CHECKING:

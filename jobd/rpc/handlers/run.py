@@ -12,7 +12,8 @@ from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.runs import refused, submit_once
 from jobd.runtime.catalog import Defined
-from jobd.runtime.registry import NameTaken, Stopping
+from jobd.runtime.registry import Stopping
+from jobd.runtime.submission import NameTaken
 from jobd.wire import errors
 from jobd.wire import messages as m
 
