@@ -142,6 +142,7 @@ Timeout = Annotated[str | None, _option("timeout", "Give up after this time, wit
 Units = Annotated[tuple[str, ...], _option("units", "The same as an operand.", "JOB")]
 Until = Annotated[str | None, _option("until", "Not after this time.", "TIME")]
 ValueOf = Annotated[tuple[str, ...], _option("value_of", "The same as --value --property=NAME.", "NAME,...")]
+WaitQueue = Annotated[str | None, _option("queue", "All that is in this queue now.", "QUEUE")]
 WorkingDirectory = Annotated[str | None, _option("working_directory", "The job's directory.", "DIR")]
 
 # --- before or after any verb ---------------------------------------------------------------------------------------

@@ -155,6 +155,7 @@ OPTIONS = {
     "properties": ("-p", "--property"),
     "pty": ("-t", "--pty"),
     "purge": ("--purge",),
+    "queue": ("--queue",),
     "quiet": ("-q", "--quiet"),
     "raw": ("--raw",),
     "replace": ("--replace",),

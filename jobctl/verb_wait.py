@@ -1,4 +1,8 @@
-"""wait: until runs have ended, however often the daemon is replaced meanwhile; the runs' own status."""
+"""wait: until runs have ended, however often the daemon is replaced meanwhile; the runs' own status.
+
+What is waited for is made run ids first: a name, and still more a queue, would mean other runs once the connection was
+lost and the wait is asked for again.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,15 @@ from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jobctl.client import Client
-    from jobctl.options import AnyOne, JsonOutput, LogRuns, Timeout
+    from jobctl.options import AnyOne, JsonOutput, LogRuns, Timeout, WaitQueue
     from jobctl.progress_runs import Waiting
     from jobctl.shapes import RunView
 
 AT_ONCE = 4096  # runs in a request; `--any` of more looks at the first
+FEW = 8  # names that are asked about one by one, each with its own words for what is wrong; more are asked at once
 USEC_PER_SEC = 1_000_000
 # Results behind a status that looks as if somebody had sent the signal.
 WORDS_FOR_RESULTS = {
@@ -62,11 +69,17 @@ class Outcome:
 
 
 def wait(
-    client: Client, jobs: LogRuns = (), *, any_one: AnyOne = False, timeout: Timeout = None, output: JsonOutput = None
+    client: Client,
+    jobs: LogRuns = (),
+    *,
+    any_one: AnyOne = False,
+    queue: WaitQueue = None,
+    timeout: Timeout = None,
+    output: JsonOutput = None,
 ) -> int:
     """Wait until the newest runs of jobs have ended, and exit as the first that failed did.
 
-    Without a job: until all of the caller's runs that are live now have ended.
+    Without a job or a queue: until all of the caller's runs that are live now have ended.
     """
     as_json = False
     if output is not None:
@@ -75,11 +88,16 @@ def wait(
         as_json = is_json(output)
     deadline = None if timeout is None else _deadline(timeout)
     try:
-        runs = _all_live(client) if not jobs else _resolve(client, jobs)
+        runs = _resolve(client, jobs)
+        if queue is not None:
+            runs += _in_queue(client, queue)
+        elif not jobs:
+            runs = _all_live(client)
         outcome = await_runs(client, runs, any_one, deadline)
     except DeadlineError:
         unit = "s" if timeout and timeout.isdecimal() else ""
-        terminal.warn(f"cannot wait longer for {' '.join(jobs) or 'all runs'}: not ended after {timeout}{unit}")
+        words = [*jobs, *([] if queue is None else [f"queue {queue}"])]
+        terminal.warn(f"cannot wait longer for {' '.join(words) or 'all runs'}: not ended after {timeout}{unit}")
         return TIMED_OUT
     except KeyboardInterrupt:
         terminal.warn("interrupted; what was waited for goes on")
@@ -89,6 +107,9 @@ def wait(
 
         assert output is not None
         print_json(run_rows(outcome.runs), output)
+    elif any_one:
+        for run in outcome.runs:
+            terminal.say(f"{names.shown_name(run['job'], run['owner'], client.uid)}\n")
     return outcome.status()
 
 
@@ -176,10 +197,36 @@ def _all_live(client: Client) -> list[bytes]:
 
 def _resolve(client: Client, jobs: tuple[str, ...]) -> list[bytes]:
     """The ids of the runs that are meant: a job's newest, JOB#N, an id, or for a glob the newest of each job."""
+    plain = [word for word in jobs if not is_glob(word) and "#" not in word]
+    known = dict(_newest(client, plain)) if len(plain) > FEW else {}
     found: list[bytes] = []
     for word in jobs:
-        if is_glob(word):
+        if word in known:
+            found.append(known[word])
+        elif is_glob(word):
             found += [run for view in names.views(client, [word]) if (run := view.get("run")) is not None]
-            continue
-        found.append(names.resolve(client, word)["run"])
+        else:
+            found.append(names.resolve(client, word)["run"])
     return found
+
+
+def _newest(client: Client, words: list[str]) -> Iterator[tuple[str, bytes]]:
+    """The newest runs of the jobs among `words`, asked for in few requests; not all words are jobs that have any."""
+    for at in range(0, len(words), names.AT_ONCE):
+        asked = list(dict.fromkeys(words[at : at + names.AT_ONCE]))
+        for word, view in zip(asked, names.views(client, asked), strict=True):
+            run = view.get("run")
+            if run is not None and not names.is_missing(view):
+                yield word, run
+
+
+def _in_queue(client: Client, queue: str) -> list[bytes]:
+    """The ids of the runs that are in a queue now, in its order, as far as the caller sees them."""
+    found: list[bytes] = []
+    after = ""
+    while True:
+        body = client.call({"type": "queue-show", "name": queue, "after": after})
+        found += [run["run"] for run in body["runs"]]
+        after = body.get("more", "")
+        if not after:
+            return found

@@ -122,7 +122,7 @@ __jobctl_verb() {
         ;;
     wait)
         operands='jobs.live'
-        options='--any --timeout:text -o:JsonOutput --output:JsonOutput'
+        options='--any --queue:queues --timeout:text -o:JsonOutput --output:JsonOutput'
         ;;
     add)
         operands='file'

@@ -116,6 +116,7 @@ VALUES: dict[str, str | Words] = {
     "Units": RUNS,
     "Until": Words(("today", "yesterday", "now")),
     "ValueOf": Words(_properties(), commas=True),
+    "WaitQueue": QUEUES,
     "WorkingDirectory": DIRECTORY,
 }
 # Which jobs a verb is for (complete.FILTERS); the others are for any.

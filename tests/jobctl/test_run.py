@@ -22,6 +22,7 @@ from tests.jobctl.fakes import (
     HangupError,
     jobctl,
     jobctl_command,
+    missing,
     output_frame,
     run_view,
     table,
@@ -332,6 +333,76 @@ def test_json_of_wait_are_rows(daemon: Make) -> None:
     assert isinstance(resolve, m.Resolve)
     assert isinstance(wait, m.Wait)
     assert (resolve.job, resolve.run, wait.any) == ("web", "1", True)
+
+
+def test_any_prints_the_name_of_the_one_that_ended(daemon: Make) -> None:
+    rows = {"a": run_view("a", run=bytes(15) + b"a"), "b": run_view("b", run=bytes(15) + b"b", exit_code=3)}
+
+    def wait(request: m.Request) -> list[m.Ended]:
+        assert isinstance(request, m.Wait)
+        assert (request.any, request.runs) == (True, [row.run for row in rows.values()])
+        return [m.Ended(run=rows["b"])]
+
+    def resolve(request: m.Request) -> m.Runs:
+        assert isinstance(request, m.Resolve)
+        return m.Runs(runs=[rows[request.job]])
+
+    result = jobctl(daemon(table(resolve=resolve, wait=wait)).path, "wait", "--any", "a", "b")
+    assert (result.returncode, result.stdout, result.stderr) == (3, b"b\n", b"")
+
+
+def test_wait_for_a_queue_is_for_the_runs_that_were_in_it(daemon: Make) -> None:
+    """Page after page, and by their ids: asked again after a loss, the queue might have others."""
+    ids = [bytes(15) + bytes([at]) for at in range(4)]
+    page = m.QueueDetail(view=m.QueueView(name="q"), runs=[run_view(run=run) for run in ids[:3]], more="3")
+    last = m.QueueDetail(view=m.QueueView(name="q"), runs=[run_view(run=run) for run in ids[2:]])
+
+    def script(request: m.Request) -> Answer:
+        if isinstance(request, m.Wait):
+            if len(fake.of(m.Wait)) == 1:
+                yield m.Item(id=request.id, body=m.Ended(run=run_view(run=ids[1], exit_code=7)))
+                raise HangupError
+            yield from table(wait=ends())(request)
+            return
+        assert isinstance(request, m.QueueShow)
+        yield m.Reply(id=request.id, body=last if request.after else page)
+
+    fake = daemon(script)
+    result = jobctl(fake.path, "wait", "--queue", "q")
+    assert (result.returncode, result.stdout) == (7, b"")
+    waits = [request.runs for request in fake.of(m.Wait) if isinstance(request, m.Wait)]
+    assert waits == [ids, [ids[0], *ids[2:]]]
+    assert [request.after for request in fake.of(m.QueueShow) if isinstance(request, m.QueueShow)] == ["", "3"]
+
+
+def test_wait_for_an_empty_queue_and_for_one_that_is_not_there(daemon: Make) -> None:
+    fake = daemon(table(queue_show=lambda _: m.QueueDetail(view=m.QueueView(name="q"), runs=[])))
+    for line in ("wait --queue=q", "wait --any --queue q"):
+        result = jobctl(fake.path, *line.split())
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    no_queue = m.Fault(code="not-found", message="cannot find queue 'q'; there are: batch")
+    result = jobctl(daemon(table(queue_show=lambda _: no_queue)).path, "wait", "--queue=q")
+    assert (result.returncode, result.stderr) == (125, b"jobctl: cannot find queue 'q'; there are: batch\n")
+
+
+def test_many_names_are_asked_about_in_one_request(daemon: Make) -> None:
+    """And the words for one that is not there are those for the one alone."""
+    names = [f"make-{at}" for at in range(20)]
+
+    def get(request: m.Request) -> m.Jobs:
+        assert isinstance(request, m.Get)
+        rows = {name: view(name, run=bytes(15) + bytes([at])) for at, name in enumerate(names)}
+        return m.Jobs(jobs=[rows.get(name) or missing(name) for name in request.names])
+
+    gone = m.Fault(code="not-found", message="cannot find job 'gone'")
+    fake = daemon(table(get=get, wait=ends(), resolve=lambda _: gone))
+    assert jobctl(fake.path, "wait", *names, names[3]).returncode == 0
+    (request,) = fake.of(m.Wait)
+    assert isinstance(request, m.Wait)
+    assert request.runs == [bytes(15) + bytes([at]) for at in range(20)]
+    assert len(fake.requests) == 2
+    result = jobctl(fake.path, "wait", *names, "gone")
+    assert (result.returncode, result.stderr.partition(b";")[0]) == (125, b"jobctl: cannot find job 'gone'")
 
 
 def silent(request: m.Request) -> Answer:
