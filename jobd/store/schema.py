@@ -104,7 +104,8 @@ _V3: Final = (
         "array TEXT NOT NULL DEFAULT ''", "array_of TEXT NOT NULL DEFAULT ''", "elapse_next INTEGER",
         "elapse_last INTEGER",
     )),
-    "CREATE INDEX runs_by_queue ON runs (queue, seq) WHERE queue <> ''",
+    "CREATE INDEX runs_by_queue ON runs (queue, owner) WHERE queue <> ''",
+    f"CREATE INDEX runs_by_result ON runs (owner, result) WHERE {UNSUCCESSFUL}",
     "CREATE INDEX jobs_armed ON jobs (elapse_next) WHERE elapse_next IS NOT NULL",
     "CREATE INDEX jobs_of_array ON jobs (owner, array_of) WHERE array_of <> ''",
 )  # fmt: skip
