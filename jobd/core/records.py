@@ -127,6 +127,8 @@ class JobRow(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     array_of: str = ""  # of an element: the array
     elapse_next: int | None = None  # when its schedule starts it: it is armed
     elapse_last: int | None = None  # the last time of its schedule that was seen to
+    array_terms: str = ""  # of an array: on which terms its elements are accepted, as JSON; `runs` of them have been
+    array_ended: str = ""  # of an array at rest: how they ended, "success=90 exit-code=3"
 
 
 SHARED: Final = -1  # as the owner of a queue: everybody's

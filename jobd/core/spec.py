@@ -98,6 +98,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     schedule_overlap: str = "skip"  # while it runs: skip | queue | replace
     keep_runs: int | None = None  # of the job, at most; None: as the daemon does
     keep_for_usec: int | None = None
+    array: str = ""  # that it is an element of: "0-99%4"; `%i` in its command is the element's number
 
     @property
     def one_stream(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
+from jobd.core.arrays import INDEX_VARIABLE, ArrayError, parse, with_index
 from jobd.core.names import template_of, valid_job_name
 from jobd.keeper import files, sockets
 from jobd.keeper.environment import files_of
@@ -107,7 +108,8 @@ class Grants:
             env_files = files_of(message)
         except (TypeError, ValueError) as e:
             raise LinkError(str(e)) from e
-        one = digest(argv, env, cwd, user if isinstance(user, str) else "", umask, str(stdin), env_files)
+        array, argv = _of_array(message, argv, env)
+        one = digest(argv, env, cwd, user if isinstance(user, str) else "", umask, str(stdin), env_files, array)
         return self.knows(one)
 
     def knows(self, one: bytes) -> bool:
@@ -118,6 +120,29 @@ class Grants:
         """What root's job files allow now, a hash after the other; what they allowed before does not hold any more."""
         whole = range(0, len(data) - DIGEST_BYTES + 1, DIGEST_BYTES)
         self.of_files = frozenset(data[at : at + DIGEST_BYTES] for at in whole)
+
+
+def _of_array(message: Message, argv: list[bytes], env: list[bytes]) -> tuple[str, list[bytes]]:
+    """The array that a command is an element of, and the command as root has submitted it.
+
+    Raises:
+        LinkError: it is none of that array's.
+    """
+    given = message.get("array")
+    if given is None:
+        return "", argv
+    text, index, submitted = given if isinstance(given, list) and len(given) == 3 else ("", 0, [])
+    if not (type(text) is str and type(index) is int and type(submitted) is list):
+        raise LinkError("an array is a text, a number and a command")
+    try:
+        told = [word for word in env if isinstance(word, bytes) and word.startswith(INDEX_VARIABLE)]
+        fits = told == [INDEX_VARIABLE + str(index).encode()]
+        fits = fits and index in parse(text).places and with_index(submitted, index) == argv
+    except (ArrayError, TypeError, AttributeError) as e:
+        raise LinkError(f"not as an array: {e}") from e
+    if not fits:
+        raise LinkError("the command is that of no element of its array")
+    return text, submitted
 
 
 class RootSocket:

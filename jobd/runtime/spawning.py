@@ -6,6 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
+from jobd.core import arrays
 from jobd.runtime.service import notifies
 from jobd.wire.grants import OURS
 
@@ -46,6 +47,10 @@ def spawn(run: Run, keeper: KeeperLink, env: list[bytes], fds: dict[str, int], p
         "label": {"owner": row.owner, "job": row.job, "number": row.number},
         **command(run, spec.program, keeper, env, policy),
     }
+    if row.array_index is not None:
+        asked["argv"] = arrays.with_index(spec.program, row.array_index)
+        if row.owner == 0:  # whose grant is for the command as it was submitted
+            asked["array"] = [spec.array, row.array_index, list(spec.program)]
     keeper.send("spawn", fds, **{name: value for name, value in asked.items() if value is not None})
 
 
@@ -56,6 +61,8 @@ def command(
     spec, row = run.spec, run.row
     words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
     words.append(b"INVOCATION_ID=" + row.run.hex().encode())
+    if row.array_index is not None:
+        words.append(arrays.INDEX_VARIABLE + str(row.array_index).encode())
     if not keeper.shared and not run.job.row.transient:
         env = with_login(env, os.environb)
     return {

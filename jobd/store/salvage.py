@@ -39,9 +39,10 @@ _RUNS: Final = (
     f"SELECT {RUN_COLUMNS} FROM runs NOT INDEXED WHERE {LIVE} ORDER BY seq",
     f"SELECT {RUN_COLUMNS} FROM runs NOT INDEXED WHERE {LIVE} ORDER BY seq DESC",
 )
+_KEPT: Final = "(transient = 0 OR (array <> '' AND active <> 'inactive'))"  # of an array, elements may be still to come
 _JOBS: Final = (
-    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED WHERE transient = 0 ORDER BY owner, job",
-    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED WHERE transient = 0 ORDER BY owner DESC, job DESC",
+    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED WHERE {_KEPT} ORDER BY owner, job",
+    f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED WHERE {_KEPT} ORDER BY owner DESC, job DESC",
 )
 _JOB: Final = f"SELECT {JOB_COLUMNS} FROM jobs WHERE owner = ? AND job = ?"
 

@@ -27,7 +27,8 @@ BUSY_SEC: Final = 5.0  # how long to wait for somebody's `sqlite3 state.db` sess
 # The conditions of the partial indexes; a query must repeat them word for word.
 LIVE: Final = "(state <> 'finished' OR closed = 0)"
 _LISTED_V1: Final = "NOT (active = 'inactive' AND result = 'success')"
-LISTED: Final = "NOT (active = 'inactive' AND result = 'success' AND enabled = 0 AND load = 'loaded')"
+_LISTED_V2: Final = "NOT (active = 'inactive' AND result = 'success' AND enabled = 0 AND load = 'loaded')"
+LISTED: Final = f"array_of = '' AND {_LISTED_V2}"  # of an array, the whole alone
 UNSUCCESSFUL: Final = "result <> 'success'"
 
 _V1: Final = (
@@ -84,7 +85,7 @@ _V2: Final = (
         "restart_delay_usec INTEGER NOT NULL DEFAULT 0",
     )),
     "DROP INDEX jobs_listed",
-    f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {LISTED}",
+    f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {_LISTED_V2}",
     "CREATE INDEX jobs_by_source ON jobs (source) WHERE source IS NOT NULL",
     "CREATE INDEX jobs_to_restart ON jobs (restart_at) WHERE restart_at IS NOT NULL",
     "CREATE INDEX jobs_defined ON jobs (owner, job) WHERE transient = 0",
@@ -102,8 +103,10 @@ _V3: Final = (
     )),
     *(f"ALTER TABLE jobs ADD COLUMN {column}" for column in (
         "array TEXT NOT NULL DEFAULT ''", "array_of TEXT NOT NULL DEFAULT ''", "elapse_next INTEGER",
-        "elapse_last INTEGER",
+        "elapse_last INTEGER", "array_terms TEXT NOT NULL DEFAULT ''", "array_ended TEXT NOT NULL DEFAULT ''",
     )),
+    "DROP INDEX jobs_listed",
+    f"CREATE INDEX jobs_listed ON jobs (owner, job) WHERE {LISTED}",
     "CREATE INDEX runs_by_queue ON runs (queue, owner) WHERE queue <> ''",
     f"CREATE INDEX runs_by_result ON runs (owner, result) WHERE {UNSUCCESSFUL}",
     "CREATE INDEX jobs_armed ON jobs (elapse_next) WHERE elapse_next IS NOT NULL",

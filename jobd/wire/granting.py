@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SOCKET = "root.sock"
-FIELDS = ("argv", "shell", "env", "cwd", "settings", "umask", "stdin")  # of a Run: what it comes to
+FIELDS = ("argv", "shell", "env", "cwd", "settings", "umask", "stdin", "array")  # of a Run: what it comes to
 SHELL = (b"/bin/sh", b"-c")  # what executes a script
 NULL = "null"
 DEFAULT_UMASK = 0o022  # of a Run that does not say
@@ -89,20 +89,21 @@ def _have(client_socket: str, wanted: Sequence[object]) -> None:
 def hashes(run: Mapping[str, object]) -> list[bytes]:
     """What is granted with a submission: it, and the same without anything on its stdin, as it may run again."""
     argv, env, cwd, settings = run["argv"], run["env"], run["cwd"], run["settings"]
-    umask, stdin = run.get("umask", DEFAULT_UMASK), run.get("stdin", NULL)
+    umask, stdin, array = run.get("umask", DEFAULT_UMASK), run.get("stdin", NULL), run.get("array", "")
     assert isinstance(argv, list)
     assert isinstance(env, list)
     assert isinstance(cwd, bytes)
     assert isinstance(settings, dict)
     assert isinstance(umask, int)
     assert isinstance(stdin, str)
+    assert isinstance(array, str)
     if UMASK_KEY in settings:
         with suppress(ValueError):  # the daemon will say so
             umask = int(settings[UMASK_KEY].removeprefix("0o"), 8)
     program = [*SHELL, *argv] if run["shell"] else argv
     user = settings.get("user", "")
     files, commands, sockets = _besides(settings, cwd)
-    found = [digest(program, env, cwd, user, umask, word, files) for word in dict.fromkeys((stdin, NULL))]
+    found = [digest(program, env, cwd, user, umask, word, files, array) for word in dict.fromkeys((stdin, NULL))]
     found += [digest(command, env, cwd, user, umask, NULL, files) for command in commands]
     return found + [unix_digest(path, user) for path in sockets]
 

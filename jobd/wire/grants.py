@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 DIGEST_BYTES = 32
 # Of the environment: set anew for every run, by the daemon and the keeper.
-OURS = (b"JOBD_JOB=", b"JOBD_RUN=", b"INVOCATION_ID=", b"NOTIFY_SOCKET=", b"WATCHDOG_USEC=", b"WATCHDOG_PID=")
+OURS = (
+    b"JOBD_JOB=", b"JOBD_RUN=", b"JOBD_ARRAY_INDEX=", b"INVOCATION_ID=", b"NOTIFY_SOCKET=", b"WATCHDOG_USEC=",
+    b"WATCHDOG_PID=",
+)  # fmt: skip
 _MONITOR = (b"SERVICE_RESULT=", b"EXIT_CODE=", b"EXIT_STATUS=", b"INVOCATION_ID=", b"UNIT=")  # what hooks are told
 _TOLD = (*OURS, b"MAINPID=", *(b"MONITOR_" + name for name in _MONITOR))
 # Values that these may have: words, names of jobs and signals, numbers. A script of root's may do anything with others.
@@ -32,6 +35,7 @@ def digest(
     umask: int,
     stdin: str,
     env_files: Sequence[Sequence[object]] = (),
+    array: str = "",
 ) -> bytes:
     """The hash of a command as it will be executed.
 
@@ -43,11 +47,14 @@ def digest(
         umask: with 0, who takes the daemon over could have root leave files that all may write to.
         stdin: null, pipe or pty: what root has not let be fed, nobody else is to feed.
         env_files: pairs of a path and whether it may be missing. What is in them is the business of who owns them.
+        array: as it was written ("0-99%4"): `argv` is as it was submitted then, without the number of an element.
     """
     kept = [entry for entry in env if not _is_told(entry)]
     words: list[object] = [list(argv), kept, cwd, user, umask, stdin]
     if env_files:
         words.append([list(pair) for pair in env_files])
+    if array:
+        words.append(array)
     return blake2b(packb(words), digest_size=DIGEST_BYTES).digest()
 
 

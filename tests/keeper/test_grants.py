@@ -58,6 +58,28 @@ def test_a_command_is_allowed_as_it_is_and_no_other(tmp_path: Path) -> None:
         grants.has({**COMMAND, "cwd": "/"})
 
 
+def test_an_element_of_an_array_is_allowed_with_its_own_number_alone(tmp_path: Path) -> None:
+    submitted = [b"/bin/work", b"%i"]
+    grants = made(tmp_path)
+    grants.add(digest(submitted, ENV, CWD, "", 0o22, "null", (), "0-9%2"))
+    element: Message = {
+        **COMMAND, "argv": [b"/bin/work", b"3"], "env": [*ENV, b"JOBD_ARRAY_INDEX=3"], "array": ["0-9%2", 3, submitted],
+    }  # fmt: skip
+    assert grants.has(element)
+    assert not grants.has({**element, "array": ["0-99", 3, submitted]})
+    assert not grants.has({**element, "array": None})
+    assert not grants.has({**element, "argv": submitted, "array": None})
+    lies: list[Message] = [
+        {"argv": [b"/bin/work", b"4"]}, {"env": ENV}, {"env": [*ENV, b"JOBD_ARRAY_INDEX=4"]}, {"array": []},
+        {"array": ["0-9%2", 12, submitted]}, {"array": ["0-9%2", "3", submitted]}, {"array": ["x", 3, submitted]},
+        {"array": ["0-9%2", 3, ["/bin/work", "%i"]]}, {"array": [b"0-9%2", 3, submitted]}, {"array": {}},
+        {"array": ["0-9%2", 3, [None]]},
+    ]  # fmt: skip
+    for lie in lies:
+        with pytest.raises(LinkError):
+            grants.has({**element, **lie})
+
+
 def test_grants_outlive_the_keeper_and_half_a_write(tmp_path: Path) -> None:
     hashes = [os.urandom(32) for _ in range(3)]
     for one in (*hashes, hashes[0]):

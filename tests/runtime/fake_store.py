@@ -97,7 +97,8 @@ class FakeStore:
         if scope is not None:
             keys = [(uid, job) for uid, job in keys if any(o in (None, uid) and fnmatchcase(job, p) for o, p in scope)]
         rows = [self.jobs[key] for key in keys if key[1].startswith(prefix)]
-        return [row for row in rows if every or row.active != "inactive" or row.result != "success"][:limit]
+        listed = (row for row in rows if row.array_of == "" and (row.active != "inactive" or row.result != "success"))
+        return (rows if every else list(listed))[:limit]
 
     def jobs_seen(
         self, *, owner: int, every: bool, scope: Globs, after: str, limit: int

@@ -74,3 +74,14 @@ def test_what_a_submission_has_besides_its_program_is_granted_with_it() -> None:
     assert set(granting.hashes(run)) == expected | {unix_digest(b"/run/web.sock", "alice")}
     plain = {**run, "settings": {"user": "alice", "stop.command": "'"}}  # which the daemon refuses
     assert granting.hashes(plain) == [digest(ARGV, ENV, CWD, "alice", 0o22, "null")]
+
+
+def test_of_an_array_the_command_counts_as_it_was_submitted_and_the_number_of_no_element() -> None:
+    argv = [b"/bin/sh", b"-c", b"work %i"]
+    run = {"argv": argv, "env": ENV, "cwd": CWD, "shell": False, "settings": {}, "umask": 0o22, "array": "0-9%2"}
+    (one,) = granting.hashes(run)
+    env = [*ENV, b"JOBD_ARRAY_INDEX=3"]
+    assert one == digest(argv, env, CWD, "", 0o22, "null", (), "0-9%2")
+    others = {digest(argv, ENV, CWD, "", 0o22, "null", (), array) for array in ("", "0-9", "0-99%2")}
+    assert one not in others
+    assert len(others) == 3
