@@ -72,7 +72,11 @@ def accept(
     world.runs[run_id] = run
     world.slots.enter(run, begins, held)
     world.note_owner(owner)
-    run.accepted = job.accept(event, run, (*keys.blobs, *carried))
+    with world.journal.together():
+        run.accepted = job.accept(event, run, (*keys.blobs, *carried))
+        if old is not None and old.sub == states.AUTO_RESTART and old.latest is not None:
+            world.waiting.follow(owner, old.latest, run_id)
+        world.waiting.take_on(run)
     world.catalog.graphs.know(row)
     world.ordering.moved(job)
     world.start_task(run)

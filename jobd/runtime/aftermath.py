@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jobd.core.spec import JobSpec
     from jobd.runtime.job import Job
     from jobd.runtime.registry import Registry
+    from jobd.runtime.run import Run
 
 log = logging.getLogger("jobd.runtime")
 
@@ -69,13 +70,23 @@ class Aftermath:
         if self._world.stopping:
             return
         next_run = None if run is None else run.row.next_run
+        self._tell_waiting(job, run, next_run)
         ends = next_run is None and job.row.sub in states.AT_REST
         self._stop_bound(job, again=not ends)
         if run is not None and next_run is not None:
             by, cause = run.following or self._asked(run.row)
             together.begin_next(self._world, job.row, next_run, by, cause)
+            self._world.waiting.ended(run.row.owner, run.id, run.row.result or "")  # if nothing has come of that
         elif ends:
             self._at_rest(job, old)
+
+    def _tell_waiting(self, job: Job, run: Run | None, next_run: bytes | None) -> None:
+        """Those that wait for the end of this run; not if another follows it."""
+        replaced = run is not None and next_run is not None and run.row.result == restarts.STOPPED
+        if job.row.sub == states.AUTO_RESTART or job.row.latest is None or replaced:
+            return
+        row = self._latest(job)
+        self._world.waiting.ended(job.row.owner, job.row.latest, "" if row is None else row.result or "")
 
     def _asked(self, row: RunRow) -> tuple[Caller | None, str]:
         """Who has asked an earlier daemon for the run that follows, and why."""

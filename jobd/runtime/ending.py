@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from jobd.core import exits, states
+from jobd.core import exits, records, states
 from jobd.core.restarts import STOPPED
 from jobd.runtime import restarting
 from jobd.runtime.service import becomes_ready
 
 if TYPE_CHECKING:
-    from jobd.runtime.job import Value
+    from jobd.runtime.job import Caller, Value
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
@@ -63,6 +63,30 @@ async def end(run: Run, world: Registry, kind: str, result: str, fields: dict[st
     run.settle_end()
     if again:
         restarting.begin(run.job, world, again["job.restart_at"])
+
+
+def end_unbegun(run: Run, world: Registry, result: str, reason: str = "", by: Caller | None = None) -> None:
+    """Record the end of a run that never began. Whoever waits for it is told when that is durable, and it is forgotten.
+
+    It need not be its job's newest.
+    """
+    good = result in exits.GOOD_RESULTS
+    fields: dict[str, Value] = {
+        "result": result, "reason": reason, "finished_at": time.time_ns(), "out_bytes": 0, "err_bytes": 0,
+        "closed": True,
+    }  # fmt: skip
+    if run.job.run is run:
+        fields["job.result"] = "success" if good else result
+        commit = run.job.fire(states.GOOD if good else states.BAD, result, by, **fields)
+    else:
+        commit = run.job.note(run, result, by, None, state=records.FINISHED, **fields)
+    run.wake.set()
+
+    def told() -> None:
+        run.settle_end()
+        world.retire(run)
+
+    commit.then(told)
 
 
 async def close(run: Run, world: Registry) -> None:

@@ -57,6 +57,8 @@ async def _may_launch(run: Run, world: Registry) -> bool:
             run.env = None  # it is in the database, and this may take long
         # For a stop, for a slot, or for other jobs; without a keeper the daemon that follows starts it.
         await run.wake.wait()
+    if run.row.state == records.FINISHED:
+        return False  # it never begins, for something else that has ended
     if run.row.state == records.QUEUED and not run.row.stop_asked and (why := world.ordering.missing(run)):
         await end(run, world, "dependency", "dependency", {**NOTHING, "reason": why})
         world.retire(run)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 async def live(run: Run, world: Registry) -> None:
     """Walk a run to its end. Cancelling leaves it as it is: the next daemon takes it up from the same place."""
+    if run.row.closed:
+        return  # it never began: who has decided that sees to its end
     if run.row.started_at is None and run.row.state != records.FINISHED and not await launch(run, world):
         return
     run.launched = True

@@ -60,6 +60,7 @@ async def recover(world: Registry) -> None:
             world.slots.take_up(run, held=depends or run.row.waits)
             if not _take_up(world, run, held):
                 over.append(run)
+        world.waiting.take_up(run for run, _ in found)
         for run_id, entry in entries.items():
             _unknown(world, run_id, entry)
     if world.keeper.welcome is not None and not world.keeper.welcome.heir:

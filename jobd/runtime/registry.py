@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from msgspec.structs import replace
 
-from jobd.core import records, states
+from jobd.core import after, records, states
 from jobd.core import spec as specs
 from jobd.core.names import transient_base
 from jobd.core.policy import Policy, UserLimits
@@ -28,6 +28,7 @@ from jobd.runtime.room import Room
 from jobd.runtime.slots import Places, Slots
 from jobd.runtime.streams import Streams
 from jobd.runtime.submission import NO_TERMS, Keys, Terms, check_free
+from jobd.runtime.waiting import Waiting
 from jobd.store.db import FILE
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Registry:
         self.launching = Places()
         self.asking = Asking()
         self.ordering = Ordering(self)
+        self.waiting = Waiting(self)
         self.aftermath = Aftermath(self)
         journal.follow = self.aftermath.follow
         # What brings a definition down to what its owner may have by now.
@@ -309,6 +311,7 @@ class Registry:
             del self.jobs[key]  # its row is of what never was
             restarting.take_up(self, *key, restarting.ROOM_SEC)
         self.ordering.moved(job)
+        self.waiting.ended(run.row.owner, run.id, after.GONE)
         run.settle_end()
         self._check_idle()
 
@@ -324,6 +327,7 @@ class Registry:
         self.runs.pop(run.id, None)
         self.slots.leave(run)
         self.ordering.forget(run)
+        self.waiting.forget(run)
         job = run.job
         if job.run is run:
             job.run = None

@@ -215,6 +215,8 @@ def begin_next(world: Registry, row: JobRow, run_id: bytes, by: Caller | None, c
     """Accept the run that was to follow the one that has just ended. What keeps it from that is told in the log."""
     try:
         _accept(world, row, run_id, Act(by, world.bounded(row.owner)), cause)
+        if row.latest is not None:
+            world.waiting.follow(row.owner, row.latest, run_id)
     except (LimitReached, KeyError) as error:
         log.warning("cannot start %s again: %s", row.job, error)
 

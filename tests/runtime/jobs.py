@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from trio.testing import wait_all_tasks_blocked
 
+from jobd.core import after
 from jobd.core import spec as specs
+from jobd.core.after import Need
 from jobd.core.spec import JobSpec
 from jobd.runtime import together
+from jobd.runtime.submission import NO_TERMS
 from tests.runtime.fakes import ROOT, Bed
 
 if TYPE_CHECKING:
     from jobd.core.graph import Refusal
     from jobd.runtime.run import Run
+    from jobd.runtime.submission import Terms
 
 ACT = together.Act(ROOT)
 
@@ -31,8 +35,16 @@ class Jobs:
         return b"t" + self._ids.to_bytes(15, "big")
 
     def make(self, name: str, owner: int = 0, **fields: object) -> Run:
+        return self.submit(name, owner, NO_TERMS, fields)
+
+    def submit(self, name: str, owner: int, terms: Terms, fields: dict[str, object]) -> Run:
         spec = JobSpec(argv=(b"true",), cwd=b"/", **fields)  # type: ignore[arg-type]  # a test's own words
-        return self.world.submit(owner, name, self.id(), spec, specs.encode_env([b"A=1"]), ROOT)
+        return self.world.submit(owner, name, self.id(), spec, specs.encode_env([b"A=1"]), ROOT, terms)
+
+    def behind(self, name: str, *others: tuple[Run, str], **fields: object) -> Run:
+        """A run that waits for these, each to end so."""
+        needs = tuple(Need(other.row.owner, other.id, condition) for other, condition in others)
+        return self.submit(name, 0, {"after": after.encode(self.world.waiting.unmet(needs), 0)}, fields)
 
     def start(self, *names: str) -> dict[str, Refusal]:
         return together.start(self.world, 0, {name: self.id() for name in names}, ACT)
@@ -63,3 +75,4 @@ class Jobs:
         """The events alone lead to the rows."""
         replay = self.bed.replayed()
         assert replay.jobs == self.bed.store.jobs
+        assert {row.run: row for row in replay.runs.values()} == self.bed.store.runs

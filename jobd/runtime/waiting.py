@@ -1,0 +1,159 @@
+"""Runs that wait for the end of other runs (`--after`): who waits for whom, and what an end means for them.
+
+Theory. A run that waits has the ids in its row, and nothing else is durable. What an end decides for those that wait is
+committed in the transaction of the end: a condition that is met is taken out of their rows, and one that never will be
+ends them, which is an end itself; so a chain of any length falls at once, in a loop and not by recursion. A daemon that
+takes runs up finds out by the same code what has ended meanwhile; a run that is accepted, what had ended before.
+
+The run of a job that starts again by itself has not ended for good: who waits for it waits for the one that follows, as
+does who waits for a run that somebody has replaced by another (`restart`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from jobd.core import after, records, states
+from jobd.runtime.ending import end_unbegun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobd.core.after import Need
+    from jobd.core.records import RunRow
+    from jobd.runtime.registry import Registry
+    from jobd.runtime.run import Run
+
+Key = tuple[int, bytes]  # owner and id of a run
+MET: Final = "dependency-met"  # kinds of events
+FOLLOWED: Final = "dependency-moved"
+SHOWN: Final = 3  # jobs that are named in words
+
+
+class Waiting:
+    """One a registry."""
+
+    def __init__(self, world: Registry) -> None:
+        self._world = world
+        self._by: dict[Key, dict[Run, None]] = {}  # who waits for a run
+        self._over: deque[tuple[Key, str]] = deque()  # runs that have ended, and how
+        self._settling = False
+
+    # --- beginning to wait ----------------------------------------------------------------------------------------
+    def unmet(self, needs: Iterable[Need]) -> tuple[Need, ...]:
+        """Those that are not met yet, or never will be."""
+        ends = ((need, self._end(need)) for need in needs)
+        return tuple(need for need, end in ends if end is None or not after.is_met(need.condition, end))
+
+    def take_on(self, run: Run) -> None:
+        """A run was accepted, or is taken up: it waits from now on, if there is anything to wait for."""
+        needs = after.decode(run.row.after, run.row.owner)
+        left = self.unmet(needs)
+        for need in left:
+            end = self._end(need)
+            if end is not None:
+                self._forsake(run, need, end)
+                return
+            self._by.setdefault((need.owner, need.run), {})[run] = None
+        if left != needs:
+            self._note(run, MET, left)
+
+    def take_up(self, runs: Iterable[Run]) -> None:
+        """All runs of an earlier daemon are there: those that wait go on waiting, or are told what they have missed."""
+        for run in runs:
+            if run.row.state == records.QUEUED:
+                self.take_on(run)
+
+    def _end(self, need: Need) -> str | None:
+        """How a run has ended; None: it has not, or another follows it."""
+        row = self._row((need.owner, need.run))
+        if row is None:
+            return after.GONE
+        if row.state != records.FINISHED:
+            return None
+        job = self._world.jobs.get((row.owner, row.job))
+        if job is not None and job.row.sub == states.AUTO_RESTART and job.row.latest == row.run:
+            return None
+        return row.result or ""
+
+    def _row(self, key: Key) -> RunRow | None:
+        live = self._world.run(*key)
+        return self._world.store.run(*key) if live is None else live.row
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+    def ended(self, owner: int, run_id: bytes, result: str) -> None:
+        """A run has ended, and none follows it. Within the transaction of its end."""
+        key = owner, run_id
+        if key not in self._by:
+            return
+        self._over.append((key, result))
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            with self._world.journal.together():
+                while self._over:
+                    self._settle(*self._over.popleft())
+        finally:
+            self._settling = False
+
+    def _settle(self, key: Key, result: str) -> None:
+        for run in self._by.pop(key, ()):
+            needs = after.decode(run.row.after, run.row.owner)
+            lost = next((n for n in needs if (n.owner, n.run) == key and not after.is_met(n.condition, result)), None)
+            if lost is not None:
+                self._forsake(run, lost, result)
+            else:
+                self._note(run, MET, after.without(needs, *key))
+
+    def _forsake(self, run: Run, need: Need, result: str) -> None:
+        """It never begins."""
+        row = self._row((need.owner, need.run))
+        self.forget(run)
+        word = need.run.hex() if row is None else self._word(row, run.row.owner)
+        end_unbegun(run, self._world, after.DEPENDENCY, after.never(word, need.condition, result))
+
+    def _note(self, run: Run, kind: str, needs: tuple[Need, ...]) -> None:
+        run.job.note(run, kind, after=after.encode(needs, run.row.owner))
+        if not needs:
+            run.wake.set()
+
+    def follow(self, owner: int, old: bytes, new: bytes) -> None:
+        """A run has followed another of its job: who waits for that one waits for this. Within one transaction."""
+        waiting = self._by.pop((owner, old), {})
+        for run in waiting:
+            needs = after.decode(run.row.after, run.row.owner)
+            self._note(run, FOLLOWED, after.moved(needs, owner, old, new))
+        if waiting:
+            self._by[owner, new] = waiting
+
+    def forget(self, run: Run) -> None:
+        """It waits no more."""
+        if not run.row.after:
+            return
+        for need in after.decode(run.row.after, run.row.owner):
+            line = self._by.get((need.owner, need.run))
+            if line is not None:
+                line.pop(run, None)
+                if not line:
+                    del self._by[need.owner, need.run]
+
+    # --- words ----------------------------------------------------------------------------------------------------
+    def named(self, row: RunRow) -> list[tuple[RunRow, str]]:
+        """The runs that one waits for, and to do what."""
+        needs = after.decode(row.after, row.owner) if row.state == records.QUEUED else ()
+        found = ((self._row((need.owner, need.run)), need.condition) for need in needs)
+        return [(other, condition) for other, condition in found if other is not None]
+
+    def words(self, row: RunRow) -> str:
+        """What it waits for, for people: `for make-1 to succeed, make-2 to end`."""
+        named = self.named(row)
+        shown = [f"{self._word(other, row.owner)} to {after.VERBS[condition]}" for other, condition in named[:SHOWN]]
+        more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+        return f"for {', '.join(shown)}{more}" if shown else ""
+
+    def _word(self, row: RunRow, owner: int) -> str:
+        """A run as one of this owner's is told of it."""
+        job = row.job if row.owner == owner else f"{row.owner}/{row.job}"
+        return job if row.number == 1 else f"{job}#{row.number}"
