@@ -18,6 +18,15 @@ why it is in the state that it is in. What happens is told as it comes: `async f
 `change.seq` is a cursor that survives every daemon. A run with `stdin="pipe"` is fed:
 `async with run.feed() as stdin: await stdin.send(b"...")`.
 
+Many runs wait their turn in a queue, and are waited for together:
+
+    await jobs.queue_add("convert", slots=4)
+    runs = [await jobs.run(["convert", path, f"{path}.png"], queue="convert") for path in paths]
+    failed = [result for result in await jobs.wait(runs=[run.id for run in runs]) if not result.ok]
+
+`jobs.run(command, after="fetch", at=tonight, hold=True)` waits for more than that; `cancel`, `hold` and `release` are
+for what waits, `timers` says what starts by the clock, `stats` how long jobs take, `rerun` runs one again exactly.
+
 Rules that hold for both: a daemon that is replaced or killed is reconnected to, and what was asked goes on where it
 was, nothing lost or repeated; only `daemon_reexec` and `shutdown` raise Unavailable when their reply is lost, as asking
 again could do them twice. Runs belong to the daemon: leaving the block ends none of them. Times are
@@ -59,11 +68,15 @@ from jobd.wire.messages import (
     Planned,
     Process,
     Progress,
+    QueueDetail,
+    QueueView,
     Reason,
     Rules,
     RuleView,
     RunView,
     SourceFile,
+    StatsView,
+    TimerView,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +117,8 @@ __all__ = [
     "Planned",
     "Process",
     "Progress",
+    "QueueDetail",
+    "QueueView",
     "Reason",
     "RuleView",
     "Rules",
@@ -113,6 +128,8 @@ __all__ = [
     "RunView",
     "SourceFile",
     "StartFailed",
+    "StatsView",
+    "TimerView",
     "Unavailable",
     "connect",
     "connect_blocking",

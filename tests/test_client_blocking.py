@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobd._client.blocking import _Channel
+from jobd._client.blocking_channel import Channel
 from jobd._client.faults import EXCEPTIONS
 from jobd.client import Denied, Invalid, JobdError, NotFound, RunFailed, StartFailed, Unavailable, connect_blocking
 from jobd.wire import codec, errors
@@ -280,7 +280,7 @@ def test_refusal_is_read_though_the_hello_cannot_be_sent() -> None:
     theirs.sendall(codec.encode(m.Fault(code=errors.LIMIT, message="cannot accept: too many")))
     theirs.close()
     with pytest.raises(Unavailable, match="too many"):
-        _Channel(ours)
+        Channel(ours)
 
 
 def test_does_not_load_trio() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, Unpack
 
 import trio
 
-from jobd._client import granted, requests
+from jobd._client import granted, requests, scheduling_requests
 from jobd._client.acting import Acting
 from jobd._client.asking import Asking
 from jobd._client.call import Call, Chunks, Connector
@@ -16,6 +16,7 @@ from jobd._client.faults import StartFailed
 from jobd._client.feeder import Feeder
 from jobd._client.feeding import Feeding
 from jobd._client.results import RunResult
+from jobd._client.scheduling import Scheduling
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from jobd._client.exchanges import Exchange
     from jobd._client.requests import Command, Environment, Progress, RunIdLike, Word
+    from jobd._client.scheduling_requests import When
     from jobd.wire.fields import Stdin
 
 T = TypeVar("T")
@@ -47,7 +49,7 @@ async def connect(socket: str | None = None, *, mode: str = "") -> AsyncIterator
             raise failure
 
 
-class Jobs(Acting, Asking, Defining):
+class Jobs(Acting, Asking, Defining, Scheduling):
     """The jobs of one daemon. Any number of tasks may use it at once. Made by `connect`.
 
     Cancelling a call ends its request in the daemon too; what it had begun there (a stop, a start) goes on.
@@ -78,6 +80,7 @@ class Jobs(Acting, Asking, Defining):
         settings: Mapping[str, str] | None = None,
         exec_wait: bool = True,
         stdin: Stdin = "null",
+        **when: Unpack[When],
     ) -> Run:
         """Run a command as a job; returns once it is executing (or accepted and queued).
 
@@ -90,6 +93,11 @@ class Jobs(Acting, Asking, Defining):
             settings: job-file keys, tables with a dot: {"stop.timeout": "5s"}.
             exec_wait: without it, return when the run is accepted, which is durable already.
             stdin: "pipe" for a run that is fed by `Run.feed`, "pty" for one with a terminal; by default it is empty.
+            when: in which `queue` it waits for slots, if in one; higher `priority` first; how many slots it takes
+                (`weight`). `after`: jobs that have to end first, as "JOB", "JOB:failed" or "JOB:any". `at`: a
+                datetime, or nanoseconds since the epoch; `delay`: seconds, or a timedelta. `hold`: until it is
+                released. `singleton`: while the job of this name has another run. `array`: "0-99%4" is a run for
+                each of these numbers, four at a time, as the jobs "NAME@0" …; `Run.wait_all` waits for them.
 
         Raises:
             StartFailed: the command cannot be executed. Conflict: the name is taken.
@@ -107,6 +115,7 @@ class Jobs(Acting, Asking, Defining):
             settings=settings,
             exec_wait=exec_wait,
             stdin=stdin,
+            when=when,
         )
         if granted.is_needed(self._connector.path):
             await trio.to_thread.run_sync(granted.grant, self._connector.path, exchange, abandon_on_cancel=True)
@@ -139,21 +148,24 @@ class Jobs(Acting, Asking, Defining):
         """The state of jobs by name or glob. An unknown name gives a view with load "not-found"."""
         return (await self._one(requests.get(names, tree=tree))).jobs
 
-    async def list(self, *patterns: str, all: bool = False, states: Sequence[str] = ()) -> JobViews:  # noqa: A002
+    async def list(self, *patterns: str, all: bool = False, states: Sequence[str] = (), queue: str = "") -> JobViews:  # noqa: A002
         """Jobs that are active, queued, held, enabled or failed; with `all` every one. Sorted by owner and name."""
-        return await self._one(requests.listing(patterns, all_jobs=all, states=states))
+        return await self._one(requests.listing(patterns, all_jobs=all, states=states, queue=queue))
 
     async def history(
         self,
         *jobs: str,
         states: Sequence[str] = (),
+        queue: str = "",
         since: int | None = None,
         until: int | None = None,
         limit: int | None = 100,
         offset: int = 0,
     ) -> Sequence[m.RunView]:
         """Runs, newest first. Times are wall-clock nanoseconds; a limit of None gives all."""
-        exchange = requests.history(jobs, states=states, since=since, until=until, limit=limit, offset=offset)
+        exchange = requests.history(
+            jobs, states=states, queue=queue, since=since, until=until, limit=limit, offset=offset
+        )
         return await self._one(exchange)
 
     async def result(self, job: str, run: str = "0") -> RunResult:
@@ -195,9 +207,18 @@ class Jobs(Acting, Asking, Defining):
         )
         return Chunks(self._connector, exchange)
 
-    async def wait(self, *jobs: str, runs: Sequence[RunIdLike] = (), first: bool = False) -> Sequence[RunResult]:
-        """Wait for the end of the jobs' newest runs and of the given runs; with `first`, for one of them."""
-        return await self._all(requests.wait(jobs, runs, first=first))
+    async def wait(
+        self, *jobs: str, runs: Sequence[RunIdLike] = (), queue: str = "", first: bool = False
+    ) -> Sequence[RunResult]:
+        """Wait for the end of runs, in the order in which they end.
+
+        Args:
+            jobs: their newest runs; of an array all of its elements.
+            runs: these runs, by id.
+            queue: all runs that are in it now.
+            first: for the first of all these to end.
+        """
+        return await self._all(requests.wait(jobs, runs, queue=queue, first=first))
 
     # --- the daemon ---
     async def daemon_status(self) -> m.Daemon:
@@ -233,7 +254,8 @@ class Run:
 
     Attributes:
         id: 32 hex digits. job: the job's name, as the caller says it. number: which run of the job, from 1.
-        pid: of the main process; None while it waits in a queue.
+        pid: of the main process; None while it waits. waits: for what, in words: "for queue build, which is full".
+        elements: how many an array has; 0 of any other run.
     """
 
     def __init__(self, jobs: Jobs, started: m.Started) -> None:
@@ -243,13 +265,25 @@ class Run:
         self.job = requests.name_of(started, jobs.uid)
         self.number = started.number
         self.pid = started.pid
+        self.waits = started.waits
+        self.elements = started.elements
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.job}#{self.number} {self.id}>"
 
     async def wait(self) -> RunResult:
-        """Wait for its end. Cancelling only ends the waiting."""
-        return (await self._jobs.wait(runs=(self._run,)))[0]
+        """Wait for its end. Cancelling only ends the waiting. Of an array: its last element to end."""
+        return (await self.wait_all())[-1]
+
+    async def wait_all(self) -> Sequence[RunResult]:
+        """The same, with the ends of all elements of an array, in the order in which they come."""
+        if self.elements:
+            return await self._jobs.wait(self.job)
+        return await self._jobs.wait(runs=(self._run,))
+
+    async def cancel(self) -> None:
+        """End it before it begins. Raises Conflict when it has begun."""
+        await self._jobs._one(scheduling_requests.cancel((self.job,), (self._run,)))
 
     def logs(self, *, follow: bool = False, stdout: bool = True, stderr: bool = True, split: bool = False) -> Chunks:
         """Its output from the first byte; with `follow` until it has ended and the last byte is read."""

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, Unpack
 
-from jobd._client import granted, requests
+from jobd._client import granted, requests, scheduling_requests
 from jobd._client.blocking_acting import BlockingActing
 from jobd._client.blocking_asking import BlockingAsking
+from jobd._client.blocking_channel import Channel
 from jobd._client.blocking_defining import BlockingDefining
 from jobd._client.blocking_feeder import BlockingFeeder
+from jobd._client.blocking_scheduling import BlockingScheduling
 from jobd._client.exchanges import Exchange, State
 from jobd._client.faults import LostError, StartFailed, Unavailable, error_for
 from jobd._client.results import Chunk, RunResult
-from jobd._client.session import RECEIVE_BYTES, RETRY_DELAYS_SEC, Answer, Session
+from jobd._client.session import RETRY_DELAYS_SEC
 from jobd.wire import endpoint, errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    import _socket
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from jobd._client.requests import Command, Environment, Progress, RunIdLike, Word
+    from jobd._client.scheduling_requests import When
     from jobd.wire.fields import Stdin
 
 IDLE_MAX: Final = 4  # connections kept for the next requests: the daemon allows a user 64 in all
@@ -31,70 +32,7 @@ T = TypeVar("T")
 JobViews: TypeAlias = list[m.JobView]  # inside of BlockingJobs, `list` is a method
 
 
-class _Channel:
-    """One connection, for one request at a time."""
-
-    __slots__ = ("session", "sock")
-
-    def __init__(self, sock: _socket.socket) -> None:
-        self.sock = sock
-        self.session = Session()
-        try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # a daemon that refuses us has said why, and closed
-                sock.sendall(self.session.hello())
-            while self.session.peer is None:
-                self.session.feed(sock.recv(RECEIVE_BYTES))
-                while self.session.next() is not None:
-                    pass  # an answer that nobody asked for
-        except OSError as e:
-            sock.close()
-            raise LostError(f"the connection broke: {e.strerror}") from e
-        except BaseException:
-            sock.close()
-            raise
-
-    def send(self, exchange: Exchange[T]) -> int:
-        """Send its request; returns the id. Raises LostError, Invalid."""
-        id, frame = self.session.request(exchange.request)  # noqa: A001
-        try:
-            self.sock.sendall(frame)
-        except OSError as e:
-            raise LostError(f"the connection broke: {e.strerror}") from e
-        exchange.sent()
-        return id
-
-    def tell(self, build: Callable[[int], m.Request]) -> None:
-        """Send what has no answer of its own. Raises LostError."""
-        try:
-            self.sock.sendall(self.session.request(build)[1])
-        except OSError as e:
-            raise LostError(f"the connection broke: {e.strerror}") from e
-
-    def receive(self, id: int) -> Answer:  # noqa: A002  # the field's name
-        """The next answer to request `id`. Raises LostError, JobdError, TimeoutError."""
-        session = self.session
-        while True:
-            answer = session.next()
-            if answer is None:
-                try:
-                    session.feed(self.sock.recv(RECEIVE_BYTES))
-                except TimeoutError:
-                    raise
-                except OSError as e:
-                    raise LostError(f"the connection broke: {e.strerror}") from e
-            elif answer.id == id:
-                return answer
-
-    def is_stale(self) -> bool:
-        """Whether the daemon has closed it: between two requests nothing else makes it readable."""
-        from select import POLLIN, poll
-
-        watch = poll()
-        watch.register(self.sock.fileno(), POLLIN)
-        return bool(watch.poll(0))
-
-
-class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
+class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining, BlockingScheduling):
     """The jobs of one daemon, for threads and plain scripts. Made by `connect_blocking`; a context manager.
 
     Threads may share it: each request has a connection of a small pool to itself, so that a long `wait` is in nobody's
@@ -102,14 +40,14 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
     """
 
     def __init__(self, socket: str | None, mode: str) -> None:
-        self._idle: list[_Channel] = []
+        self._idle: list[Channel] = []
         self._peer: m.Hello | None = None
         try:
             self._endpoint, sock = endpoint.connect(socket, mode)
         except endpoint.EndpointError as e:
             raise error_for(e.code, e.message) from e
         try:
-            channel = _Channel(sock)
+            channel = Channel(sock)
         except LostError:  # it left just as we came: the first request tries again
             return
         self._peer = channel.session.peer
@@ -147,6 +85,7 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
         settings: Mapping[str, str] | None = None,
         exec_wait: bool = True,
         stdin: Stdin = "null",
+        **when: Unpack[When],
     ) -> BlockingRun:
         """Run a command as a job; see Jobs.run."""
         exchange = requests.run(
@@ -162,6 +101,7 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
             settings=settings,
             exec_wait=exec_wait,
             stdin=stdin,
+            when=when,
         )
         if granted.is_needed(self._endpoint.path):
             granted.grant(self._endpoint.path, exchange)
@@ -184,21 +124,24 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
         """The state of jobs by name or glob; see Jobs.get."""
         return self._one(requests.get(names, tree=tree)).jobs
 
-    def list(self, *patterns: str, all: bool = False, states: Sequence[str] = ()) -> JobViews:  # noqa: A002
+    def list(self, *patterns: str, all: bool = False, states: Sequence[str] = (), queue: str = "") -> JobViews:  # noqa: A002
         """Jobs that are active, queued, held, enabled or failed; see Jobs.list."""
-        return self._one(requests.listing(patterns, all_jobs=all, states=states))
+        return self._one(requests.listing(patterns, all_jobs=all, states=states, queue=queue))
 
     def history(
         self,
         *jobs: str,
         states: Sequence[str] = (),
+        queue: str = "",
         since: int | None = None,
         until: int | None = None,
         limit: int | None = 100,
         offset: int = 0,
     ) -> Sequence[m.RunView]:
         """Runs, newest first; see Jobs.history."""
-        exchange = requests.history(jobs, states=states, since=since, until=until, limit=limit, offset=offset)
+        exchange = requests.history(
+            jobs, states=states, queue=queue, since=since, until=until, limit=limit, offset=offset
+        )
         return self._one(exchange)
 
     def result(self, job: str, run: str = "0") -> RunResult:
@@ -236,12 +179,13 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
         self,
         *jobs: str,
         runs: Sequence[RunIdLike] = (),
+        queue: str = "",
         first: bool = False,
         timeout: float | None = None,  # there is no other way without trio
     ) -> Sequence[RunResult]:
         """Wait for the end of runs; see Jobs.wait. Raises TimeoutError after `timeout` seconds."""
         try:
-            return [*self._drive(requests.wait(jobs, runs, first=first), timeout)]
+            return [*self._drive(requests.wait(jobs, runs, queue=queue, first=first), timeout)]
         except TimeoutError:
             raise TimeoutError(f"cannot wait longer: not ended after {timeout} s") from None
 
@@ -271,7 +215,7 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
         end = None if timeout is None else time.monotonic() + timeout
         losses = 0  # since the last answer
         while exchange.state is not State.DONE:
-            channel: _Channel | None = None
+            channel: Channel | None = None
             broken = False
             try:
                 channel = self._channel(exchange)
@@ -301,7 +245,7 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
             raise TimeoutError("timed out")
         time.sleep(RETRY_DELAYS_SEC[losses])
 
-    def _channel(self, exchange: Exchange[T]) -> _Channel:
+    def _channel(self, exchange: Exchange[T]) -> Channel:
         """A connection of our own. Raises LostError, or JobdError for a daemon that refuses us."""
         while self._idle:
             channel = self._idle.pop()
@@ -314,11 +258,11 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining):
             if e.code != errors.UNAVAILABLE:
                 raise error_for(e.code, e.message) from e
             raise LostError(e.message) from e
-        channel = _Channel(sock)
+        channel = Channel(sock)
         self._peer = channel.session.peer
         return channel
 
-    def _put_back(self, channel: _Channel, *, clean: bool) -> None:
+    def _put_back(self, channel: Channel, *, clean: bool) -> None:
         """Keep a connection on which nothing is under way; closing one ends what is."""
         if clean and len(self._idle) < IDLE_MAX:
             self._idle.append(channel)
@@ -336,13 +280,25 @@ class BlockingRun:
         self.job = requests.name_of(started, jobs.uid)
         self.number = started.number
         self.pid = started.pid
+        self.waits = started.waits
+        self.elements = started.elements
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.job}#{self.number} {self.id}>"
 
     def wait(self, timeout: float | None = None) -> RunResult:
-        """Wait for its end. Raises TimeoutError after `timeout` seconds."""
-        return self._jobs.wait(runs=(self._run,), timeout=timeout)[0]
+        """Wait for its end; see Run.wait. Raises TimeoutError after `timeout` seconds."""
+        return self.wait_all(timeout)[-1]
+
+    def wait_all(self, timeout: float | None = None) -> Sequence[RunResult]:
+        """The same, with the ends of all elements of an array, in the order in which they come."""
+        if self.elements:
+            return self._jobs.wait(self.job, timeout=timeout)
+        return self._jobs.wait(runs=(self._run,), timeout=timeout)
+
+    def cancel(self) -> None:
+        """End it before it begins. Raises Conflict when it has begun."""
+        self._jobs._one(scheduling_requests.cancel((self.job,), (self._run,)))
 
     def logs(
         self, *, follow: bool = False, stdout: bool = True, stderr: bool = True, split: bool = False

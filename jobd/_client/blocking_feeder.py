@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from jobd._client.blocking import _Channel
+    from jobd._client.blocking_channel import Channel
 
 
 class BlockingFeeder:
     """A run's stdin, on a connection of its own; see Feeder."""
 
-    def __init__(self, connect: Callable[[Feeding], _Channel], run: bytes) -> None:
+    def __init__(self, connect: Callable[[Feeding], Channel], run: bytes) -> None:
         self._connect = connect
         self._feeding = Feeding(run)
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
         self._id = -1
 
     def __enter__(self) -> BlockingFeeder:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from jobd._client.faults import JobdError, NotFound, Unavailable, error_for
-from jobd._client.results import RunResult
+from jobd._client.faults import JobdError, Unavailable, error_for
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -76,10 +75,10 @@ class Exchange(Generic[T]):
         raise error_for(fault.code, fault.message, fault.details)
 
     def reply(self, body: m.AnyBody) -> Sequence[T]:
-        raise _unexpected(body)
+        raise unexpected(body)
 
     def item(self, body: m.AnyBody) -> Sequence[T]:
-        raise _unexpected(body)
+        raise unexpected(body)
 
     def end(self) -> Sequence[T]:
         raise JobdError(errors.MALFORMED, "cannot understand the daemon: end does not answer the request")
@@ -98,7 +97,7 @@ class One(Exchange[BodyT]):
         return msgspec.structs.replace(self._request, id=id)
 
     def reply(self, body: m.AnyBody) -> Sequence[BodyT]:
-        return (_expect(body, self._kind),)
+        return (expect(body, self._kind),)
 
 
 class JobPages(Exchange[list[m.JobView]]):
@@ -113,7 +112,7 @@ class JobPages(Exchange[list[m.JobView]]):
         return msgspec.structs.replace(self._request, id=id)
 
     def reply(self, body: m.AnyBody) -> Sequence[list[m.JobView]]:
-        page = _expect(body, m.Jobs)
+        page = expect(body, m.Jobs)
         self._rows += page.jobs
         if not page.more:
             return (self._rows,)
@@ -134,7 +133,7 @@ class FilePages(Exchange[list[m.FileView]]):
         return msgspec.structs.replace(self._request, id=id)
 
     def reply(self, body: m.AnyBody) -> Sequence[list[m.FileView]]:
-        page = _expect(body, m.Files)
+        page = expect(body, m.Files)
         self._rows += page.files
         if not page.more:
             return (self._rows,)
@@ -157,7 +156,7 @@ class RunPages(Exchange[list[m.RunView]]):
         return msgspec.structs.replace(self._request, id=id, limit=min(self._limit - len(self._rows), self._page))
 
     def reply(self, body: m.AnyBody) -> Sequence[list[m.RunView]]:
-        page = _expect(body, m.Runs)
+        page = expect(body, m.Runs)
         self._rows += page.runs
         if page.more is None or not page.runs or len(self._rows) >= self._limit:
             return (self._rows,)
@@ -187,7 +186,7 @@ class Action(Exchange[list[m.Done]]):
             if self._progress is not None:
                 self._progress(body)
         else:
-            self._done.append(_expect(body, m.Done))
+            self._done.append(expect(body, m.Done))
         return ()
 
     def end(self) -> Sequence[list[m.Done]]:
@@ -212,7 +211,7 @@ class Removing(Action):
         return super().request(id) if self._known else m.Get(id=id, names=self._names)
 
     def reply(self, body: m.AnyBody) -> Sequence[list[m.Done]]:
-        views = _expect(body, m.Jobs).jobs
+        views = expect(body, m.Jobs).jobs
         names = self._names
         if any(set("*?[") & set(name) for name in names):
             self._shown = {f"{v.owner}/{v.job}": v.job for v in views if v.load != "not-found"}
@@ -231,62 +230,14 @@ class Removing(Action):
         return super().item(body)
 
 
-class Waiting(Exchange[RunResult]):
-    """Wait for runs; gives each as it ends. Names are made run ids first, so that asking again means the same runs."""
-
-    def __init__(self, jobs: Sequence[str], runs: Sequence[bytes], *, any: bool) -> None:  # noqa: A002
-        super().__init__()
-        self._jobs = list(jobs)
-        self._runs = list(dict.fromkeys(runs))
-        self._any = any
-        self._satisfied = False
-        if not jobs and not runs:
-            self.state = State.DONE
-
-    def request(self, id: int) -> m.Request:  # noqa: A002
-        if self._jobs:
-            return m.Get(id=id, names=self._jobs)
-        return m.Wait(id=id, runs=self._runs, any=self._any)
-
-    def reply(self, body: m.AnyBody) -> Sequence[RunResult]:
-        if not self._jobs:
-            raise _unexpected(body)
-        for view in _expect(body, m.Jobs).jobs:
-            if view.load == "not-found":
-                raise NotFound(errors.NOT_FOUND, f"cannot wait for {view.job}: no such job")
-            if view.run is not None and view.run not in self._runs:
-                self._runs.append(view.run)
-        self._jobs = []
-        self.state = State.SEND if self._runs else State.DONE
-        return ()
-
-    def item(self, body: m.AnyBody) -> Sequence[RunResult]:
-        if isinstance(body, m.Progress):
-            return ()
-        view = _expect(body, m.Ended).run
-        if view.run not in self._runs:
-            return ()
-        self._runs.remove(view.run)
-        self._satisfied = self._any or not self._runs
-        return (RunResult(view),)
-
-    def again(self, why: str) -> None:
-        super().again(why)
-        if self._satisfied:  # only the End is missing
-            self.state = State.DONE
-
-    def end(self) -> Sequence[RunResult]:
-        if not self._satisfied:
-            raise JobdError(errors.MALFORMED, "cannot understand the daemon: it ended a wait before the runs did")
-        return ()
-
-
-def _expect(body: m.AnyBody, kind: type[BodyT]) -> BodyT:
+def expect(body: m.AnyBody, kind: type[BodyT]) -> BodyT:
+    """The body as the kind that answers the request. Raises JobdError."""
     if not isinstance(body, kind):
-        raise _unexpected(body)
+        raise unexpected(body)
     return body
 
 
-def _unexpected(body: m.AnyBody) -> JobdError:
+def unexpected(body: m.AnyBody) -> JobdError:
+    """The error for an answer that does not fit."""
     name = type(body).__struct_config__.tag
     return JobdError(errors.MALFORMED, f"cannot understand the daemon: {name} does not answer the request")

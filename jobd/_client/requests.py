@@ -6,9 +6,11 @@ import os
 import resource
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from jobd._client.exchanges import Action, JobPages, One, Removing, RunPages, Waiting
+from jobd._client.exchanges import Action, JobPages, One, Removing, RunPages
 from jobd._client.faults import Invalid, NotFound
 from jobd._client.reading import Reading
+from jobd._client.scheduling_requests import submission
+from jobd._client.waiting import Waiting
 from jobd._client.watching import Watching
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
@@ -17,6 +19,7 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from jobd._client.scheduling_requests import When
     from jobd.wire.fields import Stdin
 
 Word: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
@@ -46,6 +49,7 @@ def run(
     settings: Mapping[str, str] | None,
     exec_wait: bool,
     stdin: Stdin,
+    when: When,
 ) -> One[m.Started]:
     if isinstance(command, str) != shell:
         wanted = "a string" if shell else "a sequence of words"
@@ -68,7 +72,7 @@ def run(
         exec_wait=exec_wait,
         stdin=stdin,
     )
-    return One(request, m.Started)
+    return One(submission(request, when), m.Started)
 
 
 def rerun(job: str, run: str, *, run_id: RunIdLike | None, exec_wait: bool) -> One[m.Started]:
@@ -146,14 +150,23 @@ def get(names: Sequence[str], *, tree: bool) -> One[m.Jobs]:
     return One(m.Get(id=0, names=list(names), tree=tree), m.Jobs)
 
 
-def listing(patterns: Sequence[str], *, all_jobs: bool, states: Sequence[str]) -> JobPages:
-    return JobPages(m.List(id=0, patterns=list(patterns), all=all_jobs, states=list(states)))
+def listing(patterns: Sequence[str], *, all_jobs: bool, states: Sequence[str], queue: str) -> JobPages:
+    return JobPages(m.List(id=0, patterns=list(patterns), all=all_jobs, states=list(states), queue=queue))
 
 
 def history(
-    jobs: Sequence[str], *, states: Sequence[str], since: int | None, until: int | None, limit: int | None, offset: int
+    jobs: Sequence[str],
+    *,
+    states: Sequence[str],
+    queue: str,
+    since: int | None,
+    until: int | None,
+    limit: int | None,
+    offset: int,
 ) -> RunPages:
-    request = m.History(id=0, jobs=list(jobs), states=list(states), since=since, until=until, offset=offset)
+    request = m.History(
+        id=0, jobs=list(jobs), states=list(states), queue=queue, since=since, until=until, offset=offset
+    )
     return RunPages(request, ALL if limit is None else limit)
 
 
@@ -238,8 +251,8 @@ def rules() -> One[m.Rules]:
     return One(m.AuthRules(id=0), m.Rules)
 
 
-def wait(jobs: Sequence[str], runs: Sequence[RunIdLike], *, first: bool) -> Waiting:
-    return Waiting(jobs, [run_bytes(run) for run in runs], any=first)
+def wait(jobs: Sequence[str], runs: Sequence[RunIdLike], *, queue: str, first: bool) -> Waiting:
+    return Waiting(jobs, [run_bytes(run) for run in runs], any=first, queue=queue)
 
 
 def daemon_status() -> One[m.Daemon]:

@@ -1,11 +1,10 @@
-"""run and wait: what is sent, what is said, and whose status it is."""
+"""run: what is sent, what is said, and whose status it is."""
 
 from __future__ import annotations
 
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -16,17 +15,12 @@ from jobctl import client, surroundings
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
-    DEADLINE_SEC,
-    RUN_ID,
     FakeDaemon,
     HangupError,
     jobctl,
-    jobctl_command,
-    missing,
     output_frame,
     run_view,
     table,
-    view,
 )
 
 if TYPE_CHECKING:
@@ -276,174 +270,6 @@ def test_follow_writes_the_jobs_bytes_and_the_name_elsewhere(daemon: Make) -> No
     assert (result.returncode, result.stdout, result.stderr) == (3, b"out\xff\nerr", b"cmd-1\n")
     result = jobctl(daemon(script).path, "run", "-qf", "true")
     assert (result.returncode, result.stdout, result.stderr) == (3, b"out\xff\nerr", b"")
-
-
-# --- wait ---------------------------------------------------------------------------------------------------------
-def test_wait_goes_on_after_the_daemon_was_replaced(daemon: Make) -> None:
-    one, two = bytes(15) + b"1", bytes(15) + b"2"
-
-    def script(request: m.Request) -> Answer:
-        if isinstance(request, m.Resolve):
-            run = one if request.job == "a" else two
-            yield m.Reply(id=request.id, body=m.Runs(runs=[run_view(request.job, run=run)]))
-            return
-        assert isinstance(request, m.Wait)
-        if len(fake.of(m.Wait)) == 1:
-            yield m.Item(id=request.id, body=m.Ended(run=run_view("b", run=two, exit_code=0, finished_at=1)))
-            raise HangupError
-        assert request.runs == [one]
-        yield m.Item(id=request.id, body=m.Ended(run=run_view("a", run=one, exit_code=4, finished_at=2)))
-        yield m.End(id=request.id)
-
-    fake = daemon(script)
-    assert jobctl(fake.path, "wait", "a", "b").returncode == 4
-
-
-def test_several_give_the_status_of_the_first_that_failed(daemon: Make) -> None:
-    def wait(request: m.Request) -> list[m.Ended]:
-        assert isinstance(request, m.Wait)
-        rows = [(30, 3), (10, 0), (20, 2)]
-        return [
-            m.Ended(run=run_view(run=run, finished_at=at, exit_code=code))
-            for run, (at, code) in zip(request.runs, rows, strict=True)
-        ]
-
-    runs = iter(range(9))
-    fake = daemon(table(resolve=lambda _: m.Runs(runs=[run_view(run=bytes(15) + bytes([next(runs)]))]), wait=wait))
-    assert jobctl(fake.path, "wait", "a", "b", "c").returncode == 2
-
-
-def test_without_a_job_wait_waits_for_ones_own_live_runs(daemon: Make) -> None:
-    views = [view("a"), view("b", owner=os.geteuid() + 1), view("c", active="failed"), view("d", run=None)]
-    me = m.Identity(uid=os.geteuid(), gid=0, groups=[], pid=1, owner=os.geteuid())
-    fake = daemon(table(auth_whoami=lambda _: me, list=lambda _: m.Jobs(jobs=views), wait=ends()))
-    assert jobctl(fake.path, "wait").returncode == 0
-    assert [request.patterns for request in fake.of(m.List) if isinstance(request, m.List)] == [[f"{me.owner}/*"]]
-    (request,) = fake.of(m.Wait)
-    assert isinstance(request, m.Wait)
-    assert request.runs == [RUN_ID]
-
-
-def test_json_of_wait_are_rows(daemon: Make) -> None:
-    fake = daemon(table(resolve=lambda _: m.Runs(runs=[run_view()]), wait=ends(exit_code=1)))
-    result = jobctl(fake.path, "wait", "-o", "json", "--any", "web#1")
-    assert result.returncode == 1
-    assert json.loads(result.stdout)[0]["exit_code"] == 1
-    resolve, wait = fake.requests
-    assert isinstance(resolve, m.Resolve)
-    assert isinstance(wait, m.Wait)
-    assert (resolve.job, resolve.run, wait.any) == ("web", "1", True)
-
-
-def test_any_prints_the_name_of_the_one_that_ended(daemon: Make) -> None:
-    rows = {"a": run_view("a", run=bytes(15) + b"a"), "b": run_view("b", run=bytes(15) + b"b", exit_code=3)}
-
-    def wait(request: m.Request) -> list[m.Ended]:
-        assert isinstance(request, m.Wait)
-        assert (request.any, request.runs) == (True, [row.run for row in rows.values()])
-        return [m.Ended(run=rows["b"])]
-
-    def resolve(request: m.Request) -> m.Runs:
-        assert isinstance(request, m.Resolve)
-        return m.Runs(runs=[rows[request.job]])
-
-    result = jobctl(daemon(table(resolve=resolve, wait=wait)).path, "wait", "--any", "a", "b")
-    assert (result.returncode, result.stdout, result.stderr) == (3, b"b\n", b"")
-
-
-def test_wait_for_a_queue_is_for_the_runs_that_were_in_it(daemon: Make) -> None:
-    """Page after page, and by their ids: asked again after a loss, the queue might have others."""
-    ids = [bytes(15) + bytes([at]) for at in range(4)]
-    page = m.QueueDetail(view=m.QueueView(name="q"), runs=[run_view(run=run) for run in ids[:3]], more="3")
-    last = m.QueueDetail(view=m.QueueView(name="q"), runs=[run_view(run=run) for run in ids[2:]])
-
-    def script(request: m.Request) -> Answer:
-        if isinstance(request, m.Wait):
-            if len(fake.of(m.Wait)) == 1:
-                yield m.Item(id=request.id, body=m.Ended(run=run_view(run=ids[1], exit_code=7)))
-                raise HangupError
-            yield from table(wait=ends())(request)
-            return
-        assert isinstance(request, m.QueueShow)
-        yield m.Reply(id=request.id, body=last if request.after else page)
-
-    fake = daemon(script)
-    result = jobctl(fake.path, "wait", "--queue", "q")
-    assert (result.returncode, result.stdout) == (7, b"")
-    waits = [request.runs for request in fake.of(m.Wait) if isinstance(request, m.Wait)]
-    assert waits == [ids, [ids[0], *ids[2:]]]
-    assert [request.after for request in fake.of(m.QueueShow) if isinstance(request, m.QueueShow)] == ["", "3"]
-
-
-def test_wait_for_an_empty_queue_and_for_one_that_is_not_there(daemon: Make) -> None:
-    fake = daemon(table(queue_show=lambda _: m.QueueDetail(view=m.QueueView(name="q"), runs=[])))
-    for line in ("wait --queue=q", "wait --any --queue q"):
-        result = jobctl(fake.path, *line.split())
-        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
-    no_queue = m.Fault(code="not-found", message="cannot find queue 'q'; there are: batch")
-    result = jobctl(daemon(table(queue_show=lambda _: no_queue)).path, "wait", "--queue=q")
-    assert (result.returncode, result.stderr) == (125, b"jobctl: cannot find queue 'q'; there are: batch\n")
-
-
-def test_many_names_are_asked_about_in_one_request(daemon: Make) -> None:
-    """And the words for one that is not there are those for the one alone."""
-    names = [f"make-{at}" for at in range(20)]
-
-    def get(request: m.Request) -> m.Jobs:
-        assert isinstance(request, m.Get)
-        rows = {name: view(name, run=bytes(15) + bytes([at])) for at, name in enumerate(names)}
-        return m.Jobs(jobs=[rows.get(name) or missing(name) for name in request.names])
-
-    gone = m.Fault(code="not-found", message="cannot find job 'gone'")
-    fake = daemon(table(get=get, wait=ends(), resolve=lambda _: gone))
-    assert jobctl(fake.path, "wait", *names, names[3]).returncode == 0
-    (request,) = fake.of(m.Wait)
-    assert isinstance(request, m.Wait)
-    assert request.runs == [bytes(15) + bytes([at]) for at in range(20)]
-    assert len(fake.requests) == 2
-    result = jobctl(fake.path, "wait", *names, "gone")
-    assert (result.returncode, result.stderr.partition(b";")[0]) == (125, b"jobctl: cannot find job 'gone'")
-
-
-def silent(request: m.Request) -> Answer:
-    """Accepts, resolves, and never ends anything."""
-    if not isinstance(request, (m.Wait, m.Logs, m.Start)):
-        yield from table(run=accept, resolve=lambda _: m.Runs(runs=[run_view()]))(request)
-
-
-def test_a_timeout_gives_124(daemon: Make) -> None:
-    result = jobctl(daemon(silent).path, "wait", "--timeout", "20ms", "web")
-    assert (result.returncode, result.stderr) == (124, b"jobctl: cannot wait longer for web: not ended after 20ms\n")
-
-
-def test_a_bad_timeout_is_usage(daemon: Make) -> None:
-    result = jobctl(daemon(silent).path, "wait", "--timeout", "soon", "web")
-    assert result.returncode == 125
-    assert b"cannot read duration 'soon'" in result.stderr
-
-
-@pytest.mark.parametrize("line", ["wait web", "run --wait true", "run -f true", "logs -f web", "start web"])
-def test_interrupted_it_says_that_the_job_goes_on(daemon: Make, line: str) -> None:
-    fake = daemon(silent)
-    child = subprocess.Popen(jobctl_command(fake.path, *line.split()), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    waited = (m.Wait, m.Logs, m.Start)
-    assert wait_until(lambda: any(isinstance(request, waited) for request in fake.requests))
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=DEADLINE_SEC)
-    assert child.returncode == 130
-    assert b"goes on\n" in err
-
-
-def wait_until(condition: Callable[[], bool]) -> bool:
-    """Looks at what another thread does, for as long as a client may take."""
-    import time
-
-    deadline = time.monotonic() + DEADLINE_SEC
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
 
 
 def test_constants_are_those_of_the_contract() -> None:
