@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from jobd.rpc.lookup import SHOWN_CANDIDATES, JobLookup, Key, Refused
+from jobd.core import names
+from jobd.rpc.lookup import SHOWN_CANDIDATES, JobLookup, Refused
 from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from jobd.core.records import JobRow, RunRow
+    from jobd.core.runfilter import RunFilter
     from jobd.runtime.run import Run
 
+BATCH: Final = "batch"  # the queue that is there from the start
+SHARED: Final = "shared"  # before the name of one of everybody's
 SHOWN_ID: Final = 8  # characters of a run id that are shown, and enough to be taken for one
 
 
@@ -55,22 +60,31 @@ class RunLookup(JobLookup):
         return None if row is None else row.number
 
     def runs_page(
-        self,
-        *,
-        jobs: Sequence[Key],
-        states: Sequence[str],
-        since: int | None,
-        until: int | None,
-        before: int | None,
-        limit: int,
-        offset: int,
+        self, wanted: RunFilter, *, before: int | None = None, limit: int, offset: int = 0
     ) -> tuple[list[RunRow], int | None, int]:
         """Runs that he sees, newest first, and the next page's `before` and `offset`; see Reader.runs_page."""
-        page = self.world.registry.store.runs_page(
-            scope=self.scope(), jobs=jobs, states=states, since=since, until=until, before=before, limit=limit,
-            offset=offset,
-        )  # fmt: skip
+        wanted = replace(wanted, scope=self.scope())
+        page = self.world.registry.store.runs_page(wanted, before=before, limit=limit, offset=offset)
         return page.rows, page.more, page.skip
+
+    def past_queue(self, word: str) -> tuple[int | None, str]:
+        """Whose a queue is (None: everybody's) and how rows of runs call it; its runs may be all that is left of it.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        owner, name = names.split_owner(word)
+        store = self.world.registry.store
+        own = self.own if owner is None else self.access.people.uid(owner)
+        asked: list[tuple[int | None, str]] = [] if own is None else [(own, name)]
+        if owner in (None, SHARED):
+            asked.append((None, f"/{name}"))
+        for key in asked:
+            if store.knows_queue(*key, self.scope()):
+                return key
+        if asked and name == BATCH:
+            return asked[-1]  # it is always there
+        raise Refused(errors.NOT_FOUND, f"cannot find queue {word!r}", queue=word)
 
     def find_run(self, run_id: bytes, action: str) -> RunRow | None:
         """The row of a run as it is now; None: there is none that he may see. Raises Refused (DENIED)."""

@@ -12,6 +12,7 @@ import msgspec
 
 from jobd.core import globs
 from jobd.core.records import REMOVED
+from jobd.core.runfilter import EVERY, RunFilter
 
 from . import changes, pages, removed
 from .batch import StoreError
@@ -280,27 +281,18 @@ class Reader:
         return self._steps("SELECT min(owner) FROM runs WHERE owner > ?")
 
     def runs_page(
-        self,
-        *,
-        scope: globs.Globs | None = None,
-        jobs: Sequence[tuple[int, str]] = (),
-        states: Sequence[str] = (),
-        since: int | None = None,
-        until: int | None = None,
-        before: int | None = None,
-        limit: int = 100,
-        offset: int = 0,
+        self, wanted: RunFilter = EVERY, *, before: int | None = None, limit: int = 100, offset: int = 0
     ) -> pages.RunPage:
         """A page of runs, newest first.
 
-        Args: `jobs` are exact keys (owner, name), without them `scope` counts: pairs of which one must fit; `states`
-        are states, results or "failed"; `since`, `until` by the time queued, in ns; `before` is the last page's `more`;
-        `offset` rows are skipped first. Returns a page that may be short, or even empty, with `more` set: see pages.py.
+        `before` is the last page's `more`; `offset` rows are skipped first. Returns a page that may be short, or even
+        empty, with `more` set: see pages.py.
         """
-        return pages.runs_page(
-            self.fetch, scope=scope, jobs=jobs, states=states, since=since, until=until, before=before,
-            limit=limit, offset=offset,
-        )  # fmt: skip
+        return pages.runs_page(self.fetch, wanted, before, limit, offset)
+
+    def knows_queue(self, owner: int | None, queue: str, scope: globs.Globs | None) -> bool:
+        """Whether the queue is there (owner None: a shared one), or runs that the scope fits have been in it."""
+        return pages.knows_queue(self.fetch, RunFilter(scope=scope, queue=(owner, queue)))
 
     # --- the rest -----------------------------------------------------------------------------------------------
     def blob(self, digest: bytes) -> bytes | None:

@@ -12,7 +12,7 @@ from jobd.core.policy import Policy, Rule
 from jobd.host.peer import Peer
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context
-from jobd.rpc.handlers import look
+from jobd.rpc.handlers import history
 from jobd.store import pages
 from jobd.wire import messages as m
 from tests.store.helpers import Book, run_id
@@ -58,7 +58,7 @@ async def test_pages_of_what_is_seen_join(tmp_path: Path, monkeypatch: pytest.Mo
             found: list[bytes] = []
             before, skip = None, offset
             while True:
-                await look.history(context, m.History(id=1, limit=2, before=before, offset=skip))
+                await history.history(context, m.History(id=1, limit=2, before=before, offset=skip))
                 page = answer.pages[-1]
                 found += [view.run for view in page.runs]
                 before, skip = page.more, 0

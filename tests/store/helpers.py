@@ -55,7 +55,7 @@ class Book:
 
     def accept(
         self, run: bytes, job: str = "make-1", owner: int = OWNER, *, transient: bool = True, may_fail: bool = False,
-        blobs: tuple[tuple[bytes, bytes], ...] = BLOBS,
+        blobs: tuple[tuple[bytes, bytes], ...] = BLOBS, queue: str = "",
     ) -> Batch:  # fmt: skip
         """Accept a run."""
         self.now += 1
@@ -67,7 +67,7 @@ class Book:
         )  # fmt: skip
         data: Data = {
             "seq": self.store.next_run_seq(), "number": number, "spec": row.spec, "env": row.env, "by_uid": owner,
-            "queued_at": self.now, **job_data(row),
+            "queued_at": self.now, "queue": queue, **job_data(row),
         }  # fmt: skip
         event = Event(
             seq=self.store.next_event_seq(), at=self.now, kind="accepted", owner=owner, job=job, run=run, data=data

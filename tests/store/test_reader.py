@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from jobd.core.records import STATES, JobRow, RunRow
+from jobd.core.runfilter import NOT_FAILED, RunFilter
 from jobd.store import pages, reader
 
 from .helpers import OWNER, Book, run_id
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 EVERYTHING: Globs = ((None, "*"),)
 Question: TypeAlias = dict[str, Any]  # arguments of runs_page
+QUEUES = ("", "build", "/batch", "", "/batch")
 RESULTS = ("success", "exit-code", "signal", "stopped", "canceled")
 
 
@@ -32,7 +34,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Book]:
     rng = random.Random(1)
     with Book(tmp_path_factory.mktemp("state")) as made:
         for n in range(300):
-            made.accept(run_id(n), f"make-{n % 4 + 8}", OWNER + n % 3)
+            made.accept(run_id(n), f"make-{n % 4 + 8}", OWNER + n % 3, queue=QUEUES[n % 5])
             if n < 290:
                 made.finish(run_id(n), rng.choice(RESULTS))
         for n in (280, 281, 299):
@@ -49,7 +51,7 @@ def everything(book: Book, asked: Question) -> list[RunRow]:
     before, skip = None, asked.get("offset", 0)
     asked = {key: value for key, value in asked.items() if key != "offset"}
     for _ in range(1000):
-        page = book.store.runs_page(before=before, offset=skip, limit=7, **asked)
+        page = book.store.runs_page(RunFilter(**asked), before=before, offset=skip, limit=7)
         assert len(page.rows) <= 7
         rows += page.rows
         before, skip = page.more, page.skip
@@ -62,15 +64,22 @@ def _fits(row: RunRow | JobRow, scope: Globs) -> bool:
     return any(owner in (None, row.owner) and fnmatchcase(row.job, pattern) for owner, pattern in scope)
 
 
+def _is_named(row: RunRow, asked: Question) -> bool:
+    if not (asked.get("jobs") or asked.get("globs")):
+        return True
+    return (row.owner, row.job) in asked.get("jobs", ()) or _fits(row, asked.get("globs", ()))
+
+
 def expected(book: Book, asked: Question) -> list[RunRow]:
     """The same, the plain way."""
 
     def fits(r: RunRow) -> bool:
         states = asked.get("states") or (r.state,)
-        failed = r.result is not None and r.result not in pages.NOT_FAILED
+        failed = r.result is not None and r.result not in NOT_FAILED
         return (
             (bool(asked.get("jobs")) or _fits(r, asked.get("scope") or EVERYTHING))
-            and ((r.owner, r.job) in asked["jobs"] if asked.get("jobs") else True)
+            and _is_named(r, asked)
+            and asked.get("queue", (None, r.queue)) in ((None, r.queue), (r.owner, r.queue))
             and (r.state in states or r.result in states or ("failed" in states and failed))
             and r.queued_at >= asked.get("since", 0)
             and r.queued_at <= asked.get("until", 2**62)
@@ -87,7 +96,11 @@ QUESTIONS: list[Question] = [
     dict(asked, **more)
     for asked in (
         {}, {"scope": ((OWNER, "*"),)}, {"scope": ((5, "*"),)}, {"scope": SCOPE},
-        {"jobs": [(OWNER, "make-8")]}, {"jobs": SEVERAL}, {"jobs": MANY},
+        {"jobs": [(OWNER, "make-8")]}, {"jobs": SEVERAL}, {"jobs": MANY}, {"globs": ((None, "make-1*"),)},
+        {"globs": ((OWNER, "*8"), (None, "none*"))}, {"globs": ((None, "m*"),), "scope": ((OWNER, "*"),)},
+        {"globs": ((OWNER, "*9"),), "jobs": [(OWNER, "make-8")]}, {"queue": (None, "/batch")},
+        {"queue": (OWNER, "build")}, {"queue": (None, "/batch"), "scope": ((OWNER, "*"),)},
+        {"queue": (OWNER, "build"), "scope": ((OWNER + 1, "*"),)}, {"queue": (None, "/batch"), "jobs": SEVERAL},
     )
     for more in (
         {}, {"states": ["failed"]}, {"states": ["queued", "running"]}, {"states": ["finished"]}, {"offset": 30},
@@ -106,9 +119,19 @@ def test_pages_of_runs_join_to_what_was_asked_for(
     assert everything(book, asked) == expected(book, asked)
 
 
+@pytest.mark.parametrize(("name", "value"), [("MERGED", 1), ("MERGED", 5), ("GLOB_STEPS", 2)])
+def test_pages_join_whichever_way_they_are_read(
+    book: Book, name: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, name, value)
+    monkeypatch.setattr(pages, "SCAN_ROWS", 40)
+    for asked in QUESTIONS:
+        assert everything(book, asked) == expected(book, asked), asked
+
+
 def test_a_page_examines_a_bounded_number_of_rows(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "SCAN_ROWS", 20)
-    page = book.store.runs_page(states=["success", "nonsense"], until=0, limit=100)
+    page = book.store.runs_page(RunFilter(states=["success", "nonsense"], until=0), limit=100)
     assert page.rows == []
     assert page.more == 281
 
@@ -242,7 +265,7 @@ def test_no_question_walks_or_sorts_a_table(book: Book) -> None:
     asking.events_of_run(OWNER, "make-8", run_id(1))
     asking.counts()
     for asked in QUESTIONS:
-        asking.runs_page(**asked)
+        asking.runs_page(RunFilter(**{k: v for k, v in asked.items() if k != "offset"}), offset=asked.get("offset", 0))
     plans.conn.close()
     assert len(plans.seen) > 40
     for sql, plan in plans.seen.items():

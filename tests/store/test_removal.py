@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core.records import REMOVED, Event, apply_job
+from jobd.core.runfilter import RunFilter
 from jobd.store import retention
 from jobd.store.db import Batch, Removal
 from jobd.store.retention import Policy, Purge
@@ -105,7 +106,7 @@ def test_a_name_that_is_used_again_has_the_old_runs_too(tmp_path: Path) -> None:
         some_runs(book, range(2))
         remove(book)
         some_runs(book, range(2, 4))  # the book counts on from its own row, as the registry does from the store
-        assert [r.number for r in book.store.runs_page(jobs=[(OWNER, JOB)]).rows] == [4, 3, 2, 1]
+        assert [r.number for r in book.store.runs_page(RunFilter(jobs=[(OWNER, JOB)])).rows] == [4, 3, 2, 1]
         assert assert_rows_equal_replay(book.store) == (1, 4)
         retain(book, Policy(keep_runs=1))
         assert left(book) == [3]

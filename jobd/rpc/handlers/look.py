@@ -1,9 +1,9 @@
-"""`status`, `show`, `list`, `history`, and finding one run. All but the process tree come from memory or one read."""
+"""`status`, `show` and `list`. All but the process tree come from memory or one read."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec.structs import replace
 
@@ -11,23 +11,19 @@ from jobd.core import names
 from jobd.core.records import BAD_SETTING
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
+from jobd.rpc.pagesize import LIST_PAGE, fitting
 from jobd.rpc.people import uid_in
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from jobd.core.records import JobRow, RunRow
+    from jobd.core.records import JobRow
     from jobd.rpc.lookup import Key
 
-LIST_PAGE: Final = 300  # jobs, or runs: 5 ms that all others wait
-PAGE_BYTES: Final = 512 << 10  # of command lines and the rest of a page; a frame is twice as large
 FEW_NAMES: Final = 8  # jobs that are looked at in one turn
 Fits: TypeAlias = "Callable[[int, str], bool]"
-View = TypeVar("View", m.JobView, m.RunView)
-VIEW_BYTES: Final = 800  # of a view: names and numbers of all its fields
-WORD_BYTES: Final = 5  # ahead of each word in msgpack
 LOADED = "loaded"
 FROZEN: Final = "frozen"  # in the place of SUB, which stays what it was
 FAILED_SHOWN_NS = 24 * 3600 * 10**9  # DESIGN.md, section 9
@@ -156,7 +152,7 @@ def _listed(context: Context, request: m.List, page: Sequence[JobRow], fits: Fit
             wanted.append(row)
     if context.filters():  # rules may have been taken back since the page was begun
         wanted = [row for row in wanted if context.sees(row.owner, row.job)]
-    jobs = _fitting(views.job_view(registry, row) for row in wanted)
+    jobs = fitting(views.job_view(registry, row) for row in wanted)
     if len(jobs) < len(wanted):
         more = jobs[-1].owner, jobs[-1].job
     return m.Jobs(jobs=jobs, more="" if more is None else f"{more[0]}/{more[1]}")
@@ -171,23 +167,6 @@ def _cursor(text: str) -> Key | None:
     if uid is None:
         raise Refused(errors.INVALID, f"no cursor of a list: {text!r}")
     return uid, name
-
-
-def _size(view: m.JobView | m.RunView) -> int:
-    words = (*view.argv, view.cwd, view.note.encode(), getattr(view, "description", "").encode())
-    return VIEW_BYTES + sum(map(len, words)) + WORD_BYTES * len(words)
-
-
-def _fitting(made: Iterable[View]) -> list[View]:
-    """As many of these, at least one, as a page holds; hardly more are made."""
-    found: list[View] = []
-    size = 0
-    for view in made:
-        size += _size(view)
-        if found and (size > PAGE_BYTES or len(found) >= LIST_PAGE):
-            break
-        found.append(view)
-    return found
 
 
 def _matches(
@@ -210,42 +189,3 @@ def _matches(
 def _is_old_failure(row: JobRow, now: int) -> bool:
     """Whether this is a transient job that failed so long ago that `list` shows it no more."""
     return row.active == "failed" and row.transient and now - row.changed_at > FAILED_SHOWN_NS
-
-
-# --- history ------------------------------------------------------------------------------------------------------
-async def history(context: Context, request: m.History) -> None:
-    """Answer with a page of runs, newest first. It is empty at the end alone, however far what is seen lies apart."""
-    jobs: list[Key] = []
-    for word in await context.expand(request.jobs, "history", at_rest=True, everybody=True):
-        row = context.job(word, "history")
-        jobs.append((row.owner, row.job))
-        if len(jobs) % FEW_NAMES == 0:
-            await context.turn()
-    rows: list[RunRow] = []
-    more, offset = request.before, request.offset
-    at_end = bool(request.jobs) and not jobs
-    while not (rows or at_end):
-        rows, more, offset = context.runs_page(
-            jobs=jobs,
-            states=request.states,
-            since=request.since,
-            until=request.until,
-            before=more,
-            limit=request.limit,
-            offset=offset,
-        )
-        at_end = more is None
-        if not (rows or at_end):
-            await context.connection.share.turn()
-    registry = context.world.registry
-    now = (live.row if (live := context.live_run(row)) is not None else row for row in rows)
-    runs = _fitting(views.run_view(registry, row) for row in now)
-    more = runs[-1].seq if len(runs) < len(rows) else None if at_end else more
-    await context.connection.reply(request.id, m.Runs(runs=runs, more=more))
-
-
-def resolve(context: Context, request: m.Resolve) -> m.Runs:
-    """One run by its selector."""
-    if not request.job and not request.run:
-        raise Refused(errors.INVALID, "neither a job nor a run was named")
-    return m.Runs(runs=[views.run_view(context.world.registry, context.pick(request.job, request.run, "history"))])

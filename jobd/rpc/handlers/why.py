@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobd.core import states
 from jobd.core import why as reasons_of
+from jobd.core.runfilter import RunFilter
 from jobd.core.why import Facts, Found, Other, Words
 from jobd.rpc import views
 from jobd.wire import messages as m
@@ -63,9 +64,7 @@ async def _facts(context: Context, row: JobRow) -> Facts:
     view = views.job_view(world.registry, row)
     before: RunRow | None = None
     if row.restarts and run is not None:
-        rows, _, _ = context.runs_page(
-            jobs=[(row.owner, row.job)], states=[], since=None, until=None, before=run.seq, limit=1, offset=0
-        )
+        rows, _, _ = context.runs_page(RunFilter(jobs=[(row.owner, row.job)]), before=run.seq, limit=1)
         before = rows[0] if rows else None
     live = context.live(row)
     processes: int | None = None
