@@ -23,14 +23,15 @@ FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
 PAGED = (
     "list", "status", "show", "cat", "logs", "result", "history", "events", "list-job-files",
-    "list-dependencies", "daemon-status", "auth",
+    "list-dependencies", "daemon-status", "auth", "queue",
 )  # fmt: skip
 LOCAL = ("completion", "verify")  # no other host has to do with it
-NO_JOBS = ("run", "add", "whoami", "auth", "completion", "verify")  # their operands name something else
+NO_JOBS = ("run", "add", "whoami", "auth", "completion", "verify", "queue")  # their operands name something else
 LOOKS = (
     "status", "logs", "events", "result", "history", "show", "cat", "why", "list", "is-active", "is-failed",
     "is-enabled", "list-job-files", "list-dependencies", "whoami", "auth", "daemon-status", "is-system-running",
 )  # fmt: skip
+QUEUE_LOOKS = ("list", "show")  # verbs of `queue`; the first is the one without a word
 
 
 def main() -> None:
@@ -176,7 +177,8 @@ def _kind(call: Call) -> int:
     stays = any(call.options.get(name) for name in STAYING)
     if call.verb in ("wait", "attach") or (call.verb in ("run", "rerun") and stays):
         return JOB
-    return LOOK if call.verb in LOOKS else ACTION
+    looks = call.verb in LOOKS or (call.verb == "queue" and (call.operands or QUEUE_LOOKS)[0] in QUEUE_LOOKS)
+    return LOOK if looks else ACTION
 
 
 def _fault_status(code: str, call: Call) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PATIENCE_SEC = 1.0  # a TAB that takes longer is worse than one that shows nothing
 RUNS = 20  # of one job; who wants an older one knows its number
 REST = ("inactive", "failed")
+WAITING = ("queued", "held")
 SELECTORS = (("0", "the newest"), ("-1", "the one before"), ("all", "all of them"))
 
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@-/#")
@@ -45,6 +46,8 @@ FILTERS: dict[str, Callable[[JobView], bool]] = {
     "runs": lambda _: True,
     "rest": lambda view: view.get("active", "inactive") in REST and not _is_template(view),
     "live": lambda view: view.get("active", "inactive") not in REST,
+    "waiting": lambda view: view.get("sub") in WAITING,
+    "held": lambda view: view.get("held", False),
     "failed": lambda view: view.get("active", "inactive") == "failed",
     "frozen": lambda view: view.get("frozen", False),
     "reloads": lambda view: view.get("active", "inactive") not in REST and view.get("can_reload", False),
@@ -91,6 +94,8 @@ def _found(client: Client, words: list[str]) -> Iterable[tuple[str, str]]:
             return _jobs(client, kind, prefix)
         case ["runs", job, _]:
             return (*SELECTORS, *(_runs(client, job) if job else ()))
+        case ["queues", _]:
+            return _queues(client)
     return ()
 
 
@@ -102,7 +107,13 @@ def _jobs(client: Client, kind: str, prefix: str) -> Iterable[tuple[str, str]]:
     pages: list[dict[str, object]]
     if named:
         pages = [{"type": "get", "names": [f"{prefix}*"]}]
-    elif kind in ("live", "failed", "frozen"):  # the usual list has them all, and a page of it is more than enough
+    elif kind in (
+        "live",
+        "waiting",
+        "held",
+        "failed",
+        "frozen",
+    ):  # the usual list has them all, and a page of it is more than enough
         pages = [{"type": "list"}]
     else:
         pages = [{"type": "get", "names": [f"{prefix}*"]}, {"type": "list"}]
@@ -130,6 +141,17 @@ def _runs(client: Client, job: str) -> Iterable[tuple[str, str]]:
         return ()
     rows = client.call({"type": "history", "jobs": [job], "limit": RUNS}, repeat=False)["runs"]
     return ((str(row["number"]), row.get("result") or row["state"]) for row in rows)
+
+
+def _queues(client: Client) -> Iterable[tuple[str, str]]:
+    """One's own queues and the shared ones."""
+    from jobctl.verb_queue import shown_queue
+
+    views = client.call({"type": "queue-list"}, repeat=False)["queues"]
+    own = {view["name"] for view in views if view.get("owner") == client.uid}
+    for view in views:
+        name = shown_queue(view["name"], view.get("owner"), client.uid, view["name"] in own)
+        yield name, view.get("state", "open")
 
 
 def _is_plain(name: str, word: str = "") -> bool:

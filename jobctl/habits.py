@@ -30,6 +30,8 @@ HABITS: dict[str, dict[str, str]] = {
         "-i": TAKES_TERMINAL, "--interactive": TAKES_TERMINAL, "-S": "did you mean -t -- $SHELL?", "-c": SHELL,
         "--description": "did you mean -p description=TEXT?", "--nice": NICE,
         "--timeout": "did you mean -p limits.runtime=TIME?", "-e": "did you mean -E?",
+        "-g": "did you mean --queue?", "--group": "did you mean --queue?", "--weight": "did you mean -p weight=N?",
+        "--stashed": "did you mean --hold?",
         "-w": DIRECTORY, "--workdir": DIRECTORY, "--chdir": DIRECTORY, "--cwd": DIRECTORY,
     },
     "logs": {

@@ -6,6 +6,7 @@ import json
 
 from jobctl import terminal
 from jobctl.names import file_state, full_id, group_name, owner_name
+from jobctl.rows_queues import place_row
 from jobctl.signals import signal_name
 from jobctl.times import rfc3339
 
@@ -69,8 +70,9 @@ def job_state(view: JobView) -> str | None:
     """The state of a job's newest run, from the job's own."""
     if not view.get("run"):
         return None
-    if view.get("sub", "dead") in ("queued", "auto-restart"):
-        return "queued" if view["sub"] == "queued" else "finished"
+    sub = view.get("sub", "dead")
+    if sub in ("queued", "held", "auto-restart"):
+        return "finished" if sub == "auto-restart" else "queued"
     states = {"activating": "starting", "active": "running", "reloading": "running", "deactivating": "stopping"}
     return states.get(view.get("active", "inactive"), "finished")
 
@@ -121,7 +123,7 @@ def job_row(view: JobView) -> dict[str, Json]:
         "active": view.get("active", "inactive"),
         "sub": view.get("sub", "dead"),
         "enabled": file_state(view),
-        "queue": None,
+        **place_row(view),
         "description": view.get("description", ""),
         **_common(view),
         "changed_at": _time(view.get("changed_at")),
@@ -162,6 +164,7 @@ def run_row(run: RunView) -> dict[str, Json]:
         "state": run["state"],
         "result": run.get("result"),
         "reason": run.get("reason") or None,
+        **place_row(run),
         **_common(run),
         "submitted_by": None if by is None else owner_name(by),
     }

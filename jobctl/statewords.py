@@ -9,9 +9,11 @@ HELP = "help"
 LOAD = ("loaded", "not-found", "masked", "bad-setting")
 ACTIVE = ("active", "reloading", "inactive", "failed", "activating", "deactivating")
 FROZEN = "frozen"  # beside what it is else
+HELD = "held"  # of what is queued
 SUB = (
     "dead",
     "queued",
+    HELD,
     "start",
     "running",
     "exited",

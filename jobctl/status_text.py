@@ -61,6 +61,7 @@ def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
         ("Drop-In", _dropins(view)),
         ("User", escape(view.get("user", ""))),
         ("Active", _active(view, now, screen)),
+        ("Queue", _queue(view)),
         ("Waits", escape(view.get("waits", ""))),
         ("Restarts", _restarts(view, now)),
         ("Until", _until(view, now)),
@@ -121,6 +122,17 @@ def _dropins(view: JobView) -> str:
     return f"\n{INDENT}".join(
         f"{escape(directory)}\n{INDENT}└─{escape(', '.join(found))}" for directory, found in places.items()
     )
+
+
+def _queue(view: JobView) -> str:
+    """The queue that its newest run is in, or was, and its place there: `build (position 3, priority 5)`."""
+    position, priority, weight = view.get("position", 0), view.get("priority", 0), view.get("weight", 1)
+    words = [f"position {position}"] if position else []
+    words += [f"priority {priority}"] if priority else []
+    words += [f"weight {weight}"] if weight != 1 else []
+    name = escape(view.get("queue", ""))
+    inside = f"{name and ' '}({', '.join(words)})" if words else ""
+    return f"{name}{inside}"
 
 
 def _restarts(view: JobView, now: int) -> str:

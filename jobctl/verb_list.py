@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         All,
         Failed,
         FullLines,
+        InQueue,
         JobTypes,
         JsonOutput,
         Legend,
@@ -60,6 +61,7 @@ def list_jobs(
     every: All = False,
     states: States = (),
     failed: Failed = False,
+    queue: InQueue = None,
     full: FullLines = False,
     plain: Plain = False,
     no_legend: NoLegend = False,
@@ -87,7 +89,7 @@ def list_jobs(
         states = tuple(statewords.of_jobs(states))
     shows_legend = _boolean(legend) and not no_legend and not quiet
     wanted = [*states, *(["failed"] if failed else [])]
-    views = fetch(client, patterns, every, wanted)
+    views = fetch(client, patterns, every, wanted, queue or "")
     if as_json:
         assert output is not None
         rows.print_json([rows.job_row(view) for view in views], output)
@@ -108,14 +110,15 @@ def _boolean(word: str) -> bool:
     raise UsageError(f"cannot read --legend={word}: it is yes or no")
 
 
-def fetch(client: Client, patterns: tuple[str, ...], every: bool, states: list[str]) -> list[JobView]:
+def fetch(client: Client, patterns: tuple[str, ...], every: bool, states: list[str], queue: str = "") -> list[JobView]:
     """All the pages of a list."""
+    request: dict[str, object] = {"type": "list", "patterns": list(patterns), "all": every, "states": list(states)}
+    if queue:
+        request["queue"] = queue
     views: list[JobView] = []
     after = ""
     while True:
-        body = client.call(
-            {"type": "list", "patterns": list(patterns), "all": every, "states": list(states), "after": after}
-        )
+        body = client.call({**request, "after": after})
         views += body["jobs"]
         after = body.get("more", "")
         if not after:

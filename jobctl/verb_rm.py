@@ -56,7 +56,7 @@ def _without_files(
             terminal.warn(f"cannot remove {name}: it is made from the template {template}; disable --now ends it")
             status = status or errors.exit_status(EXISTS, errors.ACTION)
         elif view.get("active", "inactive") not in REST and not now:
-            what = "queued" if view.get("sub") == "queued" else "running"
+            what = "queued" if view.get("sub") in ("queued", "held") else "running"
             terminal.warn(f"cannot remove {name}: it is {what}; stop it first, or use --now")
             status = status or errors.exit_status(EXISTS, errors.ACTION)
         elif file != place.file(view["job"]):

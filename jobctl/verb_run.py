@@ -18,11 +18,14 @@ if TYPE_CHECKING:
         Command,
         Env,
         FollowRun,
+        HoldRun,
         JsonOutput,
         Name,
         OneRun,
         Pipe,
+        Priority,
         Pty,
+        Queue,
         QuietRun,
         Setenv,
         Settings,
@@ -56,6 +59,9 @@ def run(
     working_directory: WorkingDirectory = None,
     shell: Shell = False,
     settings: Settings = (),
+    queue: Queue = None,
+    priority: Priority = None,
+    hold: HoldRun = False,
     output: JsonOutput = None,
 ) -> int:
     """Run a command as a job, and print the job's name.
@@ -65,6 +71,7 @@ def run(
     """
     _check_output(output, pipe or pty)
     request = _request(command, name, shell, settings)
+    _wait_in_line(request, queue, priority, hold)
     far = _far(client, request) if client.target.host else None
     request["env"] = surroundings.environment(env, setenv, pty, _is_for_another(request), far)
     surroundings.check_sizes(command, request)
@@ -161,6 +168,20 @@ def _request(command: tuple[str, ...], name: str | None, shell: bool, settings: 
             raise UsageError(why_invalid(split_owner(name)[1]))
         request["name"] = name
     return request
+
+
+def _wait_in_line(request: dict[str, object], queue: str | None, priority: str | None, hold: bool) -> None:
+    """What --queue, --priority and --hold say. The first two are keys of a job file with options of their own."""
+    settings = request["settings"]
+    assert isinstance(settings, dict)
+    for key, value in (("queue", queue), ("priority", priority)):
+        if value is None:
+            continue
+        if key in settings:
+            raise UsageError(f"cannot set {key} twice: --{key} and -p {key}= say the same")
+        settings[key] = value
+    if hold:
+        request["hold"] = True
 
 
 def read_settings(words: tuple[str, ...], options: Mapping[str, str]) -> dict[str, str]:

@@ -119,6 +119,7 @@ def job_properties(view: JobView, client: Client) -> dict[str, str]:
         "ExecStart": command,
         **_settings(view),
         **_resources(view),
+        **_place(view),
         **_dependencies(view),
         "ControlGroup": cgroup_path(view),
         "CanStart": _yes(view.get("load", "loaded") == "loaded"),
@@ -142,6 +143,20 @@ def _settings(view: JobView) -> dict[str, str]:
         "TimeoutStopUSec": format_duration(view.get("stop_timeout_usec")),
         "RuntimeMaxUSec": format_duration(view.get("runtime_limit_usec")),
         "WatchdogUSec": format_duration(view.get("watchdog_usec") or 0),
+    }
+
+
+def _place(view: JobView) -> dict[str, str]:
+    """What its newest run waits for, and where."""
+    not_before = view.get("not_before")
+    return {
+        "Queue": view.get("queue", ""),
+        "QueuePosition": str(view.get("position", 0) or ""),
+        "Priority": str(view.get("priority", 0)),
+        "Weight": str(view.get("weight", 1)),
+        "Held": _yes(view.get("held", False)),
+        "NotBeforeTimestamp": "" if not_before is None else timestamp(not_before),
+        "WaitsFor": " ".join(view.get("after", [])),
     }
 
 

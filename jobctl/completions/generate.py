@@ -151,6 +151,9 @@ def _zsh_operands(verb: Verb) -> list[str]:
             "': : _jobctl_can_i _jobctl_verbs'",
             "': : _jobctl_can_i _jobctl_jobs any'",
         ]
+    if verb.value == "QueueWords":
+        words = " ".join(verb.operands.words) if isinstance(verb.operands, Words) else ""
+        return [f"':{verb.value}:({words})'", "'*: : _jobctl_of_queues'"]
     if verb.value == "JobSettings":
         words = " ".join(verb.operands.words) if isinstance(verb.operands, Words) else ""
         return ["':job: _jobctl_jobs any'", f"'*:{verb.value}: _jobctl_keys {words}'"]

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -10,7 +10,7 @@ __jobctl_verb() {
     case $1 in
     run)
         operands='command'
-        options='-u:text --name:text --unit:text --wait -f --follow -P --pipe -t --pty -q --quiet -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings -o:JsonOutput --output:JsonOutput'
+        options='-u:text --name:text --unit:text --wait -f --follow -P --pipe -t --pty -q --quiet -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings --queue:queues --priority:text --hold -o:JsonOutput --output:JsonOutput'
         ;;
     rerun)
         operands='jobs.runs'
@@ -62,7 +62,7 @@ __jobctl_verb() {
         ;;
     list)
         operands='jobs.any'
-        options='-a --all --state:States --failed -l --full --plain --no-legend --legend:Legend -t:JobTypes --type:JobTypes -q --quiet -o:ListOutput --output:ListOutput'
+        options='-a --all --state:States --failed --queue:queues -l --full --plain --no-legend --legend:Legend -t:JobTypes --type:JobTypes -q --quiet -o:ListOutput --output:ListOutput'
         ;;
     status)
         operands='jobs.any'
@@ -168,6 +168,22 @@ __jobctl_verb() {
         operands='JobSettings'
         options='-q --quiet'
         ;;
+    queue)
+        operands='QueueWords'
+        options='-a --all --shared -l --full --no-legend -o:ListOutput --output:ListOutput'
+        ;;
+    cancel)
+        operands='jobs.waiting'
+        options=''
+        ;;
+    hold)
+        operands='jobs.waiting'
+        options=''
+        ;;
+    release)
+        operands='jobs.held'
+        options=''
+        ;;
     daemon-status)
         operands=''
         options='-o:JsonOutput --output:JsonOutput'
@@ -209,6 +225,9 @@ __jobctl_set() {
     JobSettings)
         set='description= restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.oom_score_adjust= limits.nice= logs.max_size= logs.on_full=block logs.on_full=drop ready.timeout= remain_after_exit=true remain_after_exit=false watchdog.interval=' commas=0
         ;;
+    QueueWords)
+        set='list show add set rm pause resume drain switch' commas=0
+        ;;
     ShellName)
         set='bash zsh fish' commas=0
         ;;
@@ -240,7 +259,7 @@ __jobctl_set() {
         set='short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
         ;;
     Properties)
-        set='Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        set='Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
         ;;
     RunStates)
         set='queued starting running stopping finished success exit-code signal core-dump timeout protocol watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help' commas=1
@@ -255,7 +274,7 @@ __jobctl_set() {
         set='today yesterday now' commas=0
         ;;
     States)
-        set='active reloading inactive failed activating deactivating dead queued start running exited reload frozen stop stop-watchdog stop-sigterm stop-sigkill final-sigterm final-sigkill auto-restart loaded not-found masked bad-setting help' commas=1
+        set='active reloading inactive failed activating deactivating dead queued held start running exited reload frozen stop stop-watchdog stop-sigterm stop-sigkill final-sigterm final-sigkill auto-restart loaded not-found masked bad-setting help' commas=1
         ;;
     StatusOutput)
         set='short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
@@ -264,7 +283,7 @@ __jobctl_set() {
         set='today yesterday now' commas=0
         ;;
     ValueOf)
-        set='Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        set='Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
         ;;
     *) set='' commas=0 ;;
     esac
@@ -503,6 +522,8 @@ _jobctl() {
         __jobctl_value verb
     elif [[ $verb == auth && $job ]]; then
         [[ $job != can-i ]] || if [[ $second ]]; then __jobctl_value jobs.any; else __jobctl_value verb; fi
+    elif [[ $verb == queue && $job ]]; then
+        if [[ $job == switch ]]; then __jobctl_value jobs.waiting; else __jobctl_value queues; fi
     elif [[ $verb == set-property && ! $job ]]; then
         __jobctl_value jobs.any
     else

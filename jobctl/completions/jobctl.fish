@@ -83,6 +83,16 @@ function __jobctl_can_i
     end
 end
 
+# What stands behind a verb of queue.
+function __jobctl_of_queues
+    __jobctl_verb queue; and test -n "$__jobctl_job"; or return
+    if test "$__jobctl_job" = switch
+        __jobctl_jobs waiting
+    else
+        __jobctl_queues
+    end
+end
+
 # Names from the daemon: `jobctl __complete KIND ARG... PREFIX`, asked of the daemon that the line names. It waits a
 # second at most and starts nothing. Only plain names are taken.
 function __jobctl_ask
@@ -144,6 +154,7 @@ end
 complete -c jobctl -f
 complete -c jobctl -n __jobctl_command -a '(__jobctl_complete_command)'
 complete -c jobctl -n '__jobctl_verb auth' -a '(__jobctl_can_i)'
+complete -c jobctl -n '__jobctl_verb queue' -a '(__jobctl_of_queues)'
 complete -c jobctl -n __jobctl_no_command -s h -l help -d 'Show help.'
 complete -c jobctl -n __jobctl_no_verb -l version -d 'Show the version.'
 
@@ -152,7 +163,7 @@ complete -c jobctl -n __jobctl_no_verb -l version -d 'Show the version.'
 function __jobctl_valued --argument-names verb
     switch $verb
         case run
-            echo -- -u --name --unit -E --setenv --env -C --working-directory -p --property -o --output
+            echo -- -u --name --unit -E --setenv --env -C --working-directory -p --property --queue --priority -o --output
         case rerun
             echo -- -o --output
         case attach
@@ -160,7 +171,7 @@ function __jobctl_valued --argument-names verb
         case kill
             echo -- -s --signal --kill-whom
         case list
-            echo -- --state --legend -t --type -o --output
+            echo -- --state --queue --legend -t --type -o --output
         case status
             echo -- -n --lines -o --output
         case show
@@ -199,6 +210,8 @@ function __jobctl_valued --argument-names verb
             echo -- -o --output
         case daemon-reload
             echo -- -o --output
+        case queue
+            echo -- -o --output
         case daemon-status
             echo -- -o --output
         case auth
@@ -207,7 +220,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -250,6 +263,10 @@ complete -c jobctl -n __jobctl_no_verb -a revert -d 'Take the changes of jobs ba
 complete -c jobctl -n __jobctl_no_verb -a verify -d 'Say what is wrong with job files; no jobd is needed. Exits with 6 if anything is.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reload -d 'Read jobd.toml and the job files again, and say what has changed.'
 complete -c jobctl -n __jobctl_no_verb -a set-property -d 'Change settings of a job, also of one that runs.'
+complete -c jobctl -n __jobctl_no_verb -a queue -d 'Look at queues, make and change them.'
+complete -c jobctl -n __jobctl_no_verb -a cancel -d 'Take runs that wait out of their line: they never begin.'
+complete -c jobctl -n __jobctl_no_verb -a hold -d 'Have runs that wait go on waiting until they are released. What stands behind them passes them.'
+complete -c jobctl -n __jobctl_no_verb -a release -d 'Let runs that are held begin in their turn, from the places that they had.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
 complete -c jobctl -n __jobctl_no_verb -a is-system-running -d 'Say in one word how jobd is: running, degraded, stopping or offline.'
@@ -274,6 +291,9 @@ complete -c jobctl -n '__jobctl_verb run' -l env -x -a '(__jobctl_list all none 
 complete -c jobctl -n '__jobctl_verb run' -s C -l working-directory -x -a '(__fish_complete_directories (__jobctl_typed))' -d 'The job\'s directory.'
 complete -c jobctl -n '__jobctl_verb run' -l shell -d 'COMMAND is a script for /bin/sh -c.'
 complete -c jobctl -n '__jobctl_verb run' -s p -l property -x -a 'description= environment_file= user= type=exec type=notify type=oneshot remain_after_exit=true remain_after_exit=false restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= essential=true essential=false after= before= requires= wants= binds_to= part_of= conflicts= on_failure= on_success= ready.tcp= ready.http= ready.unix= ready.log= ready.command= ready.delay= ready.timeout= health.tcp= health.http= health.unix= health.command= health.interval= health.timeout= health.failures= health.action=restart health.action=stop health.action=none stop.signal= stop.command= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process reload.signal= reload.command= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.nice= limits.oom_score_adjust= limits.runtime= limits.umask= logs.max_size= logs.merge_output=true logs.merge_output=false logs.on_full=block logs.on_full=drop watchdog.interval=' -d 'Set a key, such as limits.runtime; for root also user.'
+complete -c jobctl -n '__jobctl_verb run' -l queue -x -a '(__jobctl_queues)' -d 'Wait in this queue until it has a free slot.'
+complete -c jobctl -n '__jobctl_verb run' -l priority -x -d 'Higher ones of yours begin first. Default: 0.'
+complete -c jobctl -n '__jobctl_verb run' -l hold -d 'Let it wait until it is released.'
 complete -c jobctl -n '__jobctl_verb run' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb rerun' -l wait -d 'Wait for the end; exit with the job\'s status.'
@@ -318,8 +338,9 @@ complete -c jobctl -n '__jobctl_verb thaw' -a '(__jobctl_jobs frozen)'
 complete -c jobctl -n '__jobctl_verb reset-failed' -a '(__jobctl_jobs failed)'
 
 complete -c jobctl -n '__jobctl_verb list' -s a -l all -d 'Inactive jobs too.'
-complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active reloading inactive failed activating deactivating dead queued start running exited reload frozen stop stop-watchdog stop-sigterm stop-sigkill final-sigterm final-sigkill auto-restart loaded not-found masked bad-setting help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
+complete -c jobctl -n '__jobctl_verb list' -l state -x -a '(__jobctl_list active reloading inactive failed activating deactivating dead queued held start running exited reload frozen stop stop-watchdog stop-sigterm stop-sigkill final-sigterm final-sigkill auto-restart loaded not-found masked bad-setting help)' -d 'Only jobs with one of these as LOAD, ACTIVE or SUB.'
 complete -c jobctl -n '__jobctl_verb list' -l failed -d 'The same as --state=failed.'
+complete -c jobctl -n '__jobctl_verb list' -l queue -x -a '(__jobctl_queues)' -d 'Only those in this queue.'
 complete -c jobctl -n '__jobctl_verb list' -s l -l full -d 'Do not cut lines to the width of the terminal.'
 complete -c jobctl -n '__jobctl_verb list' -l plain -d 'No column for the bullet.'
 complete -c jobctl -n '__jobctl_verb list' -l no-legend -d 'The same as --legend=no.'
@@ -334,8 +355,8 @@ complete -c jobctl -n '__jobctl_verb status' -s l -l full -d 'Do not cut lines t
 complete -c jobctl -n '__jobctl_verb status' -s o -l output -x -a 'short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'Format of the output, as in logs.'
 complete -c jobctl -n '__jobctl_verb status' -a '(__jobctl_jobs any)'
 
-complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
-complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
+complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
+complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
 complete -c jobctl -n '__jobctl_verb show' -l value -d 'Only the values.'
 complete -c jobctl -n '__jobctl_verb show' -s a -l all -d 'Properties that are not set, too.'
 complete -c jobctl -n '__jobctl_verb show' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
@@ -468,6 +489,19 @@ complete -c jobctl -n '__jobctl_verb set-property' -s q -l quiet -d 'Print no re
 complete -c jobctl -n '__jobctl_first set-property' -a '(__jobctl_jobs any)'
 complete -c jobctl -n '__jobctl_behind set-property' -a 'description= restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.oom_score_adjust= limits.nice= logs.max_size= logs.on_full=block logs.on_full=drop ready.timeout= remain_after_exit=true remain_after_exit=false watchdog.interval='
 
+complete -c jobctl -n '__jobctl_verb queue' -s a -l all -d 'Those of others, too.'
+complete -c jobctl -n '__jobctl_verb queue' -l shared -d 'Of add: for everybody\'s jobs; for administrators.'
+complete -c jobctl -n '__jobctl_verb queue' -s l -l full -d 'Do not cut lines to the width of the terminal.'
+complete -c jobctl -n '__jobctl_verb queue' -l no-legend -d 'The same as --legend=no.'
+complete -c jobctl -n '__jobctl_verb queue' -s o -l output -x -a 'json json-pretty json-seq name' -d 'json, json-pretty, json-seq or name.'
+complete -c jobctl -n '__jobctl_first queue' -a 'list show add set rm pause resume drain switch'
+
+complete -c jobctl -n '__jobctl_verb cancel' -a '(__jobctl_jobs waiting)'
+
+complete -c jobctl -n '__jobctl_verb hold' -a '(__jobctl_jobs waiting)'
+
+complete -c jobctl -n '__jobctl_verb release' -a '(__jobctl_jobs held)'
+
 complete -c jobctl -n '__jobctl_verb daemon-status' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in place.'
@@ -481,7 +515,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobctl import logs_lines, rows, signals, statewords, verb_auth, verb_events, verb_show
+from jobctl import logs_lines, rows, signals, statewords, verb_auth, verb_events, verb_queue, verb_show
 from jobctl.client import Client
 from jobctl.connect import Target
 from jobd.core import service, settings
@@ -74,6 +74,7 @@ OPERANDS: dict[str, str | Words] = {
     "OptionalPatterns": JOBS,
     "OptionalPids": TEXT,
     "Patterns": JOBS,
+    "QueueWords": Words(verb_queue.VERBS),
     "ShellName": Words(("bash", "zsh", "fish")),
 }
 VALUES: dict[str, str | Words] = {
@@ -89,6 +90,7 @@ VALUES: dict[str, str | Words] = {
     "FileStates": Words((*statewords.FILES, statewords.HELP), commas=True),
     "Grep": TEXT,
     "HistoryLines": TEXT,
+    "InQueue": QUEUES,
     "InputMode": Words(("same", "more", "none")),
     "JobTypes": Words((statewords.TYPE, statewords.HELP)),
     "JsonOutput": Words(rows.FORMATS),
@@ -98,7 +100,9 @@ VALUES: dict[str, str | Words] = {
     "LogOutput": Words(logs_lines.FORMATS),
     "Name": TEXT,
     "OnHost": HOSTS,
+    "Priority": TEXT,
     "Properties": Words(_properties(), commas=True),
+    "Queue": QUEUES,
     "RunStates": Words((*statewords.STATES, *statewords.RESULTS, statewords.FAILED, statewords.HELP), commas=True),
     "SeenLines": TEXT,
     "Selector": NUMBER,
@@ -122,12 +126,14 @@ VALUES: dict[str, str | Words] = {
 # Which jobs a verb is for (complete.FILTERS); the others are for any.
 JOB_FILTERS = {
     "attach": "live",
-    "cancel": "live",
+    "cancel": "waiting",
     "disable": "enabled",
     "edit": "files",
     "enable": "disabled",
     "freeze": "live",
+    "hold": "waiting",
     "kill": "live",
+    "release": "held",
     "reload": "reloads",
     "reset-failed": "failed",
     "revert": "files",

@@ -28,6 +28,11 @@ LIVE = (view("web"), view("web@1", active="activating", sub="start"), view("ice"
 BAD = view("bad", active="failed", sub="failed")
 OTHER = view("web", owner=GAMES)
 DONE = view("done", active="inactive", sub="dead")
+QUEUED = view("late", active="activating", sub="queued")
+HELD = view("later", active="activating", sub="held", held=True)
+QUEUES = (
+    m.QueueView(name="batch"), m.QueueView(name="build"), m.QueueView(name="build", owner=os.geteuid(), state="paused"),
+)  # fmt: skip
 
 
 def of(*views: m.JobView, runs: Sequence[m.RunView] = ()) -> Script:
@@ -49,7 +54,12 @@ def of(*views: m.JobView, runs: Sequence[m.RunView] = ()) -> Script:
         listed = (each for each in views if each.active != "inactive")
         return m.Jobs(jobs=[each for each in listed if not own or each.owner == os.geteuid()])
 
-    return table(get=get, list=listed, history=lambda _: m.Runs(runs=list(runs)))
+    return table(
+        get=get,
+        list=listed,
+        history=lambda _: m.Runs(runs=list(runs)),
+        queue_list=lambda _: m.Queues(queues=list(QUEUES)),
+    )
 
 
 def names(path: str, *words: str) -> list[str]:
@@ -93,7 +103,7 @@ def test_jobs_from_files_that_fit_the_verb() -> None:
         ("runs web ", ["0", "-1", "all", "12", "2"]),
         ("runs  ", ["0", "-1", "all"]),
         ("runs web -", ["-1"]),
-        ("queues ", []),
+        ("queues ", ["batch", "shared/build", "build"]),
         ("jobs nonsense ", []),
         ("jobs any [", []),
         ("nonsense", []),

@@ -15,7 +15,7 @@ from jobctl.completions import generate, kinds
 from jobctl.spellings import GLOBALS, OPERANDS, OPTIONS, VERBS
 from tests.jobctl import shells
 from tests.jobctl.fakes import run_view
-from tests.jobctl.test_complete import BAD, DONE, LIVE, OTHER, of
+from tests.jobctl.test_complete import BAD, DONE, HELD, LIVE, OTHER, QUEUED, of
 from tests.system.program import BIN
 
 if TYPE_CHECKING:
@@ -110,11 +110,17 @@ LINES: list[tuple[str, list[str]]] = [
     ("jobctl auth can-i stop ic", ["ice"]),
     ("jobctl auth can-i -q stop games/we", ["games/web"]),
     ("jobctl auth rules st", []),
+    ("jobctl queue ", ["add", "drain", "list", "pause", "resume", "rm", "set", "show", "switch"]),
+    ("jobctl queue pause ", ["batch", "build", "shared/build"]),
+    ("jobctl queue rm batch bui", ["build"]),
+    ("jobctl queue switch la", ["late", "later"]),
+    ("jobctl run --queue ba", ["batch"]),
+    ("jobctl release ", ["later"]),
     # jobs that fit the verb
     ("jobctl start ", ["bad", "done"]),
-    ("jobctl stop ", ["games/web", "ice", "web", "web@1"]),
-    ("jobctl kill ", ["games/web", "ice", "web", "web@1"]),
-    ("jobctl status ", ["bad", "done", "games/web", "ice", "web", "web@1"]),
+    ("jobctl stop ", ["games/web", "ice", "late", "later", "web", "web@1"]),
+    ("jobctl kill ", ["games/web", "ice", "late", "later", "web", "web@1"]),
+    ("jobctl status ", ["bad", "done", "games/web", "ice", "late", "later", "web", "web@1"]),
     ("jobctl stop ic", ["ice"]),
     ("jobctl stop ga", ["games/web"]),
     ("jobctl stop games/", ["games/web"]),
@@ -176,7 +182,7 @@ def make_shell(which: str, root: Path, socket: str) -> shells.Typed | shells.Fis
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["bash", "bash+bash-completion", "zsh", "fish"])
 def test_what_a_tab_offers(which: str, daemon: Callable[[Script], FakeDaemon], tmp_path: Path) -> None:
-    fake = daemon(of(*LIVE, BAD, DONE, OTHER, runs=[run_view(number=12), run_view(number=2)]))
+    fake = daemon(of(*LIVE, BAD, DONE, OTHER, QUEUED, HELD, runs=[run_view(number=12), run_view(number=2)]))
     shell = which.partition("+")[0]
     with make_shell(which, tmp_path, fake.path) as typed:
         (typed.cwd / "dir").mkdir()

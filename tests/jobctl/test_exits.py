@@ -32,12 +32,14 @@ LINES = {  # of each kind, every verb and what makes it another kind
         "reset-failed web", "rm web", "daemon-reload", "daemon-reexec", "shutdown", "enable web", "disable web",
         "mask web", "unmask web", "edit web", "revert web", f"add {__file__} --name web",
         "try-restart web", "reload web", "reload-or-restart web", "set-property web limits.memory=1G",
+        "cancel web", "hold web", "release web", "queue set build slots=1", "queue pause build", "queue rm build",
+        "queue switch web ice", "queue add build",
     ],
     errors.LOOK: [
         "list", "status web", "status", "show web", "cat web", "is-active web", "is-failed web", "logs web",
         "logs -f web", "result web", "history web", "why web", "events web", "whoami 1", "auth whoami", "daemon-status",
         "is-system-running", "is-enabled web", "list-job-files",
-        "list-dependencies web",
+        "list-dependencies web", "queue", "queue list", "queue show build",
     ],
     errors.JOB: [
         "run --wait true", "run -f true", "run -P true", "rerun --wait web", "attach web", "wait web", "wait",

@@ -40,16 +40,34 @@ VIEW = m.JobView(
     processes=[m.Process(pid=1, command=EVIL_BYTES), m.Process(pid=2, ppid=1, command=EVIL_BYTES)],
     transient=False, file=EVIL, dropins=[f"/x/{EVIL}"], enabled=EVIL, need_reload=True, problem=f"{EVIL}\n{EVIL}",
     unenforced=[EVIL], waits=EVIL, cause=EVIL, status_text=EVIL, health=EVIL, control_pid=2**22 + 1,
+    queue=EVIL, after=[EVIL],
     control_command=[EVIL_BYTES], links=[m.Link(job="web", kind="after", other=EVIL)], restart_at=10**18, type=EVIL,
 )  # fmt: skip
-RUN = m.RunView(**NAME, **ENDED, seq=1, state="finished", result="lost", reason=EVIL, out_bytes=9, err_bytes=9)
+RUN = m.RunView(
+    **NAME, **ENDED, seq=1, state="finished", result="lost", reason=EVIL, out_bytes=9, err_bytes=9, queue=EVIL
+)
+QUEUE = m.QueueView(name=EVIL, owner=os.geteuid(), state=EVIL, reason=EVIL)
 DAEMON = m.Daemon(
     version=EVIL, state="degraded", pid=1, keeper_pid=2, keeper_version=EVIL, socket=EVIL, state_dir=EVIL, mode="user",
     started_at=10**18, tracking="cgroup", kernel=EVIL, running=0, queued=0, connections=1, reasons=[EVIL], python=EVIL,
     config_dir=EVIL,
 )  # fmt: skip
 RULE = m.RuleView(line=1, users=[EVIL], groups=[EVIL], actions=[EVIL], owners=[EVIL], jobs=[EVIL])
-ACTS = (m.Start, m.Stop, m.Restart, m.Kill, m.Freeze, m.Thaw, m.ResetFailed, m.Remove, m.Enable, m.Mask)
+ACTS = (
+    m.Start,
+    m.Stop,
+    m.Restart,
+    m.Kill,
+    m.Freeze,
+    m.Thaw,
+    m.ResetFailed,
+    m.Remove,
+    m.Enable,
+    m.Mask,
+    m.CancelQueued,
+    m.Hold,
+    m.Release,
+)
 PLAN = m.Plan(
     changes=[
         m.Planned(job="web", owner=os.geteuid(), change="changed", keys=[EVIL], file=EVIL, restart=True, text=EVIL),
@@ -75,9 +93,7 @@ def hostile(request: m.Request) -> Answer:
     elif isinstance(request, m.Events):
         yield m.Item(id=number, body=CHANGE)
         yield m.End(id=number)
-    elif isinstance(
-        request, (m.Start, m.Stop, m.Restart, m.Kill, m.Freeze, m.Thaw, m.ResetFailed, m.Remove, m.Enable, m.Mask)
-    ):
+    elif isinstance(request, ACTS):
         yield m.Item(id=number, body=m.Progress(job="web", text=EVIL))
         yield m.Item(id=number, body=m.Done(job="web", code=errors.FAILED, text=EVIL))
         yield m.End(id=number)
@@ -109,6 +125,8 @@ def replies() -> dict[type, m.AnyBody]:
         m.SetProperty: m.Ok(text=EVIL),
         m.ListFiles: m.Files(files=[m.FileView(job="web", owner=os.geteuid(), state=EVIL, file=EVIL, dropins=[EVIL])]),
         m.ListDependencies: m.Graph(links=[m.Link(job="web", kind="wants", other=EVIL)], jobs=[VIEW]),
+        m.QueueList: m.Queues(queues=[QUEUE, m.QueueView(name=EVIL)]),
+        m.QueueShow: m.QueueDetail(view=QUEUE, runs=[RUN], others=1),
         m.AuthRules: m.Rules(rules=[RULE], file=EVIL, error=EVIL),
         m.Whoami: m.Members(members=[m.Member(**NAME, pid=1)]),
     }
@@ -123,12 +141,13 @@ OPERANDS = {
     "run": ["--", "true"], "list": [], "daemon-status": [], "is-system-running": [],
     "daemon-reload": [], "daemon-reexec": [], "shutdown": [], "list-job-files": [],
     "completion": ["bash"], "auth": ["whoami"], "add": ["--name", "web", __file__],
-    "set-property": ["web", "limits.memory=1G"],
+    "set-property": ["web", "limits.memory=1G"], "queue": [],
 }  # fmt: skip
 RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and people wrote, as they wrote it
 LINES = [
     *([verb, *OPERANDS.get(verb, ["web"])] for verb in VERBS if verb not in ("daemon-reexec", "completion", "verify")),
     ["auth", "can-i", "stop", "web"], ["auth", "rules"], ["history", "--audit"], ["history", "--audit", "-o", "json"],
+    ["queue", "show", "build"], ["queue", "pause", "build"], ["queue", "-o", "json"], ["queue", "-o", "name"],
     ["status"], ["show"], ["status", "-o", "verbose", "web"], ["logs", "-o", "verbose", "web"],
     ["logs", "-o", "cat", "web"], ["logs", "-r", "web"], ["events", "web"],
     *([verb, "-o", "json-seq", "web"] for verb in ("list", "show", "history", "result", "logs")),

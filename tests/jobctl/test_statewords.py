@@ -31,7 +31,7 @@ def test_states_that_mean_nothing_are_refused(daemon: Make) -> None:
 
 def test_states_are_those_of_the_daemon() -> None:
     assert set(statewords.STATES) == set(records.STATES)
-    assert set(statewords.SUB) == {*states.ACTIVE_STATE, statewords.FROZEN}
+    assert set(statewords.SUB) == {*states.ACTIVE_STATE, statewords.FROZEN, statewords.HELD}
     assert set(statewords.ACTIVE) == set(states.ACTIVE_STATE.values())
 
 

@@ -27,11 +27,12 @@ FIELD = re.compile(r"^\.It Va (\w+) Pq ([a-z ]+?)(, optional)?$", re.MULTILINE)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 # What no job of this test has: queues come later, a note or a reason takes a bad moment, as does a dead keeper.
 OF_CONTROLLERS = {"tasks_peak", "io_read_bytes", "io_write_bytes"}  # which a test cannot have
+OF_QUEUES = {"queue", "position", "not_before"}
 OF_SERVICES = {"cause", "ready_at"}  # and jobs from files, which have tests of their own
 OF_FILES = {"file", "problem", "restart_at", "waits", "status_text", "status_errno", "health", "memory_bytes", "tasks"}
 NEVER_SET = {
-    "Rules": {"error"}, "Jobs": {"queue", "note", *OF_CONTROLLERS, *OF_SERVICES, *OF_FILES},
-    "Runs": {"note", "reason", *OF_CONTROLLERS, *OF_SERVICES}, "Reasons": {"other"},
+    "Rules": {"error"}, "Jobs": {"note", *OF_QUEUES, *OF_CONTROLLERS, *OF_SERVICES, *OF_FILES},
+    "Runs": {"note", "reason", *OF_QUEUES, *OF_CONTROLLERS, *OF_SERVICES}, "Reasons": {"other"},
     "Changes": {"reason"},
 }  # fmt: skip
 NEVER_NULL = {
@@ -110,8 +111,8 @@ MANY_OBJECTS = ("Lines", "Changes")  # one after the other, in no array
 def test_every_verb_with_json_is_told_and_tried() -> None:
     verbs = {verb for verb in VERBS if "output" in (load(verb).__kwdefaults__ or {})}
     tried = {line.split()[0] for lines in LINES.values() for line in lines}
-    assert tried == verbs
-    assert set(LINES) == set(SCHEMAS)
+    assert tried | {"queue"} == verbs  # which gives nothing yet
+    assert set(LINES) | {"Queues"} == set(SCHEMAS)
     for title, text in sections().items():
         intro = text.partition(".Bl")[0]
         for verb in {line.split()[0] for line in LINES[title]}:
