@@ -132,7 +132,7 @@ def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float
                     if run["run"] in left:
                         del left[run["run"]]
                         ended.append(run)
-                        waiting.ended(run["run"])
+                        waiting.ended(run)
                 if any_one:
                     break
                 if not left.keys().isdisjoint(asked):
@@ -153,7 +153,7 @@ def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float
 class Unseen:
     """In place of what a person sees meanwhile, where there is none."""
 
-    def ended(self, run: bytes) -> None:
+    def ended(self, run: RunView) -> None:
         """One run less."""
 
     def connected_again(self) -> None:
