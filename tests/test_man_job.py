@@ -17,7 +17,7 @@ from jobd.core.jobwords import hint
 from jobd.core.spec import KILL_MODES, ON_FULL, JobSpec
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "man" / "jobd.job.5"
-DESIGN: Final = ("ready", "health", "stop", "reload", "limits", "logs", "watchdog")
+DESIGN: Final = ("ready", "health", "stop", "reload", "limits", "logs", "schedule", "watchdog")
 TITLES: Final = {"TOP OF THE FILE": "", **{name.upper(): name for name in DESIGN}}
 SETTING: Final = re.compile(
     r"^\.It Va (\w+) Pq ([a-zA-Z ]+?)(?:, default Li (\S+))?((?: ?, Li \w+| , \w+)*)$", re.MULTILINE
@@ -26,7 +26,7 @@ ROOT: Final = Owner(uid=0, home="/root", runtime_dir="/run", shared=True)
 # What no key says: how it was submitted; and what is made of several keys.
 NOT_FILES: Final = {"stdin", "gid"}
 NEXT: Final = {
-    "queue", "priority", "weight", "schedule", "schedule_persistent", "schedule_jitter_usec", "schedule_overlap",
+    "queue", "priority", "weight",
     "keep_runs", "keep_for_usec",
 }  # fmt: skip  # their keys are not read yet
 COMPOSED: Final = {

@@ -13,7 +13,7 @@ from msgspec import Struct
 from jobd.core import listreaders as lists
 from jobd.core import readers as r
 from jobd.core import service, units
-from jobd.core.spec import KILL_MODES, ON_FULL
+from jobd.core.spec import KILL_MODES, ON_FULL, OVERLAPS
 from jobd.core.tomlread import ReadError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ STRING, BOOLEAN, NUMBER, DURATION, SIZE, SIGNAL, WORD = (
 PERCENTAGE, COMMAND, TABLE, PATH, LIMIT = "percentage", "command", "table of strings", "path", "limit"
 NAMES, STATUSES, PATHS = "list of jobs", "list of statuses", "list of paths"
 ADDRESS, URL, PATTERN, STARTS = "address", "URL", "regular expression", "starts in a time"
+CALENDAR: Final = "calendar expressions"
 UNSUPPORTED: Final = "is not supported by this version"  # the next one has it
 
 _RESTART_MEANT: Final = {
@@ -43,6 +44,7 @@ _TYPE_MEANT: Final = {
     "forking": "a program that goes to the background is not followed: have it stay in the foreground",
     "dbus": 'jobd knows no D-Bus; see [ready], or write "exec"', "idle": "exec",
 }  # fmt: skip
+_OVERLAP_MEANT: Final = {"forbid": "skip", "wait": "queue", "restart": "replace", "allow": "queue"}
 _KILL_MEANT: Final = {"none": "process", "cgroup": "control-group", "all": "control-group"}
 
 
@@ -82,6 +84,7 @@ def _key(
 
 
 _END: Final = "it has to end"
+_NEVER: Final = "it would never start"
 _NO_TIME: Final = 'that leaves no time; "infinity" is no limit'
 
 _TOP: Final = (
@@ -164,13 +167,19 @@ _LOGS: Final = (
     _key("logs.merge_output", BOOLEAN, r.boolean, "false", "", "merge_output"),
     _key("logs.on_full", WORD, r.choice(ON_FULL), '"block"', "", "on_full"),
 )
+_SCHEDULE: Final = (
+    _key("schedule.calendar", CALENDAR, lists.calendar, "[]", "OnCalendar", "schedule"),
+    _key("schedule.persistent", BOOLEAN, r.boolean, "false", "Persistent", "schedule_persistent"),
+    _key("schedule.jitter", DURATION, r.duration(infinity=_NEVER), '"0"', "RandomizedDelaySec", "schedule_jitter_usec"),
+    _key("schedule.overlap", WORD, r.choice(OVERLAPS, _OVERLAP_MEANT), '"skip"', "", "schedule_overlap"),
+)
 _WATCHDOG: Final = (_key("watchdog.interval", DURATION, r.zero_is_off, '"infinity"', "WatchdogSec", "watchdog_usec"),)
 
 KEYS: Final[Mapping[str, Key]] = {
-    key.name: key for key in (*_TOP, *_READY, *_HEALTH, *_STOP_AND_RELOAD, *_LIMITS, *_LOGS, *_WATCHDOG)
+    key.name: key for key in (*_TOP, *_READY, *_HEALTH, *_STOP_AND_RELOAD, *_LIMITS, *_LOGS, *_SCHEDULE, *_WATCHDOG)
 }
 # Known, so that a file of the next version is refused with the reason and not with a hint.
-LATER: Final = ("queue", "priority", "weight", "schedule", "logs.keep_runs", "logs.keep_for")
+LATER: Final = ("queue", "priority", "weight", "logs.keep_runs", "logs.keep_for")
 ENVIRONMENT: Final = "environment"
 
 

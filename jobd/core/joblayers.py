@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".toml"
 DROPIN_DIR: Final = ".toml.d"  # NAME.toml.d/*.toml
 _RESET: Final = (*(name for name in TABLES if name), ENVIRONMENT)  # `health = false` takes a table away
+_SHORT: Final = ("schedule",)
 MAX_PROBLEMS: Final = 200  # nobody reads more
 MAX_DEPTH: Final = 2  # tables in which keys are merged one by one; there are none below them
 # Of which there is one alone: that of a drop-in replaces the others of the files before it.
@@ -155,6 +156,8 @@ class Layers(Said):
             if value is False and not path and key in _RESET:
                 into.pop(key, None)
                 continue
+            if here == _SHORT and not isinstance(value, dict):
+                value = {"calendar": value}  # `schedule = "daily"` is short for the table
             old = into.get(key)
             if isinstance(value, dict) and len(here) < MAX_DEPTH:
                 inner = old if isinstance(old, dict) else {}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import service
+from jobd.core.spec import JobSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobd.core.spec import JobSpec
-
+_NO_SCHEDULE: Final = JobSpec(argv=(), cwd=b"")
 _PULLING: Final = ("requires", "wants", "binds_to")
 
 
@@ -19,7 +19,7 @@ def conflicts(spec: JobSpec, name: str = "") -> list[tuple[str, str]]:
 
     `name` is the job's; without one dependencies on itself are not found.
     """
-    return [*_of_type(spec), *_of_times(spec), *_of_names(spec, name)]
+    return [*_of_type(spec), *_of_times(spec), *_of_schedule(spec), *_of_names(spec, name)]
 
 
 def _of_type(spec: JobSpec) -> Iterator[tuple[str, str]]:
@@ -44,6 +44,13 @@ def _of_type(spec: JobSpec) -> Iterator[tuple[str, str]]:
 def _of_times(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if spec.restart_max_delay_usec < spec.restart_delay_usec:
         yield "restart_max_delay", 'is less than "restart_delay", from which the delay grows'
+
+
+def _of_schedule(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    if not spec.schedule:
+        for key in ("persistent", "jitter_usec", "overlap"):
+            if getattr(spec, f"schedule_{key}") != getattr(_NO_SCHEDULE, f"schedule_{key}"):
+                yield f"schedule.{key.removesuffix('_usec')}", 'says nothing without "schedule.calendar"'
 
 
 def _of_names(spec: JobSpec, name: str) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,8 @@ _KEYS: Final = {
     "test": "health.command", "retries": "health.failures", "startperiod": "ready.timeout",
     "healthcheckinterval": "health.interval", "restartpolicy": "restart", "policy": "restart", "delay": "restart_delay",
     # others
+    "timer": "schedule.calendar", "cron": "schedule.calendar", "crontab": "schedule.calendar",
+    "every": "schedule.calendar", "oncalendar": "schedule.calendar", "concurrencypolicy": "schedule.overlap",
     "cmd": "command", "exec": "command", "run": "command", "script": "shell", "program": "command", "args": "command",
     "argv": "command", "start": "command", "umask": "limits.umask", "watchdogsec": "watchdog.interval",
     "killtimeout": "stop.timeout", "timeoutabortsec": "stop.timeout",
@@ -31,7 +33,6 @@ _KEYS: Final = {
 _ENABLE: Final = "; a job starts with jobd after jobctl enable"
 _LOGS: Final = "; all output is kept, see jobctl logs and [logs]"
 _HARDEN: Final = "; jobd has no sandbox: start the program by one that makes it, such as bwrap"
-_TIMER: Final = '; "schedule" is not supported by this version'
 _GROUP: Final = "; a job has the groups of its user"
 _TEXTS: Final = {
     "execstartpre": '; write it into "shell", or as a oneshot job that this one requires',
@@ -55,7 +56,7 @@ _TEXTS: Final = {
     "privatedevices": _HARDEN, "capabilityboundingset": _HARDEN, "systemcallfilter": _HARDEN,
     "readwritepaths": _HARDEN, "readonlypaths": _HARDEN, "ambientcapabilities": _HARDEN,
     "runtimedirectory": "; have the program make it", "statedirectory": "; have the program make it",
-    "oncalendar": _TIMER, "timer": _TIMER, "cron": _TIMER, "at": _TIMER, "every": _TIMER,
+    "at": '; see "schedule" for what comes again, and jobctl run --at for once',
     "slice": "; limits are each job's: see [limits]",
     "ports": "; a job has the network of its machine", "volumes": "; a job has the files of its machine",
     "image": "; a job runs a program of this machine", "numprocs": "; use a template: NAME@.toml", "scale":

@@ -157,6 +157,7 @@ _WRITERS: Final[Mapping[str, Callable[..., Text]]] = {  # by kind, or by the key
     kinds.COMMAND: _command,
     kinds.NAMES: lambda value: f"[{', '.join(map(quote, value))}]",
     kinds.STARTS: _starts,
+    kinds.CALENDAR: lambda value: quote(value[0]) if len(value) == 1 else f"[{', '.join(map(quote, value))}]",
     "limits.umask": lambda value: quote(f"{value:03o}"),
 }
 

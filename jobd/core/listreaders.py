@@ -7,13 +7,14 @@ import re
 import shlex
 from typing import Final
 
-from jobd.core import envfile, names
+from jobd.core import calendartext, envfile, names
 from jobd.core.readers import MAX_TEXT, quoted, text
 from jobd.core.spec import SpecError, parse_signal
 from jobd.core.tomlread import SHOWN, ReadError, kind
 
 MAX_ITEMS: Final = 4096
 MAX_FILES: Final = 64  # with environments: as many as the keeper takes
+MAX_CALENDARS: Final = 64  # of one job; who needs more has a program decide
 MAX_CODE: Final = 255  # of what wait(2) leaves of an exit code
 EXIT_NAMES: Final = {  # sysexits.h, as systemd names them
     name.removeprefix("EX_"): getattr(os, name) for name in sorted(dir(os)) if name.startswith("EX_")
@@ -97,6 +98,23 @@ def job_names(value: object) -> tuple[str, ...]:
     if wrong:
         raise ReadError(*wrong[0], more=wrong[1:])
     return tuple(dict.fromkeys(words))
+
+
+def calendar(value: object) -> tuple[str, ...]:
+    """Calendar expressions, as they are written. One may stand alone."""
+    words = strings([value] if isinstance(value, str) else value)
+    if len(words) > MAX_CALENDARS:
+        raise ReadError(f"has more than {MAX_CALENDARS} expressions")
+    wrong = []
+    for at, word in enumerate(words):
+        try:
+            calendartext.parse(word)
+        except ValueError as error:
+            what = 'a calendar expression, such as "Mon..Fri 03:00" or "0 3 * * 1-5"'
+            wrong.append((f"must be {what}, not {quoted(word)}: {error}", at if isinstance(value, list) else None))
+    if wrong:
+        raise ReadError(*wrong[0], more=wrong[1:])
+    return tuple(" ".join(word.split()) for word in words)
 
 
 def statuses(value: object) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 ADDED, CHANGED, REMOVED, BROKEN, UNCHANGED = "added", "changed", "removed", "broken", "unchanged"
 
 # What is asked of a job, and not of one of its runs: it counts from now on.
-AT_ONCE: Final = frozenset({"description", "essential", *service.DEPENDENCIES, *service.HOOKS})
+SCHEDULE: Final = tuple(key for key in KEYS if key.startswith("schedule."))
+AT_ONCE: Final = frozenset({"description", "essential", *SCHEDULE, *service.DEPENDENCIES, *service.HOOKS})
 
 # Why a job cannot be started, whoever wants it to.
 MASKED, BAD, MISSING, TEMPLATE = "masked", "bad-setting", "not-found", "template"

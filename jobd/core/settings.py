@@ -40,8 +40,11 @@ _OF_THE_COMMAND_LINE: Final = {
     "shell": "jobctl run --shell",
     "working_directory": "jobctl run -C",
     ENVIRONMENT: "jobctl run -E",
+    "schedule": "jobctl run --at or --in; a job file can have a schedule",
 }
-TRANSIENT: Final = tuple(key for key in KEYS if key not in _OF_THE_COMMAND_LINE)  # what `run -p` takes
+TRANSIENT: Final = tuple(
+    key for key in KEYS if key.partition(".")[0] not in _OF_THE_COMMAND_LINE
+)  # what `run -p` takes
 
 
 def parse_settings(settings: Mapping[str, str], base: bytes = b"") -> dict[str, object]:

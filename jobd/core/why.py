@@ -29,7 +29,9 @@ WAITS, DEPENDENCY = "waits", "dependency"
 # What stands before a run's `cause` in a sentence, by how that begins.
 CAUSES: Final = {"required by": "it is ", "wanted by": "it is ", "restarted with": "it was ", "on ": "it was started "}
 # And those that are a sentence by themselves; others are as they are.
-STARTED_BECAUSE: Final = {"restart": "it was started again by itself", "enabled": "it is enabled"}
+STARTED_BECAUSE: Final = {
+    "restart": "it was started again by itself", "enabled": "it is enabled", "schedule": "its schedule started it",
+}  # fmt: skip
 UNDER_WAY: Final = frozenset(states.ACTIVE_STATE) - frozenset(
     (states.DEAD, states.FAILED, states.RUNNING, states.EXITED)
 )

@@ -13,7 +13,7 @@ from jobd.core.definition import TOO_LARGE, dropin, render
 from jobd.core.jobkeys import KEYS
 from jobd.core.keytext import NO_TOML, differences, quote, size_text, texts
 from jobd.core.settings import values
-from jobd.core.spec import JobSpec
+from jobd.core.spec import OVERLAPS, JobSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,6 +195,8 @@ def some(rng: random.Random) -> JobSpec:
         watchdog_usec=rng.choice((None, usec)),
         memory_max=rng.choice((None, 1 << 30)), cpu_percent=rng.choice((None, 150)), tasks_max=rng.choice((None, 7)),
         oom_score_adjust=rng.choice((None, 0, -5)),
+        schedule=rng.choice((("daily",), ("Mon..Fri 03:00", "0 3 * * 1"))), schedule_persistent=rng.random() < 0.5,
+        schedule_jitter_usec=rng.choice((0, usec)), schedule_overlap=rng.choice(OVERLAPS),
     )  # fmt: skip
 
 

@@ -201,6 +201,14 @@ def test_of_what_there_is_one_alone_a_dropin_replaces_the_other() -> None:
     assert len(problems(base, "[ready]\ntcp = 1\nhttp = 'http://x/'\n")) == 1
 
 
+def test_a_schedule_may_be_a_table_or_what_its_calendar_is() -> None:
+    first = 'command = "x"\n[schedule]\ncalendar = "daily"\njitter = "1h"'
+    both = load(first, 'schedule = "weekly"').spec
+    assert (both.schedule, both.schedule_jitter_usec) == (("weekly",), 3600 * 10**6)
+    assert load('command = "x"\nschedule = "daily"', "[schedule]\npersistent = true").spec.schedule == ("daily",)
+    assert load(first, "schedule = false").spec.schedule == ()
+
+
 def test_a_dropin_takes_a_table_away() -> None:
     base = 'command = "x"\nenvironment = { A = "1" }\n[health]\ntcp = 1\n[limits]\nnofile = 1\n'
     found = load(base, "health = false\nenvironment = false\nlimits = false\nstop = false", "[limits]\ncore = 0")

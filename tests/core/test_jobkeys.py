@@ -68,6 +68,11 @@ CHECKS = ("tcp", "http", "unix", "log", "command", "delay")
         ('limits.runtime = "infinity"', "runtime_usec", None),
         ('limits.umask = "0077"', "umask", 0o77),
         ('logs.max_size = "infinity"', "log_max_size", None),
+        ('schedule = " Mon..Fri   03:00"', "schedule", ("Mon..Fri 03:00",)),
+        ('schedule = ["daily", "0 3 * * 1-5"]', "schedule", ("daily", "0 3 * * 1-5")),
+        ("schedule = []", "schedule", ()),
+        ('[schedule]\ncalendar = "daily"\njitter = "1h"', "schedule_jitter_usec", 3600 * SEC),
+        ('schedule = { calendar = "daily", overlap = "replace" }', "schedule_overlap", "replace"),
     ],
 )
 def test_what_is_taken(text: str, field: str, value: object) -> None:
@@ -194,7 +199,34 @@ def test_what_is_taken(text: str, field: str, value: object) -> None:
         ("limits.umask = 18", '"umask" must be octal digits in quotes, such as "022", not 18; write "022"'),
         ("logs.max_size = 1", '"max_size" cannot be 1: 1 bytes are less than 4096'),
         ("logs.keep_runs = 1", '"logs.keep_runs" is not supported by this version'),
-        ("[schedule]\ncalendar = 'daily'", '"schedule" is not supported by this version'),
+        (
+            'schedule = "soon"',
+            (
+                '"calendar" must be a calendar expression, such as "Mon..Fri 03:00" or "0 3 * * 1-5", not "soon": '
+                "'soon' is no date; write YEAR-MONTH-DAY or MONTH-DAY, each a number or *"
+            ),
+        ),
+        ("schedule = 5", '"calendar" must be a list of strings, not a number'),
+        (
+            '[schedule]\ncalendar = ["daily", "*/2:00"]',
+            (
+                '"calendar" must be a calendar expression, such as "Mon..Fri 03:00" or "0 3 * * 1-5", not "*/2:00": '
+                "'*/2' is not understood; for every so many write \"0/2\""
+            ),
+        ),
+        ("schedule.jitter = '1h'", '"schedule.jitter" says nothing without "schedule.calendar"'),
+        (
+            "schedule.overlap = 'skip'\nschedule.persistent = true",
+            '"schedule.persistent" says nothing without "schedule.calendar"',
+        ),
+        (
+            "schedule = { calendar = 'daily', overlap = 'forbid' }",
+            '"overlap" must be one of "skip", "queue" and "replace", not "forbid"; did you mean "skip"?',
+        ),
+        (
+            "schedule = { calendar = 'daily', jitter = 'infinity' }",
+            '"jitter" cannot be "infinity": it would never start',
+        ),
         ('user = "alice"', '"user" cannot be said: all jobs of this jobd run as its own user'),
     ],
 )

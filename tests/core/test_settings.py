@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from jobd.core import service
 from jobd.core.jobkeys import KEYS, LATER
+from jobd.core.plan import SCHEDULE
 from jobd.core.settings import TRANSIENT, check, parse_settings, values
 from jobd.core.spec import JobSpec, SpecError
 
@@ -140,7 +141,7 @@ def test_what_contradicts_itself_is_refused() -> None:
 
 
 def test_every_key_of_a_transient_job_can_be_set() -> None:
-    assert set(KEYS) - set(TRANSIENT) == {"command", "shell", "working_directory", "environment"}
+    assert set(KEYS) - set(TRANSIENT) == {"command", "shell", "working_directory", "environment", *SCHEDULE}
     assert not set(LATER) & set(KEYS)
 
 

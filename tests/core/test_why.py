@@ -199,7 +199,7 @@ def test_what_keeps_it_from_being_started_comes_first() -> None:
         ("required by api", "it is required by api"),
         ("restarted with db", "it was restarted with db"),
         ("on failure of db", "it was started on failure of db"),
-        ("schedule", "schedule"),
+        ("schedule", "its schedule started it"),
     ],
 )
 def test_what_runs(cause: str, text: str) -> None:
