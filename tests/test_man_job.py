@@ -24,7 +24,7 @@ SETTING: Final = re.compile(
 )
 ROOT: Final = Owner(uid=0, home="/root", runtime_dir="/run", shared=True)
 # What no key says: how it was submitted; and what is made of several keys.
-NOT_FILES: Final = {"stdin", "gid"}
+NOT_FILES: Final = {"stdin", "gid", "array"}
 NEXT: Final = {
     "queue", "priority", "weight",
     "keep_runs", "keep_for_usec",
