@@ -85,12 +85,16 @@ Reverse = Annotated[bool, _option("reverse", "The newest line first.")]
 ReverseTree = Annotated[bool, _option("reverse", "Who needs them; with --after or --before, the other way round.")]
 ShowCursor = Annotated[bool, _option("show_cursor", "At the end, the cursor of the last one.")]
 Shell = Annotated[bool, _option("shell", "COMMAND is a script for /bin/sh -c.")]
+Singleton = Annotated[bool, _option("singleton", "With --name: wait while the job of this name runs.")]
 Value = Annotated[bool, _option("value", "Only the values.")]
 WholeFile = Annotated[bool, _option("full", "The whole job file, and not a drop-in.")]
 StartWait = Annotated[bool, _option("wait", "Wait until the jobs have ended; 1 if one has failed.")]
 WaitForEnd = Annotated[bool, _option("wait", "Wait for the end; exit with the job's status.")]
 
 # --- options with a value -------------------------------------------------------------------------------------------
+AfterRuns = Annotated[
+    tuple[str, ...], _option("after", "Begin when this job's run has ended so. Default: :ok.", "JOB[:ok|:failed|:any]")
+]
 AfterCursor = Annotated[str | None, _option("after_cursor", "Only changes behind this one.", "CURSOR")]
 AsUser = Annotated[str | None, _option("as_user", "Ask about this user; for administrators.", "USER")]
 ChangeLines = Annotated[str | None, _option("lines", "Only the last N, or all. Default: all; with -f, 10.", "N")]

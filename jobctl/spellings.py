@@ -128,6 +128,7 @@ GLOBAL_DEFAULTS: dict[str, object] = {
 }  # fmt: skip
 
 OPTIONS = {
+    "after": ("--after",),
     "after_cursor": ("--after-cursor",),
     "any_one": ("--any",),
     "as_user": ("--as",),
@@ -176,6 +177,7 @@ OPTIONS = {
     "show_cursor": ("--show-cursor",),
     "signal": ("-s", "--signal"),
     "since": ("-S", "--since"),
+    "singleton": ("--singleton",),
     "states": ("--state",),
     "stderr": ("--stderr",),
     "stdin": ("--stdin",),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from jobctl.client import Client
     from jobctl.options import (
+        AfterRuns,
         Command,
         Env,
         FollowRun,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         Setenv,
         Settings,
         Shell,
+        Singleton,
         WaitForEnd,
         WorkingDirectory,
     )
@@ -41,6 +43,7 @@ NO_KEYS = {
     "WorkingDirectory": "-C", "working_directory": "-C", "Environment": "-E", "environment": "-E",
     "ExecStart": "the command itself", "command": "the command itself",
 }  # fmt: skip
+CONDITIONS = ("ok", "failed", "any")  # jobd.core.after.CONDITIONS; a test compares
 FAILED = 1  # of a plain `run`, an action: 125 is for those that end with the job's own status
 
 
@@ -62,6 +65,8 @@ def run(
     queue: Queue = None,
     priority: Priority = None,
     hold: HoldRun = False,
+    after: AfterRuns = (),
+    singleton: Singleton = False,
     output: JsonOutput = None,
 ) -> int:
     """Run a command as a job, and print the job's name.
@@ -72,6 +77,7 @@ def run(
     _check_output(output, pipe or pty)
     request = _request(command, name, shell, settings)
     _wait_in_line(request, queue, priority, hold)
+    _order(request, after, singleton)
     far = _far(client, request) if client.target.host else None
     request["env"] = surroundings.environment(env, setenv, pty, _is_for_another(request), far)
     surroundings.check_sizes(command, request)
@@ -136,6 +142,7 @@ def _submit(
         told = _tell(client, body, output, follow, quiet)
         if not quiet:
             logout.tell(client)
+            _tell_wait(told, body.get("waits", ""))
         failure = start_status(body, request)
         if failure == NOT_THE_JOBS and not (wait or follow):
             return FAILED
@@ -184,6 +191,20 @@ def _wait_in_line(request: dict[str, object], queue: str | None, priority: str |
         request["hold"] = True
 
 
+def _order(request: dict[str, object], after: tuple[str, ...], singleton: bool) -> None:
+    """What --after and --singleton say."""
+    for word in after:
+        job, colon, condition = word.partition(":")
+        if not job or (colon and condition not in CONDITIONS):
+            raise UsageError(f"cannot wait for {word!r}: write JOB, JOB:ok, JOB:failed or JOB:any")
+    if after:
+        request["after"] = list(after)
+    if singleton:
+        if "name" not in request:
+            raise UsageError("cannot wait for the job of this name: --singleton needs --name")
+        request["singleton"] = True
+
+
 def read_settings(words: tuple[str, ...], options: Mapping[str, str]) -> dict[str, str]:
     """The settings that KEY=VALUE words are. Raises UsageError, also for keys that `options` has words about."""
     found = {}
@@ -225,6 +246,12 @@ def _tell(client: Client, body: Body, output: str | None, follow: bool, quiet: b
     except terminal.OutputError as e:
         raise terminal.OutputError(f"{e}; {shown} was accepted all the same") from e
     return shown
+
+
+def _tell_wait(shown: str, waits: str) -> None:
+    """Say to a person what a run waits for that has not begun."""
+    if waits and terminal.is_terminal(terminal.STDERR):
+        terminal.note(f"{shown} waits {waits}")
 
 
 def _print_name(body: Body, shown: str, output: str | None, follow: bool) -> None:

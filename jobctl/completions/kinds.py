@@ -79,6 +79,7 @@ OPERANDS: dict[str, str | Words] = {
 }
 VALUES: dict[str, str | Words] = {
     "AfterCursor": TEXT,
+    "AfterRuns": RUNS,
     "AsUser": USERS,
     "AtSocket": FILE,
     "ChangeLines": TEXT,

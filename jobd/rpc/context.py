@@ -141,9 +141,12 @@ class Context(RunLookup):
 def _words(request: m.Request) -> list[str] | None:
     """The words for jobs in a request; None: it has none, and needs no rule that names an owner either."""
     match request:
-        case m.Run() | m.AuthWhoami() | m.AuthRules() | m.Input() | m.Resize() | m.Cancel():
-            return None
-        case m.DaemonReload() | m.DaemonReexec() | m.Shutdown():
+        case m.Run():
+            return [word.partition(":")[0] for word in request.after] or None
+        case (
+            m.AuthWhoami() | m.AuthRules() | m.Input() | m.Resize() | m.Cancel() | m.DaemonReload() | m.DaemonReexec()
+            | m.Shutdown()
+        ):  # fmt: skip
             return None
         case m.Rerun() | m.Resolve() | m.AuthCanI():
             return [request.job] if request.job else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from jobd.core import exits, records, service, states
+from jobd.core import after, exits, records, service, states
 from jobd.core.graph import CYCLIC, MISSING
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
@@ -81,7 +81,10 @@ def refused(context: Context, owner: int, name: str, refusal: Refusal) -> Refuse
 
 def started(context: Context, row: RunRow) -> m.Started:
     """The answer for a run, with the failed step in words if there is one."""
+    live = context.live_run(row)
     text = failure_text(context, row) if row.step else unenforced_text(context, row)
+    if row.result == after.DEPENDENCY:
+        text = f"{row.job} never begins: {row.reason}"
     return m.Started(
         job=row.job,
         owner=row.owner,
@@ -91,6 +94,7 @@ def started(context: Context, row: RunRow) -> m.Started:
         step=row.step,
         errno=row.errno,
         text=text,
+        waits="" if live is None else views.waits(context.world.registry, live),
     )
 
 
@@ -186,7 +190,7 @@ def _was_there(context: Context, word: str, row: JobRow, action: str) -> m.Done:
 
 
 def _coming(context: Context, run: Run) -> str:
-    waits = context.world.registry.ordering.waits(run) or ("" if run.service is None else run.service.waits)
+    waits = views.waits(context.world.registry, run)
     name = run.row.job
     return f"starting {name}: waiting {waits}" if waits else f"starting {name} ({run.job.row.sub})"
 

@@ -96,6 +96,8 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         view["unenforced"] = lacking
     if live is not None:
         view |= live_fields(live, registry)
+        if live.row.after:
+            view["after"] = after_words(registry, live.row)
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
     out_bytes, err_bytes = run.out_bytes, run.err_bytes
@@ -141,19 +143,30 @@ def _command_at_work(live: Run) -> Sequence[bytes]:
     return () if check is None else check.argv
 
 
+def waits(registry: Registry, live: Run) -> str:
+    """What a run waits for, in words."""
+    words = registry.waiting.words(live.row) or registry.ordering.waits(live)
+    return words or ("" if live.service is None else live.service.waits)
+
+
 def live_fields(live: Run, registry: Registry) -> dict[str, object]:
     """What a live job waits for, how it is, and which of its commands is at work."""
     fields: dict[str, object] = {
         "control_pid": live.helpers.pid_at_work,
         "control_command": list(_command_at_work(live)),
-        "waits": registry.ordering.waits(live),
+        "waits": waits(registry, live),
         "frozen": live.frozen and live.job.row.sub not in states.AT_REST,
     }
     if live.service is not None:
-        fields |= {"waits": fields["waits"] or live.service.waits, "health": live.service.health}
+        fields["health"] = live.service.health
         if live.row.watchdog_usec is not None:
             fields["watchdog_usec"] = live.row.watchdog_usec
     return fields
+
+
+def after_words(registry: Registry, row: RunRow) -> list[str]:
+    """The runs that one waits for."""
+    return [registry.waiting.shown(row, other, condition) for other, condition in registry.waiting.named(row)]
 
 
 def status_text(live: Run | None, row: RunRow) -> str:
@@ -291,6 +304,8 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
         io_write_bytes=row.io_write_bytes,
         cause=row.cause,
         ready_at=row.ready_at,
+        after=after_words(registry, row) if row.after else [],
+        stop_uid=row.stop_uid,
     )
 
 
@@ -305,6 +320,7 @@ _SHOWN: Final = {
     "pid": "pid",
     "step": "step",
     "reason": "reason",
+    "act.reason": "reason",
 }
 
 

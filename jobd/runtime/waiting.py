@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from jobd.core.after import Need
     from jobd.core.records import RunRow
+    from jobd.runtime.job import Value
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
@@ -57,7 +58,7 @@ class Waiting:
                 return
             self._by.setdefault((need.owner, need.run), {})[run] = None
         if left != needs:
-            self._note(run, MET, left)
+            self._note(run, MET, left, "")
 
     def take_up(self, runs: Iterable[Run]) -> None:
         """All runs of an earlier daemon are there: those that wait go on waiting, or are told what they have missed."""
@@ -67,7 +68,7 @@ class Waiting:
 
     def _end(self, need: Need) -> str | None:
         """How a run has ended; None: it has not, or another follows it."""
-        row = self._row((need.owner, need.run))
+        row = self.row((need.owner, need.run))
         if row is None:
             return after.GONE
         if row.state != records.FINISHED:
@@ -77,7 +78,8 @@ class Waiting:
             return None
         return row.result or ""
 
-    def _row(self, key: Key) -> RunRow | None:
+    def row(self, key: Key) -> RunRow | None:
+        """A run, live or not."""
         live = self._world.run(*key)
         return self._world.store.run(*key) if live is None else live.row
 
@@ -105,17 +107,17 @@ class Waiting:
             if lost is not None:
                 self._forsake(run, lost, result)
             else:
-                self._note(run, MET, after.without(needs, *key))
+                self._note(run, MET, after.without(needs, *key), f"{self._name(key, run)} has ended ({result})")
 
     def _forsake(self, run: Run, need: Need, result: str) -> None:
         """It never begins."""
-        row = self._row((need.owner, need.run))
         self.forget(run)
-        word = need.run.hex() if row is None else self._word(row, run.row.owner)
+        word = self._name((need.owner, need.run), run)
         end_unbegun(run, self._world, after.DEPENDENCY, after.never(word, need.condition, result))
 
-    def _note(self, run: Run, kind: str, needs: tuple[Need, ...]) -> None:
-        run.job.note(run, kind, after=after.encode(needs, run.row.owner))
+    def _note(self, run: Run, kind: str, needs: tuple[Need, ...], reason: str) -> None:
+        told: dict[str, Value] = {"act.reason": reason} if reason else {}
+        run.job.redefine(run, kind, None, {"after": after.encode(needs, run.row.owner), **told}, ())
         if not needs:
             run.wake.set()
 
@@ -124,7 +126,9 @@ class Waiting:
         waiting = self._by.pop((owner, old), {})
         for run in waiting:
             needs = after.decode(run.row.after, run.row.owner)
-            self._note(run, FOLLOWED, after.moved(needs, owner, old, new))
+            self._note(
+                run, FOLLOWED, after.moved(needs, owner, old, new), f"{self._name((owner, old), run)} starts again"
+            )
         if waiting:
             self._by[owner, new] = waiting
 
@@ -143,17 +147,25 @@ class Waiting:
     def named(self, row: RunRow) -> list[tuple[RunRow, str]]:
         """The runs that one waits for, and to do what."""
         needs = after.decode(row.after, row.owner) if row.state == records.QUEUED else ()
-        found = ((self._row((need.owner, need.run)), need.condition) for need in needs)
+        found = ((self.row((need.owner, need.run)), need.condition) for need in needs)
         return [(other, condition) for other, condition in found if other is not None]
 
     def words(self, row: RunRow) -> str:
         """What it waits for, for people: `for make-1 to succeed, make-2 to end`."""
         named = self.named(row)
-        shown = [f"{self._word(other, row.owner)} to {after.VERBS[condition]}" for other, condition in named[:SHOWN]]
+        shown = [f"{self.word(other, row.owner)} to {after.VERBS[condition]}" for other, condition in named[:SHOWN]]
         more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
         return f"for {', '.join(shown)}{more}" if shown else ""
 
-    def _word(self, row: RunRow, owner: int) -> str:
+    def shown(self, row: RunRow, other: RunRow, condition: str) -> str:
+        """What one run waits for, as `run --after` has it: others' with their uid."""
+        return f"{self.word(other, row.owner)}:{condition}"
+
+    def _name(self, key: Key, run: Run) -> str:
+        row = self.row(key)
+        return key[1].hex() if row is None else self.word(row, run.row.owner)
+
+    def word(self, row: RunRow, owner: int) -> str:
         """A run as one of this owner's is told of it."""
         job = row.job if row.owner == owner else f"{row.owner}/{row.job}"
         return job if row.number == 1 else f"{job}#{row.number}"

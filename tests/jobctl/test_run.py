@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl import client, surroundings
+from jobctl import client, surroundings, verb_run
+from jobd.core import after
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
@@ -133,6 +134,12 @@ def test_options_of_run(daemon: Make) -> None:
     assert request.settings == {"stop.timeout": "1s", "a": "b=c"}
 
 
+def test_what_a_run_waits_for(daemon: Make) -> None:
+    request = sent(daemon, "--after", "make-1", "--after=alice/web#2:any", "--name", "n", "--singleton", "--", "true")
+    assert request.after == ["make-1", "alice/web#2:any"]
+    assert request.singleton
+
+
 def test_run_ids_are_uuids_of_version_7_and_differ(daemon: Make) -> None:
     runs = {sent(daemon, "true").run for _ in range(3)}
     assert len(runs) == 3
@@ -213,8 +220,12 @@ def test_refusals(daemon: Make, code: str, plain: int, waiting: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["-u .x true", "-u a/b/c true", "-p nothing true", "-E =x true", "-o yaml true", "--socket= true"]
-)
+    "line",
+    [
+        "-u .x true", "-u a/b/c true", "-p nothing true", "-E =x true", "-o yaml true", "--socket= true",
+        "--after make:no true", "--after :ok true", "--singleton true",
+    ],
+)  # fmt: skip
 def test_mistakes_are_found_before_anything_is_asked(daemon: Make, line: str) -> None:
     fake = daemon(table())
     result = jobctl(fake.path, "run", *line.split())
@@ -273,6 +284,7 @@ def test_follow_writes_the_jobs_bytes_and_the_name_elsewhere(daemon: Make) -> No
 
 
 def test_constants_are_those_of_the_contract() -> None:
+    assert verb_run.CONDITIONS == after.CONDITIONS
     assert client.PROTOCOL_VERSION == m.PROTOCOL_VERSION
     assert (client.MALFORMED, client.VERSION) == (errors.MALFORMED, errors.VERSION)
     assert surroundings.MAX_ARGV_ENV_BYTES == m.MAX_ARGV_ENV_BYTES

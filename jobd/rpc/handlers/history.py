@@ -12,6 +12,7 @@ from jobd.core.runfilter import RunFilter
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.pagesize import fitting
+from jobd.rpc.terms import told
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -34,7 +35,7 @@ async def history(context: Context, request: m.History) -> None:
             await context.turn()
     registry = context.world.registry
     now = (live.row if (live := context.live_run(row)) is not None else row for row in rows)
-    runs = fitting(views.run_view(registry, row) for row in now)
+    runs = fitting(told(context, views.run_view(registry, row)) for row in now)
     more = runs[-1].seq if len(runs) < len(rows) else None if at_end else more
     await context.connection.reply(request.id, m.Runs(runs=runs, more=more))
 
@@ -63,4 +64,5 @@ def resolve(context: Context, request: m.Resolve) -> m.Runs:
     """One run by its selector."""
     if not request.job and not request.run:
         raise Refused(errors.INVALID, "neither a job nor a run was named")
-    return m.Runs(runs=[views.run_view(context.world.registry, context.pick(request.job, request.run, "history"))])
+    row = context.pick(request.job, request.run, "history")
+    return m.Runs(runs=[told(context, views.run_view(context.world.registry, row))])

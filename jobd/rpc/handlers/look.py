@@ -13,6 +13,7 @@ from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.pagesize import LIST_PAGE, fitting
 from jobd.rpc.people import uid_in
+from jobd.rpc.terms import told
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -40,7 +41,7 @@ def _view(context: Context, word: str) -> m.JobView:
     if row is None:
         return views.missing(word, context.owner_asked(word))
     registry = context.world.registry
-    view = views.job_view(registry, row)
+    view = told(context, views.job_view(registry, row))
     if links := views.all_links(registry, row):
         view = replace(view, links=[link for link in links if context.shows(row, link.job)])
     if row.transient:
@@ -152,7 +153,7 @@ def _listed(context: Context, request: m.List, page: Sequence[JobRow], fits: Fit
             wanted.append(row)
     if context.filters():  # rules may have been taken back since the page was begun
         wanted = [row for row in wanted if context.sees(row.owner, row.job)]
-    jobs = fitting(views.job_view(registry, row) for row in wanted)
+    jobs = fitting(told(context, views.job_view(registry, row)) for row in wanted)
     if len(jobs) < len(wanted):
         more = jobs[-1].owner, jobs[-1].job
     return m.Jobs(jobs=jobs, more="" if more is None else f"{more[0]}/{more[1]}")

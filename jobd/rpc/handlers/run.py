@@ -11,6 +11,7 @@ from jobd.core.spec import JobSpec, SpecError
 from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.runs import refused, submit_once
+from jobd.rpc.terms import terms
 from jobd.runtime.catalog import Defined
 from jobd.runtime.registry import Stopping
 from jobd.runtime.submission import NameTaken
@@ -41,7 +42,8 @@ def _submit(context: Context, request: m.Run) -> Run:
     elif not names.valid_job_name(name):
         raise Refused(errors.INVALID, names.why_invalid(name))
     try:
-        run = registry.submit(context.own, name, request.run, spec, specs.encode_env(request.env), context.caller)
+        env = specs.encode_env(request.env)
+        run = registry.submit(context.own, name, request.run, spec, env, context.caller, terms(context, request))
     except Defined as taken:
         if taken.row.masked:
             raise Refused(errors.MASKED, f"cannot run {name!r}: it is masked", job=name) from None

@@ -10,6 +10,7 @@ from jobd.core import why as reasons_of
 from jobd.core.runfilter import RunFilter
 from jobd.core.why import Facts, Found, Other, Words
 from jobd.rpc import views
+from jobd.rpc.terms import awaited_runs, told
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def _facts(context: Context, row: JobRow) -> Facts:
     world = context.world
     store = world.registry.store
     run = context.newest(row)
-    view = views.job_view(world.registry, row)
+    view = told(context, views.job_view(world.registry, row))
     before: RunRow | None = None
     if row.restarts and run is not None:
         rows, _, _ = context.runs_page(RunFilter(jobs=[(row.owner, row.job)]), before=run.seq, limit=1)
@@ -89,11 +90,14 @@ async def _others(context: Context, row: JobRow) -> tuple[Other, ...]:
     graph = context.world.registry.catalog.graphs.of(row.owner)
     needed = dict.fromkeys(other for _, other in graph.demands(row.job))
     found = []
-    for at, name in enumerate([*needed, *(name for name in graph.earlier(row.job) if name not in needed)]):
+    awaited = dict.fromkeys(
+        other.job for other in awaited_runs(context, row) if other.owner == row.owner and other.job != row.job
+    )
+    for at, name in enumerate(dict.fromkeys([*needed, *graph.earlier(row.job), *awaited])):
         if at >= MAX_OTHERS:
             break
         other = context.look(row.owner, name)
-        waits = "" if other is None else views.job_view(context.world.registry, other).waits
+        waits = "" if other is None else told(context, views.job_view(context.world.registry, other)).waits
         found.append(Other(name, other, name in needed, waits))
         if at % STEP == STEP - 1:
             await context.turn()

@@ -1,0 +1,101 @@
+"""What a run that is submitted is to wait for, from the words of the request to the fields of its row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec.structs import replace
+
+from jobd.core import after, service
+from jobd.core.after import Need
+from jobd.rpc.context import Refused
+from jobd.rpc.views import spec_of
+from jobd.wire import errors
+from jobd.wire import messages as m
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobd.core.records import JobRow, RunRow
+    from jobd.rpc.context import Context
+    from jobd.runtime.submission import Terms
+
+View = TypeVar("View", m.JobView, m.RunView)
+ACTION: Final = "wait"  # who may wait for a job may have a run wait for it
+
+
+def terms(context: Context, request: m.Run) -> Terms:
+    """What the run waits for.
+
+    Raises:
+        Refused: a job that is to end first is not there, or does not end.
+    """
+    needs = context.world.registry.waiting.unmet(_needs(context, request.after))
+    return {"after": after.encode(needs, context.own)} if needs else {}
+
+
+def _needs(context: Context, words: Sequence[str]) -> list[Need]:
+    needs = []
+    for text in words:
+        try:
+            word, condition = after.parse(text)
+        except ValueError as error:
+            raise Refused(errors.INVALID, str(error)) from None
+        row = _run_meant(context, word)
+        needs.append(Need(row.owner, row.run, condition))
+    return needs
+
+
+def _run_meant(context: Context, word: str) -> RunRow:
+    """The run that a job has now, or the one that JOB#N names."""
+    name, number, selector = word.partition("#")
+    row = context.job(name, ACTION)
+    _check_ends(context, row, name)
+    if number:
+        return context.pick(name, selector, ACTION)
+    newest = context.newest(row)
+    if newest is None:
+        raise Refused(errors.NOT_FOUND, f"cannot wait for {name}: it was never started", job=name)
+    return newest
+
+
+def _check_ends(context: Context, row: JobRow, word: str) -> None:
+    """Raises Refused, if it is a service that only ends when somebody stops it."""
+    spec = spec_of(context.world.registry, row.spec)
+    ends = row.transient or spec.type == service.ONESHOT or spec.schedule or spec.queue
+    if ends and spec.restart != service.ALWAYS:
+        return
+    text = (
+        f"cannot wait for {word}: it is a service that does not end by itself; -p requires={row.job} -p after={row.job}"
+        " has it started first"
+    )
+    raise Refused(errors.INVALID, text, job=word)
+
+
+def awaited_runs(context: Context, row: JobRow) -> list[RunRow]:
+    """The runs that the newest of a job waits for, or for one of which it never began."""
+    newest = context.newest(row)
+    if newest is None or not newest.after:
+        return []
+    registry = context.world.registry
+    needs = after.decode(newest.after, row.owner)
+    rows = (registry.waiting.row((need.owner, need.run)) for need in needs)
+    return [found for found in rows if found is not None]
+
+
+# --- telling ------------------------------------------------------------------------------------------------------
+def told(context: Context, view: View) -> View:
+    """The view of a job or run that waits for others, without the names of those of which the caller may not know."""
+    if not view.after or view.run is None or view.owner == context.own or context.who.standing:
+        return view
+    registry = context.world.registry
+    run = registry.run(view.owner, view.run)
+    if run is None:
+        return view
+    named = registry.waiting.named(run.row)
+    seen = [registry.waiting.shown(run.row, other, how) for other, how in named if context.sees(other.owner, other.job)]
+    if len(seen) == len(named):
+        return view
+    if isinstance(view, m.JobView):
+        return replace(view, after=seen, waits="for other runs")
+    return replace(view, after=seen)
