@@ -65,6 +65,8 @@ def test_types() -> None:
 def test_defaults() -> None:
     found = documented()
     limits = UserLimits()
+    assert found["limits"].pop("total_running") == ("number", "infinity")
+    assert Policy().total_running is None
     for key, (kind, default) in found["limits"].items():
         value = getattr(limits, FIELDS.get(key, key))
         assert (units.parse_size(default.strip('"')) if kind == "size" else int(default)) == value, key

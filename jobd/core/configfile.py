@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 KEYS: Final[dict[str, tuple[str, ...]]] = {
     "": ("allow", "limits", "no_new_privileges", "log_level"),
     "[allow]": ("users", "groups", "actions", "owners", "jobs"),
-    "limits": ("connections", "requests", "running", "queued", "log_size", "environment_size", "rlimits"),
+    "limits": (
+        "connections",
+        "requests",
+        "running",
+        "queued",
+        "total_running",
+        "log_size",
+        "environment_size",
+        "rlimits",
+    ),
     "limits.rlimits": tuple(RLIMITS),
 }
 EVERYBODY: Final = "*"
@@ -84,6 +93,7 @@ def parse(text: str, file: str, lookup: Lookup, usual: UserLimits = USUAL) -> Po
         file=file,
         allow=tuple(rule for rule in (_rule(table, lookup) for table in _allow(top)) if rule is not None),
         limits=_limits(limits, usual),
+        total_running=limits.take("total_running", _count, None),
         rlimits=_rlimits(limits.table("rlimits")),
         no_new_privileges=top.boolean("no_new_privileges", False),
         log_level=top.take("log_level", _level, ""),

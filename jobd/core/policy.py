@@ -51,6 +51,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     file: str = ""
     allow: tuple[Rule, ...] = ()
     limits: UserLimits = UserLimits()
+    total_running: int | None = None  # runs of all users that have begun, root's too
     rlimits: dict[str, int] = {}  # the most that a submitted hard limit may be, by its name ("nofile")
     no_new_privileges: bool = False  # for every job
     log_level: str = ""  # "" leaves it to the command line

@@ -164,10 +164,12 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
 # --- events to rows ---------------------------------------------------------------------------------------------
 JOB_PREFIX: Final = "job."
+QUEUE_PREFIX: Final = "queue."  # of the fields of QueueRow, all of them: the owner is the event's, the job is ""
 ACT_PREFIX: Final = "act."
 BY_GID: Final = "act.gid"  # the caller's group
 CAUSE: Final = "act.cause"  # the cause of the run that is to follow
 ONCE: Final = "act.once"  # the name under which the client asked, if he may have asked before
+QUEUE_ADDED, QUEUE_SET, QUEUE_REMOVED = "queue-added", "queue-set", "queue-removed"
 REMOVED: Final = "removed"  # the kind of the event that takes the job's row away; its runs stay
 # Kinds of the events of definitions.
 DEFINED, CHANGED, UNDEFINED = "defined", "changed", "undefined"  # the last: its file is gone, and the job not at rest
@@ -177,6 +179,7 @@ REDEFINES: Final = frozenset({DEFINED, CHANGED, UNDEFINED, PROPERTY_SET})  # the
 _KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow has no `run`)
 _RUN_FIELDS: Final = tuple(f for f in RunRow.__struct_fields__ if f not in _KEY)
 _JOB_FIELDS: Final = tuple(f for f in JobRow.__struct_fields__ if f not in _KEY)
+_QUEUE_FIELDS: Final = tuple(f for f in QueueRow.__struct_fields__ if f != "owner")
 _JOB_DEFAULTS: Final = {f.name: f.default for f in fields(JobRow)}
 _RUN_SETTABLE: Final = frozenset(_RUN_FIELDS)
 _JOB_SETTABLE: Final = frozenset(_JOB_FIELDS)
@@ -207,6 +210,11 @@ def new_job_data(row: JobRow) -> Data:
     return {JOB_PREFIX + f: v for f in _JOB_FIELDS if (v := getattr(row, f)) != _JOB_DEFAULTS.get(f, NODEFAULT)}
 
 
+def queue_data(row: QueueRow) -> Data:
+    """What an event says of a queue: all of it, so that the last one alone makes the row."""
+    return {QUEUE_PREFIX + f: getattr(row, f) for f in _QUEUE_FIELDS}
+
+
 def creates_run(event: Event) -> bool:
     """Whether the event carries enough to make a run's row from nothing."""
     return event.run is not None and event.data.keys() >= _RUN_CREATES
@@ -233,6 +241,14 @@ def apply_run(row: RunRow | None, event: Event) -> RunRow:
     return convert({**changes, "owner": event.owner, "job": event.job, "run": event.run}, RunRow)
 
 
+def queue_of(event: Event) -> QueueRow | None:
+    """The queue that an event is about, as it says it is; None: it is about none."""
+    if QUEUE_PREFIX + "name" not in event.data:
+        return None
+    values = {f: event.data[QUEUE_PREFIX + f] for f in _QUEUE_FIELDS}
+    return convert({**values, "owner": event.owner}, QueueRow)
+
+
 def apply_job(row: JobRow | None, event: Event) -> JobRow:
     """The job's row after the event; as `apply_run`."""
     changes = {k[len(JOB_PREFIX) :]: v for k, v in event.data.items() if k.startswith(JOB_PREFIX)}
@@ -257,12 +273,18 @@ class Replay:
     def __init__(self) -> None:
         self.runs: dict[tuple[int, bytes], RunRow] = {}
         self.jobs: dict[tuple[int, str], JobRow] = {}
+        self.queues: dict[tuple[int, str], QueueRow] = {}
 
     def feed(self, event: Event) -> None:
         """Apply one event. Changes of a job whose first events retention took are made good by a later `retired`."""
         if event.run is not None:
             key = (event.owner, event.run)
             self.runs[key] = apply_run(self.runs.get(key), event)
+        if (queue := queue_of(event)) is not None:
+            self.queues[queue.owner, queue.name] = queue
+            if event.kind == QUEUE_REMOVED:
+                del self.queues[queue.owner, queue.name]
+            return
         name = (event.owner, event.job)
         if event.kind == REMOVED:
             self.jobs.pop(name, None)

@@ -9,7 +9,7 @@ from jobd.core import records, states
 from jobd.core.records import Data, Event, apply_run, job_data, new_job_data
 from jobd.runtime.job import Job
 from jobd.runtime.run import Run
-from jobd.runtime.submission import NO_TERMS, Keys, Terms, check_free, counted, job_row
+from jobd.runtime.submission import NO_TERMS, RESTART, Keys, Terms, check_free, counted, job_row, queue_terms
 
 if TYPE_CHECKING:
     from jobd.core.records import JobRow
@@ -39,45 +39,68 @@ def accept(
 
     Raises:
         NameTaken: there is a live run.
-        LimitReached: there are too many.
+        LimitReached: there are too many, or its queue does not take it.
     """
     job = world.jobs.get((owner, name))
     if job is not None:
         old = job.row
     check_free(old, states.NO_RUN)
-    begins = world.slots.may_begin(owner)
+    queue = world.queues.admit(owner, spec.queue, spec.weight, again=cause == RESTART)
+    seq = world.store.next_run_seq()
+    ticket = world.slots.ticket(owner, name, queue, seq, priority=spec.priority, weight=spec.weight)
+    begins = world.slots.may_begin(ticket, kept_out=records.waits(terms))
     carried = () if old is None else world.catalog.carried(old)
     world.room.take(owner, keys.blobs)
-    held = held or records.waits(terms)
     first = states.SUBMIT if begins and world.keeper.alive and not held else states.ENQUEUE
     now = time.time_ns()
     sub = states.after(states.DEAD if old is None else old.sub, first)
-    known = old is not None and old.latest is not None  # else there may be runs of one that was removed
-    number = 1 + (old.runs if known and old is not None else world.store.highest_number(owner, name))
-    row = counted(job_row(owner, name, run_id, number, keys, old, sub, now), spec, cause, now)
+    row = job_row(owner, name, run_id, _number(world, owner, name, old), keys, old, sub, now)
+    row = counted(row, spec, cause, now)
     data: Data = {
-        "seq": world.store.next_run_seq(), "number": row.runs, "spec": keys.spec, "env": keys.env,
+        "seq": seq, "number": row.runs, "spec": keys.spec, "env": keys.env,
         "by_uid": owner if by is None else by.uid, "queued_at": now, "cause": cause,
-        "state": states.RUN_STATE[row.sub], **terms, **(new_job_data(row) if old is None else job_data(row)),
-        **({} if by is None else {records.BY_GID: by.gid}),
+        "state": states.RUN_STATE[row.sub], **queue_terms(queue, spec), **terms,
+        **(new_job_data(row) if old is None else job_data(row)),
         **(world.keeper_fields() if first == states.SUBMIT else {}),
     }  # fmt: skip
-    event = Event(
-        seq=world.store.next_event_seq(), at=now, kind="accepted", owner=owner, job=name, run=run_id,
-        by_uid=None if by is None else by.uid, by_pid=None if by is None else by.pid, data=data,
-    )  # fmt: skip
+    event = _event(world, row, run_id, now, by, data)
     if job is None:
         job = world.jobs[owner, name] = Job(row, world.journal)
     run = Run(job, apply_run(None, event), spec, keys.env_blob)
-    world.runs[run_id] = run
-    world.slots.enter(run, begins, held)
-    world.note_owner(owner)
-    with world.journal.together():
-        run.accepted = job.accept(event, run, (*keys.blobs, *carried))
-        if old is not None and old.sub == states.AUTO_RESTART and old.latest is not None:
-            world.waiting.follow(owner, old.latest, run_id)
-        world.waiting.take_on(run)
-    world.catalog.graphs.know(row)
-    world.ordering.moved(job)
-    world.start_task(run)
+    world.slots.enter(run, ticket, begins, held)
+    _record(world, run, event, (*keys.blobs, *carried), old)
+    if run.slot or held:
+        world.start_task(run)
+    elif run.row.state == records.QUEUED:
+        world.park(run)
     return run
+
+
+def _event(world: Registry, row: JobRow, run_id: bytes, now: int, by: Caller | None, data: Data) -> Event:
+    if by is not None:
+        data[records.BY_GID] = by.gid
+    return Event(
+        seq=world.store.next_event_seq(), at=now, kind="accepted", owner=row.owner, job=row.job, run=run_id,
+        by_uid=None if by is None else by.uid, by_pid=None if by is None else by.pid, data=data,
+    )  # fmt: skip
+
+
+def _number(world: Registry, owner: int, name: str, old: JobRow | None) -> int:
+    """Of a job's next run. Without a row that knows, there may be runs of one that was removed."""
+    known = old is not None and old.latest is not None
+    return 1 + (old.runs if known and old is not None else world.store.highest_number(owner, name))
+
+
+def _record(
+    world: Registry, run: Run, event: Event, blobs: tuple[tuple[bytes, bytes], ...], old: JobRow | None
+) -> None:
+    """Have it written, with what follows from it for others, and known."""
+    world.runs[run.id] = run
+    world.note_owner(run.row.owner)
+    with world.journal.together():
+        run.accepted = run.job.accept(event, run, blobs)
+        if old is not None and old.sub == states.AUTO_RESTART and old.latest is not None:
+            world.waiting.follow(run.row.owner, old.latest, run.id)
+        world.waiting.take_on(run)
+    world.catalog.graphs.know(run.job.row)
+    world.ordering.moved(run.job)

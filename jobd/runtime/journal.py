@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from jobd.core.records import QUEUE_REMOVED
 from jobd.runtime.wake import Changed
 from jobd.store.db import Batch, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jobd.core.records import Event, JobRow, RunRow
+    from jobd.core.records import Event, JobRow, QueueRow, RunRow
     from jobd.runtime.job import Job
     from jobd.store.db import Removal
 
@@ -136,6 +137,21 @@ class Journal:
         _join(self._bundle, batch)
         return _commit_of(self._bundle)
 
+    def record_queue(self, event: Event, row: QueueRow) -> Commit:
+        """The same of a queue: its event, and the row that it makes or takes away."""
+        gone = event.kind == QUEUE_REMOVED
+        batch = Batch(
+            events=(event,),
+            queues=() if gone else (row,),
+            no_queues=((row.owner, row.name),) if gone else (),
+            tag=Commit(),
+            may_fail=True,
+        )
+        if self._bundle is None:
+            return self._submit(batch)
+        _join(self._bundle, batch)
+        return _commit_of(self._bundle)
+
     @contextmanager
     def together(self) -> Iterator[Commit]:
         """Changes that are recorded within are durable all at once or not at all: their one Commit.
@@ -185,5 +201,7 @@ def _join(bundle: Batch, batch: Batch) -> None:
     bundle.runs += batch.runs
     bundle.jobs += batch.jobs
     bundle.blobs += batch.blobs
+    bundle.queues += batch.queues
+    bundle.no_queues += batch.no_queues
     bundle.removes, bundle.if_there = batch.removes, batch.if_there
     bundle.may_fail = bundle.may_fail and batch.may_fail

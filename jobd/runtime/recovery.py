@@ -34,6 +34,8 @@ KEEPER_DIED: Final = "its keeper died, and nobody was left to see it end"
 
 async def recover(world: Registry) -> None:
     """Reconcile database and keeper, and start a task for every live run. Call once, before any client is served."""
+    world.queues.load()
+    world.slots.taking_up = True
     world.keeper.send("list")
     await world.keeper.listed.wait()
     entries: dict[bytes, Entry] = {}
@@ -57,8 +59,8 @@ async def recover(world: Registry) -> None:
     with world.journal.together(), world.aftermath.later():
         for run, held in found:
             depends = not world.catalog.graphs.of(run.row.owner).is_alone(run.row.job)
-            world.slots.take_up(run, held=depends or run.row.waits)
-            if not _take_up(world, run, held):
+            world.slots.take_up(run, held=depends)
+            if not _take_up(world, run, held, depends):
                 over.append(run)
         world.waiting.take_up(run for run, _ in found)
         for run_id, entry in entries.items():
@@ -121,8 +123,8 @@ def _adopt(world: Registry, run: Run, entry: Entry) -> None:
         world.streams.capture(run)
 
 
-def _take_up(world: Registry, run: Run, held: bool) -> bool:
-    """Start the run's task, or say at once that it is over. Returns whether somebody walks it."""
+def _take_up(world: Registry, run: Run, held: bool, depends: bool) -> bool:
+    """Start the run's task, or say at once that it is over. Returns whether somebody walks it, or is to."""
     row = run.row
     welcome = world.keeper.welcome
     assert welcome is not None
@@ -137,7 +139,10 @@ def _take_up(world: Registry, run: Run, held: bool) -> bool:
         if row.stop_asked:
             _end(world, run, "canceled", "canceled", "")
         elif _can_start(world, run):
-            world.start_task(run)
+            if depends or row.state != records.QUEUED:
+                world.start_task(run)
+            else:
+                world.park(run)
             return True
         else:
             _end(world, run, "lost", "lost", NO_DEFINITION)

@@ -8,6 +8,7 @@ callers can never take one name.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -24,8 +25,10 @@ from jobd.runtime.aftermath import Aftermath
 from jobd.runtime.asking import Asking
 from jobd.runtime.catalog import Catalog, check_undefined
 from jobd.runtime.ordering import Ordering
+from jobd.runtime.places import Places
+from jobd.runtime.queues import Queues
 from jobd.runtime.room import Room
-from jobd.runtime.slots import Places, Slots
+from jobd.runtime.slots import Slots
 from jobd.runtime.streams import Streams
 from jobd.runtime.submission import NO_TERMS, Keys, Terms, check_free
 from jobd.runtime.waiting import Waiting
@@ -67,10 +70,13 @@ class Registry:
         self.catalog = Catalog(self)
         self.streams = Streams(state_dir, pump, feeder, keeper, self.runs)
         self.limits: Callable[[], UserLimits] = UserLimits
-        self.slots = Slots(lambda: self.limits())
+        self.policy = Policy()  # replaced with every configuration that is put in force
+        self.queues = Queues(journal)
+        self.slots = Slots(lambda: self.limits(), lambda: self.policy.total_running, self.queues)
         self.launching = Places()
         self.asking = Asking()
         self.ordering = Ordering(self)
+        self.slots.is_behind = lambda run: bool(self.ordering.before(run.row.owner, run.row.job))
         self.waiting = Waiting(self)
         self.aftermath = Aftermath(self)
         journal.follow = self.aftermath.follow
@@ -80,7 +86,6 @@ class Registry:
         self.room = Room(state_dir / FILE, journal, pump, lambda: self.limits())
         self.streams.on_blocked = self.room.note_blocked
         self.stopping = False
-        self.policy = Policy()  # replaced with every configuration that is put in force
         self.handing_over: trio.Event | None = None  # set when a handover to a new keeper has failed
         self.rss_floor_bytes = 0
         self.retired = 0  # runs that ended under this daemon
@@ -193,6 +198,7 @@ class Registry:
         cause: str = "",
         held: bool = False,
         env: tuple[bytes, ...] = (),
+        terms: Terms = NO_TERMS,
     ) -> Run:
         """Make what `row` has submitted, a job without a live run or a run of one, the job's next run.
 
@@ -227,7 +233,7 @@ class Registry:
             env_blob = specs.encode_env([*kept, *env])
             env_key = specs.digest(env_blob)
         keys = Keys(specs.digest(spec_blob), spec_blob, env_key, env_blob)
-        return accept(self, row.owner, row.job, run_id, spec, keys, old, by, cause, held)
+        return accept(self, row.owner, row.job, run_id, spec, keys, old, by, cause, held, terms)
 
     def check_open(self) -> None:
         """Raises Stopping, if nothing starts any more."""
@@ -259,6 +265,20 @@ class Registry:
         """Walk the run in a task of its own."""
         assert self._nursery is not None
         self._nursery.start_soon(self._walk, run)
+
+    def park(self, run: Run) -> None:
+        """Have a run wait without a task: whoever wakes it begins its walk. Ten thousand may wait so."""
+        run.wake.park(partial(self.start_task, run))
+        if run.accepted is not None:
+            run.accepted.then(partial(self._settled, run))
+
+    def _settled(self, run: Run) -> None:
+        """A run that waits without a task was accepted, or could not be."""
+        if not run.wake.parked:
+            return  # its walk sees to it
+        if run.accepted is not None and run.accepted.error is not None:
+            self.drop(run)
+        run.env = None  # it is in the database, and this may take long
 
     def back_off(self, job: Job, sec: float, *, again: bool = False) -> None:
         """Start a job again in so many seconds; `again`: an earlier daemon has tried."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobd.core import exits, records, restarts, states
 from jobd.core.ids import ONCE_OPERATION, ONCE_REMEMBERED, USER_OPERATION
+from jobd.core.queue import BEGUN
 from jobd.core.spec import NULL
 from jobd.host import usage
 from jobd.runtime.feeder import Feed
@@ -22,6 +23,7 @@ from jobd.runtime.wake import Changed, Wake
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobd.core.queue import Ticket
     from jobd.core.records import RunRow
     from jobd.core.spec import JobSpec
     from jobd.runtime.job import Caller, Job
@@ -55,7 +57,7 @@ class Run:
         "err_in", "execd", "failure", "feed", "following", "frozen", "gone", "held", "helpers", "job", "keeper_lost",
         "launched", "log_error", "notify", "on_end", "once", "operations", "out", "out_bytes", "output_changed", "pid",
         "pid_start", "pidfd", "ready", "reload_asked", "reload_trouble", "reloading", "row", "service", "signaled",
-        "slot", "spec", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
+        "spec", "ticket", "tracking", "up", "up_mono", "usage", "wake", "went", "window",
     )  # fmt: skip
 
     def __init__(self, job: Job, row: RunRow, spec: JobSpec, env: bytes | None) -> None:
@@ -70,7 +72,7 @@ class Run:
         self.changed = Changed()  # for watchers: launched, ended
         self.output_changed = Changed()
         self.accepted: Commit | None = None
-        self.slot = False  # it counts among those of its owner that have begun
+        self.ticket: Ticket | None = None  # its part in the lines; of `jobd.runtime.slots`
         self.launched = False  # exec has succeeded or failed, durably noted or on its way
         self.ready = False  # it has been found to be ready, which its task is to note
         self.up = False  # it is ready, or a oneshot has ended well: who waits for its start may be told
@@ -117,6 +119,11 @@ class Run:
     def id(self) -> bytes:
         """The run id."""
         return self.row.run
+
+    @property
+    def slot(self) -> bool:
+        """Whether it has all that it has to pass, and may begin or has begun."""
+        return self.ticket is not None and self.ticket.state == BEGUN
 
     @property
     def trouble(self) -> str:
@@ -272,7 +279,8 @@ class Run:
     def lose_keeper(self) -> None:
         """The keeper died: what it had not told us it never will."""
         self.keeper_lost = True
-        self.wake.set()
+        if not self.wake.parked:  # one that waits has nothing to do about it
+            self.wake.set()
         self.changed.set()
 
     def settle_end(self) -> None:

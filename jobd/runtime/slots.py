@@ -1,194 +1,200 @@
-"""How many runs an owner may have, and which of them begin: limits, and turns between owners.
+"""How many runs there may be at once, and which of them begin: what is waited for, and whose turn it is.
 
-A run takes a slot of its owner's when it begins and gives it back at its end. Who has none left has his next runs wait,
-in the order in which they came; who has too many waiting is refused. Root is not limited.
+Owns the lines (`jobd.core.queue`), and who in them belongs to which run. A run that may begin is told so (`run.wake`)
+and has its slots from then on, until it leaves. Who has too many waiting is refused. Root is not limited but by what
+holds for all.
 
-Between fork and exec there is room for a few runs of all owners together (`Places`). These are given to the owners in
-turn, and nobody has all of them: a user whose programs do not come to exec holds up his own.
+A run is kept out of its line while it is held, before its time, behind other runs of its own job or others, or behind
+jobs that it comes after. Whoever changes one of these says so with `join`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
-
-import trio
+from typing import TYPE_CHECKING, Final, cast
 
 from jobd.core import records
+from jobd.core.queue import BEGUN, GONE, Board, Group, Ticket
+from jobd.core.queueline import key_of
+from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Iterator
 
     from jobd.core.policy import UserLimits
+    from jobd.core.queue import QueueKey
+    from jobd.core.records import RunRow
+    from jobd.runtime.job import Caller, Value
+    from jobd.runtime.journal import Commit
+    from jobd.runtime.queues import Queues
     from jobd.runtime.run import Run
 
 ROOT: Final = 0
-
-# Runs between fork and exec at once, of one owner and of all. Each is a copy of the keeper that waits for `go`; a burst
-# of a thousand of them starts jobs at a third of the rate (measured), and on more processors than four times this the
-# keeper is the limit.
-MAX_LAUNCHING: Final = 16
-MAX_OF_ALL: Final = 24
+MOVED: Final = "moved"  # the kind of the event
+# What keeps a run out of its line.
+HELD, TIME, AFTER, IN_LINE, BEHIND = "held", "time", "after", "in-line", "behind"
 
 
 class LimitReached(Exception):  # noqa: N818  # an answer, not an error of ours
     """A limit of the caller's forbids it; the text says which, and what to do."""
 
-
-class _Owner:
-    __slots__ = ("begun", "held", "waiting")
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self.waiting: dict[Run, None] = {}
-        self.held: set[Run] = set()  # in no line yet: they wait for other jobs
-
-    @property
-    def queued(self) -> int:
-        return len(self.waiting) + len(self.held)
+    code = errors.LIMIT
 
 
 class Slots:
-    """The runs of all owners that have begun or wait for a slot."""
+    """The runs of all owners that have begun or wait.
 
-    def __init__(self, limits: Callable[[], UserLimits]) -> None:
+    `is_behind` says whether a run waits for jobs that it comes after, `array_of` of which array a job is an element and
+    how many of that may run at once.
+    """
+
+    def __init__(self, limits: Callable[[], UserLimits], total: Callable[[], int | None], queues: Queues) -> None:
         self._limits = limits
-        self._of: dict[int, _Owner] = {}
+        self.queues = queues
+        self.board = Board(self.limit_of, total, queues.setting)
+        self.is_behind: Callable[[Run], bool] = lambda _: False
+        self.array_of: Callable[[int, str], tuple[str, int] | None] = lambda _owner, _job: None
+        self.taking_up = False  # nothing begins until `give`: not all that runs has been taken up
+        self._groups: dict[QueueKey, Group] = {}
+        queues.is_used = lambda key: not self.board.is_empty(key)
+        queues.on_change = self._set_anew
 
-    def may_begin(self, owner: int) -> bool:
-        """Whether a new run of this owner begins at once, or has to wait.
+    def limit_of(self, owner: int) -> int | None:
+        """How many of an owner's may run at once."""
+        return None if owner == ROOT else self._limits().running
+
+    # --- coming and going -----------------------------------------------------------------------------------------
+    def ticket(
+        self, owner: int, job: str, queue: str, seq: int, *, priority: int = 0, weight: int = 1,
+        place: int | None = None,
+    ) -> Ticket:  # fmt: skip
+        """What a run takes part with; `queue` as in its row."""
+        array, group = self.array_of(owner, job), None
+        if array is not None:
+            group = self._groups.get((owner, array[0])) or Group(array[1], (owner, array[0]))
+        return Ticket(owner, key_of(owner, queue), seq, priority=priority, weight=weight, place=place, group=group)
+
+    def may_begin(self, ticket: Ticket, *, kept_out: bool = False) -> bool:
+        """Whether a new run begins at once, or has to wait.
 
         Raises:
-            LimitReached: too many wait already.
+            LimitReached: too many of its owner's wait already.
         """
-        if owner == ROOT or owner not in self._of:
-            return owner == ROOT or self._limits().running != 0
-        his, limits = self._of[owner], self._limits()
-        if not his.waiting and (limits.running is None or his.begun < limits.running):
+        if not kept_out and self.board.may_begin(ticket):
             return True
-        if limits.queued is not None and his.queued >= limits.queued:
+        owner, limit = ticket.owner, None if ticket.owner == ROOT else self._limits().queued
+        waiting = self.board.waiting_of(owner)
+        if limit is not None and waiting >= limit:
             raise LimitReached(
-                f"cannot queue another run: {his.queued} of uid {owner} wait, of the {limits.queued} that a user"
+                f"cannot queue another run: {waiting} of uid {owner} wait, of the {limit} that a user"
                 " may have; wait until some have run, or cancel some"
             )
         return False
 
-    def enter(self, run: Run, begins: bool, held: bool = False) -> None:
-        """Take a run on, which has a slot from now on or waits for one; one that is `held` waits for other jobs first.
-
-        Such a one is in no line: what it waits for could be behind it.
-        """
-        his = self._of.setdefault(run.row.owner, _Owner())
-        run.slot = begins and not held
-        if held:
-            his.held.add(run)
-        elif begins:
-            his.begun += 1
+    def enter(self, run: Run, ticket: Ticket, begins: bool, held: bool = False) -> None:
+        """Take a run on, which has its slots from now on or waits; one that is `held` waits for other jobs first."""
+        ticket.item, run.ticket = run, ticket
+        if ticket.group is not None:
+            self._groups[ticket.group.key] = ticket.group
+            ticket.group.members += 1
+        if begins and not held:
+            self.board.take(ticket)
+        elif held or self.keeps_out(run):
+            self.board.keep_out(ticket)
         else:
-            his.waiting[run] = None
+            self.board.wait(ticket)
 
     def take_up(self, run: Run, held: bool = False) -> None:
         """As `enter`, for a run that an earlier daemon accepted: it keeps what it has."""
-        queued = run.row.state == records.QUEUED
-        self.enter(run, not queued, held and queued)
+        row = run.row
+        queued = row.state == records.QUEUED
+        self.queues.revive(key_of(row.owner, row.queue))
+        self.enter(run, self._ticket_of(row), not queued, held and queued)
+
+    def _ticket_of(self, row: RunRow) -> Ticket:
+        return self.ticket(
+            row.owner, row.job, row.queue, row.seq, priority=row.priority, weight=row.weight, place=row.place
+        )
+
+    def keeps_out(self, run: Run) -> str:
+        """Why a run is in no line; "" if nothing keeps it out."""
+        row = run.row
+        if row.waits:
+            return HELD if row.held else IN_LINE if row.in_line else AFTER if row.after else TIME
+        return BEHIND if self.is_behind(run) else ""
 
     def join(self, run: Run) -> None:
-        """It waits for no other job any more: it may have a slot. Saying it again changes nothing."""
-        his = self._of.get(run.row.owner)
-        if his is not None and run in his.held:
-            his.held.discard(run)
-            his.waiting[run] = None
-            self._give(run.row.owner, his)
+        """What keeps it out has changed: it has its turn, or waits for more. Saying it again changes nothing."""
+        ticket = run.ticket
+        if ticket is None or ticket.state in (BEGUN, GONE):
+            return
+        if self.keeps_out(run):
+            self.board.keep_out(ticket)
+        else:
+            self.board.wait(ticket)
+        self._give()
+
+    # --- questions ------------------------------------------------------------------------------------------------
+    def position(self, run: Run) -> int:
+        """The how-manieth in its queue's line it is; 0: it is in none."""
+        return 0 if run.ticket is None or run.ticket.queue is None else self.board.position(run.ticket)
+
+    def running(self, key: QueueKey) -> list[Run]:
+        """What of a queue has begun, in that order."""
+        return [cast("Run", ticket.item) for ticket in self.board.running(key)]
+
+    def waiting(self, key: QueueKey, skip: int = 0) -> Iterator[Run]:
+        """What waits for its turn, in order, but for the first `skip`. Not to be kept over an await."""
+        return (cast("Run", ticket.item) for ticket in self.board.waiting(key, skip))
+
+    def out(self, key: QueueKey) -> list[Run]:
+        """What is kept out of the line."""
+        return [cast("Run", ticket.item) for ticket in self.board.out(key)]
+
+    # --- changes --------------------------------------------------------------------------------------------------
+    def move(self, run: Run, by: Caller | None, **fields: Value) -> Commit:
+        """Change `queue` (as in a row), `priority`, `weight` or `place` of one that waits. Who calls has checked it."""
+        commit = run.job.note(run, MOVED, by, None, **fields)
+        self.renew(run)
+        return commit
+
+    def renew(self, run: Run) -> None:
+        """The row of a run that waits names another queue, priority, weight or place."""
+        old = run.ticket
+        if old is None or old.state in (BEGUN, GONE):
+            return
+        new = self._ticket_of(run.row)
+        new.item, new.group, run.ticket = run, old.group, new
+        self.board.replace(old, new)
+        self._give()
 
     def leave(self, run: Run) -> None:
         """The run is over, or was never accepted. Saying it again changes nothing."""
-        his = self._of.get(run.row.owner)
-        if his is None:
+        ticket, run.ticket = run.ticket, None
+        if ticket is None:
             return
-        if run.slot:
-            run.slot = False
-            his.begun -= 1
-        else:
-            his.waiting.pop(run, None)
-            his.held.discard(run)
-        self._give(run.row.owner, his)
+        self.board.leave(ticket)
+        group = ticket.group
+        if group is not None:
+            group.members -= 1
+            if not group.members:
+                self._groups.pop(group.key, None)
+        self._give()
 
     def give(self) -> None:
         """Let all begin who may: after a start, and when limits have changed."""
-        for owner, his in list(self._of.items()):
-            self._give(owner, his)
+        self.taking_up = False
+        self.board.changed_all()
+        self._give()
 
-    def _give(self, owner: int, his: _Owner) -> None:
-        limit = None if owner == ROOT else self._limits().running
-        while his.waiting and (limit is None or his.begun < limit):
-            run = next(iter(his.waiting))
-            del his.waiting[run]
-            his.begun += 1
-            run.slot = True
-            run.wake.set()
-        if not his.begun and not his.queued:
-            self._of.pop(owner, None)
+    def _set_anew(self, key: QueueKey) -> None:
+        self.board.changed(key)
+        self._give()
 
-
-class Places:
-    """A semaphore whose places go to the owners in turn."""
-
-    def __init__(self, each: int = MAX_LAUNCHING, count: int = MAX_OF_ALL) -> None:
-        self._each = each
-        self._free = count
-        self._held: dict[int, int] = {}
-        self._lines: dict[int, deque[trio.lowlevel.Task]] = {}  # by owner; whose turn it is next comes first
-
-    @asynccontextmanager
-    async def place(self, owner: int) -> AsyncIterator[None]:
-        """Hold a place."""
-        if self._may(owner) and owner not in self._lines:
-            self._take(owner)
-        else:
-            await self._wait(owner)
-        try:
-            yield
-        finally:
-            self._free += 1
-            self._held[owner] -= 1
-            if not self._held[owner]:
-                del self._held[owner]
-            self._hand_out()
-
-    def _may(self, owner: int) -> bool:
-        """Whether the owner may have one more: no more than `each`, and never more than twice what is left."""
-        mine = self._held.get(owner, 0)
-        return mine < self._each and mine < 2 * self._free
-
-    def _take(self, owner: int) -> None:
-        self._free -= 1
-        self._held[owner] = self._held.get(owner, 0) + 1
-
-    async def _wait(self, owner: int) -> None:
-        task = trio.lowlevel.current_task()
-        line = self._lines.setdefault(owner, deque())
-        line.append(task)
-
-        def leave(_: object) -> trio.lowlevel.Abort:
-            line.remove(task)
-            if not line:
-                self._lines.pop(owner, None)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(leave)
-
-    def _hand_out(self) -> None:
-        """Give what is free to those in line: to who has fewest first, and among these in turn."""
-        found = True
-        while found and self._free:
-            found = False
-            for owner in sorted(self._lines, key=lambda owner: self._held.get(owner, 0)):
-                if not self._may(owner):
-                    continue
-                found = True
-                line = self._lines.pop(owner)
-                self._take(owner)
-                trio.lowlevel.reschedule(line.popleft())
-                if line:
-                    self._lines[owner] = line  # last, now
+    def _give(self) -> None:
+        while not self.taking_up and (found := self.board.begin()):
+            for ticket in found:
+                run = cast("Run", ticket.item)
+                if run.row.stop_asked:
+                    self.board.leave(ticket)  # it ends without having begun
+                else:
+                    run.wake.set()

@@ -13,6 +13,7 @@ from jobd.core.records import JobRow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jobd.core.records import Data
     from jobd.core.spec import JobSpec
 
 Terms: TypeAlias = "Mapping[str, str | int | bytes | bool | None]"  # fields of RunRow: its queue, what it waits for
@@ -37,6 +38,16 @@ class Keys(Struct, frozen=True):
     def blobs(self) -> tuple[tuple[bytes, bytes], ...]:
         """As the store takes them."""
         return ((self.spec, self.spec_blob), (self.env, self.env_blob))
+
+
+def queue_terms(queue: str, spec: JobSpec) -> Data:
+    """What the event of an acceptance says of the queue (as the run's row names it), and how the run stands in it."""
+    found: Data = {"queue": queue} if queue else {}
+    if spec.priority:
+        found["priority"] = spec.priority
+    if spec.weight != 1:
+        found["weight"] = spec.weight
+    return found
 
 
 def counted(row: JobRow, spec: JobSpec, cause: str, now: int) -> JobRow:

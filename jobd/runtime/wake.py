@@ -6,26 +6,45 @@ millisecond, so that what it waits on is as small as trio allows.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Wake:
     """Wakes the one task that owns it. A wake that comes while nobody waits is kept, so none is lost."""
 
-    __slots__ = ("_pending", "_task")
+    __slots__ = ("_first", "_pending", "_task")
 
     def __init__(self) -> None:
+        self._first: Callable[[], None] | None = None
         self._task: Task | None = None
         self._pending = False
 
     def set(self) -> None:
         """Wake the owner, now or at its next `wait`."""
-        if self._task is None:
+        if self._first is not None:
+            first, self._first = self._first, None
+            self._pending = True
+            first()
+        elif self._task is None:
             self._pending = True
         else:
             task, self._task = self._task, None
             reschedule(task)
+
+    def park(self, first: Callable[[], None]) -> None:
+        """The owner has no task yet: the first `set` calls this, which begins it."""
+        self._first = first
+
+    @property
+    def parked(self) -> bool:
+        """Whether that is still to come."""
+        return self._first is not None
 
     async def wait(self) -> None:
         """Return at the next `set`, or at once if one came since the last return.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from jobd.core.records import Event, JobRow, RunRow
+    from jobd.core.records import Event, JobRow, QueueRow, RunRow
 
 
 class StoreError(Exception):
@@ -51,6 +51,8 @@ class Batch:
     runs: tuple[RunRow, ...] = ()
     jobs: tuple[JobRow, ...] = ()
     blobs: tuple[tuple[bytes, bytes], ...] = ()  # (hash, bytes)
+    queues: tuple[QueueRow, ...] = ()
+    no_queues: tuple[tuple[int, str], ...] = ()  # keys of those that go
     removes: Removal | None = None
     if_there: bool = False
     void: bool = False
@@ -60,4 +62,4 @@ class Batch:
 
     def rows(self) -> int:
         """How many rows it writes."""
-        return len(self.events) + len(self.runs) + len(self.jobs) + len(self.blobs)
+        return len(self.events) + len(self.runs) + len(self.jobs) + len(self.blobs) + len(self.queues)

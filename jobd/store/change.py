@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING, TypeAlias
 from jobd.core.records import PROPERTY_SET, REDEFINES
 
 from .removal import blobs_of, drop_blobs, remove_jobs
-from .rows import Values, event_values, insert_blobs, insert_events, job_values, run_values, upsert_jobs, upsert_runs
+from .rows import (
+    Values,
+    event_values,
+    insert_blobs,
+    insert_events,
+    job_values,
+    run_values,
+    upsert_jobs,
+    upsert_runs,
+    write_queues,
+)
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from jobd.core.records import Event, JobRow, RunRow
+    from jobd.core.records import Event, JobRow, QueueRow, RunRow
 
     from .batch import Batch, Removal
 
@@ -30,6 +40,7 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     jobs: dict[Key, Values | None] = {}  # None: its row is to be gone
     removals: dict[Key, Removal] = {}
     blobs: dict[bytes, bytes] = {}
+    queues: dict[Key, QueueRow | None] = {}  # None: as of jobs
     unused: set[bytes] = set()
     redefined: set[int] = set()
     for batch in batches:
@@ -52,6 +63,7 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
             for key in last:
                 jobs[key], removals[key] = None, batch.removes
         blobs.update(batch.blobs)
+        queues |= {(queue.owner, queue.name): queue for queue in batch.queues} | dict.fromkeys(batch.no_queues)
     insert_blobs(conn, tuple(blobs.items()))
     insert_events(conn, events)
     upsert_runs(conn, [run_values(row) for row in runs.values()])
@@ -59,6 +71,7 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     unused |= remove_jobs(conn, removals)
     upsert_jobs(conn, tuple(values for values in jobs.values() if values is not None))
     drop_blobs(conn, unused)
+    write_queues(conn, queues)
 
 
 def _redefine_runs(conn: sqlite3.Connection, runs: Iterable[RunRow]) -> set[bytes]:

@@ -25,6 +25,7 @@ from .damage import exchange, finish_move, fresh_path
 from .reader import Counts, Reader
 from .removal import PURGES, highest_purged
 from .retention import Policy
+from .rows import QUEUE_COLUMNS, queue_row
 from .salvage import salvage
 from .trouble import ERRORS, kind
 from .writer import Writer
@@ -32,6 +33,8 @@ from .writer import Writer
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
+
+    from jobd.core.records import QueueRow
 
 __all__ = [
     "Batch", "Counts", "Policy", "Removal", "Store", "StoreError", "StoreFenced", "StoreFull", "StoreTooNew",
@@ -114,6 +117,10 @@ class Store(Reader):
             self._writer.close()
         if self._conn is not None:
             self._conn.close()
+
+    def queues(self) -> list[QueueRow]:
+        """All queues that somebody has set."""
+        return [queue_row(v) for v in self.fetch(f"SELECT {QUEUE_COLUMNS} FROM queues ORDER BY owner, name")]
 
     # --- writing ------------------------------------------------------------------------------------------------
     def next_event_seq(self) -> int:

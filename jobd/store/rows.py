@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 from msgspec.structs import astuple
 
-from jobd.core.records import Data, Event, JobRow, RunRow
+from jobd.core.records import Data, Event, JobRow, QueueRow, RunRow
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Value: TypeAlias = str | int | bytes | None
 Values: TypeAlias = tuple[Value, ...]
@@ -25,6 +25,8 @@ RUN_FIELDS: Final = RunRow.__struct_fields__
 JOB_FIELDS: Final = JobRow.__struct_fields__
 RUN_COLUMNS: Final = ", ".join(RUN_FIELDS)
 JOB_COLUMNS: Final = ", ".join(JOB_FIELDS)
+QUEUE_FIELDS: Final = QueueRow.__struct_fields__
+QUEUE_COLUMNS: Final = ", ".join(QUEUE_FIELDS)
 _EVENT_FIELDS: Final = Event.__struct_fields__
 EVENT_COLUMNS: Final = ", ".join(_EVENT_FIELDS)
 
@@ -94,6 +96,21 @@ def job_values(row: JobRow, event: int) -> Values:
 def event_values(e: Event) -> Values:
     """An event as insert_events takes it."""
     return (*astuple(e)[:-1], _encode(e.data))
+
+
+def write_queues(conn: sqlite3.Connection, queues: Mapping[tuple[int, str], QueueRow | None]) -> None:
+    """Write the rows of queues, and take those away that are None."""
+    marks = ", ".join("?" * len(QUEUE_FIELDS))
+    for key, row in queues.items():
+        if row is None:
+            conn.execute("DELETE FROM queues WHERE owner = ? AND name = ?", key)
+        else:
+            conn.execute(f"INSERT OR REPLACE INTO queues ({QUEUE_COLUMNS}) VALUES ({marks})", astuple(row))
+
+
+def queue_row(values: Values) -> QueueRow:
+    """A queue from QUEUE_COLUMNS."""
+    return QueueRow(**dict(zip(QUEUE_FIELDS, values, strict=True)))  # type: ignore[arg-type]  # the columns' types are the fields'
 
 
 def run_row(values: Values) -> RunRow:

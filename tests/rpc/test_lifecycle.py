@@ -78,7 +78,7 @@ async def test_those_that_a_limit_allows_begin_and_are_told_so(
             await wait_all_tasks_blocked()
         allowed = [True]
 
-        def may_begin(_: int) -> bool:
+        def may_begin(_: object, **__: object) -> bool:
             if not allowed:
                 raise LimitReached("cannot queue another run")
             return allowed.pop()

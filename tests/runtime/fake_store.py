@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jobd.core.globs import Globs
-    from jobd.core.records import Event, JobRow, RunRow
+    from jobd.core.records import Event, JobRow, QueueRow, RunRow
 
 
 class FakeStore:
@@ -19,6 +19,7 @@ class FakeStore:
         self.runs: dict[bytes, RunRow] = {}
         self.blobs: dict[bytes, bytes] = {}
         self.purging: dict[tuple[int, str], int] = {}  # removed for good, and up to which run
+        self.set_queues: dict[tuple[int, str], QueueRow] = {}
         self.full = False
         self._event_seq = 0
         self._run_seq = 0
@@ -30,6 +31,9 @@ class FakeStore:
     def next_run_seq(self) -> int:
         self._run_seq += 1
         return self._run_seq
+
+    def queues(self) -> list[QueueRow]:
+        return [row for _, row in sorted(self.set_queues.items())]
 
     def owners(self) -> list[int]:
         return sorted({owner for owner, _ in self.jobs})

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from jobd.core import spec as specs
-from jobd.core.records import JobRow, Replay, RunRow
+from jobd.core.records import QUEUE_REMOVED, JobRow, QueueRow, Replay, RunRow
 from jobd.core.spec import JobSpec
 from jobd.runtime.job import Caller
 from jobd.runtime.journal import Commit
 from jobd.runtime.keeperlink import Tree, Welcome, close_all
 from jobd.runtime.pump import Notice
 from jobd.runtime.registry import Registry
+from jobd.runtime.submission import NO_TERMS
 from jobd.runtime.wake import Changed
 from jobd.store.db import StoreFull
 from tests.runtime.fake_store import FakeStore
@@ -269,6 +270,19 @@ class FakeJournal:
         self._settle(commit)
         return commit
 
+    def record_queue(self, event: Event, row: QueueRow) -> Commit:
+        commit = self._bundle or Commit()
+        if self.store.full:
+            commit.settle(StoreFull("no room"))
+            return commit
+        self.store.events.append(event)
+        key = row.owner, row.name
+        self.store.set_queues[key] = row
+        if event.kind == QUEUE_REMOVED:
+            del self.store.set_queues[key]
+        self._settle(commit)
+        return commit
+
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
         for commit in self.held or ():
@@ -278,8 +292,8 @@ class FakeJournal:
 class Bed:
     """A registry on fakes, and what a test does to it."""
 
-    def __init__(self) -> None:
-        self.store = FakeStore()
+    def __init__(self, store: FakeStore | None = None) -> None:
+        self.store = store or FakeStore()  # of a daemon before this one
         self.journal = FakeJournal(self.store)
         self.keeper = FakeKeeper()
         self.pump = FakePump()
@@ -289,10 +303,13 @@ class Bed:
         self._ids = 0
 
     def submit(self, **fields: object) -> Run:
+        """Submit a job with these fields of its definition; `terms` are of its row."""
+        terms = fields.pop("terms", NO_TERMS)
+        assert isinstance(terms, dict)
         self._ids += 1
         spec = JobSpec(argv=(b"true",), cwd=b"/", **fields)  # type: ignore[arg-type]  # a test's own words
         run_id = self._ids.to_bytes(16, "big")
-        return self.registry.submit(0, f"job-{self._ids}", run_id, spec, specs.encode_env([b"A=1"]), ROOT)
+        return self.registry.submit(0, f"job-{self._ids}", run_id, spec, specs.encode_env([b"A=1"]), ROOT, terms)
 
     def replayed(self) -> Replay:
         """Rows made from the events alone."""

@@ -11,8 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from jobd.core import states
 from jobd.core.records import Event, apply_job
 from jobd.runtime import launching
+from jobd.runtime.places import MAX_LAUNCHING
 from jobd.runtime.recovery import recover
-from jobd.runtime.slots import MAX_LAUNCHING
 from jobd.runtime.submission import NameTaken
 from tests.runtime.fakes import ROOT, Bed, serving
 

@@ -12,7 +12,8 @@ from jobd.core import states
 from jobd.core.graph import Refusal
 from jobd.core.policy import UserLimits
 from jobd.runtime import together
-from jobd.runtime.slots import LimitReached, Places
+from jobd.runtime.places import Places
+from jobd.runtime.slots import LimitReached
 from tests.runtime.fakes import Bed, serving
 from tests.runtime.jobs import ACT, Jobs
 

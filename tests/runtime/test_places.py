@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from jobd.runtime.slots import Places
+from jobd.runtime.places import Places
 
 A, B, C = 61001, 61002, 61003
 
