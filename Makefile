@@ -1,7 +1,7 @@
 # Prerequisites on Debian: apt install python3-venv make
 #
 #   make demo     install into .venv, run a real job, kill the daemon half-way, show that nothing was lost
-#   make test     ruff, mypy and all tests                          make test ARGS='-k stop -x'
+#   make test     ruff, mypy and all tests                          make test ARGS='-k stop -x' WORKERS=0
 #   make fault    the long kill campaigns                           make fault SEED=7 KILLS=300
 #   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop
 #   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc, shells and shellcheck
@@ -17,6 +17,9 @@ KEEPER_KILLS ?= 30
 SERVICE_KILLS ?= 100
 BENCH ?=
 ARGS ?=
+# Processes that the tests are shared among, file by file; 0: none but pytest's own, as a debugger needs it. Half of
+# the time of one goes by in waiting for what it has started. More of them disturb what is measured.
+WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 
@@ -42,7 +45,7 @@ demo: $(VENV)/.made
 # as a file system that an interrupted test had mounted. It stays when a test has failed.
 test: $(if $(CI),tools) lint
 	@tmp=$$(mktemp -d /tmp/jobd-tests.XXXXXX) && chmod 755 $$tmp && \
-	if PYTEST_DEBUG_TEMPROOT=$$tmp $(RUN) -m pytest $(ARGS); then rm -rf $$tmp; \
+	if PYTEST_DEBUG_TEMPROOT=$$tmp $(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS); then rm -rf $$tmp; \
 	else status=$$?; echo "what the tests have left is in $$tmp"; exit $$status; fi
 
 lint: $(VENV)/.tests

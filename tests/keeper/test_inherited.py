@@ -147,7 +147,7 @@ def test_a_number_without_its_process_is_nobodys(tmp_path: Path) -> None:
     "path",
     [
         "/sys/fs/cgroup", "/sys/fs/cgroup/system.slice/ssh.service", "/etc", "relative", "/",
-        f"/sys/fs/cgroup/jobd-00000000/{RUN.hex()}",
+        pytest.param(f"/sys/fs/cgroup/jobd-00000000/{RUN.hex()}", id="another keeper's"),
     ],
 )  # fmt: skip
 def test_a_control_group_that_no_keeper_of_this_state_made(

@@ -332,11 +332,13 @@ class Program:
 
 
 class Impatient(Program):
-    """A jobd whose keeper waits a second for its daemon, and not ten: tests/keeper knows the real times."""
+    """A jobd whose keeper waits a second for its daemon, and not ten, nor long for the next: tests/keeper knows the
+    real times."""
 
     SHORT = (
         "from jobd.keeper import daemonproc, loop, shutdown; loop.PING_SEC, daemonproc.PONG_SEC = 0.3, 1.5; "
-        "shutdown.ANSWER_SEC = 1.0; from jobd.__main__ import main; raise SystemExit(main())"
+        "daemonproc.BACKOFF_MAX_SEC = 0.1; shutdown.ANSWER_SEC = 1.0; "
+        "from jobd.__main__ import main; raise SystemExit(main())"
     )
 
     def command(self) -> list[str]:

@@ -135,17 +135,17 @@ def submit_until_accepted(program: Program, run: bytes, argv: list[str], killer:
     raise AssertionError("no answer to the submission")
 
 
-def test_kill_during_recovery(jobd: Program) -> None:
+def test_kill_during_recovery(impatient: Program) -> None:
     for number in range(10):
-        jobd.jobctl("run", "--name", f"job-{number}", "--", "sleep", "600", check=True)
-    pids = {number: jobd.show(f"job-{number}", "MainPID") for number in range(10)}
+        impatient.jobctl("run", "--name", f"job-{number}", "--", "sleep", "600", check=True)
+    pids = {number: impatient.show(f"job-{number}", "MainPID") for number in range(10)}
     for step in range(8):
         # The next daemon is hit while it loads and recovers, ever later.
-        pid = next_daemon(jobd)
+        pid = next_daemon(impatient)
         time.sleep(step * 0.05)
         os.kill(pid, signal.SIGKILL)
-    assert {number: jobd.show(f"job-{number}", "MainPID") for number in range(10)} == pids
-    jobd.jobctl("stop", *(f"job-{number}" for number in range(10)), check=True)
+    assert {number: impatient.show(f"job-{number}", "MainPID") for number in range(10)} == pids
+    impatient.jobctl("stop", *(f"job-{number}" for number in range(10)), check=True)
 
 
 def children(pid: int) -> list[int]:

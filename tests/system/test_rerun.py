@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.system.program import Program
 
 pytestmark = pytest.mark.slow
+KILLS = 8  # one after the other, within the time that a request takes
+WITHIN_SEC = 0.013
 
 
 def test_the_same_command_environment_and_directory(shared: Program, name: str, tmp_path: Path) -> None:
@@ -90,10 +92,10 @@ def test_killed_at_any_moment_it_runs_exactly_once(jobd: Program, tmp_path: Path
     ran = tmp_path / "ran"
     jobd.jobctl("run", "--wait", "--name", "job", "--", "/bin/sh", "-c", f'echo $JOBD_RUN >> "{ran}"', check=True)
     runs = [bytes.fromhex(ran.read_text())]
-    for step in range(16):
+    for step in range(KILLS):
         new = new_run_id()
         runs.append(new)
-        killer = threading.Timer(step * 0.0008, os.kill, (jobd.daemon_pid(), signal.SIGKILL))
+        killer = threading.Timer(step * WITHIN_SEC / KILLS, os.kill, (jobd.daemon_pid(), signal.SIGKILL))
         answer = ask_until_answered(jobd, m.Rerun(id=1, new=new, job="job"), killer)
         killer.join()
         assert (answer.run, answer.number) == (new, step + 2)

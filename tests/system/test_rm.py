@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 KILLS = 8  # one after the other, within the time that a request takes
 WITHIN_SEC = 0.021
-MANY = 200  # runs, whose logs take a while to remove
+MANY = 80  # runs, whose logs take a while to remove
 
 
 def listed(program: Program, *patterns: str) -> list[str]:
