@@ -7,7 +7,7 @@ from jobctl.exits import Fault, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jobctl.client import Client
     from jobctl.shapes import Body, JobView, RunView
@@ -22,10 +22,12 @@ ACTIVE_STATES = ("active", "reloading")
 NO_FILE = "not-found"  # UnitFileState of a name that no job has
 
 
-def expand(client: Client, words: tuple[str, ...], *, begun: bool = False) -> list[str]:
+def expand(
+    client: Client, words: tuple[str, ...], *, begun: bool = False, fits: Callable[[JobView], bool] = lambda _: True
+) -> list[str]:
     """The names that `words` mean, each once, in order: globs become the existing jobs they match, maybe none.
 
-    `begun`: of these jobs only those that have had a run.
+    `begun`: of these jobs only those that have had a run; `fits`: only those.
 
     None is no error, as with systemctl, and is told to a person only: cron would send it by mail.
     """
@@ -37,7 +39,8 @@ def expand(client: Client, words: tuple[str, ...], *, begun: bool = False) -> li
         if not is_glob(word):
             found[word] = None
             continue
-        matches = [view for view in views(client, [word]) if not is_missing(view) or view.get("enabled")]
+        there = (view for view in views(client, [word]) if not is_missing(view) or view.get("enabled"))
+        matches = [view for view in there if fits(view)]
         if begun:
             matches = [view for view in matches if view.get("run")]
         for view in matches:

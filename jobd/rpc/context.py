@@ -11,6 +11,7 @@ from jobd.core import names, rules
 from jobd.rpc.lookup import Refused
 from jobd.rpc.lookup_runs import SHOWN_ID, RunLookup
 from jobd.rpc.shares import ROOT
+from jobd.rpc.words import words_of
 from jobd.runtime.job import Caller
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -91,7 +92,7 @@ class Context(RunLookup):
     # --- names ----------------------------------------------------------------------------------------------------
     def unknown(self, request: m.Request) -> list[str | int]:
         """What has to be looked up before the request can be served: owners in its words, and those that rules name."""
-        words = _words(request)
+        words = words_of(request)
         if words is None:
             return []
         asked = {owner for word in words if (owner := names.split_owner(word)[0]) and not names.is_glob(owner)}
@@ -136,30 +137,3 @@ class Context(RunLookup):
         finally:
             self.connection.readers -= 1
             share.readers -= 1
-
-
-def _words(request: m.Request) -> list[str] | None:
-    """The words for jobs in a request; None: it has none, and needs no rule that names an owner either."""
-    match request:
-        case m.Run():
-            return [word.partition(":")[0] for word in request.after] or None
-        case (
-            m.AuthWhoami() | m.AuthRules() | m.Input() | m.Resize() | m.Cancel() | m.DaemonReload() | m.DaemonReexec()
-            | m.Shutdown()
-        ):  # fmt: skip
-            return None
-        case m.Rerun() | m.Resolve() | m.AuthCanI():
-            return [request.job] if request.job else []
-        case m.List():
-            return request.patterns
-        case m.History() | m.Events() | m.Logs() | m.Wait():
-            return request.jobs
-        case m.Start() | m.Stop() | m.Restart() | m.Kill() | m.Freeze() | m.Thaw() | m.ResetFailed() | m.Remove():
-            return request.names
-        case m.SetProperty() | m.Define():
-            return [request.name]
-        case m.Get() | m.Cat() | m.ListDependencies() | m.Reload() | m.Why() | m.Revert() | m.Enable() | m.Mask():
-            return request.names
-        case m.ListFiles():
-            return request.patterns
-    return []

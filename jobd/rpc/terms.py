@@ -31,7 +31,12 @@ def terms(context: Context, request: m.Run) -> Terms:
         Refused: a job that is to end first is not there, or does not end.
     """
     needs = context.world.registry.waiting.unmet(_needs(context, request.after))
-    return {"after": after.encode(needs, context.own)} if needs else {}
+    found: dict[str, str | int | bytes | bool | None] = {}
+    if needs:
+        found["after"] = after.encode(needs, context.own)
+    if request.hold:
+        found["held"] = True
+    return found
 
 
 def _needs(context: Context, words: Sequence[str]) -> list[Need]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from jobd.core import service, states
 from jobd.core.enforce import is_limited, unenforced
 from jobd.core.graph import names_others
-from jobd.core.records import BAD_SETTING, BY_GID, LOADED, NOT_FOUND
+from jobd.core.records import BAD_SETTING, BY_GID, LOADED, NOT_FOUND, QUEUED
 from jobd.core.spec import JobSpec
 from jobd.runtime.helpers import CHECK
 from jobd.runtime.reloading import OPERATION as RELOAD_OPERATION
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_LINKS: Final = 1000  # of a view: 60 KiB
 MAX_KNOWN: Final = 1024  # definitions whose part of a view is kept: about 500 bytes each
+HELD: Final = "held"  # in the place of a job's `queued`
 _NO_SPEC = JobSpec(argv=(), cwd=b"")
 _USUAL: Final = {f.name: f.default for f in fields_of(m.JobView)}
 _KNOWN: Final[dict[bytes, tuple[JobSpec, Mapping[str, object]]]] = {}  # by the hash of the definition
@@ -66,6 +67,11 @@ def slim(registry: Registry, row: JobRow) -> m.JobView:
     )
 
 
+def is_held(row: RunRow) -> bool:
+    """Whether a run waits to be released."""
+    return row.held and row.state == QUEUED
+
+
 def is_frozen(registry: Registry, row: JobRow) -> bool:
     """Whether a job is held by `freeze`."""
     live = registry.run(row.owner, row.latest) if row.latest is not None else None
@@ -98,6 +104,8 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         view |= live_fields(live, registry)
         if live.row.after:
             view["after"] = after_words(registry, live.row)
+        if is_held(live.row):
+            view |= {"held": True, "sub": HELD}
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
     out_bytes, err_bytes = run.out_bytes, run.err_bytes
@@ -145,6 +153,8 @@ def _command_at_work(live: Run) -> Sequence[bytes]:
 
 def waits(registry: Registry, live: Run) -> str:
     """What a run waits for, in words."""
+    if is_held(live.row):
+        return "until it is released"
     words = registry.waiting.words(live.row) or registry.ordering.waits(live)
     return words or ("" if live.service is None else live.service.waits)
 
@@ -271,6 +281,7 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
     """A run as it is now."""
     spec = spec_of(registry, row.spec)
     return m.RunView(
+        held=is_held(row),
         seq=row.seq,
         job=row.job,
         owner=row.owner,

@@ -83,6 +83,9 @@ MATRIX: dict[str, tuple[str, Callable[[str, bytes], m.Request]]] = {
     "kill run":     ("+ + + . - -", lambda word, run: m.Kill(id=I, names=[word], runs=[run], once="x")),
     "freeze":       ("+ + + . - -", lambda word, _: m.Freeze(id=I, names=[word])),
     "thaw":         ("+ + + . - -", lambda word, _: m.Thaw(id=I, names=[word])),
+    "cancel":       ("+ + + . - -", lambda word, _: m.CancelQueued(id=I, names=[word])),
+    "hold":         ("+ + + . - -", lambda word, _: m.Hold(id=I, names=[word])),
+    "release":      ("+ + + . - -", lambda word, _: m.Release(id=I, names=[word])),
     "reset-failed": ("+ + + . - -", lambda word, _: m.ResetFailed(id=I, names=[word])),
     "set-property": ("+ + + . - -", lambda word, _: m.SetProperty(id=I, name=word, settings={"description": "x"})),
     "revert":       ("+ + + . - -", lambda word, _: m.Revert(id=I, names=[word])),
@@ -116,8 +119,7 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
 LATER = {
-    m.QueueList, m.QueueShow, m.QueueAdd, m.QueueSet, m.QueueRemove, m.QueueSwitch, m.CancelQueued, m.Hold, m.Release,
-    m.ListTimers, m.HistoryStats,
+    m.QueueList, m.QueueShow, m.QueueAdd, m.QueueSet, m.QueueRemove, m.QueueSwitch, m.ListTimers, m.HistoryStats,
 }  # fmt: skip  # they have no handler yet
 MAKES = {m.Define, m.Mask}  # what is not there yet: tests/system/test_stored.py
 MAKES_RUNS = {"start", "restart", "reload-or", "rerun", "rerun id", "rm", "rm of a run"}

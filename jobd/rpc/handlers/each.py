@@ -58,6 +58,20 @@ async def each(context: Context, request: int, words: list[str], act: Act, *, be
     await context.connection.end(request)
 
 
+async def words_meant(context: Context, request: m.Stop | m.Kill | m.CancelQueued, action: str) -> list[str]:
+    """The jobs that are meant. With a run for each there are no globs to expand."""
+    if not request.runs:
+        return await context.expand(request.names, action, at_rest=False)
+    if len(request.runs) != len(request.names):
+        raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
+    return request.names
+
+
+def only_run(request: m.Stop | m.Kill | m.CancelQueued, index: int) -> bytes | None:
+    """The one run of the `index`-th job that is meant, if only one is."""
+    return request.runs[index] if request.runs else None
+
+
 async def _changed(context: Context, words: list[str]) -> frozenset[str]:
     """Of which of these jobs the files say something else by now. Of many at a time nobody asks: each is read."""
     keys = {word: context.key(word) for word in words} if len(words) <= FEW else {}

@@ -8,7 +8,7 @@ from jobd.core import exits
 from jobd.core.ids import ONCE_OPERATION, USER_OPERATION
 from jobd.core.records import ONCE
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers.each import each, keeper_is_dead
+from jobd.rpc.handlers.each import each, keeper_is_dead, only_run, words_meant
 from jobd.rpc.runs import is_at_rest, until_gone
 from jobd.rpc.starting import FEW, begin_all
 from jobd.runtime import together
@@ -37,7 +37,7 @@ async def restart(context: Context, request: m.Restart) -> None:
 # --- stop ---------------------------------------------------------------------------------------------------------
 async def stop(context: Context, request: m.Stop) -> None:
     """Stop jobs, and what requires them; each is done when no process of it is left."""
-    words = await _words(context, request, "stop")
+    words = await words_meant(context, request, "stop")
     names: dict[int, list[str]] = {}
     runs: dict[str, Run] = {}
     failed: dict[str, Refused] = {}
@@ -47,7 +47,7 @@ async def stop(context: Context, request: m.Stop) -> None:
         except Refused as why:
             failed[word] = why
             continue
-        run, only = None if is_at_rest(row) else context.live(row), _only(request, index)
+        run, only = None if is_at_rest(row) else context.live(row), only_run(request, index)
         if only is None or (run is not None and run.id == only):
             names.setdefault(row.owner, []).append(row.job)
             runs.update({} if run is None else {word: run})
@@ -71,20 +71,6 @@ async def stop(context: Context, request: m.Stop) -> None:
     await each(context, request.id, words, act)
 
 
-async def _words(context: Context, request: m.Stop | m.Kill, action: str) -> list[str]:
-    """The jobs that are meant. With a run for each there are no globs to expand."""
-    if not request.runs:
-        return await context.expand(request.names, action, at_rest=False)
-    if len(request.runs) != len(request.names):
-        raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
-    return request.names
-
-
-def _only(request: m.Stop | m.Kill, index: int) -> bytes | None:
-    """The one run of the `index`-th job that is meant, if only one is."""
-    return request.runs[index] if request.runs else None
-
-
 # --- kill ---------------------------------------------------------------------------------------------------------
 async def kill(context: Context, request: m.Kill) -> None:
     """Send a signal to running jobs."""
@@ -94,12 +80,12 @@ async def kill(context: Context, request: m.Kill) -> None:
     async def act(word: str, index: int) -> m.Done:
         return await _signal(context, request, word, index)
 
-    await each(context, request.id, await _words(context, request, "kill"), act)
+    await each(context, request.id, await words_meant(context, request, "kill"), act)
 
 
 async def _signal(context: Context, request: m.Kill, word: str, index: int) -> m.Done:
     row = context.job(word, "kill")
-    run, only = context.live(row), _only(request, index)
+    run, only = context.live(row), only_run(request, index)
     asked = _asked_of(context, row, only, request.once) if request.once else None
     if run is None or run.gone or run.pid is None or not run.went or only not in (None, run.id):
         if asked is not None:  # it has had its signal, and has ended

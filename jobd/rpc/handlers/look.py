@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from msgspec.structs import replace
 
 from jobd.core import names
-from jobd.core.records import BAD_SETTING
+from jobd.core.records import BAD_SETTING, QUEUED
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.pagesize import LIST_PAGE, fitting
@@ -149,7 +149,8 @@ def _listed(context: Context, request: m.List, page: Sequence[JobRow], fits: Fit
     registry, wanted = context.world.registry, []
     for _, row in sorted(rows.items()):
         frozen = FROZEN in request.states and views.is_frozen(registry, row)
-        if _matches(row, request, fits, every, now, frozen):
+        held = views.HELD in request.states and row.sub == QUEUED and _is_held(context, row)
+        if _matches(row, request, fits, every, now, frozen or held):
             wanted.append(row)
     if context.filters():  # rules may have been taken back since the page was begun
         wanted = [row for row in wanted if context.sees(row.owner, row.job)]
@@ -176,15 +177,20 @@ def _matches(
     fits: Fits,
     every: bool,
     now: int,
-    frozen: bool = False,
+    named: bool = False,
 ) -> bool:
     if not fits(row.owner, row.job):
         return False
     if request.states:
-        return frozen or not {LOADED, row.active, row.sub}.isdisjoint(request.states)
+        return named or not {LOADED, row.active, row.sub}.isdisjoint(request.states)
     if every or row.enabled or row.load == BAD_SETTING:
         return True
     return row.active != "inactive" and not _is_old_failure(row, now)
+
+
+def _is_held(context: Context, row: JobRow) -> bool:
+    run = context.live(row)
+    return run is not None and views.is_held(run.row)
 
 
 def _is_old_failure(row: JobRow, now: int) -> bool:
