@@ -155,7 +155,7 @@ def _service(view: JobView) -> dict[str, Json]:
 
 def run_row(run: RunView) -> dict[str, Json]:
     """A row of `history`, `wait` and `result`."""
-    by = run.get("by_uid")
+    by, stopped = run.get("by_uid"), run.get("stop_uid")
     return {
         "job": run["job"],
         "run": full_id(run["run"]),
@@ -167,6 +167,7 @@ def run_row(run: RunView) -> dict[str, Json]:
         **place_row(run),
         **_common(run),
         "submitted_by": None if by is None else owner_name(by),
+        "stopped_by": None if stopped is None else owner_name(stopped),
     }
 
 

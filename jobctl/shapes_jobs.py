@@ -109,6 +109,7 @@ class JobView(_JobKey, total=False):
     schedule: list[str]
     elapse_next: int | None
     elapse_last: int | None
+    stop_uid: int | None
 
 
 class _RunKey(TypedDict):

@@ -61,6 +61,7 @@ def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
         ("Drop-In", _dropins(view)),
         ("User", escape(view.get("user", ""))),
         ("Active", _active(view, now, screen)),
+        ("Stopped by", _stopped_by(view)),
         ("Queue", _queue(view)),
         ("Waits", escape(view.get("waits", ""))),
         ("Restarts", _restarts(view, now)),
@@ -98,6 +99,12 @@ def _header(client: Client, view: JobView, screen: Screen) -> str:
 
 def _colour(active: str) -> str:
     return terminal.GREEN if active in ACTIVE else terminal.RED if active == "failed" else ""
+
+
+def _stopped_by(view: JobView) -> str:
+    """Who has asked for the end of the newest run, if another did than whose job it is."""
+    uid = view.get("stop_uid")
+    return "" if uid in (None, view["owner"]) else names.owner_name(uid)
 
 
 def _is_transient(view: JobView) -> bool:

@@ -111,12 +111,13 @@ def _print_json(row: RunView, streams: dict[int, tuple[bytes, bool]], output: st
 
 
 def _print_text(client: Client, row: RunView, streams: dict[int, tuple[bytes, bool]]) -> None:
-    shown = names.shown_name(row["job"], row["owner"], client.uid)
+    shown, stopped = names.shown_name(row["job"], row["owner"], client.uid), row.get("stop_uid")
     fields = [
         ("Run", f"{shown}#{row['number']} {names.full_id(row['run'])}"),
         ("State", row["state"]),
         ("Result", " ".join(word for word in (row.get("result") or "", exit_text(row, "({})")) if word)),
         ("Reason", escape(row.get("reason", ""))),
+        ("Stopped by", "" if stopped is None else names.owner_name(stopped)),
         ("Command", show_command(row.get("argv", []), row.get("shell", False))),
         ("Directory", show_bytes(row.get("cwd", b""))),
         *((label, times.timestamp(at)) for label, field in TIMES if (at := _at(row, field)) is not None),

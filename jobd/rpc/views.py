@@ -135,6 +135,7 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         ready_at=run.ready_at,
         status_text=status_text(live, run),
         status_errno=run.status_errno,
+        stop_uid=run.stop_uid,
     )
 
 

@@ -75,6 +75,8 @@ def end_unbegun(run: Run, world: Registry, result: str, reason: str = "", by: Ca
         "result": result, "reason": reason, "finished_at": time.time_ns(), "out_bytes": 0, "err_bytes": 0,
         "closed": True,
     }  # fmt: skip
+    if by is not None:
+        fields["stop_uid"] = by.uid
     if run.job.run is run:
         fields["job.result"] = "success" if good else result
         commit = run.job.fire(states.GOOD if good else states.BAD, result, by, **fields)

@@ -244,14 +244,17 @@ class Run:
         """
         if self.job.run is not self or self.job.row.sub in states.NO_RUN:
             return None
-        fields: dict[str, str] = {"again": again} if again else {}
+        fields: dict[str, str | int] = {"again": again} if again else {}
         if reason:
             fields["reason"] = reason
+        if by is not None:
+            fields["stop_uid"] = by.uid
         if self.row.stop_asked:
             if result != restarts.STOPPED or self.row.stop_asked == restarts.STOPPED or self.row.again == restarts.REST:
                 return None
             # It is being stopped by a limit, after which it might start again: somebody does not want that.
-            return self.job.note(self, "stop-requested", by, None, again=restarts.REST)
+            asked = {} if by is None else {"stop_uid": by.uid}
+            return self.job.note(self, "stop-requested", by, None, again=restarts.REST, **asked)
         fields["stop_asked"] = result
         if in_turn:
             commit = self.job.note(self, "stop-requested", by, None, **fields)

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from jobd.core import after, records
 from jobd.core.after import ANY, FAILED, OK
 from jobd.runtime.recovery import recover
-from tests.runtime.fakes import WELCOME, Bed, serving
+from tests.runtime.fakes import ROOT, WELCOME, Bed, serving
 from tests.runtime.jobs import Jobs
 
 
@@ -157,7 +157,7 @@ async def test_a_waiting_run_that_is_stopped_ends_what_waits_for_it(autojump_clo
         await wait_all_tasks_blocked()
         jobs.stop("second")
         await wait_all_tasks_blocked()
-        assert bed.row(second).result == "canceled"
+        assert (bed.row(second).result, bed.row(second).stop_uid) == ("canceled", ROOT.uid)
         assert bed.row(third).reason == "it waits for second to succeed, which was canceled"
         assert fourth.row.after == f"{first.id.hex()}:any"
         await jobs.end("first")

@@ -99,6 +99,7 @@ JOB: Final = m.JobView(
     schedule=["Mon..Fri 03:00"],
     elapse_next=T + 7,
     elapse_last=T - 7,
+    stop_uid=0,
 )
 ENDED: Final = m.RunView(
     seq=77,
