@@ -25,10 +25,7 @@ SETTING: Final = re.compile(
 ROOT: Final = Owner(uid=0, home="/root", runtime_dir="/run", shared=True)
 # What no key says: how it was submitted; and what is made of several keys.
 NOT_FILES: Final = {"stdin", "gid", "array"}
-NEXT: Final = {
-    "queue", "priority", "weight",
-    "keep_runs", "keep_for_usec",
-}  # fmt: skip  # their keys are not read yet
+NEXT: Final = {"keep_runs", "keep_for_usec"}  # their keys are not read yet
 COMPOSED: Final = {
     "argv", "shell", "cwd", "env_files", "success_codes", "success_signals", "restart_prevent_codes",
     "restart_prevent_signals", "ready", "health", "rlimits",

@@ -110,6 +110,9 @@ _TOP: Final = (
     _key("start_limit", STARTS, r.start_limit, '"5/10s"', "StartLimitBurst StartLimitIntervalSec", "start_limit"),
     _key("success_exit_status", STATUSES, lists.statuses, "[0]", "SuccessExitStatus"),
     _key("restart_prevent_exit_status", STATUSES, lists.statuses, "[]", "RestartPreventExitStatus"),
+    _key("queue", STRING, r.queue, '""', "", "queue"),
+    _key("priority", NUMBER, r.number(-r.MOST_PRIORITY, r.MOST_PRIORITY), "0", "", "priority"),
+    _key("weight", NUMBER, r.number(1, r.MOST_SLOTS), "1", "", "weight"),
     _key("essential", BOOLEAN, r.boolean, "false", "SuccessAction FailureAction", "essential"),
     _key("after", NAMES, lists.job_names, "[]", "After", "after"),
     _key("before", NAMES, lists.job_names, "[]", "Before", "before"),
@@ -179,7 +182,7 @@ KEYS: Final[Mapping[str, Key]] = {
     key.name: key for key in (*_TOP, *_READY, *_HEALTH, *_STOP_AND_RELOAD, *_LIMITS, *_LOGS, *_SCHEDULE, *_WATCHDOG)
 }
 # Known, so that a file of the next version is refused with the reason and not with a hint.
-LATER: Final = ("queue", "priority", "weight", "logs.keep_runs", "logs.keep_for")
+LATER: Final = ("logs.keep_runs", "logs.keep_for")
 ENVIRONMENT: Final = "environment"
 
 

@@ -36,6 +36,8 @@ _OCTAL: Final = frozenset("01234567")
 MAX_COUNT: Final = 1 << 22  # tasks: PID_MAX_LIMIT of Linux
 MAX_PERCENT: Final = 100 * 8192  # the most processors that Linux can be built for
 MAX_SIZE: Final = 1 << 62  # more than any machine has, and what the kernel takes
+MOST_PRIORITY: Final = 1_000_000  # sums and differences of such stay far from any limit
+MOST_SLOTS: Final = 1_000_000  # jobd.wire.scheduling.MAX_SLOTS
 MAX_STARTS: Final = 1000  # of a start limit: jobd remembers no more (jobd.core.restarts)
 
 
@@ -288,6 +290,17 @@ def user(value: object) -> str:
         return str(int(word))
     if word[0] in "-0123456789" or len(word) > 256 or not word.isprintable() or set(word) & set(" :/,"):
         raise ReadError(f"must be the name of a user, or a uid, not {quoted(word)}")
+    return word
+
+
+def queue(value: object) -> str:
+    """The name of a queue, perhaps with whose it is; "" is none."""
+    word = text(value).strip()
+    owner, slash, name = word.rpartition("/")
+    if not word:
+        return ""
+    if (slash and not names.valid_job_name(owner)) or not names.valid_job_name(name):
+        raise ReadError(f'must be the name of a queue, such as "build" or "shared/build", not {quoted(word)}')
     return word
 
 

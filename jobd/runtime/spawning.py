@@ -61,6 +61,8 @@ def command(
     spec, row = run.spec, run.row
     words = [b"JOBD_JOB=" + row.job.encode(), b"JOBD_RUN=" + row.run.hex().encode()]
     words.append(b"INVOCATION_ID=" + row.run.hex().encode())
+    if row.queue:
+        words.append(b"JOBD_QUEUE=" + row.queue.removeprefix("/").encode())
     if row.array_index is not None:
         words.append(arrays.INDEX_VARIABLE + str(row.array_index).encode())
     if not keeper.shared and not run.job.row.transient:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 DIGEST_BYTES = 32
 # Of the environment: set anew for every run, by the daemon and the keeper.
 OURS = (
-    b"JOBD_JOB=", b"JOBD_RUN=", b"JOBD_ARRAY_INDEX=", b"INVOCATION_ID=", b"NOTIFY_SOCKET=", b"WATCHDOG_USEC=",
-    b"WATCHDOG_PID=",
+    b"JOBD_JOB=", b"JOBD_RUN=", b"JOBD_ARRAY_INDEX=", b"JOBD_QUEUE=", b"INVOCATION_ID=", b"NOTIFY_SOCKET=",
+    b"WATCHDOG_USEC=", b"WATCHDOG_PID=",
 )  # fmt: skip
 _MONITOR = (b"SERVICE_RESULT=", b"EXIT_CODE=", b"EXIT_STATUS=", b"INVOCATION_ID=", b"UNIT=")  # what hooks are told
 _TOLD = (*OURS, b"MAINPID=", *(b"MONITOR_" + name for name in _MONITOR))

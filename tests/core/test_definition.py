@@ -195,6 +195,7 @@ def some(rng: random.Random) -> JobSpec:
         watchdog_usec=rng.choice((None, usec)),
         memory_max=rng.choice((None, 1 << 30)), cpu_percent=rng.choice((None, 150)), tasks_max=rng.choice((None, 7)),
         oom_score_adjust=rng.choice((None, 0, -5)),
+        queue=rng.choice(("", "build", "shared/build")), priority=rng.choice((0, -3, 7)), weight=rng.choice((1, 4)),
         schedule=rng.choice((("daily",), ("Mon..Fri 03:00", "0 3 * * 1"))), schedule_persistent=rng.random() < 0.5,
         schedule_jitter_usec=rng.choice((0, usec)), schedule_overlap=rng.choice(OVERLAPS),
     )  # fmt: skip

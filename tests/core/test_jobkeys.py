@@ -68,6 +68,10 @@ CHECKS = ("tcp", "http", "unix", "log", "command", "delay")
         ('limits.runtime = "infinity"', "runtime_usec", None),
         ('limits.umask = "0077"', "umask", 0o77),
         ('logs.max_size = "infinity"', "log_max_size", None),
+        ('queue = " shared/build "', "queue", "shared/build"),
+        ('queue = ""', "queue", ""),
+        ("priority = -5", "priority", -5),
+        ("weight = 3", "weight", 3),
         ('schedule = " Mon..Fri   03:00"', "schedule", ("Mon..Fri 03:00",)),
         ('schedule = ["daily", "0 3 * * 1-5"]', "schedule", ("daily", "0 3 * * 1-5")),
         ("schedule = []", "schedule", ()),
@@ -199,6 +203,13 @@ def test_what_is_taken(text: str, field: str, value: object) -> None:
         ("limits.umask = 18", '"umask" must be octal digits in quotes, such as "022", not 18; write "022"'),
         ("logs.max_size = 1", '"max_size" cannot be 1: 1 bytes are less than 4096'),
         ("logs.keep_runs = 1", '"logs.keep_runs" is not supported by this version'),
+        (
+            'queue = "a b"',
+            '"queue" must be the name of a queue, such as "build" or "shared/build", not "a b"',
+        ),
+        ('queue = "/build"', '"queue" must be the name of a queue, such as "build" or "shared/build", not "/build"'),
+        ("priority = 1.5", '"priority" must be a whole number from -1000000 to 1000000, not 1.5'),
+        ("weight = 0", '"weight" must be from 1 to 1000000, not 0'),
         (
             'schedule = "soon"',
             (

@@ -82,7 +82,7 @@ def test_settings_are_typed_by_their_key() -> None:
         ("stop", 'unknown key "stop"; did you mean "stop.signal"?'),
         ("command", "cannot set command: of a transient job that is the command itself"),
         ("environment.A", "cannot set environment.A: of a transient job that is jobctl run -E"),
-        ("queue", "cannot set queue: it is not supported by this version"),
+        ("logs.keep_runs", "cannot set logs.keep_runs: it is not supported by this version"),
     ],
 )
 def test_an_unknown_key_names_the_one_meant(key: str, said: str) -> None:
