@@ -224,6 +224,7 @@ class Daemon:
                 said += f", {boot.start()} enabled jobs started"
                 jobs.start_soon(boot.done)
             jobs.start_soon(Upkeep(registry).run)
+            jobs.start_soon(registry.schedule.run)
             jobs.start_soon(configuration.catch_up)
             orphanage = Orphanage(registry, self._lost, self._parts, self._leave)
             jobs.start_soon(self._orphaned, orphanage)

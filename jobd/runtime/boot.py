@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from jobd.core import plan, records, states
+from jobd.core import plan, records, schedules, states
 from jobd.core.configfile import ConfigError
 from jobd.core.ids import RANDOM_BYTES, uuid7
 from jobd.runtime import together
@@ -81,16 +81,22 @@ class Boot:
         log.info("%d job files read", sum(change.change != plan.REMOVED for change in changes))
 
     def enabled(self) -> list[JobRow]:
-        """The jobs to start, as they are now; those that cannot be are told of."""
+        """The jobs to start, as they are now, but for those that a schedule starts; what cannot be is told of."""
         found = []
         for row in self._registry.store.enabled():
             obstacle = plan.obstacle(row)
             if obstacle is not None:
                 if obstacle[0] != plan.MASKED:
                     log.warning("cannot start %s of uid %d, which is enabled: %s", row.job, row.owner, obstacle[1])
-            elif row.sub in states.AT_REST:
+            elif row.sub in states.AT_REST and not self._is_scheduled(row):
                 found.append(row)
         return found
+
+    def _is_scheduled(self, row: JobRow) -> bool:
+        try:
+            return schedules.is_scheduled(self._registry.spec(row.spec))
+        except KeyError:
+            return False
 
     def run_id(self, row: JobRow) -> bytes:
         """The id of the run that an enabled job gets at this start."""

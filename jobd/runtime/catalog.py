@@ -25,6 +25,7 @@ from jobd.store.db import Removal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from jobd.core.records import Data
     from jobd.runtime.job import Caller
     from jobd.runtime.journal import Commit
     from jobd.runtime.registry import Registry
@@ -113,6 +114,7 @@ class Catalog:
         by: Caller | None,
         blobs: Iterable[tuple[bytes, bytes]] = (),
         may_fail: bool = False,
+        more: Data | None = None,
     ) -> Commit:
         """Make this the job's row: one event with it and the blobs that it names, in one transaction.
 
@@ -122,14 +124,17 @@ class Catalog:
             by: who asked, if somebody did.
             blobs: what the store may not have yet.
             may_fail: give up on a full disk; only for a job that nobody walks.
+            more: what the event says besides, about the act.
         """
         key = (row.owner, row.job)
         job = self._registry.jobs.get(key)
         old = self._registry.store.job(*key) if job is None else job.row
+        blobs = tuple(blobs)
+        row = self._registry.schedule.adjusted(row, old, blobs)
         event = Event(
             seq=self._registry.store.next_event_seq(), at=time.time_ns(), kind=kind, owner=row.owner, job=row.job,
             by_uid=None if by is None else by.uid, by_pid=None if by is None else by.pid,
-            data={**job_data(row, old), **({} if by is None else {BY_GID: by.gid})},
+            data={**job_data(row, old), **({} if by is None else {BY_GID: by.gid}), **(more or {})},
         )  # fmt: skip
         assert old is None or row.sub == old.sub, "a state is changed by Job.fire alone"
         carried = {**dict(blobs), **self._carried(row, old)}
@@ -144,6 +149,7 @@ class Catalog:
         walked = job.run is not None or job.row.sub not in states.AT_REST
         commit = job.define(event, tuple(carried.items()), may_fail and not walked)
         self.graphs.know(row)
+        self._registry.schedule.know(row)
         commit.then(lambda: self._settled(job, tuple(carried), commit))
         return commit
 
@@ -175,8 +181,10 @@ class Catalog:
             row = self.written(job.row.owner, job.row.job)
             if row is None:
                 self.graphs.forget(job.row.owner, job.row.job)
+                self._registry.schedule.forget(job.row.owner, job.row.job)
             else:
                 self.graphs.know(row)
+                self._registry.schedule.know(row)
 
     @contextmanager
     def holding(self, row: JobRow) -> Iterator[Job]:
@@ -218,6 +226,7 @@ class Catalog:
         """Take a job's row away; nobody walks it. With a number, its runs up to this one go too."""
         self._registry.jobs.pop(key, None)  # one that is there for the moment
         self.graphs.forget(*key)
+        self._registry.schedule.forget(*key)
         event = Event(
             seq=self._registry.store.next_event_seq(), at=time.time_ns(), kind=records.REMOVED,
             owner=key[0], job=key[1],

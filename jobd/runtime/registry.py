@@ -28,6 +28,7 @@ from jobd.runtime.ordering import Ordering
 from jobd.runtime.places import Places
 from jobd.runtime.queues import Queues
 from jobd.runtime.room import Room
+from jobd.runtime.schedule import Schedule
 from jobd.runtime.slots import Slots
 from jobd.runtime.streams import Streams
 from jobd.runtime.submission import NO_TERMS, Keys, Terms, check_free
@@ -79,6 +80,7 @@ class Registry:
         self.slots.is_behind = lambda run: bool(self.ordering.before(run.row.owner, run.row.job))
         self.waiting = Waiting(self)
         self.aftermath = Aftermath(self)
+        self.schedule = Schedule(self)
         journal.follow = self.aftermath.follow
         # What brings a definition down to what its owner may have by now.
         self.bounded: Callable[[int], Callable[[JobSpec], JobSpec] | None] = lambda _: None
@@ -289,6 +291,7 @@ class Registry:
         """All live runs are taken up: let those begin who may, and count what their owners have."""
         assert self._nursery is not None
         self.room.start(self._nursery, self.owners())
+        self.schedule.load()
         self.slots.give()
 
     def all_owners(self) -> set[int]:
@@ -347,6 +350,7 @@ class Registry:
         self.runs.pop(run.id, None)
         self.slots.leave(run)
         self.ordering.forget(run)
+        self.schedule.forget_run(run)
         self.waiting.forget(run)
         job = run.job
         if job.run is run:

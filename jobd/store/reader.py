@@ -151,6 +151,11 @@ class Reader:
         where = "INDEXED BY jobs_to_restart WHERE restart_at IS NOT NULL ORDER BY restart_at"
         return [job_row(v) for v in self.fetch(f"SELECT {JOB_COLUMNS} FROM jobs {where}", ())]
 
+    def armed(self) -> list[JobRow]:
+        """All jobs that a schedule is to start, the next first."""
+        sql = f"SELECT {JOB_COLUMNS} FROM jobs INDEXED BY jobs_armed WHERE elapse_next IS NOT NULL ORDER BY elapse_next"
+        return [job_row(v) for v in self.fetch(sql)]
+
     def owners(self) -> list[int]:
         """All who have jobs, in order."""
         return self._steps("SELECT min(owner) FROM jobs WHERE owner > ?")

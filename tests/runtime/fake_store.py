@@ -81,6 +81,9 @@ class FakeStore:
     def enabled(self) -> list[JobRow]:
         return [row for _, row in sorted(self.jobs.items()) if row.enabled]
 
+    def armed(self) -> list[JobRow]:
+        return [row for row in self.jobs.values() if row.elapse_next is not None]
+
     def live_runs(self) -> list[RunRow]:
         return [row for row in self.runs.values() if row.state != "finished" or not row.closed]
 

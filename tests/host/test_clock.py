@@ -1,0 +1,63 @@
+"""The alarm by the kernel's timers, and the machine's time zone."""
+
+from __future__ import annotations
+
+import os
+import select
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobd.host.clock import Alarm, boot_ns, local_zone, wall_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FAR = 10**9 * 3600
+
+
+@pytest.fixture
+def alarm() -> Iterator[Alarm]:
+    before = len(os.listdir("/proc/self/fd"))
+    found = Alarm()
+    yield found
+    found.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def rings(alarm: Alarm, within_sec: float) -> bool:
+    return bool(select.select([alarm], [], [], within_sec)[0])
+
+
+@pytest.mark.parametrize("by_wall", [True, False])
+def test_it_rings_when_the_moment_comes_and_is_quiet_when_set_anew(alarm: Alarm, by_wall: bool) -> None:
+    assert not rings(alarm, 0)
+    now = wall_ns() if by_wall else boot_ns()
+    alarm.set(*((now + 2_000_000, None) if by_wall else (None, now + 2_000_000)))
+    assert rings(alarm, 5)
+    assert (wall_ns() if by_wall else boot_ns()) >= now + 2_000_000
+    alarm.set(wall_ns() + FAR, boot_ns() + FAR)
+    assert not rings(alarm, 0)
+
+
+def test_what_has_passed_rings_at_once_and_none_never(alarm: Alarm) -> None:
+    alarm.set(-1, None)
+    assert rings(alarm, 5)
+    alarm.set(None, None)
+    assert not rings(alarm, 0)
+    alarm.set(None, 1)
+    assert rings(alarm, 5)
+
+
+def test_the_zone_is_that_of_the_variable_or_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now = datetime(2026, 7, 1)
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    assert local_zone().utcoffset(now) == ZoneInfo("Europe/Berlin").utcoffset(now)
+    for nothing in ("Nowhere/Such", ":/nonexistent", ""):
+        monkeypatch.setenv("TZ", nothing)
+        assert local_zone(tmp_path / "none") is UTC
+    (tmp_path / "broken").write_bytes(b"TZif?")
+    assert local_zone(tmp_path / "broken") is UTC
