@@ -175,6 +175,7 @@ REMOVED: Final = "removed"  # the kind of the event that takes the job's row awa
 DEFINED, CHANGED, UNDEFINED = "defined", "changed", "undefined"  # the last: its file is gone, and the job not at rest
 ENABLED, DISABLED, MASKED, UNMASKED = "enabled", "disabled", "masked", "unmasked"
 PROPERTY_SET: Final = "property-set"  # settings of a job that is there: its live run names another definition, too
+FILLED: Final = "filled"  # more elements of an array have been accepted
 REDEFINES: Final = frozenset({DEFINED, CHANGED, UNDEFINED, PROPERTY_SET})  # the row may name other blobs than before
 _KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow has no `run`)
 _RUN_FIELDS: Final = tuple(f for f in RunRow.__struct_fields__ if f not in _KEY)

@@ -1,4 +1,4 @@
-"""Finding the jobs that words mean, for one caller: here and in lookup_runs is the only way to a row for handlers.
+"""Finding the jobs that words mean, for one caller: lookup, lookup_many and lookup_runs are the only way to a row.
 
 Each way in takes the action that the row is wanted for, and decides before it gives anything out. What the caller may
 not see is looked for and answered exactly as what is not there: same text, same details, same neighbours. What he may
@@ -10,12 +10,12 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import globs, names, rules
+from jobd.core import names, rules
 from jobd.core.rules import Owner
 from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from jobd.core.globs import Globs
     from jobd.core.records import JobRow
@@ -27,8 +27,7 @@ Key = tuple[int, str]
 
 SHOWN_CANDIDATES: Final = 5  # of what is ambiguous
 MAX_NEIGHBOURS: Final = 1000  # names looked at for a did-you-mean
-MAX_MATCHES: Final = 10_000  # jobs that one glob may mean; reading them takes 50 ms …
-STEP: Final = 200  # … and so many one
+STEP: Final = 200  # jobs that are read in one turn
 SEE: Final = "status"  # the action that nothing but seeing is asked for
 
 
@@ -111,6 +110,15 @@ class JobLookup:
         if patterns:
             literal |= {uid for uid in self.owners() if rules.fits_owner(patterns, Owner(uid, people.name(uid)))}
         return list(literal)
+
+    def _owners_meant(self, asked: str | None, everybody: bool) -> list[int]:
+        people = self.access.people
+        if asked is None:
+            return self.owners() if everybody and self.sees_others() else [self.own]
+        if names.is_glob(asked):
+            return [uid for uid in self.owners() if rules.fits_owner((asked,), Owner(uid, people.name(uid)))]
+        uid = people.uid(asked)
+        return [] if uid is None else [uid]
 
     def key(self, word: str) -> Key | None:
         """(owner, name) of `web`, `alice/web` or `61001/web`; None when there is no such user."""
@@ -272,110 +280,3 @@ class JobLookup:
         live = [name for uid, name in self.world.registry.jobs if uid == owner]
         page = self.world.registry.store.jobs_page(owner=owner, scope=self.scope(), every=True, limit=MAX_NEIGHBOURS)
         return [name for name in live if self.sees(owner, name)] + [row.job for row in page]
-
-    # --- several jobs ---------------------------------------------------------------------------------------------
-    async def expand(self, words: Sequence[str], action: str, *, at_rest: bool, everybody: bool = False) -> list[str]:
-        """Names for words of which some are globs. In turns: each of thousands may mean thousands of jobs.
-
-        Args:
-            words: names, and globs of his own jobs or, with an owner (who may be a glob too), of that one's.
-            action: of what a glob means, only jobs with which he may do this; if there are none, those that he sees.
-            at_rest: globs match all jobs, not only live and listed ones.
-            everybody: globs without an owner match jobs of everybody.
-        """
-        result: dict[str, None] = {}
-        for word in words:
-            found = await self._matching(word, at_rest, everybody) if names.is_glob(word) else {word: None}
-            allowed = [name for name, key in found.items() if key is None or self.may(action, *key)]
-            result.update(dict.fromkeys(allowed or found))
-        return list(result)
-
-    async def _matching(self, word: str, at_rest: bool, everybody: bool) -> dict[str, Key | None]:
-        asked, pattern = names.split_owner(word)
-        literal = pattern[: min((at for at in map(pattern.find, "*?[") if at >= 0), default=len(pattern))]
-        plain = asked is not None and not names.is_glob(asked)
-        live = self.world.registry.jobs
-        found: dict[str, Key | None] = {}
-        for owner in self._owners_meant(asked, everybody):
-            fits = {name for uid, name in live if uid == owner and fnmatch.fnmatchcase(name, pattern)}
-            async for name in self._names(owner, literal, at_rest):
-                if fnmatch.fnmatchcase(name, pattern):
-                    fits.add(name)
-            for name in sorted(fits):
-                if self.sees(owner, name) and len(found) < MAX_MATCHES:
-                    found[f"{asked}/{name}" if plain else self.word(owner, name)] = owner, name
-        return found
-
-    async def _names(self, owner: int, prefix: str, at_rest: bool) -> AsyncIterator[str]:
-        """Names of jobs of one owner that the store has and the caller sees, as far as a glob may reach."""
-        after: Key | None = None
-        for _ in range(0, MAX_MATCHES, STEP):
-            page = self.world.registry.store.jobs_page(
-                owner=owner, scope=self.scope(), every=at_rest, prefix=prefix, after=after, limit=STEP
-            )
-            for row in page:
-                yield row.job
-            await self.turn()
-            if len(page) < STEP:
-                break
-            after = owner, page[-1].job
-
-    def _owners_meant(self, asked: str | None, everybody: bool) -> list[int]:
-        people = self.access.people
-        if asked is None:
-            return self.owners() if everybody and self.sees_others() else [self.own]
-        if names.is_glob(asked):
-            return [uid for uid in self.owners() if rules.fits_owner((asked,), Owner(uid, people.name(uid)))]
-        uid = people.uid(asked)
-        return [] if uid is None else [uid]
-
-    def jobs_page(self, *, every: bool, after: Key | None, limit: int) -> list[JobRow]:
-        """Jobs that he sees, as the store has them, sorted by (owner, name)."""
-        store, scope = self.world.registry.store, self.scope()
-        if scope == ((self.own, "*"),):
-            return store.jobs_page(owner=self.own, every=every, after=after, limit=limit)
-        return store.jobs_page(scope=scope, every=every, after=after, limit=limit)
-
-    def filters(self) -> bool:
-        """Whether what he sees of others' jobs has to be picked out from what he does not."""
-        return self.sees_others() and not self.who.is_admin
-
-    async def jobs_page_in_turns(
-        self, *, every: bool, after: Key | None, limit: int, turn: Callable[[], Awaitable[None]]
-    ) -> list[JobRow]:
-        """As `jobs_page`, where what he sees may lie far apart: a little at a time, and then the others' turn."""
-        store, scope = self.world.registry.store, self.scope()
-        rows: list[JobRow] = []
-        for owner in self.owners():
-            if scope is None or (after is not None and owner < after[0]):
-                continue
-            seen = globs.of_owner(scope, owner)
-            name: str | None = after[1] if after is not None and owner == after[0] else ""
-            if seen is None:
-                key = (owner, name) if name else None
-                rows += store.jobs_page(owner=owner, every=every, after=key, limit=limit - len(rows))
-            while seen and name is not None and len(rows) < limit:
-                more = limit - len(rows)
-                page, name = store.jobs_seen(owner=owner, every=every, scope=seen, after=name, limit=more)
-                rows += page
-                await turn()
-            if len(rows) >= limit:
-                break
-        return rows
-
-    def live_jobs(self) -> Iterator[JobRow]:
-        """Rows of the jobs that he sees and that have a live run, as they are now."""
-        every = self.who.is_admin
-        for (owner, name), job in self.world.registry.jobs.items():
-            if every or owner == self.own or self.sees(owner, name):
-                yield job.row
-
-    def own_failed(self) -> list[str]:
-        """Names of his own jobs that have failed."""
-        rows = [row for row in self.live_jobs() if row.owner == self.own]
-        after: Key | None = None
-        while page := self.world.registry.store.jobs_page(owner=self.own, after=after):
-            rows += page
-            after = page[-1].owner, page[-1].job
-        live = {row.job: row for row in reversed(rows)}  # what is live comes first, and so counts
-        return sorted(name for name, row in live.items() if row.active == "failed")

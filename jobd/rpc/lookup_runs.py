@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
-from jobd.rpc.lookup import SHOWN_CANDIDATES, JobLookup, Refused
+from jobd.core.arrays import element_id
+from jobd.rpc.lookup import SHOWN_CANDIDATES, Refused
+from jobd.rpc.lookup_many import ManyLookup
 from jobd.wire import errors
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ SHARED: Final = "shared"  # before the name of one of everybody's
 SHOWN_ID: Final = 8  # characters of a run id that are shown, and enough to be taken for one
 
 
-class RunLookup(JobLookup):
+class RunLookup(ManyLookup):
     """Runs by id, by number, by the end of an id."""
 
     __slots__ = ()
@@ -104,6 +106,14 @@ class RunLookup(JobLookup):
         row = self.find_run(run_id, action)
         if row is None:
             raise Refused(errors.NOT_FOUND, f"cannot find run {run_id.hex()}", run=run_id.hex())
+        return row
+
+    def find_array(self, run_id: bytes, action: str) -> JobRow | None:
+        """The array that was submitted under this id; None: there is none that he may see. Raises Refused (DENIED)."""
+        first = self.find_run(element_id(run_id, 0), action)
+        row = None if first is None else self.world.registry.arrays.whole(first.owner, run_id)
+        if row is not None:
+            self.grant(action, row.owner, row.job, self.word(row.owner, row.job))
         return row
 
     def submitted(self, owner: int, job: str | None, run_id: bytes) -> RunRow | None:

@@ -110,8 +110,13 @@ def failure_text(context: Context, row: RunRow) -> str:
 
 def unenforced_text(context: Context, row: RunRow) -> str:
     """What is asked for and this machine cannot do, a line each: a warning to who starts it."""
-    spec = views.spec_of(context.world.registry, row.spec)
-    return "\n".join(f"{row.job}: {line}" for line in views.not_enforced(context.world.registry, spec))
+    return unenforced_lines(context, row.job, row.spec)
+
+
+def unenforced_lines(context: Context, job: str, key: bytes) -> str:
+    """The same, of a job with this definition."""
+    spec = views.spec_of(context.world.registry, key)
+    return "\n".join(f"{job}: {line}" for line in views.not_enforced(context.world.registry, spec))
 
 
 def never_up(context: Context, row: RunRow) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from jobd.core import records, states
+from jobd.core import arrays, records, states
 from jobd.core.records import Data, Event, apply_run, job_data, new_job_data
 from jobd.runtime.job import Job
 from jobd.runtime.run import Run
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def accept(
     world: Registry, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, old: JobRow | None,
-    by: Caller | None, cause: str = "", held: bool = False, terms: Terms = NO_TERMS,
+    by: Caller | None, cause: str = "", held: bool = False, terms: Terms = NO_TERMS, array_of: str = "",
 ) -> Run:  # fmt: skip
     """Make a run its job's newest. `run.accepted` tells when it is durable.
 
@@ -36,6 +36,7 @@ def accept(
         cause: why it is started, else.
         held: it waits in any case, until `ordering` lets it begin.
         terms: fields of its row besides. What it waits for holds it, too.
+        array_of: the array that a new job is an element of.
 
     Raises:
         NameTaken: there is a live run.
@@ -54,8 +55,10 @@ def accept(
     first = states.SUBMIT if begins and world.keeper.alive and not held else states.ENQUEUE
     now = time.time_ns()
     sub = states.after(states.DEAD if old is None else old.sub, first)
-    row = job_row(owner, name, run_id, _number(world, owner, name, old), keys, old, sub, now)
+    row = job_row(owner, name, run_id, _number(world, owner, name, old), keys, old, sub, now, array_of)
     row = counted(row, spec, cause, now)
+    if row.array_of:
+        terms = {**terms, "array_index": arrays.index_of(name)}
     data: Data = {
         "seq": seq, "number": row.runs, "spec": keys.spec, "env": keys.env,
         "by_uid": owner if by is None else by.uid, "queued_at": now, "cause": cause,
@@ -63,7 +66,7 @@ def accept(
         **(new_job_data(row) if old is None else job_data(row)),
         **(world.keeper_fields() if first == states.SUBMIT else {}),
     }  # fmt: skip
-    event = _event(world, row, run_id, now, by, data)
+    event = accepted(world, row, run_id, now, by, data)
     if job is None:
         job = world.jobs[owner, name] = Job(row, world.journal)
     run = Run(job, apply_run(None, event), spec, keys.env_blob)
@@ -76,7 +79,8 @@ def accept(
     return run
 
 
-def _event(world: Registry, row: JobRow, run_id: bytes, now: int, by: Caller | None, data: Data) -> Event:
+def accepted(world: Registry, row: JobRow, run_id: bytes | None, now: int, by: Caller | None, data: Data) -> Event:
+    """The event of an acceptance; that of an array as a whole has no run."""
     if by is not None:
         data[records.BY_GID] = by.gid
     return Event(
@@ -101,6 +105,8 @@ def _record(
         run.accepted = run.job.accept(event, run, blobs)
         if old is not None and old.sub == states.AUTO_RESTART and old.latest is not None:
             world.waiting.follow(run.row.owner, old.latest, run.id)
+        if run.row.array_index is not None:
+            world.arrays.entered(run, old)
         world.waiting.take_on(run)
     world.catalog.graphs.know(run.job.row)
     world.ordering.moved(run.job)

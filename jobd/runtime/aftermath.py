@@ -49,6 +49,8 @@ class Aftermath:
     def follow(self, job: Job, old: str) -> None:
         """A job has changed its state from `old`."""
         self._world.ordering.moved(job)
+        if job.row.array_of:
+            self._world.arrays.moved(job)
         if job.row.sub in states.NO_RUN and old not in states.AT_REST:
             if self._later is None:
                 self._ended(job, old)

@@ -53,6 +53,7 @@ async def recover(world: Registry) -> None:
         found.append((run, entry is not None))
     for job in world.store.jobs_to_restart():
         restarting.take_up(world, job.owner, job.job)
+    world.arrays.take_up(run for run, _ in found)
     # What the ends that we find mean for other jobs is seen when all are there, and is durable with them. Until then
     # the rows that the store has of these are those of before.
     over = []
@@ -65,6 +66,7 @@ async def recover(world: Registry) -> None:
         world.waiting.take_up(run for run, _ in found)
         for run_id, entry in entries.items():
             _unknown(world, run_id, entry)
+        world.arrays.go_on()
     if world.keeper.welcome is not None and not world.keeper.welcome.heir:
         together.renew_needs(world)
     world.recovered()

@@ -22,6 +22,7 @@ from jobd.core.records import JobRow
 from jobd.runtime import lifecycle, restarting, together
 from jobd.runtime.acceptance import accept
 from jobd.runtime.aftermath import Aftermath
+from jobd.runtime.arrays import Arrays
 from jobd.runtime.asking import Asking
 from jobd.runtime.catalog import Catalog, check_undefined
 from jobd.runtime.ordering import Ordering
@@ -36,7 +37,7 @@ from jobd.runtime.waiting import Waiting
 from jobd.store.db import FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from jobd.core.records import RunRow
@@ -79,6 +80,8 @@ class Registry:
         self.ordering = Ordering(self)
         self.slots.is_behind = lambda run: bool(self.ordering.before(run.row.owner, run.row.job))
         self.waiting = Waiting(self)
+        self.arrays = Arrays(self)
+        self.slots.array_of = self.arrays.limit_of
         self.aftermath = Aftermath(self)
         self.schedule = Schedule(self)
         journal.follow = self.aftermath.follow
@@ -282,6 +285,18 @@ class Registry:
             self.drop(run)
         run.env = None  # it is in the database, and this may take long
 
+    def start_work(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something besides the walks of runs. A bug in it has the daemon replaced, as one in a walk does."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._work, work)
+
+    async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception:
+            log.exception("work besides the runs has failed")
+            self.on_crash()
+
     def back_off(self, job: Job, sec: float, *, again: bool = False) -> None:
         """Start a job again in so many seconds; `again`: an earlier daemon has tried."""
         assert self._nursery is not None
@@ -335,6 +350,8 @@ class Registry:
             restarting.take_up(self, *key, restarting.ROOM_SEC)
         self.ordering.moved(job)
         self.waiting.ended(run.row.owner, run.id, after.GONE)
+        if run.row.array_index is not None:
+            self.arrays.dropped(run)
         run.settle_end()
         self._check_idle()
 

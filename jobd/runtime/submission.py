@@ -67,8 +67,9 @@ def counted(row: JobRow, spec: JobSpec, cause: str, now: int) -> JobRow:
 
 
 def job_row(
-    owner: int, name: str, run_id: bytes, number: int, keys: Keys, old: JobRow | None, sub: str, now: int
-) -> JobRow:
+    owner: int, name: str, run_id: bytes, number: int, keys: Keys, old: JobRow | None, sub: str, now: int,
+    array_of: str = "",
+) -> JobRow:  # fmt: skip
     """The job's row with its new run."""
     if old is not None:
         # What a job from a file is, its file says; of a transient one the newest submission does.
@@ -88,10 +89,11 @@ def job_row(
         active=states.ACTIVE_STATE[sub],
         sub=sub,
         changed_at=now,
+        array_of=array_of,
     )
 
 
 def check_free(row: JobRow | None, free: frozenset[str]) -> None:
     """Raises NameTaken, if there is a job and it is in none of the states in which it may have a new run."""
-    if row is not None and row.sub not in free:
+    if row is not None and (row.sub not in free or row.array):
         raise NameTaken(row.job)

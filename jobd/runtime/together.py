@@ -82,6 +82,8 @@ def lack(world: Registry, graph: Graph, owner: int, name: str, *, anew: bool = F
         return None
     if row.masked:
         return Lack("is masked", MASKED)
+    if row.array:
+        return Lack("is an array; name an element of it", graphs.MISSING)
     if row.load == records.NOT_FOUND:
         return Lack("has no job file any more" if row.file else "does not exist", graphs.MISSING)
     if row.load == records.BAD_SETTING:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from jobd.core.globs import condition
+from jobd.core.records import FILLED
 
 from .rows import EVENT_COLUMNS, Value, Values
 
@@ -29,7 +30,7 @@ SCAN_NUMBERS: Final = 2000
 FEW_EVENTS: Final = 1000  # of a job: they take as long to look up in the index as a page of the table
 FEW_JOBS: Final = 4  # … each
 _RANGE: Final = "FROM events NOT INDEXED WHERE seq > ? AND seq <= ?"  # left to itself SQLite walks an index that sorts
-HIDDEN: Final = ("retired", "salvaged")  # bookkeeping of ours: what other events had said, in one
+HIDDEN: Final = ("retired", "salvaged", FILLED)  # bookkeeping of ours: what other events had said, in one
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from jobd.core.runfilter import EVERY, RunFilter
 
 from . import changes, pages, removed
 from .batch import StoreError
+from .elements import Elements
 from .removal import purge_key
 from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, event_of, job_row, run_row, tail_of
 from .schema import LISTED, LIVE, connect
@@ -48,7 +49,7 @@ class Counts:
     database_bytes: int = 0
 
 
-class Reader:
+class Reader(Elements):
     """Reads state.db at `path`.
 
     `generation()` grows when the file was replaced; `damaged(text)` is told of a damaged file and says whether it has
@@ -109,12 +110,14 @@ class Reader:
         return int(self.fetch(f"SELECT max(number) FROM runs {where}", (owner, name))[0][0] or 0)
 
     def is_used(self, owner: int, name: str) -> bool:
-        """Whether there is a job of this name, or runs of one that was removed."""
-        where = "WHERE owner = ? AND job = ?"
-        sql = (
-            f"SELECT EXISTS (SELECT 1 FROM jobs {where}) OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_by_job {where})"
-        )
-        return bool(self.fetch(sql, (owner, name, owner, name))[0][0])
+        """Whether there is a job of this name, or runs of one that was removed; or elements of an array called so."""
+        places = [
+            f"EXISTS (SELECT 1 FROM {source} WHERE owner = ? AND job {which})"
+            for source in ("jobs", "runs INDEXED BY runs_by_job")
+            for which in ("= ?", ">= ? AND job < ?")
+        ]
+        args = (owner, name, owner, f"{name}@", f"{name}A")  # "A" follows "@"
+        return bool(self.fetch(f"SELECT {' OR '.join(places)}", (*args, *args))[0][0])
 
     def defined(self, owner: int, prefix: str = "", after: str = "", limit: int = MAX_DEFINED) -> list[JobRow]:
         """Jobs of an owner that are not transient, by name, from behind `after`; those that begin with `prefix`."""

@@ -13,7 +13,7 @@ from jobd.core import spec as specs
 from jobd.core.policy import Policy, Rule
 from jobd.core.spec import JobSpec
 from jobd.host.peer import Peer
-from jobd.rpc import lookup
+from jobd.rpc import lookup_many
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.dispatch import TABLE
@@ -159,7 +159,7 @@ async def test_many_patterns_are_looked_at_in_turns(monkeypatch: pytest.MonkeyPa
         await trio.lowlevel.checkpoint()
 
     monkeypatch.setattr(Context, "turn", turn)
-    monkeypatch.setattr(lookup, "STEP", 3)
+    monkeypatch.setattr(lookup_many, "STEP", 3)
     async with serving(Bed()) as bed:
         town = Town(bed)
         for n in range(7):

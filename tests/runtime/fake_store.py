@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,16 @@ class FakeStore:
     ) -> tuple[list[JobRow], str | None]:
         rows = self.jobs_page(owner=owner, every=every, scope=scope, after=(owner, after), limit=min(limit, 1))
         return rows, rows[-1].job if rows else None
+
+    def live_arrays(self) -> list[JobRow]:
+        return [row for row in self.jobs.values() if row.array and row.sub == "queued"]
+
+    def elements(self, owner: int, array: str) -> list[str]:
+        return [row.job for row in self.jobs.values() if row.owner == owner and array and row.array_of == array]
+
+    def element_results(self, owner: int, array: str) -> dict[str, int]:
+        rows = [self.jobs[owner, name] for name in self.elements(owner, array)]
+        return dict(Counter(str(self.runs[row.latest or b""].result) for row in rows if row.sub in ("dead", "failed")))
 
     def highest_suffix(self, _owner: int, _base: str) -> int:
         return 0

@@ -27,7 +27,7 @@ async def cat(context: Context, request: m.Cat) -> None:
     limits = _own_rlimits() if welcome is None or not welcome.rlimits else _pairs(welcome.rlimits)
     found = []
     size = 0
-    for word in await context.expand(request.names, "cat", at_rest=True):
+    for word in await context.expand(request.names, "cat", at_rest=True, whole=True):
         row = context.find(word, "cat")
         if row is None or (row.load == NOT_FOUND and row.source is None):
             found.append(m.Definition(job=word, owner=context.owner_asked(word), load="not-found"))

@@ -62,7 +62,7 @@ async def get_long(context: Context, request: m.Get) -> None:
     share = context.connection.share
     words: dict[str, None] = {}
     for word in request.names:
-        words.update(dict.fromkeys(await context.expand([word], "status", at_rest=True)))
+        words.update(dict.fromkeys(await context.expand([word], "status", at_rest=True, whole=True)))
         await share.turn()
     jobs: list[m.JobView] = []
     for at, word in enumerate(words):

@@ -26,7 +26,9 @@ PURGE_BYTES: Final = 1 << 20  # of a log that is about to go: so much of it is k
 # --- reset-failed -------------------------------------------------------------------------------------------------
 async def reset_failed(context: Context, request: m.ResetFailed) -> None:
     """Make failed jobs inactive; without names all that the caller has."""
-    words = await context.expand(request.names, RESET, at_rest=True) if request.names else context.own_failed()
+    words = (
+        await context.expand(request.names, RESET, at_rest=True, whole=True) if request.names else context.own_failed()
+    )
 
     async def act(word: str, _: int) -> m.Done:
         row = context.job(word, RESET)
@@ -41,7 +43,7 @@ async def remove(context: Context, request: m.Remove) -> None:
     """Take jobs out of the lists, once they are at rest; with `purge` their runs and logs too."""
     if request.runs and len(request.runs) != len(request.names):
         raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
-    words = request.names if request.runs else await context.expand(request.names, "rm", at_rest=True)
+    words = request.names if request.runs else await context.expand(request.names, "rm", at_rest=True, whole=True)
 
     async def act(word: str, index: int) -> m.Done:
         if request.runs and any(request.runs[index]) and await _is_done(context, word, request.runs[index]):

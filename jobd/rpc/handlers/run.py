@@ -9,17 +9,19 @@ from jobd.core import spec as specs
 from jobd.core.graph import Refusal
 from jobd.core.spec import JobSpec, SpecError
 from jobd.rpc import privileges
+from jobd.rpc.arrays import run_array, submit
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.runs import refused, submit_once
 from jobd.rpc.terms import terms
 from jobd.runtime.catalog import Defined
 from jobd.runtime.registry import Stopping
-from jobd.runtime.submission import NameTaken
+from jobd.runtime.submission import NO_TERMS, NameTaken
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     from jobd.core.records import RunRow
+    from jobd.runtime.journal import Commit
     from jobd.runtime.run import Run
 
 
@@ -29,18 +31,36 @@ async def run(context: Context, request: m.Run) -> None:
     def known() -> RunRow | None:
         return context.submitted(context.own, request.name, request.run)
 
-    await submit_once(context, request.id, request.exec_wait, known, lambda: _submit(context, request))
+    if request.array:
+        await run_array(context, request, lambda: _submit_array(context, request))
+    else:
+        await submit_once(context, request.id, request.exec_wait, known, lambda: _submit(context, request))
 
 
-def _submit(context: Context, request: m.Run) -> Run:
+def _submit_array(context: Context, request: m.Run) -> Commit:
+    spec, name = _named(context, request)
+    return submit(context, request, spec, name, NO_TERMS)
+
+
+def _named(context: Context, request: m.Run) -> tuple[JobSpec, str]:
+    """What is to run, and under which name. Raises Refused."""
     registry = context.world.registry
     privileges.check(request.settings, context.caller, context.access)
     spec = privileges.bounded(make_spec(request), request.settings, context.caller, context.access)
     name = request.name
     if name is None:
-        name = registry.free_name(context.own, spec)
-    elif not names.valid_job_name(name):
+        return spec, registry.free_name(context.own, spec)
+    if not names.valid_job_name(name):
         raise Refused(errors.INVALID, names.why_invalid(name))
+    if whole := registry.arrays.array_of(context.own, name):
+        text = f"cannot run {name!r}: elements of the array {whole} are called so; choose another name"
+        raise Refused(errors.EXISTS, text, job=name)
+    return spec, name
+
+
+def _submit(context: Context, request: m.Run) -> Run:
+    registry = context.world.registry
+    spec, name = _named(context, request)
     try:
         env = specs.encode_env(request.env)
         run = registry.submit(context.own, name, request.run, spec, env, context.caller, terms(context, request))
@@ -50,6 +70,9 @@ def _submit(context: Context, request: m.Run) -> Run:
         text = f"cannot run {name!r}: it has a definition; start it, or choose another name"
         raise Refused(errors.EXISTS, text, job=name) from None
     except NameTaken:
+        if registry.arrays.is_array(context.own, name):
+            text = f"cannot run {name!r}: it is an array; remove it first (jobctl rm), or choose another name"
+            raise Refused(errors.EXISTS, text, job=name) from None
         text = f"cannot run {name!r}: a job of this name is running; stop it first, or choose another name"
         raise Refused(errors.EXISTS, text, job=name) from None
     except Refusal as refusal:
@@ -83,6 +106,7 @@ def make_spec(request: m.Run) -> JobSpec:
             "rlimits": {**request.rlimits, **rlimits},
             "nice": request.nice,
             "stdin": request.stdin,
+            "array": request.array,
             **asked,
         }
         spec = JobSpec(**fields)  # type: ignore[arg-type]  # typed by the message's schema and by the table of keys

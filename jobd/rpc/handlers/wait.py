@@ -52,12 +52,19 @@ async def wait(context: Context, request: m.Wait) -> None:
 
 async def _targets(context: Context, request: m.Wait) -> list[RunRow]:
     found: dict[bytes, RunRow] = {}
+    words: list[str] = []
     for run_id in request.runs:
+        whole = context.find_array(run_id, "wait")
+        if whole is not None:
+            words += await context.elements(context.word(whole.owner, whole.job), at_rest=True) or ()
+            continue
         row = context.run(run_id, "wait")
         found[row.run] = row
         if len(found) % FEW == 0:
             await context.turn()
-    for word in await context.expand(request.jobs, "wait", at_rest=False):
+    for word in await context.expand(request.jobs, "wait", at_rest=False, whole=True):
+        words += await context.elements(word, at_rest=True) or (word,)
+    for word in words:
         newest = context.newest(context.job(word, "wait"))
         if newest is not None:
             found[newest.run] = newest

@@ -30,7 +30,7 @@ NS: Final = 1_000_000_000
 async def why(context: Context, request: m.Why) -> None:
     """Answer with the reasons of each job, and behind them those of the job that is to blame."""
     found: list[m.Reason] = []
-    for word in await context.expand(request.names, ACTION, at_rest=True):
+    for word in await context.expand(request.names, ACTION, at_rest=True, whole=True):
         row: JobRow | None = context.job(word, ACTION)
         seen: set[str] = set()
         while row is not None and row.job not in seen and len(seen) < MAX_DEPTH and len(found) < MAX_REASONS:
