@@ -9,9 +9,10 @@ from jobd.core import arrays, records, states
 from jobd.core.records import Data, Event, apply_run, job_data, new_job_data
 from jobd.runtime.job import Job
 from jobd.runtime.run import Run
-from jobd.runtime.submission import NO_TERMS, RESTART, Keys, Terms, check_free, counted, job_row, queue_terms
+from jobd.runtime.submission import NO_TERMS, RESTART, Element, Keys, Terms, check_free, counted, job_row, queue_terms
 
 if TYPE_CHECKING:
+    from jobd.core.queue import Ticket
     from jobd.core.records import JobRow
     from jobd.core.spec import JobSpec
     from jobd.runtime.job import Caller
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def accept(
     world: Registry, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, old: JobRow | None,
-    by: Caller | None, cause: str = "", held: bool = False, terms: Terms = NO_TERMS, array_of: str = "",
+    by: Caller | None, cause: str = "", held: bool = False, terms: Terms = NO_TERMS, element: Element | None = None,
 ) -> Run:  # fmt: skip
     """Make a run its job's newest. `run.accepted` tells when it is durable.
 
@@ -36,7 +37,7 @@ def accept(
         cause: why it is started, else.
         held: it waits in any case, until `ordering` lets it begin.
         terms: fields of its row besides. What it waits for holds it, too.
-        array_of: the array that a new job is an element of.
+        element: what it is accepted with as one of an array.
 
     Raises:
         NameTaken: there is a live run.
@@ -46,16 +47,14 @@ def accept(
     if job is not None:
         old = job.row
     check_free(old, states.NO_RUN)
-    queue = world.queues.admit(owner, spec.queue, spec.weight, again=cause == RESTART)
-    seq = world.store.next_run_seq()
-    ticket = world.slots.ticket(owner, name, queue, seq, priority=spec.priority, weight=spec.weight)
-    begins = world.slots.may_begin(ticket, kept_out=records.waits(terms))
+    seq, queue, ticket, begins = _placed(world, owner, name, spec, terms, cause == RESTART, element)
     carried = () if old is None else world.catalog.carried(old)
     world.room.take(owner, keys.blobs)
     first = states.SUBMIT if begins and world.keeper.alive and not held else states.ENQUEUE
     now = time.time_ns()
     sub = states.after(states.DEAD if old is None else old.sub, first)
-    row = job_row(owner, name, run_id, _number(world, owner, name, old), keys, old, sub, now, array_of)
+    number, array = _number(world, owner, name, old), "" if element is None else element.array
+    row = job_row(owner, name, run_id, number, keys, old, sub, now, array)
     row = counted(row, spec, cause, now)
     if row.array_of:
         terms = {**terms, "array_index": arrays.index_of(name)}
@@ -77,6 +76,17 @@ def accept(
     elif run.row.state == records.QUEUED:
         world.park(run)
     return run
+
+
+def _placed(
+    world: Registry, owner: int, name: str, spec: JobSpec, terms: Terms, again: bool, element: Element | None
+) -> tuple[int, str, Ticket, bool]:
+    """The number of a new run, its queue as in its row, what it takes part with, and whether it begins at once."""
+    queue = world.queues.admit(owner, spec.queue, spec.weight, again=again) if element is None else element.queue
+    seq = world.store.next_run_seq()
+    ticket = world.slots.ticket(owner, name, queue, seq, priority=spec.priority, weight=spec.weight)
+    waits = records.waits(terms)
+    return seq, queue, ticket, world.slots.may_begin(ticket, kept_out=waits, admitted=element is not None)
 
 
 def accepted(world: Registry, row: JobRow, run_id: bytes | None, now: int, by: Caller | None, data: Data) -> Event:

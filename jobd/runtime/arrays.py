@@ -22,12 +22,13 @@ from msgspec import Struct
 from jobd.core import arrays, exits, records, states
 from jobd.core import spec as specs
 from jobd.core.graph import names_others
+from jobd.core.queueline import key_of
 from jobd.core.records import JobRow, new_job_data
 from jobd.runtime import together
 from jobd.runtime.acceptance import accept, accepted
 from jobd.runtime.catalog import check_undefined
 from jobd.runtime.job import Caller, Job
-from jobd.runtime.submission import Keys, NameTaken
+from jobd.runtime.submission import Element, Keys, NameTaken
 from jobd.runtime.wake import Changed
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class _Terms(Struct, frozen=True):
     """JobRow.array_terms."""
 
     by: Caller
+    queue: str
     fields: dict[str, str | int | bool | None]
 
 
@@ -109,9 +111,11 @@ class Arrays:
         check_undefined(old)
         if old is not None or self.is_stem(owner, name):
             raise NameTaken(name)
+        queue = world.queues.admit(owner, spec.queue, spec.weight)
+        world.slots.check_room(owner, len(numbers.indices))
         spec_blob, now = specs.encode_spec(spec), time.time_ns()
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
-        kept = msgspec.json.encode(_Terms(by, dict(terms))).decode()  # type: ignore[arg-type]  # none of them is bytes
+        kept = msgspec.json.encode(_Terms(by, queue, dict(terms))).decode()  # type: ignore[arg-type]  # none of them is bytes
         row = JobRow(
             owner=owner, job=name, spec=keys.spec, env=keys.env, created_at=now, latest=run_id, runs=1,
             active=states.ACTIVE_STATE[states.QUEUED], sub=states.QUEUED, changed_at=now, array=spec.array,
@@ -146,7 +150,7 @@ class Arrays:
         name, run_id = arrays.element_name(row.job, index), arrays.element_id(row.latest, place)
         return accept(
             self._world, row.owner, name, run_id, spec, keys, None, array.terms.by, held=held,
-            terms=array.terms.fields, array_of=row.job,
+            terms=array.terms.fields, element=Element(row.job, array.terms.queue),
         )  # fmt: skip
 
     def _settled(self, array: Array, commit: Commit) -> None:
@@ -192,6 +196,7 @@ class Arrays:
         env_blob = world.catalog.blob(row.env)
         assert env_blob is not None, "the array's row names it"
         keys = Keys(row.spec, specs.encode_spec(spec), row.env, env_blob)
+        world.queues.revive(key_of(row.owner, array.terms.queue))  # nothing of it may be there by now
         upto = min(row.runs + STEP, len(array.numbers.indices))
         with world.journal.together() as commit:
             for place in range(row.runs, upto):
@@ -209,6 +214,10 @@ class Arrays:
         if not array.left:
             array.filled.set()
         return commit
+
+    def to_come(self, owner: int) -> int:
+        """How many of an owner's runs are accepted with their arrays, and are still to come."""
+        return sum(self._live[key].left for key in self._filling if key[0] == owner and key in self._live)
 
     async def filled(self, owner: int, name: str) -> None:
         """Return when all elements of an array have been accepted."""

@@ -82,6 +82,7 @@ class Registry:
         self.waiting = Waiting(self)
         self.arrays = Arrays(self)
         self.slots.array_of = self.arrays.limit_of
+        self.slots.to_come = self.arrays.to_come
         self.aftermath = Aftermath(self)
         self.schedule = Schedule(self)
         journal.follow = self.aftermath.follow

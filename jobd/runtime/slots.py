@@ -44,7 +44,7 @@ class Slots:
     """The runs of all owners that have begun or wait.
 
     `is_behind` says whether a run waits for jobs that it comes after, `array_of` of which array a job is an element and
-    how many of that may run at once.
+    how many of that may run at once, `to_come` how many of an owner's are admitted and still to be accepted.
     """
 
     def __init__(self, limits: Callable[[], UserLimits], total: Callable[[], int | None], queues: Queues) -> None:
@@ -53,6 +53,7 @@ class Slots:
         self.board = Board(self.limit_of, total, queues.setting)
         self.is_behind: Callable[[Run], bool] = lambda _: False
         self.array_of: Callable[[int, str], tuple[str, int] | None] = lambda _owner, _job: None
+        self.to_come: Callable[[int], int] = lambda _: 0
         self.taking_up = False  # nothing begins until `give`: not all that runs has been taken up
         self._groups: dict[QueueKey, Group] = {}
         queues.is_used = lambda key: not self.board.is_empty(key)
@@ -73,22 +74,28 @@ class Slots:
             group = self._groups.get((owner, array[0])) or Group(array[1], (owner, array[0]))
         return Ticket(owner, key_of(owner, queue), seq, priority=priority, weight=weight, place=place, group=group)
 
-    def may_begin(self, ticket: Ticket, *, kept_out: bool = False) -> bool:
-        """Whether a new run begins at once, or has to wait.
+    def may_begin(self, ticket: Ticket, *, kept_out: bool = False, admitted: bool = False) -> bool:
+        """Whether a new run begins at once, or has to wait; one that was `admitted` with others has room for that.
 
         Raises:
             LimitReached: too many of its owner's wait already.
         """
         if not kept_out and self.board.may_begin(ticket):
             return True
-        owner, limit = ticket.owner, None if ticket.owner == ROOT else self._limits().queued
-        waiting = self.board.waiting_of(owner)
-        if limit is not None and waiting >= limit:
+        if not admitted:
+            self.check_room(ticket.owner)
+        return False
+
+    def check_room(self, owner: int, count: int = 1) -> None:
+        """Raises LimitReached if so many more of an owner's would be too many that wait."""
+        limit = None if owner == ROOT else self._limits().queued
+        waiting = self.board.waiting_of(owner) + self.to_come(owner)
+        if limit is not None and waiting + count > limit:
+            more = "another run" if count == 1 else f"{count} more runs"
             raise LimitReached(
-                f"cannot queue another run: {waiting} of uid {owner} wait, of the {limit} that a user"
+                f"cannot queue {more}: {waiting} of uid {owner} wait, of the {limit} that a user"
                 " may have; wait until some have run, or cancel some"
             )
-        return False
 
     def enter(self, run: Run, ticket: Ticket, begins: bool, held: bool = False) -> None:
         """Take a run on, which has its slots from now on or waits; one that is `held` waits for other jobs first."""

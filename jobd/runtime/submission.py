@@ -50,6 +50,13 @@ def queue_terms(queue: str, spec: JobSpec) -> Data:
     return found
 
 
+class Element(Struct, frozen=True):
+    """One of an array, which was admitted as a whole: to its queue, as rows name that, and to those that may wait."""
+
+    array: str
+    queue: str
+
+
 def counted(row: JobRow, spec: JobSpec, cause: str, now: int) -> JobRow:
     """The row with the start counted: whoever starts it begins the counting anew."""
     by_itself = cause == RESTART

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from jobd.core import arrays, states
 from jobd.core import spec as specs
+from jobd.core.policy import UserLimits
 from jobd.core.spec import JobSpec
 from jobd.runtime import arrays as module
 from jobd.runtime import together
 from jobd.runtime.journal import NotDurable
 from jobd.runtime.recovery import recover
+from jobd.runtime.slots import LimitReached
 from jobd.runtime.submission import NameTaken
-from tests.runtime.fakes import ROOT, Bed, serving
+from tests.runtime.fakes import ROOT, WELCOME, Bed, serving
 from tests.runtime.test_recovery import killed_and_recovered
 
 if TYPE_CHECKING:
@@ -209,3 +212,41 @@ async def test_stopped_and_canceled_elements_are_no_failures(autojump_clock: Moc
         await wait_all_tasks_blocked()
         assert (whole(bed).sub, whole(bed).array_ended) == (states.DEAD, "canceled=3")
     check_replay(bed)
+
+
+async def test_no_more_of_them_than_its_limit_run_at_once_whoever_takes_it_up(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        submit(first, "0-6%2")
+        await wait_all_tasks_blocked()
+        assert first.registry.arrays.counts(whole(first)) == {"running": 2, "queued": 5}
+        end(first, 1)
+        await wait_all_tasks_blocked()
+        assert spawned(first)[2:] == [[b"work", b"2"]]
+    second = await killed_and_recovered(first)
+    second.keeper.welcome = replace(WELCOME, keeper="keeper-2")  # what ran is lost
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        assert second.registry.arrays.counts(whole(second)) == {"running": 2, "queued": 2, "success": 1, "lost": 2}
+        for place in (3, 4, 5, 6):
+            end(second, place)
+            await wait_all_tasks_blocked()
+        assert whole(second).array_ended == "lost=2 success=5"
+
+
+async def test_one_that_would_be_too_much_is_refused_as_a_whole(autojump_clock: MockClock) -> None:
+    bed = Bed()
+    bed.registry.limits = lambda: UserLimits(queued=5)
+    async with serving(bed):
+        spec = JobSpec(argv=(b"true",), cwd=b"/", array="0-5")
+        with pytest.raises(LimitReached) as refused:
+            bed.registry.arrays.submit(1000, "train-1", BASE, spec, specs.encode_env([]), ROOT, {"held": True})
+        assert "cannot queue 6 more runs: 0 of uid 1000 wait, of the 5" in str(refused.value)
+        assert not bed.store.jobs
+        spec = replace(spec, array="0-4")
+        bed.registry.arrays.submit(1000, "train-1", BASE, spec, specs.encode_env([]), ROOT, {"held": True})
+        with pytest.raises(LimitReached):  # four are still to come
+            bed.registry.arrays.submit(1000, "train-2", b"o" * 16, spec, specs.encode_env([]), ROOT, {"held": True})
+        await bed.registry.arrays.filled(1000, "train-1")
+        assert len(bed.registry.runs) == 5
