@@ -15,7 +15,7 @@ from jobd.rpc.runs import refused, submit_once
 from jobd.rpc.terms import terms
 from jobd.runtime.catalog import Defined
 from jobd.runtime.registry import Stopping
-from jobd.runtime.submission import NO_TERMS, NameTaken
+from jobd.runtime.submission import NameTaken
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -39,7 +39,7 @@ async def run(context: Context, request: m.Run) -> None:
 
 def _submit_array(context: Context, request: m.Run) -> Commit:
     spec, name = _named(context, request)
-    return submit(context, request, spec, name, NO_TERMS)
+    return submit(context, request, spec, name, terms(context, request))
 
 
 def _named(context: Context, request: m.Run) -> tuple[JobSpec, str]:
