@@ -122,6 +122,10 @@ class Store(Reader):
         """All queues that somebody has set."""
         return [queue_row(v) for v in self.fetch(f"SELECT {QUEUE_COLUMNS} FROM queues ORDER BY owner, name")]
 
+    def another_reader(self) -> Reader:
+        """For a thread that asks much: it is slow alone, and closes it when it is done."""
+        return Reader(self._path, lambda: self.generation, self._damaged)
+
     # --- writing ------------------------------------------------------------------------------------------------
     def next_event_seq(self) -> int:
         """The next event's number. Even: the odd one behind a job's last event is retention's summary of that job."""

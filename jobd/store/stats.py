@@ -94,14 +94,14 @@ class Stats:
         for owner in self._owners():
             if owner < self._after[0]:
                 continue
-            defined = self._defined(owner)
+            named = {job for uid, job in self._wanted.jobs if uid == owner}
+            defined = self._defined(owner) | named
             groups: set[str] = set()
             for names in self._names(owner):
                 groups.update(group_of(name, defined) for name in names)
                 yield True
-            groups -= {job for uid, job in self._wanted.jobs if uid == owner}
-            rows = {job: Condition("job = ?", (job,)) for uid, job in self._wanted.jobs if uid == owner}
-            rows |= {name: _meant(name, defined) & self._fits(owner) for name in groups}
+            rows = {job: _meant(job, defined) for job in named}
+            rows |= {name: _meant(name, defined) & self._fits(owner) for name in groups - named}
             for name, rule in sorted(rows.items()):
                 if (owner, name) <= self._after:
                     continue
@@ -179,4 +179,3 @@ def _meant(group: str, defined: frozenset[str]) -> Condition:
     if others:
         text += f" AND job NOT IN ({', '.join('?' * len(others))})"
     return Condition(text, (*args, *others))
-

@@ -304,6 +304,7 @@ class Timers(Body, frozen=True, kw_only=True, tag="timers"):
 
 class Stats(Body, frozen=True, kw_only=True, tag="stats"):
     stats: list[StatsView]
+    more: str = ""  # there are more: the next request's `after`
 
 
 AnyBody: TypeAlias = (

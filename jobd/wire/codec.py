@@ -164,7 +164,7 @@ TEXT_FIELDS: Final[dict[type, tuple[str, ...]]] = {
     m.Hold: ("names",),
     m.Release: ("names",),
     m.ListTimers: ("patterns",),
-    m.HistoryStats: ("jobs", "queue"),
+    m.HistoryStats: ("jobs", "queue", "after"),
     m.DaemonReload: ("names",),
 }
 

@@ -119,10 +119,16 @@ class ListTimers(Message, frozen=True, kw_only=True, tag="list-timers"):
 
 
 class HistoryStats(Message, frozen=True, kw_only=True, tag="history-stats"):
-    """Figures of finished runs, for each job. Reply: Stats, by owner and name. Fields as in History."""
+    """Figures of finished runs, for each job. Reply: Stats, by owner and name. Fields as in History.
+
+    Names that differ in the number at their end are one row (`make-*`, `train-1@*`), unless the job has a definition or
+    is named here. `after` is the last reply's `more`.
+    """
 
     id: Id
     jobs: Patterns = []
     queue: QueueName = ""
     since: Nanos | None = None
     until: Nanos | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    after: Annotated[str, Meta(max_length=96)] = ""

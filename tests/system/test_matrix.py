@@ -56,6 +56,7 @@ MATRIX: dict[str, tuple[str, Callable[[str, bytes], m.Request]]] = {
     "why":          ("+ + + . + +", lambda word, _: m.Why(id=I, names=[word])),
     "tree":         ("+ + + . + +", lambda word, _: m.Get(id=I, names=[word], tree=True)),
     "history":      ("+ + + . + +", lambda word, _: m.History(id=I, jobs=[word])),
+    "stats":        ("+ + + . + +", lambda word, _: m.HistoryStats(id=I, jobs=[word])),
     "resolve":      ("+ + + . + +", lambda word, _: m.Resolve(id=I, job=word)),
     "resolve id":   ("+ + + . + +", lambda _, run: m.Resolve(id=I, run=run.hex())),
     "resolve end":  ("+ + + . + +", lambda _, run: m.Resolve(id=I, run=run.hex()[-12:])),
@@ -119,7 +120,7 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
 LATER = {
-    m.QueueList, m.QueueShow, m.QueueAdd, m.QueueSet, m.QueueRemove, m.QueueSwitch, m.ListTimers, m.HistoryStats,
+    m.QueueList, m.QueueShow, m.QueueAdd, m.QueueSet, m.QueueRemove, m.QueueSwitch, m.ListTimers,
 }  # fmt: skip  # they have no handler yet
 MAKES = {m.Define, m.Mask}  # what is not there yet: tests/system/test_stored.py
 MAKES_RUNS = {"start", "restart", "reload-or", "rerun", "rerun id", "rm", "rm of a run"}
@@ -292,6 +293,7 @@ def visible(caller: CallerAs) -> list[list[bytes]]:
     asked: list[m.Request] = [
         m.List(id=I, all=True), m.List(id=I), m.List(id=I, patterns=["*", "*/*", f"{ALICE}/*", "li*"]),
         m.History(id=I), m.History(id=I, jobs=["*", f"{ALICE}/*", "*/live"]), m.History(id=I, states=["running"]),
+        m.HistoryStats(id=I), m.HistoryStats(id=I, jobs=["*", f"{ALICE}/*", "*/live"]),
         m.Get(id=I, names=["*", "*/*", f"{ALICE}/*"]), m.Cat(id=I, names=[f"{ALICE}/*", "*/l*"]),
         m.Events(id=I), m.Events(id=I, audit=True), m.Events(id=I, jobs=[f"{ALICE}/*", "*/*"]),
         m.Wait(id=I, jobs=["*/*"]), m.Logs(id=I, jobs=["*/*"]), m.Stop(id=I, names=["*/live"]), m.DaemonStatus(id=I),

@@ -57,7 +57,9 @@ CLIENT: Final[dict[str, m.FromClient]] = {
     "hold": m.Hold(id=46, names=["make-1"]),
     "release": m.Release(id=47, names=["make-1"]),
     "list-timers": m.ListTimers(id=48, patterns=["b*"], all=True),
-    "history-stats": m.HistoryStats(id=49, jobs=["make-*"], queue="build", since=T, until=T + 1),
+    "history-stats": m.HistoryStats(
+        id=49, jobs=["make-*"], queue="build", since=T, until=T + 1, limit=10, after="1000/make"
+    ),
     "kill": m.Kill(id=6, names=["alice/web"], signal=9, whom="main", runs=[RUN], once="c0ffee"),
     "freeze": m.Freeze(id=18, names=["web"]),
     "thaw": m.Thaw(id=19, names=["web"]),
@@ -182,7 +184,8 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
                     cpu_usec=9_000_000,
                     last_at=T,
                 )
-            ]
+            ],
+            more="1000/make",
         ),
     ),
     "reply-plan": m.Reply(

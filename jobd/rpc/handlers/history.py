@@ -5,6 +5,7 @@ A page is read in the loop, in steps of under a millisecond; figures are made by
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
@@ -58,6 +59,37 @@ async def _wanted(context: Context, request: m.History | m.HistoryStats) -> RunF
         jobs=tuple(jobs), globs=tuple(globs), states=request.states if isinstance(request, m.History) else (),
         queue=context.past_queue(request.queue) if request.queue else None, since=request.since, until=request.until,
     )  # fmt: skip
+
+
+async def stats(context: Context, request: m.HistoryStats) -> None:
+    """Answer with figures of what the caller sees."""
+    wanted = await _wanted(context, request)
+    after = (-1, "")
+    if request.after:
+        owner, _, name = request.after.partition("/")
+        if not (owner.isdecimal() and owner.isascii() and name):
+            raise Refused(errors.INVALID, f"no cursor of figures: {request.after!r}")
+        after = int(owner), name
+    statistician, generation = context.world.registry.statistician, -1
+    while generation != context.access.generation:  # else rules may have been taken back meanwhile
+        generation = context.access.generation
+        wanted = replace(wanted, scope=context.scope())
+        found, more = await statistician.figures(wanted, after, request.limit, context.turn)
+    figures = [
+        m.StatsView(
+            job=each.job, owner=each.owner, runs=each.runs, success=each.success, failed=each.failed,
+            p50_usec=_usec(each.p50_ns), p95_usec=_usec(each.p95_ns), p50_bytes=each.p50_bytes,
+            p95_bytes=each.p95_bytes, cpu_usec=each.cpu_usec, last_at=each.last_at,
+        )
+        for each in found
+    ]  # fmt: skip
+    await context.connection.reply(
+        request.id, m.Stats(stats=views, more="" if more is None else f"{more[0]}/{more[1]}")
+    )
+
+
+def _usec(ns: int | None) -> int | None:
+    return None if ns is None else max(0, ns) // 1000
 
 
 def resolve(context: Context, request: m.Resolve) -> m.Runs:
