@@ -88,6 +88,7 @@ Shell = Annotated[bool, _option("shell", "COMMAND is a script for /bin/sh -c.")]
 Singleton = Annotated[bool, _option("singleton", "With --name: wait while the job of this name runs.")]
 Value = Annotated[bool, _option("value", "Only the values.")]
 WholeFile = Annotated[bool, _option("full", "The whole job file, and not a drop-in.")]
+Stats = Annotated[bool, _option("stats", "Of each job: how often it ran, how well, how long.")]
 StartWait = Annotated[bool, _option("wait", "Wait until the jobs have ended; 1 if one has failed.")]
 WaitForEnd = Annotated[bool, _option("wait", "Wait for the end; exit with the job's status.")]
 
@@ -109,7 +110,9 @@ Env = Annotated[
 FileStates = Annotated[tuple[str, ...], _option("states", "Only those that are enabled, masked …", "STATE,...")]
 FileName = Annotated[str | None, _option("name", "The job's name. Default: the file's, without .toml.", "NAME")]
 Grep = Annotated[str | None, _option("grep", "Only lines that match; all in lower case, capitals too.", "REGEX")]
-HistoryLines = Annotated[str, _option("lines", "So many runs, or all. Default: 100.", "N")]
+HistoryCursor = Annotated[str | None, _option("after_cursor", "Go on behind this one, with older ones.", "CURSOR")]
+HistoryLimit = Annotated[str | None, _option("limit", "So many runs, or all. Default: 100.", "N")]
+HistoryOffset = Annotated[str | None, _option("offset", "Leave out the newest so many.", "N")]
 InQueue = Annotated[str | None, _option("queue", "Only those in this queue.", "NAME")]
 InputMode = Annotated[
     str, _option("input_mode", "This stdin: same, from its first byte; more, what follows; none.", "same|more|none")

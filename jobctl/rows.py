@@ -14,7 +14,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobctl.shapes import Body, Definition, FileView, JobView, Json, Member, Planned, Reason, RuleView, RunView
+    from jobctl.shapes import (
+        Body,
+        Definition,
+        FileView,
+        JobView,
+        Json,
+        Member,
+        Planned,
+        Reason,
+        RuleView,
+        RunView,
+        StatsView,
+    )
 
 FORMATS = ("json", "json-pretty", "json-seq")
 INDENT = 4  # of json-pretty; systemd uses tabs, jq and most others spaces
@@ -40,6 +52,22 @@ def print_json(value: Json, output: str) -> None:
             terminal.say(f"{RECORD_SEPARATOR}{dumps(each)}\n")
         return
     terminal.say(dumps(value, pretty=output == "json-pretty") + "\n")
+
+
+def print_rows(values: Iterable[dict[str, Json]], output: str) -> None:
+    """Write an array of any length as it comes: nothing is kept. For json-seq, a record for each."""
+    if output == "json-pretty":
+        print_json([*values], output)
+        return
+    if output == "json-seq":
+        for each in values:
+            print_json(each, output)
+        return
+    before = "["
+    for each in values:
+        terminal.say(f"{before}{dumps(each)}")
+        before = ", "
+    terminal.say("[]\n" if before == "[" else "]\n")
 
 
 def dumps(value: Json, pretty: bool = False) -> str:
@@ -168,6 +196,28 @@ def run_row(run: RunView) -> dict[str, Json]:
         **_common(run),
         "submitted_by": None if by is None else owner_name(by),
         "stopped_by": None if stopped is None else owner_name(stopped),
+        "cursor": run["seq"],
+    }
+
+
+def figures_row(view: StatsView) -> dict[str, Json]:
+    """A row of `history --stats`."""
+    from jobctl.figures import success_rate
+
+    rate = success_rate(view)
+    return {
+        "job": view["job"],
+        "owner": owner_name(view["owner"]),
+        "runs": view["runs"],
+        "success": view.get("success", 0),
+        "failed": view.get("failed", 0),
+        "success_percent": None if rate is None else int(rate * 100),
+        "duration_p50_usec": view.get("p50_usec"),
+        "duration_p95_usec": view.get("p95_usec"),
+        "memory_p50_bytes": view.get("p50_bytes"),
+        "memory_p95_bytes": view.get("p95_bytes"),
+        "cpu_usec": view.get("cpu_usec"),
+        "last_at": _time(view.get("last_at")),
     }
 
 

@@ -1,4 +1,4 @@
-"""result and history: runs that were, by systemd's words for how they ended."""
+"""result: how a run ended and what it wrote, and the words for it that history has as well."""
 
 from __future__ import annotations
 
@@ -11,32 +11,12 @@ from jobctl.status_text import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jobctl.client import Client
-    from jobctl.options import (
-        Audit,
-        FullLines,
-        FullOutput,
-        HistoryLines,
-        JsonOutput,
-        NoLegend,
-        OneRun,
-        OptionalJobs,
-        RunStates,
-        Selector,
-        Since,
-        Until,
-    )
+    from jobctl.options import FullOutput, JsonOutput, OneRun, Selector
     from jobctl.shapes import Json, RunView
 
 RESULT_BYTES = 1 << 20  # DESIGN.md, section 9: of each stream, unless --full
-PAGE = 1000  # History.limit's largest
-DEFAULT_LINES = "100"
-COLUMNS = ("RUN", "JOB", "STATE", "EXIT", "STARTED", "DURATION", "COMMAND")
 LABEL_WIDTH = 11
-GOOD_RESULTS = ("success", "stopped", "canceled")  # exits.GOOD_RESULTS, and a test compares
-WIDE = 110  # columns from which a full time leaves room for the command
 
 
 def result(
@@ -178,110 +158,3 @@ def _transfers(row: RunView) -> str:
     """As systemctl's `IO:` line."""
     read, written = row.get("io_read_bytes"), row.get("io_write_bytes")
     return "" if read is None or written is None else f"{size(read)} read, {size(written)} written"
-
-
-def history(
-    client: Client,
-    jobs: OptionalJobs = (),
-    *,
-    audit: Audit = False,
-    lines: HistoryLines = DEFAULT_LINES,
-    states: RunStates = (),
-    since: Since = None,
-    until: Until = None,
-    full: FullLines = False,
-    no_legend: NoLegend = False,
-    output: JsonOutput = None,
-) -> int:
-    """Show past and present runs, the newest first.
-
-    With --audit: what was asked for, when and by whom.
-    """
-    as_json = False
-    if output is not None:
-        from jobctl.rows import is_json
-
-        as_json = is_json(output)
-    request: dict[str, object] = {"type": "history", "jobs": list(jobs)}
-    if audit and states:
-        raise UsageError("cannot pick acts by the state of a run: give --audit or --state")
-    if states:
-        from jobctl import statewords
-
-        if statewords.asks_for_help(states):
-            terminal.say(statewords.run_help())
-            return 0
-        request["states"] = statewords.of_runs(states)
-    if since is not None or until is not None:
-        import time
-
-        from jobctl.timespec import parse_time
-
-        now = time.time_ns()
-        request.update((key, parse_time(t, now)) for key, t in (("since", since), ("until", until)) if t is not None)
-    count = names.check_count(lines, "-n")
-    if audit:
-        from jobctl import acts
-
-        request["type"] = "events"
-        return acts.show(client, request, count, output, full, legend=not no_legend)
-    found = _pages(client, request, count)
-    if as_json:
-        from jobctl.rows import print_json, run_rows
-
-        assert output is not None
-        print_json(run_rows(run for page in found for run in page), output)
-        return 0
-    _print_table(client, found, full, legend=not no_legend)
-    return 0
-
-
-def _pages(client: Client, request: dict[str, object], count: int | None) -> Iterator[list[RunView]]:
-    """Pages of runs, `count` in all."""
-    before: int | None = None
-    left = count
-    while left is None or left > 0:
-        asked: dict[str, object] = {**request, "limit": PAGE if left is None else min(left, PAGE)}
-        if before is not None:
-            asked["before"] = before
-        body = client.call(asked)
-        yield body["runs"]
-        more = body.get("more")
-        if more is None or not body["runs"]:
-            return
-        before = int(more)
-        left = None if left is None else left - len(body["runs"])
-
-
-def _print_table(client: Client, pages: Iterator[list[RunView]], full: bool, legend: bool) -> None:
-    """A page at a time, as wide as the widest so far: a million runs are never held."""
-    from jobctl.table import Table
-
-    table = Table(COLUMNS, COLUMNS.index("JOB"), gap="  ", full=full)
-    short = not full and 0 < terminal.columns() < WIDE
-    for page in pages:
-        rows = [_cells(client, run, short) for run in page]
-        table.fit(rows)
-        lines = [table.top()] if legend else []
-        legend = False
-        lines += [table.line(row, _colours(run)) for run, row in zip(page, rows, strict=True)]
-        terminal.say("".join(f"{line}\n" for line in lines))
-
-
-def _colours(run: RunView) -> tuple[str, ...]:
-    """A run that went wrong is as red as a failed job in `list`."""
-    bad = run.get("result") not in (None, *GOOD_RESULTS)
-    return ("", terminal.RED, terminal.RED, terminal.RED) if bad else ()
-
-
-def _cells(client: Client, run: RunView, short: bool) -> tuple[str, ...]:
-    started = run.get("started_at") or run.get("queued_at")
-    return (
-        names.short_id(run["run"]),
-        f"{names.shown_name(run['job'], run['owner'], client.uid)}#{run['number']}",
-        run.get("result") or run["state"],
-        exit_text(run) or "-",
-        "-" if started is None else (times.short if short else times.timestamp)(started),
-        duration(run) or "-",
-        show_command(run.get("argv", []), run.get("shell", False)),
-    )

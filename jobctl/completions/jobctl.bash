@@ -86,7 +86,7 @@ __jobctl_verb() {
         ;;
     history)
         operands='jobs.any'
-        options='--audit -n:text --lines:text --state:RunStates -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
+        options='--audit --stats -n:text --limit:text --lines:text --offset:text --after-cursor:text --state:RunStates --queue:queues -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
         ;;
     why)
         operands='jobs.any'

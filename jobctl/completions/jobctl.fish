@@ -183,7 +183,7 @@ function __jobctl_valued --argument-names verb
         case result
             echo -- --run -o --output
         case history
-            echo -- -n --lines --state -S --since -U --until -o --output
+            echo -- -n --limit --lines --offset --after-cursor --state --queue -S --since -U --until -o --output
         case why
             echo -- -o --output
         case events
@@ -390,8 +390,12 @@ complete -c jobctl -n '__jobctl_verb result' -s o -l output -x -a 'json json-pre
 complete -c jobctl -n '__jobctl_verb result' -a '(__jobctl_jobs runs)'
 
 complete -c jobctl -n '__jobctl_verb history' -l audit -d 'What was asked for, by whom: acts in place of runs.'
-complete -c jobctl -n '__jobctl_verb history' -s n -l lines -x -d 'So many runs, or all. Default: 100.'
+complete -c jobctl -n '__jobctl_verb history' -l stats -d 'Of each job: how often it ran, how well, how long.'
+complete -c jobctl -n '__jobctl_verb history' -s n -l limit -l lines -x -d 'So many runs, or all. Default: 100.'
+complete -c jobctl -n '__jobctl_verb history' -l offset -x -d 'Leave out the newest so many.'
+complete -c jobctl -n '__jobctl_verb history' -l after-cursor -x -d 'Go on behind this one, with older ones.'
 complete -c jobctl -n '__jobctl_verb history' -l state -x -a '(__jobctl_list queued starting running stopping finished success exit-code signal core-dump timeout protocol watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help)' -d 'Only runs with these states or results.'
+complete -c jobctl -n '__jobctl_verb history' -l queue -x -a '(__jobctl_queues)' -d 'Only those in this queue.'
 complete -c jobctl -n '__jobctl_verb history' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'
 complete -c jobctl -n '__jobctl_verb history' -s U -l until -x -a 'today yesterday now' -d 'Not after this time.'
 complete -c jobctl -n '__jobctl_verb history' -s l -l full -d 'Do not cut lines to the width of the terminal.'

@@ -13,7 +13,8 @@ _WITHOUT: Final = frozenset(
 _FIELDS: Final[dict[type, tuple[str, ...]]] = {
     **dict.fromkeys((m.Rerun, m.Resolve, m.AuthCanI), ("job",)),
     **dict.fromkeys((m.List, m.ListFiles, m.QueueList), ("patterns",)),
-    **dict.fromkeys((m.History, m.Events, m.Logs, m.Wait), ("jobs",)),
+    **dict.fromkeys((m.Events, m.Logs), ("jobs",)),
+    **dict.fromkeys((m.History, m.HistoryStats, m.Wait), ("jobs", "queue")),
     **dict.fromkeys((m.SetProperty, m.Define, m.QueueShow, m.QueueAdd, m.QueueSet, m.QueueRemove), ("name",)),
     **dict.fromkeys(
         (

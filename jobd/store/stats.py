@@ -58,12 +58,13 @@ def _nearest(value: str, count: str, percent: int) -> str:
 # `found` is made once and read several times.
 _FIGURES: Final = f"""
 WITH found AS (
-    SELECT result, exited_at - started_at AS took, max_rss_bytes AS most, finished_at,
+    SELECT result, exited_at - started_at AS took, max_rss_bytes AS most,
+        coalesce(finished_at, exited_at) AS ended,
         cpu_user_usec + cpu_system_usec AS cpu
     FROM {{source}} AND state = 'finished'),
 sums AS (
     SELECT count(*) AS runs, total(result = 'success') AS success,
-        total(result NOT IN ('success', 'stopped', 'canceled')) AS failed, sum(cpu) AS cpu, max(finished_at) AS last,
+        total(result NOT IN ('success', 'stopped', 'canceled')) AS failed, sum(cpu) AS cpu, max(ended) AS last,
         count(took) AS tooks, count(most) AS mosts
     FROM found)
 SELECT runs, CAST(success AS INTEGER), CAST(failed AS INTEGER), cpu, last, {_nearest("took", "tooks", 50)},

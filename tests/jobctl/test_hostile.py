@@ -111,6 +111,7 @@ def replies() -> dict[type, m.AnyBody]:
         m.Get: m.Jobs(jobs=[VIEW]),
         m.List: m.Jobs(jobs=[VIEW]),
         m.History: m.Runs(runs=[RUN]),
+        m.HistoryStats: m.Stats(stats=[m.StatsView(job=EVIL, owner=os.geteuid(), runs=1)]),
         m.Resolve: m.Runs(runs=[RUN]),
         m.DaemonStatus: DAEMON,
         m.Cat: m.Definitions(definitions=[definition]),
@@ -147,6 +148,7 @@ RAW_IN_A_PIPE = ("logs", "result", "cat", "attach", "events")  # what jobs and p
 LINES = [
     *([verb, *OPERANDS.get(verb, ["web"])] for verb in VERBS if verb not in ("daemon-reexec", "completion", "verify")),
     ["auth", "can-i", "stop", "web"], ["auth", "rules"], ["history", "--audit"], ["history", "--audit", "-o", "json"],
+    ["history", "--stats"], ["history", "--stats", "-o", "json"],
     ["queue", "show", "build"], ["queue", "pause", "build"], ["queue", "-o", "json"], ["queue", "-o", "name"],
     ["status"], ["show"], ["status", "-o", "verbose", "web"], ["logs", "-o", "verbose", "web"],
     ["logs", "-o", "cat", "web"], ["logs", "-r", "web"], ["events", "web"],

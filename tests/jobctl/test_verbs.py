@@ -282,32 +282,6 @@ def test_a_socket_at_a_path_longer_than_an_address_holds(tmp_path: Path) -> None
         fake.close()
 
 
-# --- runs ---------------------------------------------------------------------------------------------------------
-def test_history_has_a_table_and_pages(daemon: Make) -> None:
-    def pages(request: m.Request) -> m.Runs:
-        assert isinstance(request, m.History)
-        if request.before is None:
-            return m.Runs(runs=[run_view(seq=9, number=2, signal=15, exit_code=None, result="signal")], more=9)
-        return m.Runs(runs=[run_view(seq=8, step="exec", errno=2, exit_code=None, result="start-failed")])
-
-    fake = daemon(table(history=pages, get=found))
-    out = jobctl(fake.path, "history", "--state", "failed", "-S", "@5", env={**os.environ, "TZ": "UTC"}).stdout
-    assert out.decode().splitlines() == [
-        "RUN       JOB    STATE   EXIT  STARTED                      DURATION  COMMAND",
-        "0c0d0e0f  web#2  signal  TERM  Sun 2001-09-09 01:46:40 UTC  1.999s    true",
-        "0c0d0e0f  web#1  start-failed  exec  Sun 2001-09-09 01:46:40 UTC  1.999s    true",
-    ]
-    asked = fake.requests[0]
-    assert isinstance(asked, m.History)
-    assert (asked.states, asked.since, asked.limit) == (["failed"], 5 * 10**9, 100)
-
-
-def test_history_of_an_unknown_job(daemon: Make) -> None:
-    refused = m.Fault(code="not-found", message="cannot find job 'wbe'; did you mean 'web'?")
-    result = jobctl(daemon(table(history=lambda _: refused)).path, "history", "wbe")
-    assert (result.returncode, result.stderr) == (4, b"jobctl: cannot find job 'wbe'; did you mean 'web'?\n")
-
-
 def test_daemon_status_is_an_object_in_json(daemon: Make) -> None:
     row = json.loads(jobctl(daemon(LOOKS).path, "daemon-status", "-o", "json").stdout)
     assert (row["state"], row["pid"], row["keeper_pid"]) == ("running", 1, 2)

@@ -87,6 +87,7 @@ LINES = {
         "is-enabled {ended}",
     ],
     "Runs": ["history {ended}", "history {live}", "wait {ended}"],
+    "Figures": ["history --stats {ended}", "history --stats"],
     "Results": ["result {one}", "result {bytes}"],
     "Lines": ["logs {one}", "logs {bytes}"],
     "Changes": ["events {ended}", "history --audit {ended}"],

@@ -84,7 +84,7 @@ async def stats(context: Context, request: m.HistoryStats) -> None:
         for each in found
     ]  # fmt: skip
     await context.connection.reply(
-        request.id, m.Stats(stats=views, more="" if more is None else f"{more[0]}/{more[1]}")
+        request.id, m.Stats(stats=figures, more="" if more is None else f"{more[0]}/{more[1]}")
     )
 
 
