@@ -12,6 +12,7 @@ from jobd.core.enforce import is_limited, unenforced
 from jobd.core.graph import names_others
 from jobd.core.records import BAD_SETTING, BY_GID, LOADED, NOT_FOUND, QUEUED
 from jobd.core.spec import JobSpec
+from jobd.runtime import turns
 from jobd.runtime.helpers import CHECK
 from jobd.runtime.reloading import OPERATION as RELOAD_OPERATION
 from jobd.runtime.settling import NO_DEFINITION
@@ -108,6 +109,7 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
             view |= {"held": True, "sub": HELD}
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
+    view |= queue_fields(registry, run)
     out_bytes, err_bytes = run.out_bytes, run.err_bytes
     return m.JobView(
         **view,  # type: ignore[arg-type]  # as above
@@ -156,8 +158,21 @@ def waits(registry: Registry, live: Run) -> str:
     """What a run waits for, in words."""
     if is_held(live.row):
         return "until it is released"
-    words = registry.waiting.words(live.row) or registry.ordering.waits(live)
+    words = registry.waiting.words(live.row) or registry.ordering.waits(live) or turns.words(registry, live)
     return words or ("" if live.service is None else live.service.waits)
+
+
+def queue_fields(registry: Registry, row: RunRow) -> dict[str, object]:
+    """The queue that a run is in, or was, and how it stands there. Of one that never was in any: nothing."""
+    if not (row.queue or row.priority or row.weight != 1):
+        return {}
+    live = registry.run(row.owner, row.run) if row.state == QUEUED else None
+    return {
+        "queue": registry.queues.word(row.owner, row.queue),
+        "priority": row.priority,
+        "weight": row.weight,
+        "position": 0 if live is None else registry.slots.position(live),
+    }
 
 
 def live_fields(live: Run, registry: Registry) -> dict[str, object]:
@@ -203,6 +218,7 @@ def definition_fields(key: bytes, spec: JobSpec) -> Mapping[str, object]:
         "type": spec.type, "restart": spec.restart, "restart_delay_usec": spec.restart_delay_usec,
         "remain_after_exit": spec.remain_after_exit, "watchdog_usec": spec.watchdog_usec,
         "can_reload": bool(spec.reload_command) or spec.reload_signal is not None,
+        "queue": spec.queue, "priority": spec.priority, "weight": spec.weight,
     }  # fmt: skip
     said = {name: value for name, value in fields.items() if value != _USUAL[name]}
     if len(_KNOWN) >= MAX_KNOWN:
@@ -283,6 +299,7 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
     spec = spec_of(registry, row.spec)
     return m.RunView(
         held=is_held(row),
+        **queue_fields(registry, row),  # type: ignore[arg-type]  # a dict of the fields' own types
         seq=row.seq,
         job=row.job,
         owner=row.owner,

@@ -82,7 +82,8 @@ def end_unbegun(run: Run, world: Registry, result: str, reason: str = "", by: Ca
         commit = run.job.fire(states.GOOD if good else states.BAD, result, by, **fields)
     else:
         commit = run.job.note(run, result, by, None, state=records.FINISHED, **fields)
-    run.wake.set()
+    if not run.wake.parked:
+        run.wake.set()
 
     def told() -> None:
         run.settle_end()

@@ -21,6 +21,7 @@ from jobd.core.ids import new_run_id
 from jobd.core.names import is_template
 from jobd.runtime import restarting
 from jobd.runtime.ordering import is_leaving
+from jobd.runtime.queues import QueueRefused
 from jobd.runtime.slots import LimitReached
 from jobd.runtime.submission import RESTART
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobd.runtime")
 
 RESTARTED_WITH = "restarted with"  # another job: the cause of a run
-MASKED, BROKEN = "masked", "broken"  # kinds of lacks, besides graph.MISSING
+MASKED, BROKEN, NO_QUEUE = "masked", "broken", "no-queue"  # kinds of lacks, besides graph.MISSING
 
 
 class Act(Struct, frozen=True):
@@ -88,6 +89,18 @@ def lack(world: Registry, graph: Graph, owner: int, name: str, *, anew: bool = F
         return Lack("has no job file any more" if row.file else "does not exist", graphs.MISSING)
     if row.load == records.BAD_SETTING:
         return Lack("has errors in its job file", BROKEN)
+    return _queue_lack(world, row)
+
+
+def _queue_lack(world: Registry, row: JobRow) -> Lack | None:
+    """Its queue may be gone, or take nothing new."""
+    try:
+        spec = world.spec(row.spec)
+        world.queues.admit(row.owner, spec.queue, spec.weight, again=row.sub not in states.AT_REST)
+    except QueueRefused as refused:
+        return Lack(f"cannot be queued: {refused}", NO_QUEUE)
+    except KeyError:
+        return None  # whoever starts it says that its definition is gone
     return None
 
 

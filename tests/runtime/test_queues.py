@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from jobd.core import records
 from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import DRAINING, OPEN, PAUSED, SHARED, QueueRow
+from jobd.runtime import together, turns
 from jobd.runtime.queues import BATCH, QueueRefused
 from jobd.runtime.recovery import recover
 from jobd.runtime.slots import LimitReached
@@ -266,3 +267,42 @@ async def test_a_queue_that_damage_took_is_there_again() -> None:
         assert after.registry.runs[run.id].row.state == records.RUNNING
         row = after.registry.queues.rows[KEY]
         assert row == QueueRow(owner=0, name="q", slots=1, created_at=row.created_at)
+
+
+async def test_what_a_run_waits_for_in_words() -> None:
+    async with serving(queued(2)) as bed:
+        registry, queues = bed.registry, bed.registry.queues
+        first, heavy, last = bed.submit(queue="q"), bed.submit(queue="q", weight=2), bed.submit(queue="q")
+        await wait_all_tasks_blocked()
+        assert [turns.words(registry, run) for run in (first, heavy, last)] == [
+            "",
+            "for queue q, which has 1 of 2 slots free, of the 2 that it takes",
+            "for queue q, which has others before it",
+        ]
+        queues.set(KEY, ROOT, slots=1)
+        assert turns.words(registry, last) == "for queue q, which is full"
+        queues.set(KEY, ROOT, slots=0)
+        assert turns.words(registry, last) == "for queue q, which has no slots"
+        queues.set(KEY, ROOT, slots=None, state=PAUSED)
+        assert turns.words(registry, last) == "for queue q, which is paused"
+        registry.policy = Policy(total_running=1)
+        queues.set(KEY, ROOT, state=OPEN)
+        assert turns.words(registry, last) == "until others have ended: 1 run, which is all that may"
+        held = bed.submit(queue="q", terms={"held": True})
+        assert turns.words(registry, held) == ""
+
+
+async def test_jobs_that_name_a_queue_that_is_not_there_are_refused_one_by_one() -> None:
+    async with serving(queued(2)) as bed:
+        gone = bed.submit(queue="q")
+        good = bed.submit()
+        await wait_all_tasks_blocked()
+        for run in (gone, good):
+            await end(bed, run)
+        bed.registry.queues.remove(KEY, ROOT)
+        ids = {gone.row.job: b"n" * 16, good.row.job: b"o" * 16}
+        refused = together.start(bed.registry, 0, ids, together.Act(ROOT))
+        assert {name: str(why) for name, why in refused.items()} == {
+            "job-1": 'it cannot be queued: there is no queue "q" (there are: batch)'
+        }
+        assert set(bed.registry.runs) == {b"o" * 16}
