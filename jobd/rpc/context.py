@@ -9,7 +9,8 @@ import trio
 
 from jobd.core import names, rules
 from jobd.rpc.lookup import Refused
-from jobd.rpc.lookup_runs import SHOWN_ID, RunLookup
+from jobd.rpc.lookup_queues import QueueLookup
+from jobd.rpc.lookup_runs import SHOWN_ID
 from jobd.rpc.shares import ROOT
 from jobd.rpc.words import words_of
 from jobd.runtime.job import Caller
@@ -36,7 +37,7 @@ MAX_NAMES: Final = 64  # of users, in one request: each may be a question to a s
 MAX_OWNERS: Final = 1000  # whose names are looked up ahead
 
 
-class Context(RunLookup):
+class Context(QueueLookup):
     """One connection's requests: who asks, and where to look."""
 
     __slots__ = ("caller", "connection")

@@ -119,7 +119,7 @@ def failure(request: m.Request, error: Exception) -> tuple[str, str]:
     while isinstance(cause, ExceptionGroup):
         cause = cause.exceptions[0]
     if isinstance(cause, LimitReached):
-        return errors.LIMIT, str(cause)
+        return cause.code, str(cause)
     if isinstance(cause, OSError) and cause.errno in SHORT:
         return errors.LIMIT, f"cannot do this now: jobd is short of resources ({cause.strerror}); try again"
     log.error("request %s failed", type(request).__name__, exc_info=error)

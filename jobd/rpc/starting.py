@@ -83,7 +83,7 @@ def _begin(context: Context, owner: int, ids: dict[str, bytes], restarts: bool) 
         return dict.fromkeys(ids, why)
     except LimitReached as limit:
         left = [name for name, run_id in ids.items() if context.submitted(owner, name, run_id) is None]
-        return dict.fromkeys(left, Refused(errors.LIMIT, str(limit)))  # the others begin
+        return dict.fromkeys(left, Refused(limit.code, str(limit)))  # the others begin
     except KeyError:
         text = "cannot start {}: a definition is gone from the database"
         return {name: Refused(errors.FAILED, text.format(name), job=name) for name in ids}

@@ -1,4 +1,4 @@
-"""What somebody does with a run that waits: hold it, let it go, end it before it begins.
+"""What somebody does with a run that waits: hold it, let it go, end it before it begins, move it.
 
 Each is one change of its row, with its event; done already, it is done. A run that is held is in no line, and keeps its
 place for later.
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from jobd.core import records
 from jobd.runtime.ending import end_unbegun
+from jobd.runtime.slots import MOVED
 
 if TYPE_CHECKING:
+    from jobd.core.records import RunRow
     from jobd.runtime.job import Caller
     from jobd.runtime.journal import Commit
     from jobd.runtime.registry import Registry
@@ -32,6 +34,7 @@ def hold(world: Registry, run: Run, by: Caller) -> Commit | None:
     if run.row.held:
         return None
     commit = run.job.note(run, HELD, by, None, held=True)
+    world.slots.take_back(run)
     world.slots.join(run)
     return commit
 
@@ -42,7 +45,8 @@ def release(world: Registry, run: Run, by: Caller) -> Commit | None:
         return None
     commit = run.job.note(run, RELEASED, by, None, held=False)
     world.slots.join(run)
-    run.wake.set()
+    if world.slots.keeps_out(run):
+        run.wake.set()  # what it waits for is its walk's to know
     return commit
 
 
@@ -52,3 +56,27 @@ def cancel(world: Registry, run: Run, by: Caller) -> None:
         run.ask_stop(by)
     else:
         end_unbegun(run, world, CANCELED, by=by)
+
+
+def switch(world: Registry, first: Run, second: Run, by: Caller, once: str) -> Commit:
+    """Have two runs that wait in one queue change places: each has the other's priority and place from now on.
+
+    `once`: the name under which the client asked.
+    """
+    named = {records.ONCE: once} if once else {}
+    places = [_place(run) for run in (first, second)]
+    with world.journal.together() as commit:
+        world.slots.move(first, by, **places[1], **named)
+        world.slots.move(second, by, **places[0])
+    return commit
+
+
+def _place(run: Run) -> dict[str, int]:
+    row = run.row
+    return {"priority": row.priority, "place": row.seq if row.place is None else row.place}
+
+
+def was_switched(world: Registry, row: RunRow, once: str) -> bool:
+    """Whether a run has changed places under this name before."""
+    events = world.store.last_events_of_run(row.owner, row.job, row.run)
+    return bool(once) and any(event.kind == MOVED and event.data.get(records.ONCE) == once for event in events)

@@ -164,6 +164,17 @@ class Slots:
         self.renew(run)
         return commit
 
+    def take_back(self, run: Run) -> None:
+        """A run that was to begin has not, and is kept out by now: others have what it had."""
+        if not run.slot or run.row.state != records.QUEUED:
+            return
+        old, new = run.ticket, self._ticket_of(run.row)
+        assert old is not None
+        new.item, new.group, run.ticket = run, old.group, new
+        self.board.leave(old)
+        self.board.keep_out(new)
+        self._give()
+
     def renew(self, run: Run) -> None:
         """The row of a run that waits names another queue, priority, weight or place."""
         old = run.ticket

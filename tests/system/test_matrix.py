@@ -89,6 +89,7 @@ MATRIX: dict[str, tuple[str, Callable[[str, bytes], m.Request]]] = {
     "release":      ("+ + + . - -", lambda word, _: m.Release(id=I, names=[word])),
     "reset-failed": ("+ + + . - -", lambda word, _: m.ResetFailed(id=I, names=[word])),
     "set-property": ("+ + + . - -", lambda word, _: m.SetProperty(id=I, name=word, settings={"description": "x"})),
+    "switch":       ("+ + + . - -", lambda word, _: m.QueueSwitch(id=I, first=word, second=word)),
     "revert":       ("+ + + . - -", lambda word, _: m.Revert(id=I, names=[word])),
     "enable":       ("+ + + . - -", lambda word, _: m.Enable(id=I, names=[word])),
     "rerun":        ("+ + + . - -", lambda word, _: m.Rerun(id=I, new=new_run_id(), job=word)),
@@ -104,6 +105,14 @@ DAEMON: dict[str, tuple[str, Callable[[], m.Request]]] = {
     "list":          ("+ + + + + +", lambda: m.List(id=I, all=True)),
     "job files":     ("+ + + + + +", lambda: m.ListFiles(id=I)),
     "whoami":        ("+ + + + + +", lambda: m.Whoami(id=I, pids=[1])),
+    "queues":        ("+ + + + + +", lambda: m.QueueList(id=I, all=True)),
+    "a queue":       ("+ + + + + +", lambda: m.QueueShow(id=I, name="batch")),
+    "hers":          ("+ + + . . +", lambda: m.QueueShow(id=I, name=f"{ALICE}/build")),
+    "set hers":      ("+ + + . . -", lambda: m.QueueSet(id=I, name=f"{ALICE}/build", slots=3)),
+    "set shared":    ("+ + - - - -", lambda: m.QueueSet(id=I, name="batch", slots=3)),
+    "add shared":    ("+ + - - - -", lambda: m.QueueAdd(id=I, name="all", shared=True)),
+    "add hers":      ("+ + + - - -", lambda: m.QueueAdd(id=I, name=f"{ALICE}/more")),
+    "rm shared":     ("+ + - - - -", lambda: m.QueueRemove(id=I, name="batch")),
     "auth-whoami":   ("+ + + + + +", lambda: m.AuthWhoami(id=I)),
     "auth-rules":    ("+ + + + + +", lambda: m.AuthRules(id=I)),
     "auth-can-i":    ("+ + + + + +", lambda: m.AuthCanI(id=I, action="stop", job=f"{ALICE}/web")),
@@ -119,9 +128,7 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
     "shutdown":      ("+ + - - - -", lambda: m.Shutdown(id=I)),
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
-LATER = {
-    m.QueueList, m.QueueShow, m.QueueAdd, m.QueueSet, m.QueueRemove, m.QueueSwitch, m.ListTimers,
-}  # fmt: skip  # they have no handler yet
+LATER = {m.ListTimers}  # they have no handler yet
 MAKES = {m.Define, m.Mask}  # what is not there yet: tests/system/test_stored.py
 MAKES_RUNS = {"start", "restart", "reload-or", "rerun", "rerun id", "rm", "rm of a run"}
 
@@ -153,6 +160,7 @@ class Crowd:
         self.live = new_run_id()
         self.live_pid = 0
         self.run("owner", b"exec sleep 1000", "live", self.live)
+        self.callers["owner"].body(m.QueueAdd(id=I, name="build"))
 
     def run(self, caller: str, script: bytes, name: str, run: bytes) -> m.Started:
         request = m.Run(id=I, run=run, argv=[script], env=[], cwd=b"/", shell=True, name=name)

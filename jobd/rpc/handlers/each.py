@@ -45,7 +45,7 @@ async def each(context: Context, request: int, words: list[str], act: Act, *, be
             if begins and refused.code == errors.NOT_FOUND:
                 done = replace(done, text=await _unread(context, word) or done.text)
         except LimitReached as limit:
-            done = m.Done(job=word, code=errors.LIMIT, text=str(limit))
+            done = m.Done(job=word, code=limit.code, text=str(limit))
         if word in changed:
             told = f"the definition of {word} has changed on disk; jobctl daemon-reload takes it"
             done = replace(done, text=f"{done.text}\n{told}" if done.text else told)
