@@ -64,6 +64,10 @@ class ManyLookup(JobLookup):
 
     async def _matching(self, word: str, at_rest: bool, everybody: bool) -> dict[str, Key | None]:
         asked, pattern = names.split_owner(word)
+        stem = pattern.partition("@")[0]
+        if "@" in pattern and not names.is_glob(stem):  # of an array, all are meant: also those still to come
+            for owner in self._owners_meant(asked, everybody):
+                await self.world.registry.arrays.filled(owner, stem)
         literal = pattern[: min((at for at in map(pattern.find, "*?[") if at >= 0), default=len(pattern))]
         plain = asked is not None and not names.is_glob(asked)
         live = self.world.registry.jobs

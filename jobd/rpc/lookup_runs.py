@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
-from jobd.core.arrays import element_id
+from jobd.core.arrays import element_id, element_name
 from jobd.rpc.lookup import SHOWN_CANDIDATES, Refused
 from jobd.rpc.lookup_many import ManyLookup
 from jobd.wire import errors
@@ -141,6 +141,10 @@ class RunLookup(ManyLookup):
         if not word:
             return self._by_suffix(None, selector, action)
         row = self.job(word, action)
+        if row.array:
+            first = element_name(word, self.world.registry.arrays.numbers(row.array).indices[0])
+            text = f"cannot find run {selector} of {word}: it is an array; name an element, such as {first}"
+            raise Refused(errors.NOT_FOUND, text, job=word, array=row.array)
         number = _number(selector)
         if number is None:
             return self._by_suffix(row, selector, action)

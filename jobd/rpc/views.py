@@ -8,6 +8,7 @@ from msgspec.structs import fields as fields_of
 from msgspec.structs import replace
 
 from jobd.core import service, states
+from jobd.core.arrays import index_of
 from jobd.core.enforce import is_limited, unenforced
 from jobd.core.graph import names_others
 from jobd.core.records import BAD_SETTING, BY_GID, LOADED, NOT_FOUND, QUEUED
@@ -81,6 +82,8 @@ def is_frozen(registry: Registry, row: JobRow) -> bool:
 
 def job_view(registry: Registry, row: JobRow) -> m.JobView:
     """A job as it is now."""
+    if row.array:
+        return array_view(registry, row)
     spec = spec_of(registry, row.spec)
     live = registry.run(row.owner, row.latest) if row.latest is not None else None
     run: RunRow | None
@@ -93,8 +96,8 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         note = "" if run is None else run.note or run.reason
         tracking = cgroup = ""
     view = {
-        **definition_fields(row.spec, spec), **row_fields(row), "job": row.job, "owner": row.owner,
-        "active": row.active, "sub": row.sub, "result": row.result, "transient": row.transient,
+        **definition_fields(row.spec, spec), **row_fields(row), **element_fields(row), "job": row.job,
+        "owner": row.owner, "active": row.active, "sub": row.sub, "result": row.result, "transient": row.transient,
         "changed_at": row.changed_at, "runs": row.runs, "note": note, "tracking": tracking, "cgroup": cgroup,
     }  # fmt: skip
     if links := own_links(row.job, spec):
@@ -110,7 +113,6 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
     view |= queue_fields(registry, run)
-    out_bytes, err_bytes = run.out_bytes, run.err_bytes
     return m.JobView(
         **view,  # type: ignore[arg-type]  # as above
         number=run.number,
@@ -128,8 +130,8 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         cpu_user_usec=run.cpu_user_usec,
         cpu_system_usec=run.cpu_system_usec,
         max_rss_bytes=run.max_rss_bytes,
-        out_bytes=out_bytes,
-        err_bytes=err_bytes,
+        out_bytes=run.out_bytes,
+        err_bytes=run.err_bytes,
         tasks_peak=run.tasks_peak,
         io_read_bytes=run.io_read_bytes,
         io_write_bytes=run.io_write_bytes,
@@ -139,6 +141,20 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         status_errno=run.status_errno,
         stop_uid=run.stop_uid,
     )
+
+
+def array_view(registry: Registry, row: JobRow) -> m.JobView:
+    """An array as a whole: what its elements are, and how many of them are where."""
+    spec, now = spec_of(registry, row.spec), registry.arrays.shown(row)
+    view = {
+        **definition_fields(row.spec, spec), **row_fields(row), "job": row.job, "owner": row.owner,
+        "active": now.active, "sub": now.sub, "result": row.result, "changed_at": row.changed_at, "runs": row.runs,
+        "queued_at": row.created_at, "array": row.array, "counts": registry.arrays.counts(row),
+        "finished_at": row.changed_at if row.sub in states.AT_REST else None,
+    }  # fmt: skip
+    if lacking := not_enforced(registry, spec):
+        view["unenforced"] = lacking
+    return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
 
 
 def _command_at_work(live: Run) -> Sequence[bytes]:
@@ -227,6 +243,11 @@ def definition_fields(key: bytes, spec: JobSpec) -> Mapping[str, object]:
     return said
 
 
+def element_fields(row: JobRow) -> dict[str, object]:
+    """Of which array a job is an element."""
+    return {"array_of": row.array_of, "array_index": index_of(row.job)} if row.array_of else {}
+
+
 def row_fields(row: JobRow) -> dict[str, object]:
     """What a view says of a job's definition and of its restarts, by its row; what is as usual is left out."""
     if row.transient and row.load == LOADED and not (row.masked or row.enabled or row.restarts or row.restart_at):
@@ -298,6 +319,7 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
     """A run as it is now."""
     spec = spec_of(registry, row.spec)
     return m.RunView(
+        array_index=row.array_index,
         held=is_held(row),
         **queue_fields(registry, row),  # type: ignore[arg-type]  # a dict of the fields' own types
         seq=row.seq,

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 
 from jobd.core import arrays, exits, records, states
 from jobd.core import spec as specs
@@ -27,14 +27,15 @@ from jobd.core.records import JobRow, new_job_data
 from jobd.runtime import together
 from jobd.runtime.acceptance import accept, accepted
 from jobd.runtime.catalog import check_undefined
-from jobd.runtime.job import Caller, Job
+from jobd.runtime.elements import QUEUED, RUNNING, AcceptedOn, Array, counts_in, place_of
+from jobd.runtime.job import Job
 from jobd.runtime.submission import Element, Keys, NameTaken
-from jobd.runtime.wake import Changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobd.core.spec import JobSpec
+    from jobd.runtime.job import Caller
     from jobd.runtime.journal import Commit
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
@@ -44,36 +45,7 @@ log = logging.getLogger("jobd.runtime")
 Key = tuple[int, str]
 
 STEP: Final = 24  # elements that are accepted in one turn: 3 ms of the loop
-QUEUED, RUNNING = "queued", "running"  # counts besides those of results
 MAX_PARSED: Final = 256  # arrays whose numbers are kept
-
-
-class _Terms(Struct, frozen=True):
-    """JobRow.array_terms."""
-
-    by: Caller
-    queue: str
-    fields: dict[str, str | int | bool | None]
-
-
-class Array:
-    """One that is not at rest."""
-
-    __slots__ = ("commit", "counts", "filled", "job", "live", "numbers", "terms")
-
-    def __init__(self, job: Job, numbers: arrays.Array, counts: dict[str, int]) -> None:
-        self.job = job  # the whole
-        self.numbers = numbers
-        self.terms = msgspec.json.decode(job.row.array_terms, type=_Terms)
-        self.counts = counts  # of those that have ended, by result
-        self.live: dict[int, str] = {}  # of the others: QUEUED or RUNNING, by number
-        self.commit: Commit | None = None
-        self.filled = Changed()
-
-    @property
-    def left(self) -> int:
-        """How many are to be accepted yet."""
-        return len(self.numbers.indices) - self.job.row.runs
 
 
 class Arrays:
@@ -115,7 +87,7 @@ class Arrays:
         world.slots.check_room(owner, len(numbers.indices))
         spec_blob, now = specs.encode_spec(spec), time.time_ns()
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
-        kept = msgspec.json.encode(_Terms(by, queue, dict(terms))).decode()  # type: ignore[arg-type]  # none of them is bytes
+        kept = msgspec.json.encode(AcceptedOn(by, queue, dict(terms))).decode()  # type: ignore[arg-type]  # none of them is bytes
         row = JobRow(
             owner=owner, job=name, spec=keys.spec, env=keys.env, created_at=now, latest=run_id, runs=1,
             active=states.ACTIVE_STATE[states.QUEUED], sub=states.QUEUED, changed_at=now, array=spec.array,
@@ -244,7 +216,7 @@ class Arrays:
             return
         if index not in array.live and old is not None:
             self._uncount(array, old)
-        array.live[index] = _place(run.job)
+        array.put(index, place_of(run.job))
 
     def moved(self, job: Job) -> None:
         """An element has changed its state."""
@@ -252,9 +224,9 @@ class Arrays:
         if array is None or index is None or index not in array.live:
             return
         if job.row.sub not in states.AT_REST:
-            array.live[index] = _place(job)
+            array.put(index, place_of(job))
             return
-        del array.live[index]
+        array.take(index)
         result = job.row.result if job.run is None else job.run.row.result or job.row.result
         array.counts[result] = array.counts.get(result, 0) + 1
         self._look_for_end(array)
@@ -263,7 +235,7 @@ class Arrays:
         """A run of an element could not be accepted after all."""
         row = run.job.row
         array, index = self._live.get((row.owner, row.array_of)), arrays.index_of(row.job)
-        if array is None or index is None or array.live.pop(index, None) is None:
+        if array is None or index is None or not array.take(index):
             return
         known = self._world.store.job(row.owner, row.job)
         if known is not None:
@@ -318,7 +290,7 @@ class Arrays:
                 key, index = (job.row.owner, job.row.array_of), arrays.index_of(job.row.job)
                 array = self._live.get(key) or self._revived(*key)
                 if array is not None and index is not None:
-                    array.live[index] = _place(job)
+                    array.put(index, place_of(job))
 
     def go_on(self) -> None:
         """All that was live is taken up: accept what is to come."""
@@ -334,9 +306,16 @@ class Arrays:
         array = self._live.get((row.owner, row.job))
         if array is None:
             return counts_in(row.array_ended)
-        running = sum(1 for where in array.live.values() if where == RUNNING)
-        found = {RUNNING: running, QUEUED: len(array.live) - running + array.left, **array.counts}
+        waiting = len(array.live) - array.running + array.left
+        found = {RUNNING: array.running, QUEUED: waiting, **array.counts}
         return {word: count for word, count in found.items() if count}
+
+    def shown(self, row: JobRow) -> JobRow:
+        """The row of an array as people are shown it: it runs as soon as one of its elements does."""
+        array = self._live.get((row.owner, row.job))
+        if array is None or not array.running:
+            return row
+        return replace(row, sub=states.RUNNING, active=states.ACTIVE_STATE[states.RUNNING])
 
     def live_elements(self, owner: int, name: str) -> list[str]:
         """The names of the elements of an array that are not at rest, in order."""
@@ -377,12 +356,3 @@ class Arrays:
         """Whether there is an array of this name."""
         row = self._world.catalog.written(owner, name)
         return row is not None and bool(row.array)
-
-
-def _place(job: Job) -> str:
-    return QUEUED if job.row.sub in (states.QUEUED, states.AUTO_RESTART) else RUNNING
-
-
-def counts_in(text: str) -> dict[str, int]:
-    """What `success=90 exit-code=3` says."""
-    return {word: int(count) for word, _, count in (part.partition("=") for part in text.split())}

@@ -95,7 +95,7 @@ async def _add_processes(context: Context, jobs: list[m.JobView]) -> None:
 # --- list ---------------------------------------------------------------------------------------------------------
 def list_jobs(context: Context, request: m.List) -> m.Jobs:
     """A page of jobs, sorted by owner and name; live jobs as they are now."""
-    every = request.all or bool(request.states)
+    every = request.all or bool(request.states) or _shows_elements(request)
     after = _cursor(request.after)
     page = context.jobs_page(every=every, after=after, limit=LIST_PAGE + 1)
     return _listed(context, request, page, _matcher(context, request))
@@ -103,13 +103,18 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
 
 async def list_in_turns(context: Context, request: m.List) -> None:
     """Answer with the same, where the jobs that the caller sees may lie far apart, or the patterns are many."""
-    every = request.all or bool(request.states)
+    every = request.all or bool(request.states) or _shows_elements(request)
     after, turn = _cursor(request.after), context.connection.share.turn
     page = await context.jobs_page_in_turns(every=every, after=after, limit=LIST_PAGE + 1, turn=turn)
     fits = _matcher(context, request)
     if len(request.patterns) > FEW_NAMES:
         fits = await _known(context, request, [*page, *context.live_jobs()])
     await context.connection.reply(request.id, _listed(context, request, page, fits))
+
+
+def _shows_elements(request: m.List) -> bool:
+    """Whether elements of arrays are meant, and not only the whole ones."""
+    return request.all or any("@" in pattern for pattern in request.patterns)
 
 
 def _matcher(context: Context, request: m.List) -> Fits:
@@ -141,13 +146,19 @@ def _listed(context: Context, request: m.List, page: Sequence[JobRow], fits: Fit
     if len(rows) > LIST_PAGE:
         del rows[max(rows)]
         more = max(rows)
+    elements = _shows_elements(request)
     for row in context.live_jobs():
         key = (row.owner, row.job)
+        if row.array_of and not elements:
+            continue
         if (after is None or key > after) and (more is None or key <= more):
             rows[key] = row
     now = time.time_ns()
     registry, wanted = context.world.registry, []
-    for _, row in sorted(rows.items()):
+    for _, kept in sorted(rows.items()):
+        if kept.array_of and not elements:
+            continue
+        row = registry.arrays.shown(kept) if kept.array else kept
         frozen = FROZEN in request.states and views.is_frozen(registry, row)
         held = views.HELD in request.states and row.sub == QUEUED and _is_held(context, row)
         if _matches(row, request, fits, every, now, frozen or held):
