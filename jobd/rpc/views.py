@@ -106,10 +106,6 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         view["unenforced"] = lacking
     if live is not None:
         view |= live_fields(live, registry)
-        if live.row.after:
-            view["after"] = after_words(registry, live.row)
-        if is_held(live.row):
-            view |= {"held": True, "sub": HELD}
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
     view |= queue_fields(registry, run)
@@ -151,6 +147,7 @@ def array_view(registry: Registry, row: JobRow) -> m.JobView:
         "active": now.active, "sub": now.sub, "result": row.result, "changed_at": row.changed_at, "runs": row.runs,
         "queued_at": row.created_at, "array": row.array, "counts": registry.arrays.counts(row),
         "finished_at": row.changed_at if row.sub in states.AT_REST else None,
+        "queue": spec.queue, "priority": spec.priority, "weight": spec.weight,
     }  # fmt: skip
     if lacking := not_enforced(registry, spec):
         view["unenforced"] = lacking
@@ -199,6 +196,10 @@ def live_fields(live: Run, registry: Registry) -> dict[str, object]:
         "waits": waits(registry, live),
         "frozen": live.frozen and live.job.row.sub not in states.AT_REST,
     }
+    if live.row.after:
+        fields["after"] = after_words(registry, live.row)
+    if is_held(live.row):
+        fields |= {"held": True, "sub": HELD}
     if live.service is not None:
         fields["health"] = live.service.health
         if live.row.watchdog_usec is not None:
