@@ -6,6 +6,7 @@ Text is literal: nothing in it is expanded. A list is words, or as in a file: `-
 from __future__ import annotations
 
 import tomllib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import jobfields, jobrules, jobwords, names
@@ -42,6 +43,7 @@ _OF_THE_COMMAND_LINE: Final = {
     ENVIRONMENT: "jobctl run -E",
     "schedule": "jobctl run --at or --in; a job file can have a schedule",
 }
+KEPT, KEPT_CHARS = 64, 4096  # settings as they were read, and how long their texts may be
 TRANSIENT: Final = tuple(
     key for key in KEYS if key.partition(".")[0] not in _OF_THE_COMMAND_LINE
 )  # what `run -p` takes
@@ -65,6 +67,18 @@ def parse_settings(settings: Mapping[str, str], base: bytes = b"") -> dict[str, 
     for key in settings:
         if (option := _OF_THE_COMMAND_LINE.get(key.partition(".")[0])) is not None:
             raise SpecError(f"cannot set {key[:SHOWN]}: of a transient job that is {option}")
+    if sum(len(key) + len(text) for key, text in settings.items()) > KEPT_CHARS:
+        return _parse(settings, base)
+    return dict(_parsed(tuple(settings.items()), base))
+
+
+@lru_cache(maxsize=KEPT)
+def _parsed(settings: tuple[tuple[str, str], ...], base: bytes) -> dict[str, object]:
+    """Who submits a thousand jobs says the same of each: reading it takes as long as all else that a job is asked."""
+    return _parse(dict(settings), base)
+
+
+def _parse(settings: Mapping[str, str], base: bytes) -> dict[str, object]:
     said = _Said()
     found = jobfields.read(values(settings), said, _Place(base), whole=False)
     if said.found:

@@ -37,9 +37,10 @@ LONG_SEC: Final = 0.0002  # what a request that is a task costs at least, after 
 STEP_SEC: Final = 0.0002  # what a step of a long request costs, if nobody knows better
 LARGE_AT_ONCE: Final = 16  # frames of more than 64 KiB that are received at once for one uid
 # Submissions of one uid on their way to the disk. One commit takes all there are, and then all of them go on at once.
-SUBMITTING: Final = 16
+# With 64 a loop that queues 10,000 runs gets an eighth more a second than with 16; nobody is there to wait for it.
+SUBMITTING: Final = 64
 SUBMITTING_AMONG_OTHERS: Final = 4  # halves what these wait at worst; runs cannot be started faster anyway
-MAX_SUBMISSIONS: Final = 64  # that wait for that, before a uid's connections are read no further
+MAX_SUBMISSIONS: Final = 128  # that wait for that, before a uid's connections are read no further
 MAX_UNSENT: Final = 16 << 20  # bytes of answers that one uid's clients do not read
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def accept(
     world: Registry, owner: int, name: str, run_id: bytes, spec: JobSpec, keys: Keys, old: JobRow | None,
     by: Caller | None, cause: str = "", held: bool = False, terms: Terms = NO_TERMS, element: Element | None = None,
+    is_new: bool = False,
 ) -> Run:  # fmt: skip
     """Make a run its job's newest. `run.accepted` tells when it is durable.
 
@@ -38,6 +39,7 @@ def accept(
         held: it waits in any case, until `ordering` lets it begin.
         terms: fields of its row besides. What it waits for holds it, too.
         element: what it is accepted with as one of an array.
+        is_new: it is known that no job has, or had, this name.
 
     Raises:
         NameTaken: there is a live run.
@@ -53,7 +55,8 @@ def accept(
     first = states.SUBMIT if begins and world.keeper.alive and not held else states.ENQUEUE
     now = time.time_ns()
     sub = states.after(states.DEAD if old is None else old.sub, first)
-    number, array = _number(world, owner, name, old), "" if element is None else element.array
+    number = 1 if is_new else _number(world, owner, name, old)
+    array = "" if element is None else element.array
     row = job_row(owner, name, run_id, number, keys, old, sub, now, array)
     row = counted(row, spec, cause, now)
     if row.array_of:

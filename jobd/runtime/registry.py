@@ -171,11 +171,12 @@ class Registry:
         return f"{base}-{number}"
 
     def submit(
-        self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller, terms: Terms = NO_TERMS
-    ) -> Run:
+        self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller, terms: Terms = NO_TERMS,
+        is_new: bool = False,
+    ) -> Run:  # fmt: skip
         """Accept a run of a transient job, with what it needs. `run.accepted` tells when it is durable.
 
-        `terms` are fields of its row: what it waits for.
+        `terms` are fields of its row: what it waits for. `is_new`: the name is one that `free_name` has just made up.
 
         Raises:
             Refusal: it requires what cannot be started.
@@ -185,7 +186,7 @@ class Registry:
         """
         if self.stopping:
             raise Stopping
-        old = self.catalog.row(owner, name)
+        old = None if is_new else self.catalog.row(owner, name)
         check_undefined(old)
         check_free(old, states.AT_REST)
         spec_blob = specs.encode_spec(spec)
@@ -193,7 +194,7 @@ class Registry:
         spec = self.remember_spec(keys.spec, spec)
         return together.accept_with_needs(
             self, owner, name, spec, together.Act(by, self.bounded(owner)),
-            lambda held: accept(self, owner, name, run_id, spec, keys, old, by, held=held, terms=terms),
+            lambda held: accept(self, owner, name, run_id, spec, keys, old, by, held=held, terms=terms, is_new=is_new),
         )  # fmt: skip
 
     def rerun(

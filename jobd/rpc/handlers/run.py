@@ -63,7 +63,9 @@ def _submit(context: Context, request: m.Run) -> Run:
     spec, name = _named(context, request)
     try:
         env = specs.encode_env(request.env)
-        run = registry.submit(context.own, name, request.run, spec, env, context.caller, terms(context, request))
+        run = registry.submit(
+            context.own, name, request.run, spec, env, context.caller, terms(context, request), request.name is None
+        )
     except Defined as taken:
         if taken.row.masked:
             raise Refused(errors.MASKED, f"cannot run {name!r}: it is masked", job=name) from None
