@@ -148,12 +148,13 @@ class RunLookup(ManyLookup):
         number = _number(selector)
         if number is None:
             return self._by_suffix(row, selector, action)
+        newest = self.newest(row)
+        last = row.runs if newest is None else newest.number  # those behind it wait for it
         if number <= 0:
-            number = row.runs + number
-        if number == row.runs and row.latest is not None:
-            found = self._run_row(row.owner, row.latest)
-        else:
-            found = self.world.registry.store.run_number(row.owner, row.job, number) if number > 0 else None
+            number = last + number
+        if newest is not None and number == last:
+            return newest
+        found = self.world.registry.store.run_number(row.owner, row.job, number) if number > 0 else None
         if found is None:
             had = f"it has had {row.runs}, numbered from 1" if row.runs else "it was never started"
             text = f"cannot find run {selector} of {word}: {had}"

@@ -58,7 +58,8 @@ def _run_meant(context: Context, word: str) -> RunRow:
     _check_ends(context, row, name)
     if number:
         return context.pick(name, selector, ACTION)
-    newest = context.newest(row)
+    line = context.world.registry.singletons.line(row.owner, row.job)
+    newest = line[-1].row if line else context.newest(row)
     if newest is None:
         raise Refused(errors.NOT_FOUND, f"cannot wait for {name}: it was never started", job=name)
     return newest

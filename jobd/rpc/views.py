@@ -171,6 +171,8 @@ def waits(registry: Registry, live: Run) -> str:
     """What a run waits for, in words."""
     if is_held(live.row):
         return "until it is released"
+    if live.row.in_line:
+        return registry.singletons.words(live)
     words = registry.waiting.words(live.row) or registry.ordering.waits(live) or turns.words(registry, live)
     return words or ("" if live.service is None else live.service.waits)
 

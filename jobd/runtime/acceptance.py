@@ -92,6 +92,33 @@ def _placed(
     return seq, queue, ticket, world.slots.may_begin(ticket, kept_out=waits, admitted=element is not None)
 
 
+def line_up(
+    world: Registry, job: Job, run_id: bytes, spec: JobSpec, keys: Keys, by: Caller, terms: Terms = NO_TERMS
+) -> Run:
+    """Accept a run that waits for the live one of its job, which must be durable. Fields and errors as of `accept`."""
+    owner, name = job.row.owner, job.row.job
+    queue = world.queues.admit(owner, spec.queue, spec.weight)
+    seq = world.store.next_run_seq()
+    ticket = world.slots.ticket(owner, name, queue, seq, priority=spec.priority, weight=spec.weight)
+    world.slots.may_begin(ticket, kept_out=True)
+    world.room.take(owner, keys.blobs)
+    now, number = time.time_ns(), job.row.runs + 1
+    data: Data = {
+        "seq": seq, "number": number, "spec": keys.spec, "env": keys.env, "by_uid": by.uid, "queued_at": now,
+        "state": records.QUEUED, "in_line": True, "job.runs": number, **queue_terms(queue, spec), **terms,
+    }  # fmt: skip
+    event = accepted(world, job.row, run_id, now, by, data)
+    run = Run(job, apply_run(None, event), spec, keys.env_blob)
+    world.slots.enter(run, ticket, False)
+    world.runs[run_id] = run
+    world.singletons.join(run)
+    with world.journal.together():
+        run.accepted = job.line_up(event, run, keys.blobs)
+        world.waiting.take_on(run)
+    world.park(run)
+    return run
+
+
 def accepted(world: Registry, row: JobRow, run_id: bytes | None, now: int, by: Caller | None, data: Data) -> Event:
     """The event of an acceptance; that of an array as a whole has no run."""
     if by is not None:

@@ -81,6 +81,7 @@ class Aftermath:
             self._world.waiting.ended(run.row.owner, run.id, run.row.result or "")  # if nothing has come of that
         elif ends:
             self._at_rest(job, old)
+            self._world.singletons.take_over(job)
 
     def _tell_waiting(self, job: Job, run: Run | None, next_run: bytes | None) -> None:
         """Those that wait for the end of this run; not if another follows it."""

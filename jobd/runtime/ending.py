@@ -77,11 +77,14 @@ def end_unbegun(run: Run, world: Registry, result: str, reason: str = "", by: Ca
     }  # fmt: skip
     if by is not None:
         fields["stop_uid"] = by.uid
+    world.singletons.forget(run)
     if run.job.run is run:
         fields["job.result"] = "success" if good else result
         commit = run.job.fire(states.GOOD if good else states.BAD, result, by, **fields)
     else:
-        commit = run.job.note(run, result, by, None, state=records.FINISHED, **fields)
+        with world.journal.together() as commit:
+            run.job.note(run, result, by, None, state=records.FINISHED, **fields)
+            world.waiting.ended(run.row.owner, run.id, result)
     if not run.wake.parked:
         run.wake.set()
 

@@ -13,7 +13,7 @@ from jobd.runtime.ending import end_unbegun
 from jobd.runtime.slots import MOVED
 
 if TYPE_CHECKING:
-    from jobd.core.records import RunRow
+    from jobd.core.records import JobRow, RunRow
     from jobd.runtime.job import Caller
     from jobd.runtime.journal import Commit
     from jobd.runtime.registry import Registry
@@ -47,6 +47,15 @@ def release(world: Registry, run: Run, by: Caller) -> Commit | None:
     world.slots.join(run)
     if world.slots.keeps_out(run):
         run.wake.set()  # what it waits for is its walk's to know
+    return commit
+
+
+def cancel_line(world: Registry, row: JobRow, by: Caller) -> Commit | None:
+    """End the runs that wait for the live one of their job. None: there are none."""
+    if not world.singletons.line(row.owner, row.job):
+        return None
+    with world.journal.together() as commit:
+        world.singletons.cancel(row.owner, row.job, by)
     return commit
 
 

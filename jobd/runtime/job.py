@@ -128,6 +128,16 @@ class Job:
         self.changed.set()
         return commit
 
+    def hand_over(self, run: Run, kind: str, fields: dict[str, Value]) -> None:
+        """A run that has waited for the job to come to rest is its live run from now on; the fields say so."""
+        self.run = run
+        run.accepted = self.redefine(run, kind, None, fields, ())
+        self.changed.set()
+
+    def line_up(self, event: Event, run: Run, blobs: tuple[tuple[bytes, bytes], ...]) -> Commit:
+        """Have a run recorded that waits for the live one. Fails, instead of retrying, on a full disk."""
+        return self._write(event, run.row, blobs, may_fail=True)
+
     def define(self, event: Event, blobs: tuple[tuple[bytes, bytes], ...], may_fail: bool) -> Commit:
         """Take on what an event of the registry's makes of the job's row; of a new job, all of it."""
         return self._write(event, None, blobs, may_fail)

@@ -15,6 +15,7 @@ from jobd.core import exits, records, states
 from jobd.core import spec as specs
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
 from jobd.runtime import reloading, restarting, together
+from jobd.runtime.ending import end_unbegun
 from jobd.runtime.job import Job
 from jobd.runtime.keeperlink import Fields, close_all
 from jobd.runtime.run import Ending, Run
@@ -67,6 +68,7 @@ async def recover(world: Registry) -> None:
         for run_id, entry in entries.items():
             _unknown(world, run_id, entry)
         world.arrays.go_on()
+    world.singletons.take_over_all()
     if world.keeper.welcome is not None and not world.keeper.welcome.heir:
         together.renew_needs(world)
     world.recovered()
@@ -138,6 +140,8 @@ def _take_up(world: Registry, run: Run, held: bool, depends: bool) -> bool:
         # Its end is recorded, its output is what the files hold: the keeper that had its pipes is gone.
         _settle_output(world, run)
     elif row.state == records.QUEUED or never_went:
+        if row.in_line:
+            return _take_up_in_line(world, run)
         if row.stop_asked:
             _end(world, run, "canceled", "canceled", "")
         elif _can_start(world, run):
@@ -154,6 +158,16 @@ def _take_up(world: Registry, run: Run, held: bool, depends: bool) -> bool:
         reason = REBOOTED if row.boot_id != welcome.boot_id else KEEPER_DIED
         _end(world, run, "lost", "lost", reason)
     return False
+
+
+def _take_up_in_line(world: Registry, run: Run) -> bool:
+    """Of a run that waits for the live one of its job: it goes on waiting."""
+    if _can_start(world, run):
+        world.singletons.join(run)
+        world.park(run)
+    else:
+        end_unbegun(run, world, "lost", NO_DEFINITION)
+    return True
 
 
 def _end(world: Registry, run: Run, kind: str, result: str, reason: str) -> None:

@@ -16,21 +16,22 @@ from msgspec.structs import replace
 
 from jobd.core import after, records, states
 from jobd.core import spec as specs
-from jobd.core.names import transient_base
 from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import JobRow
 from jobd.runtime import lifecycle, restarting, together
-from jobd.runtime.acceptance import accept
+from jobd.runtime.acceptance import accept, line_up
 from jobd.runtime.aftermath import Aftermath
 from jobd.runtime.arrays import Arrays
 from jobd.runtime.asking import Asking
 from jobd.runtime.catalog import Catalog, check_undefined
 from jobd.runtime.figures import Statistician
+from jobd.runtime.madeupnames import MadeUpNames
 from jobd.runtime.ordering import Ordering
 from jobd.runtime.places import Places
 from jobd.runtime.queues import Queues
 from jobd.runtime.room import Room
 from jobd.runtime.schedule import Schedule
+from jobd.runtime.singletons import Singletons
 from jobd.runtime.slots import Slots
 from jobd.runtime.streams import Streams
 from jobd.runtime.submission import NO_TERMS, Keys, Terms, check_free
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobd.runtime")
 MAX_CACHED_SPECS: Final = 4096  # decoded specs of recent jobs; a spec is about 1 KiB
-MAX_COUNTERS: Final = 4096  # numbers of made-up names, by owner and command
 
 
 class Stopping(Exception):  # noqa: N818  # as above
@@ -84,6 +84,7 @@ class Registry:
         self.arrays = Arrays(self)
         self.slots.array_of = self.arrays.limit_of
         self.slots.to_come = self.arrays.to_come
+        self.singletons = Singletons(self)
         self.aftermath = Aftermath(self)
         self.schedule = Schedule(self)
         journal.follow = self.aftermath.follow
@@ -101,7 +102,7 @@ class Registry:
         self._nursery: trio.Nursery | None = None
         self._specs: dict[bytes, JobSpec] = {}
         self._all_owners: set[int] | None = None
-        self._counters: dict[tuple[int, str], int] = {}
+        self.names = MadeUpNames(self)
         self._idle = trio.Event()
         self.on_crash: Callable[[], None] = lambda: None
         self._crashed: set[bytes] = set()  # runs whose task has failed: nobody walks them before the next daemon
@@ -156,31 +157,19 @@ class Registry:
         while self.handing_over is not None:
             await self.handing_over.wait()
 
-    def free_name(self, owner: int, spec: JobSpec) -> str:
-        """A name `COMMAND-N` that no job of this owner has, or had before somebody removed it."""
-        base = "sh" if spec.shell else transient_base(spec.argv[0].decode(errors="replace"))
-        number = self._counters.get((owner, base))
-        if number is None:
-            number = self.store.highest_suffix(owner, base)
-        number += 1
-        while (owner, f"{base}-{number}") in self.jobs or self.store.is_used(owner, f"{base}-{number}"):
-            number += 1
-        if len(self._counters) >= MAX_COUNTERS:
-            self._counters.clear()  # the database knows them as well
-        self._counters[owner, base] = number
-        return f"{base}-{number}"
-
     def submit(
         self, owner: int, name: str, run_id: bytes, spec: JobSpec, env_blob: bytes, by: Caller, terms: Terms = NO_TERMS,
-        is_new: bool = False,
+        is_new: bool = False, *, singleton: bool = False,
     ) -> Run:  # fmt: skip
         """Accept a run of a transient job, with what it needs. `run.accepted` tells when it is durable.
 
-        `terms` are fields of its row: what it waits for. `is_new`: the name is one that `free_name` has just made up.
+        `terms` are fields of its row: what it waits for. With `singleton` it waits for the job's live run as well.
+        `is_new`: the name is one that `names` has just made up.
 
         Raises:
             Refusal: it requires what cannot be started.
             NameTaken: the job has a live run.
+            Undecided: it may have one.
             Defined: the job is not transient, or it is masked.
             Stopping: the daemon is shutting down.
         """
@@ -188,10 +177,14 @@ class Registry:
             raise Stopping
         old = None if is_new else self.catalog.row(owner, name)
         check_undefined(old)
-        check_free(old, states.AT_REST)
+        live = self.singletons.must_wait(owner, name) if singleton else None
+        if live is None:
+            check_free(old, states.AT_REST)
         spec_blob = specs.encode_spec(spec)
         keys = Keys(specs.digest(spec_blob), spec_blob, specs.digest(env_blob), env_blob)
         spec = self.remember_spec(keys.spec, spec)
+        if live is not None:
+            return line_up(self, live, run_id, spec, keys, by, terms)
         return together.accept_with_needs(
             self, owner, name, spec, together.Act(by, self.bounded(owner)),
             lambda held: accept(self, owner, name, run_id, spec, keys, old, by, held=held, terms=terms, is_new=is_new),
@@ -349,9 +342,12 @@ class Registry:
         job = run.job
         self._forget(run)
         key = job.row.owner, job.row.job
-        if self.jobs.get(key) is job and not self.catalog.is_pending(job):
+        if run.row.in_line:
+            self.singletons.undo(run)
+        elif self.jobs.get(key) is job and not self.catalog.is_pending(job):
             del self.jobs[key]  # its row is of what never was
             restarting.take_up(self, *key, restarting.ROOM_SEC)
+            self.singletons.rebind(*key)
         self.ordering.moved(job)
         self.waiting.ended(run.row.owner, run.id, after.GONE)
         if run.row.array_index is not None:
@@ -373,6 +369,7 @@ class Registry:
         self.ordering.forget(run)
         self.schedule.forget_run(run)
         self.waiting.forget(run)
+        self.singletons.forget(run)
         job = run.job
         if job.run is run:
             job.run = None

@@ -179,7 +179,7 @@ def renew_needs(world: Registry) -> None:
     assert welcome is not None
     for run in list(world.runs.values()):
         owner, name = run.row.owner, run.row.job
-        if run.row.state != records.QUEUED or run.row.stop_asked:
+        if run.row.state != records.QUEUED or run.row.stop_asked or run.row.in_line:
             continue
         graph = world.catalog.graphs.of(owner)
         gone = [other for _, other in graph.demands(name) if _was_left(world, owner, other, welcome)]
@@ -240,7 +240,10 @@ def begin_next(world: Registry, row: JobRow, run_id: bytes, by: Caller | None, c
 def stop(world: Registry, owner: int, names: Iterable[str], by: Caller | None) -> Commit:
     """Stop jobs, and what requires them, is bound to them or part of them. Its Commit is that of all the wishes."""
     graph = world.catalog.graphs.of(owner)
+    names = tuple(names)
     with world.journal.together() as commit:
+        for name in names:
+            world.singletons.cancel(owner, name, by)
         _wish_stops(world, owner, graphs.stopped_with(graph, names), by, {})
     return commit
 

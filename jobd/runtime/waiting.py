@@ -103,6 +103,8 @@ class Waiting:
 
     def _settle(self, key: Key, result: str) -> None:
         for run in self._by.pop(key, ()):
+            if run.row.state != records.QUEUED:
+                continue  # it has ended otherwise, and is about to be forgotten
             needs = after.decode(run.row.after, run.row.owner)
             lost = next((n for n in needs if (n.owner, n.run) == key and not after.is_met(n.condition, result)), None)
             if lost is not None:
@@ -121,10 +123,12 @@ class Waiting:
         run.job.redefine(run, kind, None, {"after": after.encode(needs, run.row.owner), **told}, ())
         if not needs:
             self._world.slots.join(run)
+            if not run.wake.parked:
+                run.wake.set()  # it may wait for jobs that it comes after
 
     def follow(self, owner: int, old: bytes, new: bytes) -> None:
         """A run has followed another of its job: who waits for that one waits for this. Within one transaction."""
-        waiting = self._by.pop((owner, old), {})
+        waiting = {run: None for run in self._by.pop((owner, old), ()) if run.row.state == records.QUEUED}
         for run in waiting:
             needs = after.decode(run.row.after, run.row.owner)
             self._note(

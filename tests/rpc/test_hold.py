@@ -6,13 +6,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from jobd.core import spec as specs
+from jobd.core.spec import JobSpec
 from jobd.rpc import views
 from jobd.rpc.handlers import hold
 from jobd.runtime.recovery import recover
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.rpc.test_lifecycle import Answers, context_of
-from tests.runtime.fakes import Bed, serving
+from tests.runtime.fakes import ROOT, Bed, serving
 from tests.runtime.jobs import Jobs
 
 HANDLERS = {m.Hold: hold.hold, m.Release: hold.release, m.CancelQueued: hold.cancel}
@@ -62,6 +64,24 @@ async def test_what_runs_is_neither_held_nor_canceled(autojump_clock: MockClock)
         await jobs.end("runs")
         for kind in (m.Hold, m.CancelQueued):
             assert await ask(bed, act(kind, "runs", "none")) == [errors.NOT_APPLICABLE, errors.NOT_FOUND]
+
+
+async def test_those_in_line_behind_a_run_are_canceled_and_it_goes_on(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("one")
+        await wait_all_tasks_blocked()
+        env = specs.encode_env([])
+        waiting = [
+            jobs.world.submit(0, "one", jobs.id(), JobSpec(argv=(b"true",), cwd=b"/"), env, ROOT, singleton=True)
+            for _ in range(2)
+        ]
+        assert views.waits(bed.registry, waiting[1]) == "for one#2 to end"
+        assert await ask(bed, act(m.CancelQueued, "one")) == [""]
+        assert [(run.row.result, run.gone) for run in waiting] == [("canceled", True)] * 2
+        assert jobs.sub("one") == "running"
+        assert await ask(bed, act(m.CancelQueued, "one")) == [errors.NOT_APPLICABLE]
+        jobs.check()
 
 
 async def test_who_runs_already_is_told_of_stop(autojump_clock: MockClock) -> None:

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from jobd.core import states
 from jobd.core.spec import JobSpec
-from jobd.runtime import registry, resting
+from jobd.runtime import madeupnames, resting
 from tests.runtime.fakes import ROOT, Bed, serving
 from tests.runtime.test_registry import ended
 
@@ -122,23 +122,23 @@ async def test_removal_and_the_numbers_of_runs() -> None:
 
 async def test_a_made_up_name_is_not_that_of_a_job_that_was_removed() -> None:
     async with serving(Bed()) as bed:
-        name = bed.registry.free_name(0, SPEC)
+        name = bed.registry.names.free(0, SPEC)
         assert name == "true-1"
         await ended(bed, bed.registry.submit(0, name, b"1" * 16, SPEC, b"\x90", ROOT))
         await resting.remove(bed.registry, (0, name), False, ROOT)
-        bed.registry._counters.clear()  # as in the next daemon
-        assert bed.registry.free_name(0, SPEC) == "true-2"
+        bed.registry.names._counters.clear()  # as in the next daemon
+        assert bed.registry.names.free(0, SPEC) == "true-2"
 
 
 async def test_made_up_names_are_counted_without_growing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "MAX_COUNTERS", 3)
+    monkeypatch.setattr(madeupnames, "MAX_COUNTERS", 3)
     async with serving(Bed()) as bed:
         for n in range(9):
             spec = JobSpec(argv=(b"cmd%d" % (n % 5),), cwd=b"/")
-            name = bed.registry.free_name(0, spec)
+            name = bed.registry.names.free(0, spec)
             assert name == f"cmd{n % 5}-{n // 5 + 1}"
             await ended(bed, bed.registry.submit(0, name, bytes([n]) * 16, spec, b"\x90", ROOT))
-            assert len(bed.registry._counters) <= 3
+            assert len(bed.registry.names._counters) <= 3
 
 
 async def test_a_purge_is_over_when_the_runs_are_gone() -> None:

@@ -56,6 +56,11 @@ async def cancel(context: Context, request: m.CancelQueued) -> None:
     async def act(word: str, index: int) -> m.Done:
         row, only = context.job(word, CANCEL), only_run(request, index)
         run = _waiting(context, row)
+        meant = only in (None, row.latest)
+        commit = holding.cancel_line(context.world.registry, row, context.caller) if meant else None
+        if commit is not None and run is None:
+            await commit.wait()
+            return m.Done(job=word)
         if run is None or only not in (None, run.id):
             newest = context.newest(row)
             if newest is not None and newest.result == holding.CANCELED and only in (None, newest.run):

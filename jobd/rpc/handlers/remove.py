@@ -95,7 +95,7 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
 
 async def _bring_to_rest(context: Context, request: m.Remove, word: str, run: Run) -> None:
     """Stop a run if that is wanted, and wait until its output is at its end, too."""
-    if run.job.run is run and run.job.row.sub not in states.AT_REST:
+    if (run.job.run is run or run.row.in_line) and run.job.row.sub not in states.AT_REST:
         if not request.stop:
             what = "queued" if run.job.row.sub == states.QUEUED else "running"
             text = f"cannot remove {word}: it is {what}; stop it first, or use --now"

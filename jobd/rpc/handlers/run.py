@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jobd.core import names, settings
@@ -14,7 +15,9 @@ from jobd.rpc.context import Context, Refused
 from jobd.rpc.runs import refused, submit_once
 from jobd.rpc.terms import terms
 from jobd.runtime.catalog import Defined
+from jobd.runtime.journal import NotDurable
 from jobd.runtime.registry import Stopping
+from jobd.runtime.singletons import Undecided
 from jobd.runtime.submission import NameTaken
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -33,8 +36,17 @@ async def run(context: Context, request: m.Run) -> None:
 
     if request.array:
         await run_array(context, request, lambda: _submit_array(context, request))
-    else:
-        await submit_once(context, request.id, request.exec_wait, known, lambda: _submit(context, request))
+        return
+    if request.singleton and request.name is None:
+        raise Refused(errors.INVALID, "cannot wait for the job of this name: a singleton needs a name")
+    while True:
+        try:
+            await submit_once(context, request.id, request.exec_wait, known, lambda: _submit(context, request))
+        except Undecided as undecided:
+            with suppress(NotDurable):
+                await undecided.run.durable()
+        else:
+            return
 
 
 def _submit_array(context: Context, request: m.Run) -> Commit:
@@ -49,7 +61,7 @@ def _named(context: Context, request: m.Run) -> tuple[JobSpec, str]:
     spec = privileges.bounded(make_spec(request), request.settings, context.caller, context.access)
     name = request.name
     if name is None:
-        return spec, registry.free_name(context.own, spec)
+        return spec, registry.names.free(context.own, spec)
     if not names.valid_job_name(name):
         raise Refused(errors.INVALID, names.why_invalid(name))
     if whole := registry.arrays.array_of(context.own, name):
@@ -64,8 +76,9 @@ def _submit(context: Context, request: m.Run) -> Run:
     try:
         env = specs.encode_env(request.env)
         run = registry.submit(
-            context.own, name, request.run, spec, env, context.caller, terms(context, request), request.name is None
-        )
+            context.own, name, request.run, spec, env, context.caller, terms(context, request), request.name is None,
+            singleton=request.singleton,
+        )  # fmt: skip
     except Defined as taken:
         if taken.row.masked:
             raise Refused(errors.MASKED, f"cannot run {name!r}: it is masked", job=name) from None
