@@ -45,7 +45,7 @@ def _until_ended(client: Client, runs: list[bytes]) -> int:
     from jobctl.verb_wait import await_runs
 
     try:
-        outcome = await_runs(client, runs, False, None)
+        outcome = await_runs(client, {run: run for run in runs}, False, None)
     except KeyboardInterrupt:
         terminal.warn("interrupted; the job goes on")
         return INTERRUPTED

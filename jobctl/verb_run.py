@@ -288,7 +288,7 @@ def _script_hint(step: str, request: dict[str, object]) -> str:
 
 def _stay(client: Client, shown: str, body: Body, follow: bool) -> int:
     """Stay until the run has ended, for --wait and -f; its status."""
-    from jobctl.verb_wait import await_runs
+    from jobctl.verb_wait import accepted, await_runs
 
     try:
         if follow:
@@ -300,7 +300,7 @@ def _stay(client: Client, shown: str, body: Body, follow: bool) -> int:
             query.follow = True
             logs_raw.copy(Source(client, query), terminal.Progress())  # its bytes, as if it ran here
             client.watch_stdout = False
-        return await_runs(client, [body["run"]], any_one=False, deadline=None).status()
+        return await_runs(client, accepted(body), any_one=False, deadline=None).status()
     except KeyboardInterrupt:
         terminal.warn(f"interrupted; {shown} goes on")
         return INTERRUPTED

@@ -24,15 +24,16 @@ from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing import TypeAlias
 
     from jobctl.client import Client
     from jobctl.options import AnyOne, JsonOutput, LogRuns, Timeout, WaitQueue
     from jobctl.progress_runs import Waiting
-    from jobctl.shapes import RunView
+    from jobctl.shapes import Body, JobView, RunView
+
+    Targets: TypeAlias = dict[bytes, bytes]  # runs, and by which id jobd is asked about each
 
 AT_ONCE = 4096  # runs in a request; `--any` of more looks at the first
-FEW = 8  # names that are asked about one by one, each with its own words for what is wrong; more are asked at once
 USEC_PER_SEC = 1_000_000
 # Results behind a status that looks as if somebody had sent the signal.
 WORDS_FOR_RESULTS = {
@@ -90,7 +91,7 @@ def wait(
     try:
         runs = _resolve(client, jobs)
         if queue is not None:
-            runs += _in_queue(client, queue)
+            runs |= _in_queue(client, queue)
         elif not jobs:
             runs = _all_live(client)
         outcome = await_runs(client, runs, any_one, deadline)
@@ -113,30 +114,38 @@ def wait(
     return outcome.status()
 
 
-def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float | None) -> Outcome:
+def accepted(started: Body) -> Targets:
+    """What was accepted, to be waited for: a run, or the elements of an array."""
+    run, elements = started["run"], started.get("elements", 0)
+    if not elements:
+        return {run: run}
+    from jobd.core.arrays import element_id
+
+    return {element_id(run, place): run for place in range(elements)}
+
+
+def await_runs(client: Client, targets: Targets, any_one: bool, deadline: float | None) -> Outcome:
     """Wait for runs by id, so that a lost connection never makes it another run.
 
     Raises:
         DeadlineError: `deadline`, of time.monotonic, has passed.
         Fault: the daemon knows no such run.
     """
-    left = dict.fromkeys(runs)
+    left = dict(targets)
     ended: list[RunView] = []
     client.deadline = deadline
-    waiting = _waiting(client, runs, any_one)
+    waiting = _waiting(client, list(left), any_one)
     try:
         while left:
             try:
-                asked = list(left)[:AT_ONCE]
+                asked = list(dict.fromkeys(left.values()))[:AT_ONCE]
                 for run in client.ended({"type": "wait", "runs": asked, "any": any_one}):
-                    if run["run"] in left:
-                        del left[run["run"]]
+                    if left.pop(run["run"], None) is not None:
                         ended.append(run)
                         waiting.ended(run)
                 if any_one:
                     break
-                if not left.keys().isdisjoint(asked):
-                    raise Fault(errors.INTERNAL, "cannot wait any longer: jobd said that all is over, and it is not")
+                left = _still(left, asked)
             except ConnectionLostError:
                 if any_one and ended:
                     break
@@ -148,6 +157,13 @@ def await_runs(client: Client, runs: list[bytes], any_one: bool, deadline: float
         client.deadline = None
         waiting.end()
     return Outcome(ended, client.uid)
+
+
+def _still(left: Targets, asked: list[bytes]) -> Targets:
+    """What is left after jobd has said that all that was asked about is over; elements that were removed are gone."""
+    if any(run in asked for run, target in left.items() if run == target):
+        raise Fault(errors.INTERNAL, "cannot wait any longer: jobd said that all is over, and it is not")
+    return {run: target for run, target in left.items() if target not in asked}
 
 
 class Unseen:
@@ -182,51 +198,71 @@ def _deadline(text: str) -> float:
     return time.monotonic() + (float("inf") if usec is None else usec / USEC_PER_SEC)
 
 
-def _all_live(client: Client) -> list[bytes]:
+def _all_live(client: Client) -> Targets:
     from jobctl.verb_list import fetch
 
     live = ("active", "reloading", "activating", "deactivating")
-    found = []
+    found: Targets = {}
     owner = client.call({"type": "auth-whoami"})["owner"]  # to jobd we may be another than we are to ourselves
     for view in fetch(client, (f"{owner}/*",), every=False, states=[]):
-        run = view.get("run")
-        if view["owner"] == owner and run is not None and view.get("active", "inactive") in live:
-            found.append(run)
+        if view["owner"] == owner and view.get("active", "inactive") in live:
+            found |= _runs_of(client, view)
     return found
 
 
-def _resolve(client: Client, jobs: tuple[str, ...]) -> list[bytes]:
-    """The ids of the runs that are meant: a job's newest, JOB#N, an id, or for a glob the newest of each job."""
-    plain = [word for word in jobs if not is_glob(word) and "#" not in word]
-    known = dict(_newest(client, plain)) if len(plain) > FEW else {}
-    found: list[bytes] = []
+def _resolve(client: Client, jobs: tuple[str, ...]) -> Targets:
+    """What is meant: a job's newest run, an array's elements, JOB#N, an id, or for a glob the newest of each job."""
+    known = _newest(client, [word for word in jobs if not is_glob(word) and not names.split_run(word)[1]])
+    found: Targets = {}
     for word in jobs:
         if word in known:
-            found.append(known[word])
+            found |= known[word]
         elif is_glob(word):
-            found += [run for view in names.views(client, [word]) if (run := view.get("run")) is not None]
-        else:
-            found.append(names.resolve(client, word)["run"])
+            for view in names.views(client, [word]):
+                found |= _runs_of(client, view)
+        else:  # no job, or one that has had no run: an id, the end of one, or words about what is wrong
+            run = names.resolve(client, word)["run"]
+            found[run] = run
     return found
 
 
-def _newest(client: Client, words: list[str]) -> Iterator[tuple[str, bytes]]:
-    """The newest runs of the jobs among `words`, asked for in few requests; not all words are jobs that have any."""
-    for at in range(0, len(words), names.AT_ONCE):
-        asked = list(dict.fromkeys(words[at : at + names.AT_ONCE]))
-        for word, view in zip(asked, names.views(client, asked), strict=True):
-            run = view.get("run")
-            if run is not None and not names.is_missing(view):
-                yield word, run
+def _newest(client: Client, words: list[str]) -> dict[str, Targets]:
+    """The runs of the jobs among `words`; not all words are jobs that have any. Few requests for hundreds."""
+    words = list(dict.fromkeys(words))
+    found = zip(words, names.views(client, words), strict=True)
+    return {word: runs for word, view in found if not names.is_missing(view) and (runs := _runs_of(client, view))}
 
 
-def _in_queue(client: Client, queue: str) -> list[bytes]:
-    """The ids of the runs that are in a queue now, in its order, as far as the caller sees them."""
-    found: list[bytes] = []
+def _runs_of(client: Client, view: JobView) -> Targets:
+    """The newest run of a job; of an array its elements'."""
+    whole = view.get("run")
+    if whole is None:
+        return {}
+    if not view.get("array"):
+        return {whole: whole}
+    from jobd.core.arrays import awaited
+
+    known: dict[int, bytes] = {}
+    key = view["owner"], view["job"]
+    after = ""
+    while True:
+        body = client.call({"type": "list", "patterns": [f"{key[0]}/{key[1]}@*"], "all": True, "after": after})
+        for each in body["jobs"]:
+            run, index = each.get("run"), each.get("array_index")
+            if (each["owner"], each.get("array_of")) == key and run is not None and index is not None:
+                known[index] = run
+        after = body.get("more", "")
+        if not after:
+            return awaited(whole, view["array"], known)
+
+
+def _in_queue(client: Client, queue: str) -> Targets:
+    """The runs that are in a queue now, in its order, as far as the caller sees them."""
+    found: Targets = {}
     after = ""
     while True:
         body = client.call({"type": "queue-show", "name": queue, "after": after})
-        found += [run["run"] for run in body["runs"]]
+        found |= {run["run"]: run["run"] for run in body["runs"]}
         after = body.get("more", "")
         if not after:
             return found

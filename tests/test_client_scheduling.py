@@ -14,6 +14,7 @@ from jobd._client.scheduling import Scheduling
 from jobd._client.scheduling_requests import microseconds, nanoseconds
 from jobd._client.waiting import AT_ONCE
 from jobd.client import Conflict, Invalid, NotFound, QueueView, StatsView, TimerView, connect_blocking
+from jobd.core.arrays import element_id
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.fakes_daemon import FakeDaemon, Peer, started, view
@@ -312,7 +313,11 @@ def test_an_empty_queue_needs_no_waiting(path: Path) -> None:
 async def test_waiting_for_an_array_means_its_elements(path: Path) -> None:
     """And not an instance of a template that happens to be named like one."""
     base = m.JobView(job="train-1", owner=7, run=run_id(99), array="0-2")
-    elements = [m.JobView(job=f"train-1@{at}", owner=7, run=run_id(at), array_of="train-1") for at in range(3)]
+    elements = [
+        m.JobView(job=f"train-1@{at}", owner=7, run=run_id(at), array_of="train-1", array_index=at) for at in range(2)
+    ]
+    last = element_id(run_id(99), 2)  # of one that is still to be accepted
+    asked: list[list[bytes]] = []
     stranger = m.JobView(job="train-1@x", owner=7, run=run_id(50))
 
     def script(peer: Peer) -> None:
@@ -322,26 +327,31 @@ async def test_waiting_for_an_array_means_its_elements(path: Path) -> None:
                 case m.Run():
                     peer.send(started(request.id, request.run, job="train-1", owner=7, elements=3))
                 case m.Get():
-                    assert request.names == ["7/train-1"]
+                    assert request.names == ["train-1"]
                     peer.send(m.Reply(id=request.id, body=m.Jobs(jobs=[base])))
                 case m.List():
                     assert (request.patterns, request.all) == (["7/train-1@*"], True)
-                    page = (
-                        m.Jobs(jobs=elements[2:]) if request.after else m.Jobs(jobs=[*elements[:2], stranger], more="x")
-                    )
+                    first = m.Jobs(jobs=[elements[0], stranger], more="x")
+                    page = m.Jobs(jobs=elements[1:]) if request.after else first
                     peer.send(m.Reply(id=request.id, body=page))
                 case m.Wait(runs=runs):
-                    assert runs == [run_id(0), run_id(1), run_id(2)]
-                    for run in reversed(runs):
-                        peer.send(m.Item(id=request.id, body=m.Ended(run=view(run))))
+                    asked.append(runs)
+                    known = [run_id(0), run_id(1), last]
+                    ends = known if run_id(99) in runs else [element_id(runs[0], place) for place in range(3)]
+                    peer.send(*(m.Item(id=request.id, body=m.Ended(run=view(run))) for run in ends))
                     peer.send(m.End(id=request.id))
 
     with FakeDaemon(path, script) as daemon:
         async with jobd.client.connect(daemon.path) as jobs:
+            ended = [result.view.run for result in await jobs.wait("train-1")]
+            assert ended == [run_id(0), run_id(1), last]
             run = await jobs.run(["train"], array="0-2")
-            assert [result.view.run for result in await run.wait_all()] == [run_id(2), run_id(1), run_id(0)]
-            assert (await run.wait()).view.run == run_id(0)
+            ours = [element_id(bytes.fromhex(run.id), place) for place in range(3)]
+            assert [result.view.run for result in await run.wait_all()] == ours
+            assert (await run.wait()).view.run == ours[-1]
         with connect_blocking(daemon.path) as blocking:
             blocking_run = blocking.run(["train"], array="0-2")
             assert len(blocking_run.wait_all(timeout=20)) == 3
-            assert blocking_run.wait().view.run == run_id(0)
+            assert blocking_run.wait().id == element_id(bytes.fromhex(blocking_run.id), 2).hex()
+    assert asked[0] == [run_id(0), run_id(1), run_id(99)]
+    assert asked[1] == [bytes.fromhex(run.id)]

@@ -277,9 +277,7 @@ class Run:
 
     async def wait_all(self) -> Sequence[RunResult]:
         """The same, with the ends of all elements of an array, in the order in which they come."""
-        if self.elements:
-            return await self._jobs.wait(self.job)
-        return await self._jobs.wait(runs=(self._run,))
+        return await self._jobs._all(requests.wait_for(self._run, self.elements))
 
     async def cancel(self) -> None:
         """End it before it begins. Raises Conflict when it has begun."""

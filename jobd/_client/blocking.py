@@ -184,8 +184,11 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining, BlockingSch
         timeout: float | None = None,  # there is no other way without trio
     ) -> Sequence[RunResult]:
         """Wait for the end of runs; see Jobs.wait. Raises TimeoutError after `timeout` seconds."""
+        return self._ends(requests.wait(jobs, runs, queue=queue, first=first), timeout)
+
+    def _ends(self, exchange: Exchange[RunResult], timeout: float | None) -> Sequence[RunResult]:
         try:
-            return [*self._drive(requests.wait(jobs, runs, queue=queue, first=first), timeout)]
+            return [*self._drive(exchange, timeout)]
         except TimeoutError:
             raise TimeoutError(f"cannot wait longer: not ended after {timeout} s") from None
 
@@ -292,9 +295,7 @@ class BlockingRun:
 
     def wait_all(self, timeout: float | None = None) -> Sequence[RunResult]:
         """The same, with the ends of all elements of an array, in the order in which they come."""
-        if self.elements:
-            return self._jobs.wait(self.job, timeout=timeout)
-        return self._jobs.wait(runs=(self._run,), timeout=timeout)
+        return self._jobs._ends(requests.wait_for(self._run, self.elements), timeout)
 
     def cancel(self) -> None:
         """End it before it begins. Raises Conflict when it has begun."""

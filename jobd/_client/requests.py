@@ -12,6 +12,7 @@ from jobd._client.reading import Reading
 from jobd._client.scheduling_requests import submission
 from jobd._client.waiting import Waiting
 from jobd._client.watching import Watching
+from jobd.core.arrays import element_id
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -252,7 +253,13 @@ def rules() -> One[m.Rules]:
 
 
 def wait(jobs: Sequence[str], runs: Sequence[RunIdLike], *, queue: str, first: bool) -> Waiting:
-    return Waiting(jobs, [run_bytes(run) for run in runs], any=first, queue=queue)
+    return Waiting(jobs, {found: found for found in map(run_bytes, runs)}, any=first, queue=queue)
+
+
+def wait_for(run: bytes, elements: int) -> Waiting:
+    """For one that was started, or all elements of an array."""
+    runs = {element_id(run, place): run for place in range(elements)} if elements else {run: run}
+    return Waiting((), runs, any=False)
 
 
 def daemon_status() -> One[m.Daemon]:

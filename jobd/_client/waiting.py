@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 from jobd._client.exchanges import Exchange, State, expect, unexpected
 from jobd._client.faults import JobdError, NotFound
 from jobd._client.results import RunResult
+from jobd.core.arrays import awaited
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
 AT_ONCE: Final = 4096  # runs in a request: fields.RunIds; `any` of more looks at the first
 
@@ -22,14 +23,24 @@ class Waiting(Exchange[RunResult]):
     A queue means the runs that are in it now, a job its newest run, an array all of its elements.
     """
 
-    def __init__(self, jobs: Sequence[str], runs: Sequence[bytes], *, any: bool, queue: str = "") -> None:  # noqa: A002
+    def __init__(
+        self,
+        jobs: Sequence[str],
+        runs: Mapping[bytes, bytes],
+        *,
+        any: bool,  # noqa: A002  # the field's name
+        queue: str = "",
+    ) -> None:
+        """`runs`: and by which id the daemon is asked about each: that of an array for an element."""
         super().__init__()
         self._jobs = list(jobs)
         self._queue = queue
-        self._arrays: list[tuple[int, str]] = []
+        self._arrays: list[m.JobView] = []
+        self._elements: dict[int, bytes] = {}  # of the first of these, as far as it was told
         self._after = ""  # of the queue's or the array's next page
-        self._runs = dict.fromkeys(runs)
+        self._runs = dict(runs)
         self._any = any
+        self._asked: list[bytes] = []
         self._satisfied = False
         if not jobs and not runs and not queue:
             self.state = State.DONE
@@ -38,20 +49,21 @@ class Waiting(Exchange[RunResult]):
         if self._jobs:
             return m.Get(id=id, names=self._jobs)
         if self._arrays:
-            owner, job = self._arrays[0]
-            return m.List(id=id, patterns=[f"{owner}/{job}@*"], all=True, after=self._after)
+            array = self._arrays[0]
+            return m.List(id=id, patterns=[f"{array.owner}/{array.job}@*"], all=True, after=self._after)
         if self._queue:
             return m.QueueShow(id=id, name=self._queue, after=self._after)
-        return m.Wait(id=id, runs=[*self._runs][:AT_ONCE], any=self._any)
+        self._asked = [*dict.fromkeys(self._runs.values())][:AT_ONCE]
+        return m.Wait(id=id, runs=self._asked, any=self._any)
 
     def reply(self, body: m.AnyBody) -> Sequence[RunResult]:
         if self._jobs:
             self._found(expect(body, m.Jobs).jobs)
         elif self._arrays:
-            self._elements(expect(body, m.Jobs))
+            self._listed(expect(body, m.Jobs))
         elif self._queue:
             page = expect(body, m.QueueDetail)
-            self._add(run.run for run in page.runs)
+            self._runs.update((run.run, run.run) for run in page.runs)
             self._after = page.more
             self._queue = self._queue if page.more else ""
         else:
@@ -64,21 +76,22 @@ class Waiting(Exchange[RunResult]):
         for view in views:
             if view.load == "not-found":
                 raise NotFound(errors.NOT_FOUND, f"cannot wait for {view.job}: no such job")
-            if view.array:
-                self._arrays.append((view.owner, view.job))
+            if view.array and view.run is not None:
+                self._arrays.append(view)
             elif view.run is not None:
-                self._add((view.run,))
+                self._runs[view.run] = view.run
         self._jobs = []
 
-    def _elements(self, page: m.Jobs) -> None:
-        owner, job = self._arrays[0]
-        self._add(v.run for v in page.jobs if v.run is not None and (v.owner, v.array_of) == (owner, job))
+    def _listed(self, page: m.Jobs) -> None:
+        array = self._arrays[0]
+        for view in page.jobs:
+            if (view.owner, view.array_of) == (array.owner, array.job) and view.run and view.array_index is not None:
+                self._elements[view.array_index] = view.run
         self._after = page.more
         if not page.more:
             self._arrays.pop(0)
-
-    def _add(self, runs: Iterable[bytes]) -> None:
-        self._runs.update(dict.fromkeys(runs))
+            self._runs.update(awaited(array.run or b"", array.array, self._elements))
+            self._elements = {}
 
     def item(self, body: m.AnyBody) -> Sequence[RunResult]:
         if isinstance(body, m.Progress):
@@ -100,7 +113,8 @@ class Waiting(Exchange[RunResult]):
             raise JobdError(errors.MALFORMED, "cannot understand the daemon: it ended a wait before the runs did")
         if not self._over():
             self._satisfied = False  # of the next request
-            self.state = State.SEND
+            self._runs = {run: asked for run, asked in self._runs.items() if run == asked or asked not in self._asked}
+            self.state = State.SEND if self._runs else State.DONE  # what was removed of an array, nobody tells of
         return ()
 
     def _over(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from jobctl import names
 from jobd.wire import errors
 from jobd.wire import messages as m
-from tests.jobctl.fakes import FakeDaemon, jobctl, run_view, table
+from tests.jobctl.fakes import FakeDaemon, jobctl, missing, run_view, table
 from tests.jobctl.terminals import on_terminal
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def test_the_end_of_an_id_is_as_good_as_a_job(daemon: Make, line: str) -> None:
     def script(request: m.Request) -> Answer:
         if isinstance(request, m.Wait):
             yield m.Item(id=request.id, body=m.Ended(run=run_view(run=request.runs[0])))
+        elif isinstance(request, m.Get):
+            yield m.Reply(id=request.id, body=m.Jobs(jobs=[missing(name) for name in request.names]))
+            return
         elif isinstance(request, m.Resolve) and not request.job:
             assert request.run == "0000abcd"
             yield m.Reply(id=request.id, body=m.Runs(runs=[run_view(run=ID)]))

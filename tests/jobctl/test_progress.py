@@ -12,7 +12,7 @@ from jobctl.client import Client
 from jobctl.connect import Target
 from jobctl.progress_runs import Awaited, Waiting, about, median, one
 from jobd.wire import messages as m
-from tests.jobctl.fakes import FakeDaemon, HangupError, frame, jobctl, jobctl_command, run_view
+from tests.jobctl.fakes import FakeDaemon, HangupError, frame, jobctl, jobctl_command, run_view, view
 from tests.jobctl.terminals import Terminal, on_terminal
 
 if TYPE_CHECKING:
@@ -306,6 +306,8 @@ class Slow:
         running = run_view(state="running", result=None, exit_code=None, started_at=time.time_ns())
         if isinstance(request, m.Wait):
             self.wait = request
+        elif isinstance(request, m.Get):
+            yield m.Reply(id=request.id, body=m.Jobs(jobs=[view()]))
         elif isinstance(request, m.Resolve):
             yield m.Reply(id=request.id, body=m.Runs(runs=[running]))
         elif isinstance(request, m.History):
@@ -357,8 +359,8 @@ def test_start_says_what_it_does_and_for_how_long(daemon: Make) -> None:
 @slow
 def test_quick_things_and_pipes_show_nothing(daemon: Make) -> None:
     def quick(request: m.Request) -> Answer:
-        if isinstance(request, m.Resolve):
-            yield m.Reply(id=request.id, body=m.Runs(runs=[run_view()]))
+        if isinstance(request, m.Get):
+            yield m.Reply(id=request.id, body=m.Jobs(jobs=[view()]))
             return
         yield m.Item(id=request.id, body=m.Ended(run=run_view()))
         yield m.End(id=request.id)

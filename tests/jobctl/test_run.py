@@ -22,6 +22,7 @@ from tests.jobctl.fakes import (
     output_frame,
     run_view,
     table,
+    view,
 )
 
 if TYPE_CHECKING:
@@ -190,8 +191,7 @@ def test_what_cannot_be_executed(daemon: Make, how: list[str], step: str, errno:
 )
 @pytest.mark.parametrize("line", ["run --wait true", "wait web"])
 def test_the_status_is_the_jobs(daemon: Make, line: str, fields: dict[str, object], status: int) -> None:
-    resolve = lambda _: m.Runs(runs=[run_view()])  # noqa: E731
-    fake = daemon(table(run=accept, wait=ends(**fields), resolve=resolve))
+    fake = daemon(table(run=accept, wait=ends(**fields), get=lambda _: m.Jobs(jobs=[view()])))
     result = jobctl(fake.path, *line.split())
     assert result.returncode == status
     assert bool(result.stderr) == (status in (125, 127) or fields.get("result") == "oom-kill")

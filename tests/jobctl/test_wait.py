@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.arrays import element_id
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
     DEADLINE_SEC,
@@ -40,9 +41,9 @@ def test_wait_goes_on_after_the_daemon_was_replaced(daemon: Make) -> None:
     one, two = bytes(15) + b"1", bytes(15) + b"2"
 
     def script(request: m.Request) -> Answer:
-        if isinstance(request, m.Resolve):
-            run = one if request.job == "a" else two
-            yield m.Reply(id=request.id, body=m.Runs(runs=[run_view(request.job, run=run)]))
+        if isinstance(request, m.Get):
+            views = [view(name, run=one if name == "a" else two) for name in request.names]
+            yield m.Reply(id=request.id, body=m.Jobs(jobs=views))
             return
         assert isinstance(request, m.Wait)
         if len(fake.of(m.Wait)) == 1:
@@ -65,8 +66,8 @@ def test_several_give_the_status_of_the_first_that_failed(daemon: Make) -> None:
             for run, (at, code) in zip(request.runs, rows, strict=True)
         ]
 
-    runs = iter(range(9))
-    fake = daemon(table(resolve=lambda _: m.Runs(runs=[run_view(run=bytes(15) + bytes([next(runs)]))]), wait=wait))
+    views = [view(name, run=bytes(15) + name.encode()) for name in "abc"]
+    fake = daemon(table(get=lambda _: m.Jobs(jobs=views), wait=wait))
     assert jobctl(fake.path, "wait", "a", "b", "c").returncode == 2
 
 
@@ -100,11 +101,8 @@ def test_any_prints_the_name_of_the_one_that_ended(daemon: Make) -> None:
         assert (request.any, request.runs) == (True, [row.run for row in rows.values()])
         return [m.Ended(run=rows["b"])]
 
-    def resolve(request: m.Request) -> m.Runs:
-        assert isinstance(request, m.Resolve)
-        return m.Runs(runs=[rows[request.job]])
-
-    result = jobctl(daemon(table(resolve=resolve, wait=wait)).path, "wait", "--any", "a", "b")
+    views = [view(name, run=row.run) for name, row in rows.items()]
+    result = jobctl(daemon(table(get=lambda _: m.Jobs(jobs=views), wait=wait)).path, "wait", "--any", "a", "b")
     assert (result.returncode, result.stdout, result.stderr) == (3, b"b\n", b"")
 
 
@@ -162,10 +160,52 @@ def test_many_names_are_asked_about_in_one_request(daemon: Make) -> None:
     assert (result.returncode, result.stderr.partition(b";")[0]) == (125, b"jobctl: cannot find job 'gone'")
 
 
+def test_an_array_means_its_elements_and_those_that_are_still_to_be_accepted(daemon: Make) -> None:
+    """Of those jobd knows no ids yet: it is asked about the whole, and tells of what is known once more."""
+    base = bytes(16)
+    newest = bytes(15) + b"n"  # the second element was run again
+    whole = view("train-1", run=base, array="0-2%1")
+    listed = [view("train-1@1", run=newest, array_of="train-1", array_index=1), view("train-1@x", run=bytes(15) + b"x")]
+    ends = [run_view(run=element_id(base, 0), exit_code=0), run_view(run=newest, exit_code=3, finished_at=9)]
+
+    def wait(request: m.Request) -> list[m.Ended]:
+        assert isinstance(request, m.Wait)
+        assert sorted(request.runs) == [base, newest]
+        last = run_view(run=element_id(base, 2), exit_code=4, finished_at=10)
+        return [m.Ended(run=row) for row in (*ends, last, ends[0])]
+
+    def get(_: m.Request) -> m.Jobs:
+        return m.Jobs(jobs=[whole])
+
+    def elements(_: m.Request) -> m.Jobs:
+        return m.Jobs(jobs=listed)
+
+    assert jobctl(daemon(table(get=get, list=elements, wait=wait)).path, "wait", "train-1").returncode == 3
+    fake = daemon(table(get=get, list=elements, wait=lambda _: [m.Ended(run=ends[1])]))
+    assert jobctl(fake.path, "wait", "train-1").returncode == 3  # the others were removed meanwhile
+
+
+def test_run_wait_of_an_array_is_for_all_of_it(daemon: Make) -> None:
+    def wait(request: m.Request) -> list[m.Ended]:
+        assert isinstance(request, m.Wait)
+        (base,) = request.runs
+        rows = [run_view(run=element_id(base, at), exit_code=at, finished_at=9 - at) for at in range(3)]
+        return [m.Ended(run=row) for row in rows]
+
+    def run(request: m.Request) -> m.Started:
+        assert isinstance(request, m.Run)
+        return m.Started(job="t-1", owner=os.geteuid(), run=request.run, number=0, elements=3)
+
+    result = jobctl(daemon(table(run=run, wait=wait)).path, "run", "--wait", "true")
+    assert (result.returncode, result.stdout) == (2, b"t-1\n")
+
+
 def silent(request: m.Request) -> Answer:
     """Accepts, resolves, and never ends anything."""
     if not isinstance(request, (m.Wait, m.Logs, m.Start)):
-        yield from table(run=accept, resolve=lambda _: m.Runs(runs=[run_view()]))(request)
+        yield from table(run=accept, get=lambda _: m.Jobs(jobs=[view()]), resolve=lambda _: m.Runs(runs=[run_view()]))(
+            request
+        )
 
 
 def test_a_timeout_gives_124(daemon: Make) -> None:
