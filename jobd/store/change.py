@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from jobd.core.records import PROPERTY_SET, REDEFINES
+from jobd.core.records import PROPERTY_SET, REDEFINES, queue_of
 
 from .removal import blobs_of, drop_blobs, remove_jobs
 from .rows import (
@@ -40,7 +40,7 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     jobs: dict[Key, Values | None] = {}  # None: its row is to be gone
     removals: dict[Key, Removal] = {}
     blobs: dict[bytes, bytes] = {}
-    queues: dict[Key, QueueRow | None] = {}  # None: as of jobs
+    queues: dict[Key, tuple[QueueRow | None, int]] = {}  # None: as of jobs
     unused: set[bytes] = set()
     redefined: set[int] = set()
     for batch in batches:
@@ -63,7 +63,7 @@ def write(conn: sqlite3.Connection, batches: Iterable[Batch]) -> None:
             for key in last:
                 jobs[key], removals[key] = None, batch.removes
         blobs.update(batch.blobs)
-        queues |= {(queue.owner, queue.name): queue for queue in batch.queues} | dict.fromkeys(batch.no_queues)
+        queues |= _queues(batch)
     insert_blobs(conn, tuple(blobs.items()))
     insert_events(conn, events)
     upsert_runs(conn, [run_values(row) for row in runs.values()])
@@ -92,6 +92,16 @@ def _is_there(conn: sqlite3.Connection, jobs: dict[Key, Values | None], event: E
     if key in jobs:
         return jobs[key] is not None
     return conn.execute("SELECT 1 FROM jobs WHERE owner = ? AND job = ?", key).fetchone() is not None
+
+
+def _queues(batch: Batch) -> dict[Key, tuple[QueueRow | None, int]]:
+    found: dict[Key, tuple[QueueRow | None, int]] = dict.fromkeys(batch.no_queues, (None, 0))
+    for queue in batch.queues:
+        seq = next((event.seq for event in reversed(batch.events) if queue_of(event) == queue), None)
+        if seq is None:
+            raise ValueError(f"cannot record queue {queue.name} without an event of it")
+        found[queue.owner, queue.name] = queue, seq
+    return found
 
 
 def _explained(last: dict[tuple[int, str], int], row: RunRow | JobRow) -> int:

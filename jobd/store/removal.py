@@ -92,8 +92,12 @@ def blobs_of(conn: sqlite3.Connection, key: tuple[int, str]) -> set[bytes]:
 
 
 def remove_acts(conn: sqlite3.Connection, owner: int, before: int) -> list[tuple[int, str]]:
-    """Remove events of acts on the daemon itself. Returns as `remove_runs`: no job goes with them."""
-    _delete_events(conn, owner, "owner = ? AND job = '' AND at < ?", (owner, before))
+    """Remove events of acts on the daemon itself. Returns as `remove_runs`: no job goes with them.
+
+    What explains how a queue is set stays.
+    """
+    old = "owner = ? AND job = '' AND at < ? AND seq NOT IN (SELECT event FROM queues WHERE owner = ?)"
+    _delete_events(conn, owner, old, (owner, before, owner))
     return []
 
 

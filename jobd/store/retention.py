@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from jobd.core.records import SHARED
+
 from .removal import PURGES, Victim, delete_logs, end_purge, forget_trash, purges, remove_acts, remove_runs
 from .rows import Value, Values, tail_of
 
@@ -77,13 +79,14 @@ class Retention:
     def _acts(self) -> Iterator[bool]:
         """Events without a job go by age alone."""
         before = self._now - self._policy.keep_for_ns
-        owner = -1
+        owner = SHARED - 1
         while found := self._fetch("SELECT min(owner) FROM events INDEXED BY events_by_run WHERE owner > ?", (owner,)):
             if found[0][0] is None:
                 return
             owner = int(found[0][0])
             acts = "FROM events INDEXED BY events_by_run WHERE owner = ? AND job = '' AND at < ?"
-            if self._fetch(f"SELECT 1 {acts} LIMIT 1", (owner, before)):
+            kept = "SELECT event FROM queues WHERE owner = ?"
+            if self._fetch(f"SELECT 1 {acts} AND seq NOT IN ({kept}) LIMIT 1", (owner, before, owner)):
                 self._call(partial(_forget_acts, owner, before))
                 yield True
 

@@ -98,14 +98,15 @@ def event_values(e: Event) -> Values:
     return (*astuple(e)[:-1], _encode(e.data))
 
 
-def write_queues(conn: sqlite3.Connection, queues: Mapping[tuple[int, str], QueueRow | None]) -> None:
-    """Write the rows of queues, and take those away that are None."""
+def write_queues(conn: sqlite3.Connection, queues: Mapping[tuple[int, str], tuple[QueueRow | None, int]]) -> None:
+    """Write the rows of queues, each with the event that led to it, and take those away that are None."""
     marks = ", ".join("?" * len(QUEUE_FIELDS))
-    for key, row in queues.items():
+    for key, (row, event) in queues.items():
         if row is None:
             conn.execute("DELETE FROM queues WHERE owner = ? AND name = ?", key)
         else:
-            conn.execute(f"INSERT OR REPLACE INTO queues ({QUEUE_COLUMNS}) VALUES ({marks})", astuple(row))
+            sql = f"INSERT OR REPLACE INTO queues ({QUEUE_COLUMNS}, event) VALUES ({marks}, ?)"
+            conn.execute(sql, (*astuple(row), event))
 
 
 def queue_row(values: Values) -> QueueRow:

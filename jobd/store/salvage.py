@@ -1,4 +1,4 @@
-"""What is taken over from a damaged database: defined jobs, live runs with their jobs, and the blobs they need.
+"""What is taken over from a damaged database: defined jobs, live runs with their jobs and blobs, and queues.
 
 A queued run is nowhere but in the database, and *accepted means durable*: so what can still be read of the live runs
 moves on. History stays in the file that was set aside. Nothing of it is trusted: every row is checked again.
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from jobd.core.records import STATES, Event, JobRow, RunRow, job_data, run_data
+from jobd.core.records import STATES, Event, JobRow, QueueRow, RunRow, job_data, queue_data, run_data
 from jobd.core.spec import digest as digest_of
 
 from . import removed
 from .batch import Batch
 from .change import write
-from .rows import JOB_COLUMNS, RUN_COLUMNS, Value, Values, job_row, run_row
+from .rows import JOB_COLUMNS, QUEUE_COLUMNS, RUN_COLUMNS, Value, Values, job_row, queue_row, run_row
 from .schema import LIVE, connect
 from .trouble import ERRORS
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-Row = TypeVar("Row", RunRow, JobRow)
+Row = TypeVar("Row", RunRow, JobRow, QueueRow)
 
 SALVAGED: Final = "salvaged"
 
@@ -43,6 +43,10 @@ _KEPT: Final = "(transient = 0 OR (array <> '' AND active <> 'inactive'))"  # of
 _JOBS: Final = (
     f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED WHERE {_KEPT} ORDER BY owner, job",
     f"SELECT {JOB_COLUMNS} FROM jobs NOT INDEXED WHERE {_KEPT} ORDER BY owner DESC, job DESC",
+)
+_QUEUES: Final = (
+    f"SELECT {QUEUE_COLUMNS} FROM queues ORDER BY owner, name",
+    f"SELECT {QUEUE_COLUMNS} FROM queues ORDER BY owner DESC, name DESC",
 )
 _JOB: Final = f"SELECT {JOB_COLUMNS} FROM jobs WHERE owner = ? AND job = ?"
 
@@ -91,10 +95,12 @@ def _read(damaged: sqlite3.Connection, now: int) -> Batch:
     wanted |= {j.source for j in jobs.values() if j.source is not None}
     blobs = tuple((digest, data) for digest in wanted if (data := _blob(damaged, digest)) is not None)
     kept = sorted({r.seq: r for r in runs.values()}.values(), key=lambda r: r.seq)
-    return Batch(tuple(_events(kept, jobs.values(), now)), tuple(kept), tuple(jobs.values()), blobs)
+    queues = tuple({(q.owner, q.name): q for q in _rows(damaged, _QUEUES, queue_row, QueueRow)}.values())
+    events = tuple(_events(kept, jobs.values(), queues, now))
+    return Batch(events, tuple(kept), tuple(jobs.values()), blobs, queues)
 
 
-def _events(runs: Iterable[RunRow], jobs: Iterable[JobRow], now: int) -> Iterator[Event]:
+def _events(runs: Iterable[RunRow], jobs: Iterable[JobRow], queues: Iterable[QueueRow], now: int) -> Iterator[Event]:
     seqs = itertools.count(1, 2)
     for run in runs:
         yield Event(
@@ -102,6 +108,8 @@ def _events(runs: Iterable[RunRow], jobs: Iterable[JobRow], now: int) -> Iterato
         )
     for job in jobs:
         yield Event(seq=next(seqs), at=now, kind=SALVAGED, owner=job.owner, job=job.job, data=job_data(job))
+    for queue in queues:
+        yield Event(seq=next(seqs), at=now, kind=SALVAGED, owner=queue.owner, job="", data=queue_data(queue))
 
 
 def _rows(

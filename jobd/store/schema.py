@@ -94,6 +94,7 @@ _V2: Final = (
 _V3: Final = (
     """CREATE TABLE queues (
         owner INTEGER NOT NULL, name TEXT NOT NULL, slots INTEGER, created_at INTEGER NOT NULL, state TEXT NOT NULL,
+        event INTEGER NOT NULL,  -- the event that led to this row: it stays as long as the row does
         PRIMARY KEY (owner, name)) WITHOUT ROWID""",
     *(f"ALTER TABLE runs ADD COLUMN {column}" for column in (
         "queue TEXT NOT NULL DEFAULT ''", "priority INTEGER NOT NULL DEFAULT 0", "weight INTEGER NOT NULL DEFAULT 1",

@@ -6,7 +6,20 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from jobd.core.records import FINISHED, Data, Event, JobRow, Replay, RunRow, apply_job, apply_run, job_data
+from jobd.core.records import (
+    FINISHED,
+    QUEUE_REMOVED,
+    Data,
+    Event,
+    JobRow,
+    QueueRow,
+    Replay,
+    RunRow,
+    apply_job,
+    apply_run,
+    job_data,
+    queue_data,
+)
 from jobd.core.spec import digest
 from jobd.store.db import Batch, Store
 
@@ -73,6 +86,16 @@ class Book:
             seq=self.store.next_event_seq(), at=self.now, kind="accepted", owner=owner, job=job, run=run, data=data
         )
         return self._submit(event, ("accept", run), may_fail, blobs)
+
+    def queue(self, kind: str, row: QueueRow) -> Batch:
+        """Add, set or remove a queue."""
+        seq = self.store.next_event_seq()
+        event = Event(seq=seq, at=row.created_at, kind=kind, owner=row.owner, job="", by_uid=0, data=queue_data(row))
+        gone = kind == QUEUE_REMOVED
+        keys = ((row.owner, row.name),) if gone else ()
+        batch = Batch(events=(event,), queues=() if gone else (row,), no_queues=keys, may_fail=True)
+        self.store.submit(batch)
+        return batch
 
     def change(self, run: bytes, kind: str, data: Data) -> Batch:
         """Change an accepted run."""
@@ -148,4 +171,5 @@ def assert_rows_equal_replay(store: Store) -> tuple[int, int]:
             break
     assert runs == replay.runs
     assert jobs == replay.jobs
+    assert {(row.owner, row.name): row for row in store.queues()} == replay.queues
     return len(jobs), len(runs)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.records import QUEUE_ADDED, QueueRow
 from jobd.store import damage, schema
 from jobd.store.batch import StoreTooNew
 from jobd.store.db import Store
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+QUEUE = QueueRow(owner=OWNER, name="build", slots=4, created_at=5, state="paused")
+
+
 def fill(state_dir: Path, runs: int = 40) -> None:
-    """A closed database: finished runs, and three that are queued."""
+    """A closed database: finished runs, three that are queued, and a queue."""
     with Book(state_dir) as book:
+        book.queue(QUEUE_ADDED, QUEUE)
         for n in range(runs):
             book.accept(run_id(n), f"make-{n}")
             last = book.finish(run_id(n))
@@ -96,6 +101,7 @@ def test_live_runs_and_their_jobs_move_on(tmp_path: Path) -> None:
         assert [j.job for j in book.store.jobs_page(every=True)] == ["make-40", "make-41", "make-42"]
         assert book.store.blob(BLOBS[0][0]) == BLOBS[0][1]
         assert "3 live runs and 3 jobs" in book.store.notices[0]
+        assert book.store.queues() == [QUEUE]
         assert book.store.next_run_seq() == 44
         for row in book.store.live_runs():
             book.runs[row.run] = row

@@ -6,8 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-from jobd.core.records import Event
+from jobd.core.records import QUEUE_ADDED, QUEUE_REMOVED, QUEUE_SET, SHARED, Event, QueueRow
 from jobd.store import retention
 from jobd.store.batch import Batch, StoreError
 from jobd.store.logs import run_dir
@@ -293,6 +294,23 @@ def test_a_directory_that_cannot_be_deleted_is_tried_again_in_the_next_pass(tmp_
         (directory / "sub").rmdir()
         retain(book)
         assert not directory.exists()
+
+
+def test_what_says_how_a_queue_is_set_stays_as_long_as_the_queue(tmp_path: Path) -> None:
+    day = retention.DAY_NS
+    with Book(tmp_path) as book:
+        rows = [QueueRow(owner=owner, name="q", slots=1, created_at=1) for owner in (SHARED, 7)]
+        gone = QueueRow(owner=7, name="gone", slots=None, created_at=2)
+        for row in (*rows, gone):
+            book.queue(QUEUE_ADDED, row)
+        book.queue(QUEUE_REMOVED, gone)
+        last = [book.queue(QUEUE_SET, replace(row, slots=2)).events[0] for row in rows]
+        book.accept(run_id(0))
+        book.durable(book.finish(run_id(0)))
+        assert book.store.queues() == [replace(row, slots=2) for row in rows]
+        retain(book, now=150 * day, policy=Policy(keep_for_ns=100 * day))
+        assert [event for event in book.store.events_page() if not event.job] == last
+        assert_rows_equal_replay(book.store)
 
 
 def test_acts_on_the_daemon_go_by_age_and_explain_no_row(tmp_path: Path) -> None:

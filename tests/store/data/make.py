@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from jobd.core.records import QUEUE_ADDED, QueueRow
 from jobd.store.schema import VERSION
 from tests.store.helpers import OWNER, Book, run_id
 
@@ -32,6 +33,7 @@ def fill(book: Book) -> list[RunRow]:
     book.accept(run_id(4), "sleep-1")
     started: Data = {"state": "running", "pid": 42, "pid_start": 4242, "note": "é", "job.sub": "running"}
     book.change(run_id(4), "started", started)
+    book.queue(QUEUE_ADDED, QueueRow(owner=OWNER, name="build", slots=None, created_at=7))
     book.durable(book.accept(run_id(5), "queued-1", owner=OWNER + 1))
     return sorted(book.runs.values(), key=lambda row: row.seq)
 
