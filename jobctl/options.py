@@ -145,6 +145,10 @@ Settings = Annotated[
 ]
 Signal = Annotated[str, _option("signal", "The signal. Default: SIGTERM.", "SIGNAL")]
 Since = Annotated[str | None, _option("since", "Not before this time.", "TIME")]
+StartAt = Annotated[
+    str | None, _option("start_at", "Begin at this time: 03:00, tomorrow 18:30, 2026-12-01 03:00.", "TIME")
+]
+StartIn = Annotated[str | None, _option("start_in", "Begin after this time: 10min, 1h 30min.", "TIME")]
 States = Annotated[
     tuple[str, ...], _option("states", "Only jobs with one of these as LOAD, ACTIVE or SUB.", "STATE,...")
 ]

@@ -180,6 +180,8 @@ OPTIONS = {
     "signal": ("-s", "--signal"),
     "since": ("-S", "--since"),
     "singleton": ("--singleton",),
+    "start_at": ("--at",),
+    "start_in": ("--in",),
     "states": ("--state",),
     "stats": ("--stats",),
     "stderr": ("--stderr",),

@@ -8,8 +8,14 @@ from jobctl.exits import UsageError
 from jobctl.times import NS
 from jobd.core.units import parse_duration
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from time import struct_time
+
 DAY_SEC = 86_400
 USEC_NS = 1_000
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MAX_DELAY_USEC = 2**53  # of the message: 285 years
 _WORDS = {"today": 0, "yesterday": -1, "tomorrow": 1}  # midnight of the day, so many from now
 
 
@@ -35,6 +41,62 @@ def parse_time(text: str, now: int) -> int:
         return _parse(word, now)
     except (ValueError, OverflowError):
         raise UsageError(f"cannot read time {text!r}: write 2026-11-22 18:17:16, 18:17, yesterday or -1h") from None
+
+
+def parse_start(text: str, now: int) -> int:
+    """Read when something is to begin: as `parse_time`, but of a time of the day, or of a day of the week, the next.
+
+    Raises:
+        UsageError: it is no point in time, or has passed.
+    """
+    words = text.split()
+    first = words[0].lower() if words else ""
+    here = localtime(now // NS)
+    try:
+        days = _WORDS.get(first, _days_until(first[:3], here.tm_wday) if first.isalpha() else None)
+        if len(words) == 2 and days is not None and ":" in words[1]:
+            at = _on(here, days, words[1])
+            if at <= now and first not in _WORDS:
+                at = _on(here, 7, words[1])
+        elif len(words) == 1 and ":" in first and "-" not in first and "t" not in first:
+            at = _on(here, 0, words[0])
+            at = _on(here, 1, words[0]) if at <= now else at
+        else:
+            at = parse_time(text, now)
+    except (ValueError, OverflowError):
+        raise UsageError(f"cannot read time {text!r}: write 2026-11-22 18:17, 18:17, tomorrow 18:17 or +1h") from None
+    if at < now:
+        from jobctl.times import timestamp
+
+        raise UsageError(f"cannot start anything at {text!r}: {timestamp(at)} has passed")
+    return at
+
+
+def _days_until(name: str, today: int) -> int | None:
+    """In how many days a day of the week is."""
+    return (_WEEKDAYS.index(name) - today) % 7 if name in _WEEKDAYS else None
+
+
+def _on(here: struct_time, days: int, clock: str) -> int:
+    """A time of the day, so many days from now."""
+    rest, offset = _zone(clock)
+    hour, minute, second, part = _clock(rest)
+    if offset is None:
+        day = here.tm_mday + days
+        return int(mktime((here.tm_year, here.tm_mon, day, hour, minute, second, 0, 0, -1))) * NS + part
+    whole = _days(here.tm_year, here.tm_mon, here.tm_mday) + days
+    return (whole * DAY_SEC + hour * 3600 + minute * 60 + second - offset) * NS + part
+
+
+def parse_delay(text: str) -> int:
+    """Read after how long something is to begin; microseconds. Raises UsageError."""
+    try:
+        usec = parse_duration(text.removeprefix("+"))
+    except ValueError as e:
+        raise UsageError(str(e)) from None
+    if usec is None or usec > MAX_DELAY_USEC:
+        raise UsageError(f"cannot wait for {text!r}: that is for ever")
+    return usec
 
 
 def _parse(word: str, now: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from jobctl import logout, names, surroundings, terminal
 from jobctl.connect import grant, needs_grant
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         Settings,
         Shell,
         Singleton,
+        StartAt,
+        StartIn,
         WaitForEnd,
         WorkingDirectory,
     )
@@ -44,6 +47,7 @@ NO_KEYS = {
     "ExecStart": "the command itself", "command": "the command itself",
 }  # fmt: skip
 CONDITIONS = ("ok", "failed", "any")  # jobd.core.after.CONDITIONS; a test compares
+FOR_ITS_TIME = "for its time"  # what jobd says of a run that is to begin later
 FAILED = 1  # of a plain `run`, an action: 125 is for those that end with the job's own status
 
 
@@ -67,6 +71,8 @@ def run(
     hold: HoldRun = False,
     after: AfterRuns = (),
     singleton: Singleton = False,
+    start_at: StartAt = None,
+    start_in: StartIn = None,
     output: JsonOutput = None,
 ) -> int:
     """Run a command as a job, and print the job's name.
@@ -78,6 +84,8 @@ def run(
     request = _request(command, name, shell, settings)
     _wait_in_line(request, queue, priority, hold)
     _order(request, after, singleton)
+    if start_at is not None or start_in is not None:
+        _later(request, start_at, start_in)
     far = _far(client, request) if client.target.host else None
     request["env"] = surroundings.environment(env, setenv, pty, _is_for_another(request), far)
     surroundings.check_sizes(command, request)
@@ -142,7 +150,7 @@ def _submit(
         told = _tell(client, body, output, follow, quiet)
         if not quiet:
             logout.tell(client)
-            _tell_wait(told, body.get("waits", ""))
+            _tell_wait(told, body.get("waits", ""), request)
         failure = start_status(body, request)
         if failure == NOT_THE_JOBS and not (wait or follow):
             return FAILED
@@ -205,6 +213,18 @@ def _order(request: dict[str, object], after: tuple[str, ...], singleton: bool) 
         request["singleton"] = True
 
 
+def _later(request: dict[str, object], start_at: str | None, start_in: str | None) -> None:
+    """What --at and --in say."""
+    from jobctl.timespec import parse_delay, parse_start
+
+    if start_at is not None and start_in is not None:
+        raise UsageError("cannot begin both --at a time and --in a while")
+    if start_in is not None:
+        request["delay_usec"] = parse_delay(start_in)
+    elif start_at is not None:
+        request["not_before"] = parse_start(start_at, time.time_ns())
+
+
 def read_settings(words: tuple[str, ...], options: Mapping[str, str]) -> dict[str, str]:
     """The settings that KEY=VALUE words are. Raises UsageError, also for keys that `options` has words about."""
     found = {}
@@ -248,8 +268,13 @@ def _tell(client: Client, body: Body, output: str | None, follow: bool, quiet: b
     return shown
 
 
-def _tell_wait(shown: str, waits: str) -> None:
+def _tell_wait(shown: str, waits: str, request: dict[str, object]) -> None:
     """Say to a person what a run waits for that has not begun."""
+    at, delay = request.get("not_before"), request.get("delay_usec")
+    if waits == FOR_ITS_TIME and (isinstance(at, int) or isinstance(delay, int)):
+        from jobctl.times import timestamp
+
+        waits = f"until {timestamp(at if isinstance(at, int) else time.time_ns() + int(str(delay)) * 1000)}"
     if waits and terminal.is_terminal(terminal.STDERR):
         terminal.note(f"{shown} waits {waits}")
 

@@ -10,7 +10,7 @@ __jobctl_verb() {
     case $1 in
     run)
         operands='command'
-        options='-u:text --name:text --unit:text --wait -f --follow -P --pipe -t --pty -q --quiet -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings --queue:queues --priority:text --hold --after:jobs.runs --singleton -o:JsonOutput --output:JsonOutput'
+        options='-u:text --name:text --unit:text --wait -f --follow -P --pipe -t --pty -q --quiet -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings --queue:queues --priority:text --hold --after:jobs.runs --singleton --at:StartAt --in:text -o:JsonOutput --output:JsonOutput'
         ;;
     rerun)
         operands='jobs.runs'
@@ -272,6 +272,9 @@ __jobctl_set() {
         ;;
     Since)
         set='today yesterday now' commas=0
+        ;;
+    StartAt)
+        set='tomorrow' commas=0
         ;;
     States)
         set='active reloading inactive failed activating deactivating dead queued held start running exited reload frozen stop stop-watchdog stop-sigterm stop-sigkill final-sigterm final-sigkill auto-restart loaded not-found masked bad-setting help' commas=1

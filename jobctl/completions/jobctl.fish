@@ -163,7 +163,7 @@ complete -c jobctl -n __jobctl_no_verb -l version -d 'Show the version.'
 function __jobctl_valued --argument-names verb
     switch $verb
         case run
-            echo -- -u --name --unit -E --setenv --env -C --working-directory -p --property --queue --priority --after -o --output
+            echo -- -u --name --unit -E --setenv --env -C --working-directory -p --property --queue --priority --after --at --in -o --output
         case rerun
             echo -- -o --output
         case attach
@@ -296,6 +296,8 @@ complete -c jobctl -n '__jobctl_verb run' -l priority -x -d 'Higher ones of your
 complete -c jobctl -n '__jobctl_verb run' -l hold -d 'Let it wait until it is released.'
 complete -c jobctl -n '__jobctl_verb run' -l after -x -a '(__jobctl_jobs runs)' -d 'Begin when this job\'s run has ended so. Default: :ok.'
 complete -c jobctl -n '__jobctl_verb run' -l singleton -d 'With --name: wait while the job of this name runs.'
+complete -c jobctl -n '__jobctl_verb run' -l at -x -a 'tomorrow' -d 'Begin at this time: 03:00, tomorrow 18:30, 2026-12-01 03:00.'
+complete -c jobctl -n '__jobctl_verb run' -l in -x -d 'Begin after this time: 10min, 1h 30min.'
 complete -c jobctl -n '__jobctl_verb run' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb rerun' -l wait -d 'Wait for the end; exit with the job\'s status.'

@@ -113,6 +113,8 @@ VALUES: dict[str, str | Words] = {
     "Settings": Words(_settings()),
     "Signal": Words(_signals()),
     "Since": Words(("today", "yesterday", "now")),
+    "StartAt": Words(("tomorrow",)),
+    "StartIn": TEXT,
     "States": Words(
         tuple(dict.fromkeys((*statewords.ACTIVE, *statewords.SUB, *statewords.LOAD, statewords.HELP))), commas=True
     ),

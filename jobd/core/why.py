@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from jobd.core import exits, records, service, states, units
+from jobd.core import exits, records, service, states, units, whystarts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,12 +26,6 @@ FINE_USEC: Final = 10_000  # … and below a second
 STOP_REQUESTED: Final = "stop-requested"
 # Kinds of reasons that another job is behind.
 WAITS, DEPENDENCY = "waits", "dependency"
-# What stands before a run's `cause` in a sentence, by how that begins.
-CAUSES: Final = {"required by": "it is ", "wanted by": "it is ", "restarted with": "it was ", "on ": "it was started "}
-# And those that are a sentence by themselves; others are as they are.
-STARTED_BECAUSE: Final = {
-    "restart": "it was started again by itself", "enabled": "it is enabled", "schedule": "its schedule started it",
-}  # fmt: skip
 UNDER_WAY: Final = frozenset(states.ACTIVE_STATE) - frozenset(
     (states.DEAD, states.FAILED, states.RUNNING, states.EXITED)
 )
@@ -84,7 +78,14 @@ def reasons(facts: Facts, say: Words) -> list[Found]:
     """Why the job is as it is: at least one sentence."""
     sub = facts.row.sub
     if sub in states.AT_REST:
-        return [*_hindrances(facts, say), *_at_rest(facts, say)]
+        return [
+            *_hindrances(facts, say),
+            *_at_rest(facts, say),
+            *(
+                Found(kind=kind, text=text, at=at)
+                for kind, text, at in whystarts.said(facts.row, (*facts.events, *facts.acts), say)
+            ),
+        ]
     makers = {
         states.QUEUED: _waiting, states.START: _starting, states.RUNNING: _running, states.EXITED: _running,
         states.RELOAD: _running, states.AUTO_RESTART: _between,
@@ -164,6 +165,8 @@ def _at_rest(facts: Facts, say: Words) -> Iterator[Found]:
 
 def _nobody_starts(row: JobRow) -> str:
     if row.transient:
+        return ""
+    if row.elapse_next is not None:
         return ""
     if row.enabled:
         return "; it is enabled, and starts with jobd"
@@ -277,17 +280,6 @@ def _shown(data: bytes) -> str:
 
 
 # --- under way ------------------------------------------------------------------------------------------------------
-def _began(facts: Facts, say: Words) -> str:
-    """Who or what has started the newest run."""
-    run = facts.run
-    if run is None:
-        return ""
-    if run.cause:
-        verb = next((verb for start, verb in CAUSES.items() if run.cause.startswith(start)), "")
-        return STARTED_BECAUSE.get(run.cause, f"{verb}{run.cause}")
-    return f"{say.who(run.by_uid)} started it"
-
-
 def _running(facts: Facts, say: Words) -> Iterator[Found]:
     run, row, word = facts.run, facts.row, facts.word
     since = None if run is None else run.ready_at or run.started_at
@@ -297,7 +289,7 @@ def _running(facts: Facts, say: Words) -> Iterator[Found]:
     if row.sub == states.EXITED and run is not None:
         text += f", though its program has {_how(facts.spec, run)}: remain_after_exit is set"
     by = None if run is None or run.cause else run.by_uid
-    yield Found(kind="running", text=f"{text}; {_began(facts, say)}", at=since, run=run, by_uid=by)
+    yield Found(kind="running", text=f"{text}; {whystarts.began(facts.run, say)}", at=since, run=run, by_uid=by)
     yield from _restarted(facts, say)
 
 
@@ -337,7 +329,7 @@ def _starting(facts: Facts, say: Words) -> Iterator[Found]:
     else:
         text = f"{word} is starting{on}, and not ready yet" + (f": it waits {facts.waits}" if facts.waits else "")
     by = None if run is None or run.cause else run.by_uid
-    yield Found(kind="starting", text=f"{text}; {_began(facts, say)}", at=at, run=run, by_uid=by)
+    yield Found(kind="starting", text=f"{text}; {whystarts.began(facts.run, say)}", at=at, run=run, by_uid=by)
     yield from _restarted(facts, say)
 
 
@@ -351,7 +343,9 @@ def _waiting(facts: Facts, say: Words) -> Iterator[Found]:
         yield Found(kind=WAITS, text=text, at=at, run=run, other=other.job)
     if not held:
         words = facts.waits or "for its turn"
-        yield Found(kind=WAITS, text=f"{word} waits {words}; {_began(facts, say)}", at=at, run=run)
+        if run is not None and run.not_before is not None and not run.held:
+            words = f"until {say.when(run.not_before)}"
+        yield Found(kind=WAITS, text=f"{word} waits {words}; {whystarts.began(facts.run, say)}", at=at, run=run)
 
 
 def _is(other: Other) -> str:

@@ -36,6 +36,9 @@ def terms(context: Context, request: m.Run) -> Terms:
         found["after"] = after.encode(needs, context.own)
     if request.hold:
         found["held"] = True
+    if request.not_before is not None and request.delay_usec is not None:
+        raise Refused(errors.INVALID, "cannot begin both at a time and after a delay")
+    found |= context.world.registry.schedule.terms(request.not_before, request.delay_usec)
     return found
 
 

@@ -173,6 +173,8 @@ def waits(registry: Registry, live: Run) -> str:
         return "until it is released"
     if live.row.in_line:
         return registry.singletons.words(live)
+    if live.row.not_before is not None and live.row.state == QUEUED:
+        return "for its time"
     words = registry.waiting.words(live.row) or registry.ordering.waits(live) or turns.words(registry, live)
     return words or ("" if live.service is None else live.service.waits)
 
@@ -196,6 +198,7 @@ def live_fields(live: Run, registry: Registry) -> dict[str, object]:
         "control_pid": live.helpers.pid_at_work,
         "control_command": list(_command_at_work(live)),
         "waits": waits(registry, live),
+        "not_before": live.row.not_before if live.row.state == QUEUED else None,
         "frozen": live.frozen and live.job.row.sub not in states.AT_REST,
     }
     if live.row.after:
@@ -240,6 +243,8 @@ def definition_fields(key: bytes, spec: JobSpec) -> Mapping[str, object]:
         "queue": spec.queue, "priority": spec.priority, "weight": spec.weight,
     }  # fmt: skip
     said = {name: value for name, value in fields.items() if value != _USUAL[name]}
+    if spec.schedule:
+        said["schedule"] = list(spec.schedule)
     if len(_KNOWN) >= MAX_KNOWN:
         _KNOWN.clear()
     _KNOWN[key] = spec, said
@@ -262,6 +267,8 @@ def row_fields(row: JobRow) -> dict[str, object]:
         "enabled": file_state(row),
         "restarts": row.restarts,
         "restart_at": row.restart_at if row.sub == states.AUTO_RESTART else None,
+        "elapse_next": row.elapse_next,
+        "elapse_last": row.elapse_last,
     }
 
 
@@ -360,6 +367,7 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
         ready_at=row.ready_at,
         after=after_words(registry, row) if row.after else [],
         stop_uid=row.stop_uid,
+        not_before=row.not_before if row.state == QUEUED else None,
     )
 
 

@@ -23,6 +23,7 @@ from jobd.core import records, schedules, states
 from jobd.core import spec as specs
 from jobd.core.ids import new_run_id
 from jobd.core.names import is_template
+from jobd.core.whystarts import SKIPPED
 from jobd.runtime import together
 from jobd.runtime.clocks import Clocks
 from jobd.runtime.slots import LimitReached
@@ -41,7 +42,7 @@ log = logging.getLogger("jobd.runtime")
 
 Key = tuple[int, str]
 # Kinds of events.
-ELAPSED, SKIPPED, ARMED, DUE = "schedule-elapsed", "schedule-skipped", "timer-armed", "due"
+ELAPSED, ARMED, DUE = "schedule-elapsed", "timer-armed", "due"
 STEP: Final = 64  # what is seen to before others have the loop
 USEC_NSEC: Final = 1000
 SET_NSEC: Final = 10**9  # by which a clock is set back at least; time daemons correct what is less bit by bit

@@ -302,3 +302,29 @@ def test_every_state_has_a_sentence(sub: str, newest: RunRow | None) -> None:
 @pytest.mark.parametrize("result", sorted({*exits.GOOD_RESULTS, "exit-code", "dependency", "start-limit-hit"}))
 def test_every_end_has_a_sentence(result: str) -> None:
     assert texts(job(sub="failed", result=result), ended(result))
+
+
+# --- by the clock ---------------------------------------------------------------------------------------------------
+def test_when_its_schedule_starts_it_and_why_it_did_not() -> None:
+    armed = job(latest=None, enabled=True, elapse_next=1500 * SEC)
+    assert texts(armed) == ["web was never started", "its schedule starts it on second 1500"]
+    skipped = Event(
+        seq=9, at=950 * SEC, kind="schedule-skipped", owner=1000, job="web",
+        data={"job.elapse_last": 940 * SEC, "act.reason": "its time had passed when jobd came to it"},
+    )  # fmt: skip
+    row = job(enabled=True, elapse_last=940 * SEC, elapse_next=1500 * SEC)
+    assert texts(row, ended("success", exit_code=0), acts=(skipped,))[1:] == [
+        "its schedule did not start it on second 940: its time had passed when jobd came to it",
+        "its schedule starts it on second 1500",
+    ]
+    later = job(enabled=True, elapse_last=960 * SEC)
+    assert texts(later, ended("success", exit_code=0), acts=(skipped,))[1:] == []
+
+
+def test_a_run_that_waits_for_its_time_says_until_when() -> None:
+    waiting = run(state="queued", started_at=None, not_before=2000 * SEC)
+    assert texts(job(sub="queued", active="activating"), waiting, waits="for its time") == [
+        "web waits until second 2000; uid 1000 (alice) started it"
+    ]
+    held = run(state="queued", started_at=None, not_before=2000 * SEC, held=True)
+    assert texts(job(sub="queued"), held, waits="until it is released")[0].startswith("web waits until it is released")

@@ -135,6 +135,27 @@ def test_options_of_run(daemon: Make) -> None:
     assert request.settings == {"stop.timeout": "1s", "a": "b=c"}
 
 
+def test_when_a_run_is_to_begin(daemon: Make) -> None:
+    assert sent(daemon, "--in", "10min", "--", "true").delay_usec == 600 * 10**6
+    request = sent(daemon, "--at=@4102444800", "true")
+    assert (request.not_before, request.delay_usec) == (4_102_444_800 * 10**9, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (("--at", "soon"), "cannot read time 'soon'"),
+        (("--at", "2020-01-01"), "has passed"),
+        (("--in", "a while"), "cannot read duration"),
+        (("--at", "03:00", "--in", "1h"), "both --at a time and --in a while"),
+    ],
+)
+def test_when_a_run_cannot_begin(daemon: Make, line: tuple[str, ...], why: str) -> None:
+    done = jobctl(daemon(table(run=accept)).path, "run", *line, "true")
+    assert done.returncode in (2, 125)
+    assert why in done.stderr.decode()
+
+
 def test_what_a_run_waits_for(daemon: Make) -> None:
     request = sent(daemon, "--after", "make-1", "--after=alice/web#2:any", "--name", "n", "--singleton", "--", "true")
     assert request.after == ["make-1", "alice/web#2:any"]

@@ -9,7 +9,7 @@ import pytest
 
 from jobctl import times
 from jobctl.exits import UsageError
-from jobctl.timespec import parse_time
+from jobctl.timespec import parse_delay, parse_start, parse_time
 
 NOW = 1_763_780_103_500_000_000  # 2025-11-22 02:55:03.5 UTC
 SEC = 1_000_000_000
@@ -96,3 +96,54 @@ def test_stamps() -> None:
     assert times.short_precise(NOW) == "Nov 22 03:55:03.500000"
     assert times.short_iso(NOW) == "2025-11-22T03:55:03+0100"
     assert times.monotonic(5_431_000_123_000) == "[ 5431.000123]"
+
+
+# --- when something is to begin -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("18:30", "2026-11-22T18:30:00"),
+        ("03:00", "2026-11-23T03:00:00"),  # today's has passed
+        ("15:00:00", "2026-11-23T15:00:00"),
+        ("tomorrow 3:00", "2026-11-23T03:00:00"),
+        ("Tomorrow 18:30", "2026-11-23T18:30:00"),
+        ("today 18:30", "2026-11-22T18:30:00"),
+        ("fri 17:00", "2026-11-27T17:00:00"),
+        ("Friday 17:00", "2026-11-27T17:00:00"),
+        ("sun 18:00", "2026-11-22T18:00:00"),
+        ("sun 14:00", "2026-11-29T14:00:00"),
+        ("tomorrow", "2026-11-23T00:00:00"),
+        ("2026-12-01 03:00", "2026-12-01T03:00:00"),
+        ("2026-12-01", "2026-12-01T00:00:00"),
+        ("2026-12-01T03:00:00Z", "2026-12-01T03:00:00"),
+        ("2026-12-01 03:00+01:00", "2026-12-01T02:00:00"),
+        ("18:30+01:00", "2026-11-22T17:30:00"),
+        ("+1h", "2026-11-22T16:00:00"),
+        ("+90", "2026-11-22T15:01:30"),
+        ("@1800000000", "2027-01-15T08:00:00"),
+        ("now", "2026-11-22T15:00:00"),
+    ],
+)
+def test_parse_start_takes_the_next_time(text: str, begins: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    now = int(datetime(2026, 11, 22, 15, tzinfo=UTC).timestamp()) * 10**9  # a Sunday
+    assert datetime.fromtimestamp(parse_start(text, now) // 10**9, UTC) == datetime.fromisoformat(f"{begins}+00:00")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "today 14:00", "-1h", "yesterday", "2026-11-22 14:59", "25:00", "moon 3:00"]
+)
+def test_parse_start_refuses_what_is_no_time_or_has_passed(text: str) -> None:
+    now = int(datetime(2026, 11, 22, 15).timestamp()) * 10**9
+    with pytest.raises(UsageError, match=r"cannot read time|has passed"):
+        parse_start(text, now)
+
+
+def test_parse_delay() -> None:
+    assert [parse_delay(text) for text in ("10min", "1h 30min", "90", "+5s", "0")] == [
+        600 * 10**6, 5400 * 10**6, 90 * 10**6, 5 * 10**6, 0
+    ]  # fmt: skip
+    for text in ("soon", "", "-5s", "infinity", "999y"):
+        with pytest.raises(UsageError):
+            parse_delay(text)

@@ -11,8 +11,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import records
+from jobd.core.whystarts import SKIPPED
 from jobd.runtime.boot import Boot
-from jobd.runtime.schedule import ARMED, ELAPSED, LATE, SKIPPED
+from jobd.runtime.schedule import ARMED, ELAPSED, LATE
 from tests.runtime.clocks import DAY, HOUR, Timed, timed
 from tests.runtime.fakes import WELCOME, Bed
 
