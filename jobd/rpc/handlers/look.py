@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from jobd.core import names
 from jobd.core.records import BAD_SETTING, QUEUED
-from jobd.rpc import views
+from jobd.rpc import usageview, views
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.pagesize import LIST_PAGE, fitting
 from jobd.rpc.people import uid_in
@@ -89,7 +89,7 @@ async def _add_processes(context: Context, jobs: list[m.JobView]) -> None:
         if view.run is not None and view.active not in ("inactive", "failed"):
             tree = await context.world.keeper.tree(view.run)
             processes = [m.Process(pid=pid, ppid=ppid, command=command) for pid, ppid, command in tree.processes]
-            jobs[index] = replace(views.with_usage(context.world.registry, view), processes=processes)
+            jobs[index] = replace(usageview.with_usage(context.world.registry, view), processes=processes)
 
 
 # --- list ---------------------------------------------------------------------------------------------------------
