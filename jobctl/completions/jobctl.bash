@@ -223,7 +223,7 @@ __jobctl_set() {
         set='whoami can-i rules' commas=0
         ;;
     JobSettings)
-        set='description= restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.oom_score_adjust= limits.nice= logs.max_size= logs.on_full=block logs.on_full=drop ready.timeout= remain_after_exit=true remain_after_exit=false watchdog.interval=' commas=0
+        set='description= restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.oom_score_adjust= limits.nice= logs.max_size= logs.on_full=block logs.on_full=drop ready.timeout= remain_after_exit=true remain_after_exit=false watchdog.interval= queue= priority= weight=' commas=0
         ;;
     QueueWords)
         set='list show add set rm pause resume drain switch' commas=0

@@ -495,7 +495,7 @@ complete -c jobctl -n '__jobctl_verb daemon-reload' -s o -l output -x -a 'json j
 
 complete -c jobctl -n '__jobctl_verb set-property' -s q -l quiet -d 'Print no results, or no hints.'
 complete -c jobctl -n '__jobctl_first set-property' -a '(__jobctl_jobs any)'
-complete -c jobctl -n '__jobctl_behind set-property' -a 'description= restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.oom_score_adjust= limits.nice= logs.max_size= logs.on_full=block logs.on_full=drop ready.timeout= remain_after_exit=true remain_after_exit=false watchdog.interval='
+complete -c jobctl -n '__jobctl_behind set-property' -a 'description= restart=no restart=on-success restart=on-failure restart=on-abnormal restart=on-abort restart=on-watchdog restart=always restart_delay= restart_max_delay= start_limit= success_exit_status= restart_prevent_exit_status= stop.signal= stop.timeout= stop.kill_mode=control-group stop.kill_mode=mixed stop.kill_mode=process limits.runtime= limits.memory= limits.cpu= limits.tasks= limits.nofile= limits.core= limits.oom_score_adjust= limits.nice= logs.max_size= logs.on_full=block logs.on_full=drop ready.timeout= remain_after_exit=true remain_after_exit=false watchdog.interval= queue= priority= weight='
 
 complete -c jobctl -n '__jobctl_verb queue' -s a -l all -d 'Those of others, too.'
 complete -c jobctl -n '__jobctl_verb queue' -l shared -d 'Of add: for everybody\'s jobs; for administrators.'

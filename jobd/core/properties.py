@@ -32,7 +32,9 @@ AT_ONCE: Final = (
 NEXT: Final = (
     "limits.nice", "logs.max_size", "logs.on_full", "ready.timeout", "remain_after_exit", "watchdog.interval",
 )  # fmt: skip
-KEYS_TO_SET: Final = (*AT_ONCE, *LIMITS, OOM, *NEXT)
+# Of a run that waits: where it stands. One that has begun has had its turn.
+PLACES: Final = ("queue", "priority", "weight")
+KEYS_TO_SET: Final = (*AT_ONCE, *LIMITS, OOM, *NEXT, *PLACES)
 
 RLIMITS: Final = "rlimits"  # the field of several keys
 # Fields of JobSpec that the keeper has to be told of, by the key.
@@ -74,9 +76,9 @@ def applied(spec: JobSpec, fields: Mapping[str, object]) -> JobSpec:
     return replace(spec, **fields)
 
 
-def of_a_run(asked: Mapping[str, str], fields: Mapping[str, object]) -> dict[str, object]:
-    """Those of the fields that a run takes up while it goes on."""
-    later = {KEYS[key].field for key in NEXT if key in asked}
+def of_a_run(asked: Mapping[str, str], fields: Mapping[str, object], waits: bool = False) -> dict[str, object]:
+    """Those of the fields that a run takes up while it goes on, or while it `waits` for its turn."""
+    later = {KEYS[key].field for key in (NEXT if waits else (*NEXT, *PLACES)) if key in asked}
     return {name: value for name, value in fields.items() if name not in later}
 
 
@@ -96,7 +98,9 @@ def is_in_force(spec: JobSpec, fields: Mapping[str, object]) -> bool:
     return applied(spec, fields) == spec
 
 
-def answer(asked: Mapping[str, str], runs: bool, failed: Mapping[str, int], missing: Mapping[str, str]) -> list[str]:
+def answer(
+    asked: Mapping[str, str], runs: bool, failed: Mapping[str, int], missing: Mapping[str, str], waits: bool = False
+) -> list[str]:
     """Key by key, when it takes effect.
 
     Args:
@@ -104,17 +108,22 @@ def answer(asked: Mapping[str, str], runs: bool, failed: Mapping[str, int], miss
         runs: whether there is a run to change.
         failed: what the keeper could not change of it, with the errno.
         missing: what this machine cannot do at all, with the reason.
+        waits: whether the run has not had its turn.
     """
     lines = []
     for key in asked:
         if key in missing:
             when = f"kept, without effect: {missing[key]}"
-        elif key == "description" or (runs and key not in NEXT and KERNEL.get(key) not in failed):
+        elif key == "description" or (runs and _is_taken_up(key, waits) and KERNEL.get(key) not in failed):
             when = NOW
         else:
             when = LATER
         lines.append(f"{key}: {when}")
     return lines
+
+
+def _is_taken_up(key: str, waits: bool) -> bool:
+    return key not in NEXT and (waits or key not in PLACES)
 
 
 # --- as a drop-in ---------------------------------------------------------------------------------------------------

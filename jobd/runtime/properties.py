@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from jobd.core import properties, states
+from jobd.core import properties, records, states
 from jobd.core import spec as specs
+from jobd.core.queueline import stored
 from jobd.core.records import PROPERTY_SET
+from jobd.runtime.queues import check_weight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,15 +49,56 @@ def set_transient(
         world.room.take(row.owner, (new,))
         world.remember_spec(new[0], spec)
         return world.catalog.write(replace(row, spec=new[0]), PROPERTY_SET, by, (new,))
-    return _set_of_run(world, run, properties.of_a_run(asked, fields), by, spec)
+    return _set_of_run(world, run, asked, fields, by, spec)
 
 
 def set_of_run(world: Registry, run: Run, asked: Mapping[str, str], fields: Fields, by: Caller) -> Commit | None:
     """The same of a run whose job's definition has the settings already."""
-    return _set_of_run(world, run, properties.of_a_run(asked, fields), by, None)
+    return _set_of_run(world, run, asked, fields, by, None)
 
 
 def _set_of_run(
+    world: Registry, run: Run, asked: Mapping[str, str], fields: Fields, by: Caller, of_the_job: JobSpec | None
+) -> Commit | None:
+    place = new_place(world, run, fields)
+    with world.journal.together() as commit:
+        redefined = _redefine(world, run, properties.of_a_run(asked, fields, has_to_wait(run)), by, of_the_job)
+        if place:
+            world.slots.move(run, by, **place)
+    return commit if place or redefined is not None else None
+
+
+def has_to_wait(run: Run | None) -> bool:
+    """Whether it waits for its turn, and can be moved."""
+    return run is not None and run.row.state == records.QUEUED and not (run.slot or run.row.stop_asked)
+
+
+def new_place(world: Registry, run: Run, fields: Fields) -> dict[str, Value]:
+    """What of the row of a run that waits is another with these settings: its queue, its priority, its weight.
+
+    Raises:
+        QueueRefused: there is no such queue, or it does not take such a run.
+    """
+    row, queues = run.row, world.queues
+    if not has_to_wait(run):
+        return {}
+    weight = fields.get("weight", row.weight)
+    assert isinstance(weight, int)
+    found: dict[str, Value] = {}
+    queue, word = row.queue, fields.get("queue")
+    if isinstance(word, str) and stored(queues.resolve(row.owner, word) if word else None) != queue:
+        queue = queues.admit(row.owner, word, weight)
+        found = {"queue": queue, "place": None}
+    elif (there := queues.of_run(row.owner, queue)) is not None and weight != row.weight:
+        check_weight(there, weight)
+    for name in ("priority", "weight"):
+        value = fields.get(name)
+        if isinstance(value, int) and value != getattr(row, name):
+            found[name] = value
+    return found
+
+
+def _redefine(
     world: Registry, run: Run, fields: Mapping[str, object], by: Caller, of_the_job: JobSpec | None
 ) -> Commit | None:
     spec = properties.applied(run.spec, fields)

@@ -161,9 +161,8 @@ class Queues:
         if row.state == DRAINING and not again:
             text = f"queue {row.name} is draining: it takes nothing new; jobctl queue resume {row.name} opens it"
             raise QueueRefused(errors.NOT_APPLICABLE, text)
-        if row.slots is not None and weight > row.slots > 0 and not again:
-            slots = f"{row.slots} slot{'s' if row.slots > 1 else ''}"
-            raise QueueRefused(errors.INVALID, f"a weight of {weight} is more than queue {row.name} has: {slots}")
+        if not again:
+            check_weight(row, weight)
         return stored(key)
 
     def of_run(self, owner: int, text: str) -> QueueRow | None:
@@ -250,3 +249,10 @@ class Queues:
         elif not self.is_used(key):
             del self.rows[key], self._settings[key]
         self.on_change(key)
+
+
+def check_weight(row: QueueRow, weight: int) -> None:
+    """Raises QueueRefused for a run that is too heavy for a queue."""
+    if row.slots is not None and weight > row.slots > 0:
+        slots = f"{row.slots} slot{'s' if row.slots > 1 else ''}"
+        raise QueueRefused(errors.INVALID, f"a weight of {weight} is more than queue {row.name} has: {slots}")

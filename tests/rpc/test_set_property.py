@@ -13,10 +13,13 @@ from jobd.core.jobkeys import KEYS
 from jobd.core.spec import SpecError
 from jobd.rpc.context import Refused
 from jobd.rpc.handlers.set_property import set_property
+from jobd.runtime.queues import QueueRefused
+from jobd.runtime.recovery import recover
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.rpc.test_lifecycle import Answers, context_of
-from tests.runtime.fakes import Bed, serving
+from tests.runtime.fakes import ROOT, Bed, serving
+from tests.runtime.jobs import Jobs
 
 
 async def ask(bed: Bed, **settings: str) -> list[str]:
@@ -132,3 +135,91 @@ def test_every_key_is_one_and_has_its_time() -> None:
         assert key in KEYS
     with pytest.raises(SpecError, match="KEY=VALUE is missing"):
         properties.read({})
+
+
+# --- of a run that waits --------------------------------------------------------------------------------------------
+def in_queues(bed: Bed) -> Jobs:
+    """A queue with a run that goes on and three that wait, and another one that is empty."""
+    for name, slots in (("build", 1), ("other", 2)):
+        bed.registry.queues.add(0, name, slots, ROOT)
+    jobs = Jobs(bed)
+    for name in ("a", "b", "c", "job-1"):
+        jobs.make(name, queue="build")
+    return jobs
+
+
+def order(bed: Bed, queue: str = "build") -> list[str]:
+    return [run.row.job for run in bed.registry.slots.waiting((0, queue))]
+
+
+async def test_a_run_that_waits_is_moved_at_once(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = in_queues(bed)
+        await wait_all_tasks_blocked()
+        assert order(bed) == ["b", "c", "job-1"]
+        assert await ask(bed, priority="5") == ["priority: now"]
+        assert order(bed) == ["job-1", "b", "c"]
+        assert await ask(bed, priority="5") == ["priority: now"]
+        assert [event.kind for event in bed.store.events].count("moved") == 1
+        jobs.check()
+        assert await ask(bed, queue="other", weight="2") == ["queue: now", "weight: now"]
+        await wait_all_tasks_blocked()
+        run = jobs.world.jobs[0, "job-1"].run
+        assert run is not None
+        assert (run.row.state, run.row.queue, run.row.weight, run.row.priority) == ("running", "other", 2, 5)
+        kept = bed.registry.spec(run.job.row.spec)
+        assert (kept.queue, kept.weight, kept.priority) == ("other", 2, 5)
+        assert await ask(bed, queue="build", priority="1") == [
+            "queue: at the next start",
+            "priority: at the next start",
+        ]
+        assert (run.row.queue, run.spec.queue) == ("other", "other")
+        jobs.check()
+
+
+async def test_without_a_queue_it_begins_at_once(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = in_queues(bed)
+        await wait_all_tasks_blocked()
+        assert await ask(bed, queue="") == ["queue: now"]
+        await wait_all_tasks_blocked()
+        assert jobs.sub("job-1") == "running"
+        assert order(bed) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "words"),
+    [
+        ({"queue": "nope"}, errors.NOT_FOUND, "there is no queue"),
+        ({"weight": "2"}, errors.INVALID, "a weight of 2 is more than queue build has: 1 slot"),
+        ({"queue": "other", "weight": "3"}, errors.INVALID, "a weight of 3 is more than queue other has: 2 slots"),
+        ({"queue": "batch", "weight": "0"}, errors.INVALID, "weight"),
+    ],
+)
+async def test_a_queue_that_does_not_take_it(
+    autojump_clock: MockClock, settings: dict[str, str], code: str, words: str
+) -> None:
+    async with serving(Bed()) as bed:
+        jobs = in_queues(bed)
+        await wait_all_tasks_blocked()
+        with pytest.raises((Refused, QueueRefused), match=words) as refused:
+            await ask(bed, **settings)
+        assert refused.value.code == code  # type: ignore[attr-defined]  # both have one
+        assert order(bed) == ["b", "c", "job-1"]
+        jobs.check()
+
+
+async def test_what_was_moved_is_at_its_place_under_the_next_daemon(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        in_queues(bed)
+        await wait_all_tasks_blocked()
+        await ask(bed, priority="5")
+    again = Bed()
+    again.store.runs, again.store.jobs, again.store.blobs = bed.store.runs, bed.store.jobs, bed.store.blobs
+    again.registry.queues.add(0, "build", 1, ROOT)
+    async with serving(again):
+        await recover(again.registry)
+        assert order(again) == ["b", "c"]  # what ran is lost, and whose turn it was has its place
+        run = again.registry.jobs[0, "job-1"].run
+        assert run is not None
+        assert run.slot

@@ -9,7 +9,7 @@ from jobd.core.records import STORED
 from jobd.core.spec import SpecError
 from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
-from jobd.runtime.properties import is_live, set_of_run, set_transient
+from jobd.runtime.properties import has_to_wait, is_live, set_of_run, set_transient
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -29,6 +29,7 @@ async def set_property(context: Context, request: m.SetProperty) -> None:
         _check_kept(context, request, row, fields)
     run = context.live(row)
     run = run if is_live(run) else None
+    waits = has_to_wait(run)
     if row.transient:
         commit = set_transient(context.world.registry, row, run, request.settings, fields, context.caller)
     elif run is not None:
@@ -39,7 +40,7 @@ async def set_property(context: Context, request: m.SetProperty) -> None:
         await commit.wait()
     failed = await _tell(context, run, request, fields)
     missing = _missing(context, request, properties.applied(_spec(context, row, request.name), fields))
-    lines = properties.answer(request.settings, run is not None, failed, missing)
+    lines = properties.answer(request.settings, run is not None, failed, missing, waits)
     await context.connection.reply(request.id, m.Ok(text="\n".join(lines)))
 
 
@@ -49,6 +50,8 @@ def _fields(context: Context, request: m.SetProperty, row: JobRow) -> dict[str, 
     try:
         fields = privileges.changed(properties.read(request.settings), context.caller, context.access)
         settings.check(properties.applied(spec, fields), row.job)
+        if queue := fields.get("queue"):
+            context.world.registry.queues.resolve(row.owner, str(queue))
     except SpecError as error:
         raise Refused(errors.INVALID, str(error), job=request.name) from error
     return fields
