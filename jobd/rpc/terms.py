@@ -16,7 +16,7 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobd.core.records import JobRow, RunRow
+    from jobd.core.records import JobRow
     from jobd.rpc.context import Context
     from jobd.runtime.submission import Terms
 
@@ -49,23 +49,25 @@ def _needs(context: Context, words: Sequence[str]) -> list[Need]:
             word, condition = after.parse(text)
         except ValueError as error:
             raise Refused(errors.INVALID, str(error)) from None
-        row = _run_meant(context, word)
-        needs.append(Need(row.owner, row.run, condition))
+        needs.append(Need(*_run_meant(context, word), condition))
     return needs
 
 
-def _run_meant(context: Context, word: str) -> RunRow:
-    """The run that a job has now, or the one that JOB#N names."""
+def _run_meant(context: Context, word: str) -> tuple[int, bytes]:
+    """Owner and id of the run that a job has now, of the one that JOB#N names, or of an array as a whole."""
     name, number, selector = word.partition("#")
     row = context.job(name, ACTION)
     _check_ends(context, row, name)
     if number:
-        return context.pick(name, selector, ACTION)
+        picked = context.pick(name, selector, ACTION)
+        return picked.owner, picked.run
+    if row.array and row.latest is not None:
+        return row.owner, row.latest
     line = context.world.registry.singletons.line(row.owner, row.job)
     newest = line[-1].row if line else context.newest(row)
     if newest is None:
         raise Refused(errors.NOT_FOUND, f"cannot wait for {name}: it was never started", job=name)
-    return newest
+    return newest.owner, newest.run
 
 
 def _check_ends(context: Context, row: JobRow, word: str) -> None:
@@ -81,15 +83,13 @@ def _check_ends(context: Context, row: JobRow, word: str) -> None:
     raise Refused(errors.INVALID, text, job=word)
 
 
-def awaited_runs(context: Context, row: JobRow) -> list[RunRow]:
-    """The runs that the newest of a job waits for, or for one of which it never began."""
+def awaited(context: Context, row: JobRow) -> list[str]:
+    """The jobs of the same owner that the newest run of one waits for, or for one of which it never began."""
     newest = context.newest(row)
     if newest is None or not newest.after:
         return []
-    registry = context.world.registry
-    needs = after.decode(newest.after, row.owner)
-    rows = (registry.waiting.row((need.owner, need.run)) for need in needs)
-    return [found for found in rows if found is not None]
+    known = context.world.registry.waiting.known(after.decode(newest.after, row.owner))
+    return [other.job for other in known if other.owner == row.owner and other.job != row.job]
 
 
 # --- telling ------------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def told(context: Context, view: View) -> View:
     if run is None:
         return view
     named = registry.waiting.named(run.row)
-    seen = [registry.waiting.shown(run.row, other, how) for other, how in named if context.sees(other.owner, other.job)]
+    seen = [other.shown(run.row.owner) for other in named if context.sees(other.owner, other.job)]
     if len(seen) == len(named):
         return view
     if isinstance(view, m.JobView):

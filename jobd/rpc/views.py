@@ -213,7 +213,7 @@ def live_fields(live: Run, registry: Registry) -> dict[str, object]:
 
 def after_words(registry: Registry, row: RunRow) -> list[str]:
     """The runs that one waits for."""
-    return [registry.waiting.shown(row, other, condition) for other, condition in registry.waiting.named(row)]
+    return [other.shown(row.owner) for other in registry.waiting.named(row)]
 
 
 def status_text(live: Run | None, row: RunRow) -> str:

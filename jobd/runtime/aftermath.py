@@ -19,6 +19,7 @@ from jobd.core.ids import new_run_id
 from jobd.runtime import together
 from jobd.runtime.job import Caller
 from jobd.runtime.slots import LimitReached
+from jobd.runtime.waiting import end_of_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +90,8 @@ class Aftermath:
         if job.row.sub == states.AUTO_RESTART or job.row.latest is None or replaced:
             return
         row = self._latest(job)
-        self._world.waiting.ended(job.row.owner, job.row.latest, "" if row is None else row.result or "")
+        result = end_of_array(job.row) if job.row.array else "" if row is None else row.result or ""
+        self._world.waiting.ended(job.row.owner, job.row.latest, result)
 
     def _asked(self, row: RunRow) -> tuple[Caller | None, str]:
         """Who has asked an earlier daemon for the run that follows, and why."""

@@ -12,16 +12,18 @@ does who waits for a run that somebody has replaced by another (`restart`).
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobd.core import after, records, states
+from jobd.core.after import Need
+from jobd.core.exits import GOOD_RESULTS
+from jobd.runtime.elements import counts_in
 from jobd.runtime.ending import end_unbegun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobd.core.after import Need
-    from jobd.core.records import RunRow
+    from jobd.core.records import JobRow, RunRow
     from jobd.runtime.job import Value
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
@@ -71,13 +73,19 @@ class Waiting:
         """How a run has ended; None: it has not, or another follows it."""
         row = self.row((need.owner, need.run))
         if row is None:
-            return after.GONE
+            return self._end_of_array(need)
         if row.state != records.FINISHED:
             return None
         job = self._world.jobs.get((row.owner, row.job))
         if job is not None and job.row.sub == states.AUTO_RESTART and job.row.latest == row.run:
             return None
         return row.result or ""
+
+    def _end_of_array(self, need: Need) -> str | None:
+        whole = self._world.arrays.whole(need.owner, need.run)
+        if whole is None:
+            return after.GONE
+        return end_of_array(whole) if whole.sub in states.AT_REST else None
 
     def row(self, key: Key) -> RunRow | None:
         """A run, live or not."""
@@ -149,28 +157,54 @@ class Waiting:
                     del self._by[need.owner, need.run]
 
     # --- words ----------------------------------------------------------------------------------------------------
-    def named(self, row: RunRow) -> list[tuple[RunRow, str]]:
-        """The runs that one waits for, and to do what."""
+    def named(self, row: RunRow) -> list[Awaited]:
+        """The runs and arrays that one waits for."""
         needs = after.decode(row.after, row.owner) if row.state == records.QUEUED else ()
-        found = ((self.row((need.owner, need.run)), need.condition) for need in needs)
-        return [(other, condition) for other, condition in found if other is not None]
+        return self.known(needs)
+
+    def known(self, needs: Iterable[Need]) -> list[Awaited]:
+        """Those of which something is known."""
+        found = []
+        for need in needs:
+            if (row := self.row((need.owner, need.run))) is not None:
+                found.append(Awaited(row.owner, row.job, row.number, need.condition))
+            elif (whole := self._world.arrays.whole(need.owner, need.run)) is not None:
+                found.append(Awaited(whole.owner, whole.job, 1, need.condition))
+        return found
 
     def words(self, row: RunRow) -> str:
         """What it waits for, for people: `for make-1 to succeed, make-2 to end`."""
         named = self.named(row)
-        shown = [f"{self.word(other, row.owner)} to {after.VERBS[condition]}" for other, condition in named[:SHOWN]]
+        shown = [f"{other.word(row.owner)} to {after.VERBS[other.condition]}" for other in named[:SHOWN]]
         more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
         return f"for {', '.join(shown)}{more}" if shown else ""
 
-    def shown(self, row: RunRow, other: RunRow, condition: str) -> str:
-        """What one run waits for, as `run --after` has it: others' with their uid."""
-        return f"{self.word(other, row.owner)}:{condition}"
-
     def _name(self, key: Key, run: Run) -> str:
-        row = self.row(key)
-        return key[1].hex() if row is None else self.word(row, run.row.owner)
+        known = self.known((Need(*key),))
+        return known[0].word(run.row.owner) if known else key[1].hex()
 
-    def word(self, row: RunRow, owner: int) -> str:
-        """A run as one of this owner's is told of it."""
-        job = row.job if row.owner == owner else f"{row.owner}/{row.job}"
-        return job if row.number == 1 else f"{job}#{row.number}"
+
+class Awaited(NamedTuple):
+    """A run or an array that another waits for."""
+
+    owner: int
+    job: str
+    number: int
+    condition: str
+
+    def word(self, owner: int) -> str:
+        """As one of this owner's is told of it: others' with their uid."""
+        job = self.job if self.owner == owner else f"{self.owner}/{self.job}"
+        return job if self.number == 1 else f"{job}#{self.number}"
+
+    def shown(self, owner: int) -> str:
+        """As `run --after` has it."""
+        return f"{self.word(owner)}:{self.condition}"
+
+
+def end_of_array(whole: JobRow) -> str:
+    """How an array has ended: well, if all of its elements have; badly, if one has."""
+    if whole.result not in GOOD_RESULTS:
+        return whole.result
+    ends = [result for result in counts_in(whole.array_ended) if result != after.SUCCESS]
+    return ends[0] if ends else after.SUCCESS

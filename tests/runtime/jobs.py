@@ -44,6 +44,10 @@ class Jobs:
     def behind(self, name: str, *others: tuple[Run, str], **fields: object) -> Run:
         """A run that waits for these, each to end so."""
         needs = tuple(Need(other.row.owner, other.id, condition) for other, condition in others)
+        return self.after(name, *needs, **fields)
+
+    def after(self, name: str, *needs: Need, **fields: object) -> Run:
+        """The same, of runs by id."""
         return self.submit(name, 0, {"after": after.encode(self.world.waiting.unmet(needs), 0)}, fields)
 
     def start(self, *names: str) -> dict[str, Refusal]:

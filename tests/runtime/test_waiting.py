@@ -9,7 +9,9 @@ from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import after, records
-from jobd.core.after import ANY, FAILED, OK
+from jobd.core import spec as specs
+from jobd.core.after import ANY, FAILED, OK, Need
+from jobd.core.spec import JobSpec
 from jobd.runtime.recovery import recover
 from tests.runtime.fakes import ROOT, WELCOME, Bed, serving
 from tests.runtime.jobs import Jobs
@@ -236,3 +238,42 @@ async def test_what_ended_unseen_and_is_gone_by_now_was_no_success(autojump_cloc
         found = {row.job: (row.state, row.result) for row in again.store.runs.values()}
         assert found == {"ok": ("finished", "dependency"), "any": ("running", None)}
         assert again.store.jobs[0, "ok"].sub == "failed"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "begins"), [((0, 0), "oa"), ((0, 256), "fa"), ((256, 256), "fa")], ids=["well", "one-badly", "badly"]
+)
+async def test_an_array_has_ended_when_all_of_its_elements_have(
+    autojump_clock: MockClock, statuses: tuple[int, ...], begins: str
+) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        spec = JobSpec(argv=(b"true",), cwd=b"/", array="0-1")
+        base = bytes(8) + b"\x80" + bytes(7)
+        jobs.world.arrays.submit(0, "all", base, spec, specs.encode_env([]), ROOT, {})
+        await wait_all_tasks_blocked()
+        waiting = {condition[0]: jobs.after(condition, Need(0, base, condition)) for condition in (OK, FAILED, ANY)}
+        assert jobs.world.waiting.words(waiting["o"].row) == "for all to succeed"
+        await jobs.end("all@0", statuses[0])
+        assert {run.row.state for run in waiting.values()} == {"queued"}
+        await jobs.end("all@1", statuses[1])
+        assert "".join(word for word, run in waiting.items() if run.row.state == "running") == begins
+        late = jobs.after("late", Need(0, base, OK))
+        await wait_all_tasks_blocked()
+        assert late.row.state == ("running" if "o" in begins else "finished")
+        jobs.check()
+
+
+async def test_the_elements_of_an_array_that_can_never_begin_end_with_it(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        first = jobs.make("first")
+        await wait_all_tasks_blocked()
+        spec = JobSpec(argv=(b"true",), cwd=b"/", array="0-60")
+        base = bytes(8) + b"\x80" + bytes(7)
+        jobs.world.arrays.submit(0, "all", base, spec, specs.encode_env([]), ROOT, {"after": f"{first.id.hex()}:ok"})
+        await jobs.end("first", 256)
+        await wait_all_tasks_blocked()
+        assert (bed.store.jobs[0, "all"].sub, bed.store.jobs[0, "all"].array_ended) == ("failed", "dependency=61")
+        assert not jobs.world.runs
+        jobs.check()

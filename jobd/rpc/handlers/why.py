@@ -10,7 +10,7 @@ from jobd.core import why as reasons_of
 from jobd.core.runfilter import RunFilter
 from jobd.core.why import Facts, Found, Other, Words
 from jobd.rpc import views
-from jobd.rpc.terms import awaited_runs, told
+from jobd.rpc.terms import awaited, told
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
@@ -90,10 +90,7 @@ async def _others(context: Context, row: JobRow) -> tuple[Other, ...]:
     graph = context.world.registry.catalog.graphs.of(row.owner)
     needed = dict.fromkeys(other for _, other in graph.demands(row.job))
     found = []
-    awaited = dict.fromkeys(
-        other.job for other in awaited_runs(context, row) if other.owner == row.owner and other.job != row.job
-    )
-    for at, name in enumerate(dict.fromkeys([*needed, *graph.earlier(row.job), *awaited])):
+    for at, name in enumerate(dict.fromkeys([*needed, *graph.earlier(row.job), *awaited(context, row)])):
         if at >= MAX_OTHERS:
             break
         other = context.look(row.owner, name)
