@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jobd.core.queue import QueueKey
     from jobd.core.records import QueueRow
     from jobd.rpc.context import Context
+    from jobd.runtime.run import Run
 
 SHOWN: Final = 3  # runs that are named
 
@@ -62,3 +63,9 @@ def _holders(context: Context, key: QueueKey) -> str:
     if not shown:
         return f"{left} run{'s' if left > 1 else ''} of others"
     return ", ".join(shown) + (f" and {left} more" if left else "")
+
+
+def in_order(context: Context, key: QueueKey) -> list[Run]:
+    """The runs in a queue: those that run, those that wait their turn, those that wait for something else first."""
+    slots = context.world.registry.slots
+    return [*slots.running(key), *slots.waiting(key), *slots.out(key)]

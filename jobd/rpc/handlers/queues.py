@@ -8,7 +8,7 @@ from jobd.core.records import DRAINING, OPEN, PAUSED
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.pagesize import LIST_PAGE, fitting
-from jobd.rpc.queueviews import queue_view
+from jobd.rpc.queueviews import in_order, queue_view
 from jobd.rpc.terms import told
 from jobd.runtime import holding
 from jobd.runtime.journal import NotDurable
@@ -17,7 +17,6 @@ from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from jobd.core.queue import QueueKey
     from jobd.runtime.journal import Commit
     from jobd.runtime.run import Run
 
@@ -41,7 +40,7 @@ async def show(context: Context, request: m.QueueShow) -> None:
     """
     row = context.queue(request.name)
     key = row.owner, row.name
-    runs = _in_order(context, key)
+    runs = in_order(context, key)
     at = next((at for at, run in enumerate(runs) if f"{run.row.state}:{run.id.hex()}" == request.after), -1) + 1
     seen: list[Run] = []
     others = 0
@@ -59,11 +58,6 @@ async def show(context: Context, request: m.QueueShow) -> None:
     more = "" if last is None or len(made) == len(page) else f"{last.row.state}:{last.id.hex()}"
     view = queue_view(context, row)
     await context.connection.reply(request.id, m.QueueDetail(view=view, runs=made, others=others, more=more))
-
-
-def _in_order(context: Context, key: QueueKey) -> list[Run]:
-    slots = context.world.registry.slots
-    return [*slots.running(key), *slots.waiting(key), *slots.out(key)]
 
 
 # --- changing -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobd.rpc import views
+from jobd.rpc.queueviews import in_order
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ FEW: Final = 8  # runs that are looked for in one turn
 
 
 async def wait(context: Context, request: m.Wait) -> None:
-    """Send one Ended for each run as it ends; with `any`, the first only."""
+    """Send one Ended for each run as it ends; with `any`, the first only.
+
+    Of a queue, those runs that are in it now and that the caller may wait for.
+    """
     targets = await _targets(context, request)
     send, receive = trio.open_memory_channel["RunRow"](len(targets) or 1)
     waiting: list[Run] = []
@@ -62,6 +66,8 @@ async def _targets(context: Context, request: m.Wait) -> list[RunRow]:
         found[row.run] = row
         if len(found) % FEW == 0:
             await context.turn()
+    if request.queue:
+        found |= await _queued(context, request.queue)
     for word in await context.expand(request.jobs, "wait", at_rest=False, whole=True):
         words += await context.elements(word, at_rest=True) or (word,)
     for word in words:
@@ -71,3 +77,14 @@ async def _targets(context: Context, request: m.Wait) -> list[RunRow]:
             if len(found) % FEW == 0:
                 await context.turn()
     return list(found.values())
+
+
+async def _queued(context: Context, word: str) -> dict[bytes, RunRow]:
+    queue = context.queue(word)
+    found: dict[bytes, RunRow] = {}
+    for count, run in enumerate(in_order(context, (queue.owner, queue.name)), 1):
+        if context.may("wait", run.row.owner, run.row.job):
+            found[run.id] = run.row
+        if count % FEW == 0:
+            await context.turn()
+    return found
