@@ -20,9 +20,8 @@ from jobd.wire import messages as m
 from jobd.wire.frames import LARGE, MAX, FrameBuffer, FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from jobd.rpc.feeding import Feeding
+    from jobd.runtime.followers import Bundle
     from jobd.wire.frames import Body
 
 # A connection that carries a flood gets room for a whole piece; the kernel gives what net.core.wmem_max allows.
@@ -34,6 +33,7 @@ HELLO_BYTES: Final = 32 << 10  # of a hello: 4,096 characters of software, and l
 DROP_BYTES: Final = 416 << 10  # of a socket's buffer: twice the usual, which is what anybody may ask for
 STALL_SEC: Final = 60.0  # in which a client that has more to ask reads no byte of an answer
 MAX_FLOODS: Final = 16  # connections of one uid that keep room for floods of input, 5 MiB each; others are slower
+MAX_FRAMES: Final = 4  # of one bundle, by the number of the request: our clients have one or two
 MAX_UNDER_WAY: Final = 4096  # long requests of one connection at once; root's too
 
 
@@ -322,9 +322,13 @@ class Connection:
         """One of several answers."""
         await self.send(codec.encode(m.Item(id=request, body=body)))
 
-    async def items(self, request: int, bodies: Iterable[m.AnyBody]) -> None:
+    async def items(self, request: int, bodies: Bundle) -> None:
         """Several of the answers, in one write; the caller sees to it that they are not many."""
-        frames = b"".join(codec.encode(m.Item(id=request, body=body)) for body in bodies)
+        frames = bodies.frames.get(request)
+        if frames is None:
+            frames = b"".join(codec.encode(m.Item(id=request, body=body)) for body in bodies)
+            if len(bodies.frames) < MAX_FRAMES:
+                bodies.frames[request] = frames
         if frames:
             await self.send(frames)
 

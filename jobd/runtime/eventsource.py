@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
+from jobd.runtime.followers import Bundle, SharedPage
 from jobd.store.changes import Wanted
 
 if TYPE_CHECKING:
-    from jobd.core.records import Event
     from jobd.runtime.registry import Registry
 
-__all__ = ["EventSource", "Gap", "Page", "Wanted"]
+__all__ = ["Bundle", "EventSource", "Gap", "Page", "Wanted"]
 
 PAGE: Final = 64  # events at a time: about a millisecond of the loop's time, and 10 KiB on the wire
 
@@ -29,11 +29,10 @@ class Gap(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What comes next: first the gap, if there is one. `more`: there may be more behind, up to where was asked for."""
+    """What comes next: first the gap, if there is one."""
 
     gap: Gap | None
-    events: list[Event]
-    more: bool
+    shared: SharedPage
 
 
 class EventSource:
@@ -44,12 +43,13 @@ class EventSource:
         self._registry = registry
         self._store = registry.store
         self._told_gone = 0  # what the last gap has said
+        self._follows = False
         self.want(wanted)
 
     def want(self, wanted: Wanted) -> None:
         """Go on with these: what the reader may see has changed."""
         self._wanted = wanted
-        self._owners = {owner for owner, _ in (*wanted.jobs, *wanted.globs)}
+        self._owners = frozenset(owner for owner, _ in (*wanted.jobs, *wanted.globs))
 
     async def begin(self, after: int | None, lines: int | None) -> Gap | None:
         """Find where to begin: behind `after`, and with the last `lines` of those. Returns what is to be told first."""
@@ -75,24 +75,30 @@ class EventSource:
     def page(self, upto: int) -> Page:
         """What comes next, up to number `upto`."""
         start = self.position
-        events, end, more = self._store.changes_page(self._wanted, start, upto, PAGE)
-        self.position = max(start, end)
-        gone = self._gone()  # looked at after the page was read: what went before that is not in it
+        page = self._page(start, upto)
+        self.position = max(start, page.end)
         gap = None
-        if gone > self._told_gone:
-            self._told_gone = gone
-            if gone > start:
-                gap = Gap(start, gone + 1)
-        return Page(gap, events, more)
+        if page.gone > self._told_gone:
+            self._told_gone = page.gone
+            if page.gone > start:
+                gap = Gap(start, page.gone + 1)
+        return Page(gap, page)
+
+    def _page(self, start: int, upto: int) -> SharedPage:
+        if self._follows:
+            return self._registry.followers.page(self._wanted, self._owners, start, upto, PAGE)
+        events, end, more = self._store.changes_page(self._wanted, start, upto, PAGE)
+        return SharedPage(events, end, more, self._gone())  # looked at last: what went before is not in the page
 
     async def until_more(self) -> int:
         """Return when there is something behind the position: up to which number."""
+        self._follows = True
         while True:
             # Nothing awaits between this look and the wait, so no commit can fall in between.
-            last = self.last()
+            last = self._registry.followers.last(self._owners)
             if last > self.position:
                 return last
-            await self._registry.journal.changed.wait()
+            await self._registry.followers.wait()
 
     def _gone(self) -> int:
         return max(self._store.removed_events(owner) for owner in self._owners)

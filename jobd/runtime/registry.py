@@ -25,6 +25,7 @@ from jobd.runtime.arrays import Arrays
 from jobd.runtime.asking import Asking
 from jobd.runtime.catalog import Catalog, check_undefined
 from jobd.runtime.figures import Statistician
+from jobd.runtime.followers import Followers
 from jobd.runtime.madeupnames import MadeUpNames
 from jobd.runtime.ordering import Ordering
 from jobd.runtime.places import Places
@@ -92,6 +93,7 @@ class Registry:
         self.bounded: Callable[[int], Callable[[JobSpec], JobSpec] | None] = lambda _: None
         self.on_essential: Callable[[str, int], None] = lambda _job, _status: None
         self.statistician = Statistician(journal.store)
+        self.followers = Followers(journal)
         self.room = Room(state_dir / FILE, journal, pump, lambda: self.limits())
         self.streams.on_blocked = self.room.note_blocked
         self.stopping = False

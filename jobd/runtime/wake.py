@@ -67,13 +67,15 @@ class Wake:
 class Changed:
     """Tells any number of tasks that something has changed since they looked. Costs nothing while nobody waits."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_event", "count")
 
     def __init__(self) -> None:
         self._event: trio.Event | None = None
+        self.count = 0  # of changes so far
 
     def set(self) -> None:
         """Wake all that wait now."""
+        self.count += 1
         if self._event is not None:
             event, self._event = self._event, None
             event.set()

@@ -21,6 +21,7 @@ from tests.bench import (
     completion,
     dependencies,
     fairness,
+    followers,
     foreground,
     history,
     hot_verbs,
@@ -44,7 +45,7 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     module.__name__.rpartition(".")[2]: module.measure_all
     for module in (
         hot_verbs, cold_help, completion, foreground, throughput, spawn_latency, output, memory, requests, start_stop,
-        idle, recovery, history, fairness, remote, dependencies, queueing,
+        idle, recovery, history, fairness, remote, dependencies, queueing, followers,
     )
 }  # fmt: skip
 RESULTS = Path("build/bench.json")

@@ -16,6 +16,7 @@ from jobd.rpc.context import MAX_READERS, Context, Refused
 from jobd.rpc.handlers import events
 from jobd.rpc.shares import Share
 from jobd.runtime import eventsource
+from jobd.runtime.followers import Followers
 from jobd.runtime.journal import Journal
 from jobd.store.db import Policy
 from jobd.wire import messages as m
@@ -80,7 +81,8 @@ class Desk:
         self._token = trio.lowlevel.current_trio_token()
         self.book.woken = threading.Event()
         self.registry = SimpleNamespace(
-            store=self.book.store, journal=self.journal, jobs={}, runs={}, run=lambda *_: None,
+            store=self.book.store, journal=self.journal, followers=Followers(self.journal),
+            jobs={}, runs={}, run=lambda *_: None,
             keeper=SimpleNamespace(welcome=None), catalog=SimpleNamespace(asked=self.book.store.job),
         )  # fmt: skip
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
-from jobd.runtime.eventsource import EventSource, Gap, Wanted
+from jobd.runtime.eventsource import Bundle, EventSource, Gap, Wanted
 from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
     from jobd.core.records import Event
+    from jobd.runtime.followers import SharedPage
 
 EVENTS: Final = "events"  # the action
 MAX_WORDS: Final = 256  # names and globs of one request, as in logs: each is a comparison for every event
@@ -33,28 +35,46 @@ async def _serve(context: Context, request: m.Events, source: EventSource, wante
     gap = await source.begin(request.after, request.lines)
     if gap is not None:
         await context.connection.item(request.id, _missed(gap))
-    reached = -1
+    reached, behind = -1, True
     while True:
-        await context.connection.share.turn()
+        if behind:
+            await context.turn()
+        began = time.perf_counter()
         page = source.page(upto)
-        bodies: list[m.AnyBody] = [] if page.gap is None else [_missed(page.gap)]
-        bodies += _changes(context, page.events)
-        if not page.more and (reached < 0 or source.position - reached > REACHED_EVERY):
+        if page.gap is not None:
+            await context.connection.item(request.id, _missed(page.gap))
+        if page.shared.events:
+            await context.connection.items(request.id, _bundle(context, page.shared))
+        behind = page.shared.more
+        if not behind and (reached < 0 or source.position - reached > REACHED_EVERY):
             reached = source.position
-            bodies.append(m.Reached(seq=reached))
-        await context.connection.items(request.id, bodies)
-        if page.more:
-            continue
-        if not request.follow:
+            await context.connection.item(request.id, m.Reached(seq=reached))
+        context.world.registry.followers.charge(time.perf_counter() - began)
+        if not (behind or request.follow):
             break
-        upto = await source.until_more()
-        await context.learn(request)  # owners may have come, whose names rules go by
-        if generation != context.access.generation:
-            generation = context.access.generation
-            for key in wanted.jobs:
-                context.grant(EVENTS, *key, context.word(*key))
-        source.want(_scoped(context, request, wanted))
+        if not behind:
+            upto = await source.until_more()  # in a round, which is all readers' turn
+        if generation != context.access.generation or context.filters():
+            generation, wanted = await _anew(context, request, wanted, generation)
+            source.want(wanted)
     await context.connection.end(request.id)
+
+
+async def _anew(context: Context, request: m.Events, wanted: Wanted, generation: int) -> tuple[int, Wanted]:
+    """What the caller may see may have changed. Raises Refused."""
+    await context.learn(request)  # owners may have come, whose names rules go by
+    if generation != context.access.generation:
+        generation = context.access.generation
+        for key in wanted.jobs:
+            context.grant(EVENTS, *key, context.word(*key))
+    return generation, _scoped(context, request, wanted)
+
+
+def _bundle(context: Context, page: SharedPage) -> Bundle:
+    """A page's events as bodies: made once for all who are sent them, as who may see an event may see its run."""
+    if page.bundle is None:
+        page.bundle = Bundle(_changes(context, page.events))
+    return page.bundle
 
 
 def _missed(gap: Gap) -> m.Missed:
