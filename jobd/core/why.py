@@ -26,6 +26,7 @@ FINE_USEC: Final = 10_000  # … and below a second
 STOP_REQUESTED: Final = "stop-requested"
 # Kinds of reasons that another job is behind.
 WAITS, DEPENDENCY = "waits", "dependency"
+QUEUE: Final = "queue"  # that it waits for its turn in one
 UNDER_WAY: Final = frozenset(states.ACTIVE_STATE) - frozenset(
     (states.DEAD, states.FAILED, states.RUNNING, states.EXITED)
 )
@@ -51,6 +52,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()  # of the newest run, the newest first
     acts: tuple[Event, ...] = ()  # on the job itself, the newest first
     waits: str = ""  # what the newest run waits for, in words
+    queue: str = ""  # how things stand in the queue in whose line it is: "queue build is full: held by make-41"
     others: tuple[Other, ...] = ()
     processes: int | None = None  # that are left of it
 
@@ -341,11 +343,14 @@ def _waiting(facts: Facts, say: Words) -> Iterator[Found]:
         assert other.row is not None
         text = f"{word} waits for {other.job}, which {_is(other)}"
         yield Found(kind=WAITS, text=text, at=at, run=run, other=other.job)
-    if not held:
-        words = facts.waits or "for its turn"
-        if run is not None and run.not_before is not None and not run.held:
-            words = f"until {say.when(run.not_before)}"
-        yield Found(kind=WAITS, text=f"{word} waits {words}; {whystarts.began(facts.run, say)}", at=at, run=run)
+    if held:
+        return
+    kind, words = WAITS, facts.waits or "for its turn"
+    if facts.queue:
+        kind, words = QUEUE, f"for its turn: {facts.queue}"
+    elif run is not None and run.not_before is not None and not run.held:
+        words = f"until {say.when(run.not_before)}"
+    yield Found(kind=kind, text=f"{word} waits {words}; {whystarts.began(facts.run, say)}", at=at, run=run)
 
 
 def _is(other: Other) -> str:

@@ -54,6 +54,18 @@ def reason(context: Context, row: QueueRow) -> str:
     return f"has {free} of {row.slots} slots free, and the next takes {head.weight}: held by {by}"
 
 
+def line_words(context: Context, run: Run) -> str:
+    """How things stand in the queue in whose line a run is: `queue build is full: held by make-41; it is next`."""
+    registry = context.world.registry
+    position, row = registry.slots.position(run), registry.queues.of_run(run.row.owner, run.row.queue)
+    if not position or row is None:
+        return ""
+    why = reason(context, row)
+    place = "it is next" if position == 1 else f"it is number {position} in line"
+    word = context.queue_word(run.row.owner, run.row.queue)
+    return f"queue {word} {why}; {place}" if why else f"queue {word}: {place}"
+
+
 def _holders(context: Context, key: QueueKey) -> str:
     """Who has its slots, as far as the caller may know."""
     runs = context.world.registry.slots.running(key)

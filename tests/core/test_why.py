@@ -262,6 +262,10 @@ def test_what_waits_for_others() -> None:
     ]
     assert texts(job(sub="queued"), run(started_at=None)) == ["web waits for its turn; uid 1000 (alice) started it"]
     assert texts(job(sub="queued"), run(started_at=None), waits="for a keeper")[0].startswith("web waits for a keeper;")
+    (turn,) = texts(job(sub="queued"), run(started_at=None), queue="queue build is full: held by make-41; it is next")
+    assert turn == (
+        "web waits for its turn: queue build is full: held by make-41; it is next; uid 1000 (alice) started it"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core.records import SHARED
 from jobd.host.peer import Peer
+from jobd.rpc import views
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers import hold, queues
+from jobd.rpc.queueviews import line_words
 from jobd.runtime import holding
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -251,3 +253,26 @@ async def test_why_nothing_begins_in_words(autojump_clock: MockClock) -> None:
         assert (await shown(bed)).view.reason == ("has 1 of 4 slots free, and the next takes 3: held by j1, j2, j3")
         bed.registry.queues.set((0, "build"), ROOT, slots=0)
         assert (await shown(bed)).view.reason == "has no slots"
+
+
+async def test_how_things_stand_in_the_line_of_one_that_waits(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        bed.registry.queues.add(SHARED, "build", 2, ROOT)
+        for name in "abcd":
+            Jobs(bed).make(name, queue="build")
+        await wait_all_tasks_blocked()
+
+        def words(name: str, uid: int = 0) -> str:
+            run = bed.registry.jobs[0, name].run
+            assert run is not None
+            return line_words(context_of(bed, uid), run)
+
+        assert [words(name) for name in "abcd"] == [
+            "",
+            "",
+            "queue build is full: held by a, b; it is next",
+            "queue build is full: held by a, b; it is number 2 in line",
+        ]
+        assert words("c", BOB) == "queue build is full: held by 2 runs of others; it is next"
+        view = views.job_view(bed.registry, bed.registry.jobs[0, "d"].row)
+        assert (view.queue, view.position, view.waits) == ("build", 2, "for queue build, which is full")

@@ -10,6 +10,7 @@ from jobd.core import why as reasons_of
 from jobd.core.runfilter import RunFilter
 from jobd.core.why import Facts, Found, Other, Words
 from jobd.rpc import views
+from jobd.rpc.queueviews import line_words
 from jobd.rpc.terms import awaited, told
 from jobd.wire import messages as m
 
@@ -80,6 +81,7 @@ async def _facts(context: Context, row: JobRow) -> Facts:
         events=() if run is None else tuple(store.last_events_of_run(row.owner, row.job, run.run)),
         acts=tuple(store.last_events_of_job(row.owner, row.job)),
         waits=view.waits,
+        queue="" if live is None else line_words(context, live),
         others=await _others(context, row),
         processes=processes,
     )
