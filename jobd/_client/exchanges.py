@@ -142,6 +142,27 @@ class FilePages(Exchange[list[m.FileView]]):
         return ()
 
 
+class TimerPages(Exchange[m.Timers]):
+    """A ListTimers, page after page; gives all at the end."""
+
+    def __init__(self, request: m.ListTimers) -> None:
+        super().__init__()
+        self._request = request
+        self._found: list[m.TimerView] = []
+
+    def request(self, id: int) -> m.Request:  # noqa: A002
+        return msgspec.structs.replace(self._request, id=id)
+
+    def reply(self, body: m.AnyBody) -> Sequence[m.Timers]:
+        page = expect(body, m.Timers)
+        self._found += page.timers
+        if not page.more:
+            return (m.Timers(timers=self._found),)
+        self._request = msgspec.structs.replace(self._request, after=page.more)
+        self.state = State.SEND
+        return ()
+
+
 class RunPages(Exchange[list[m.RunView]]):
     """A History of `limit` rows, page after page; gives all rows at the end."""
 

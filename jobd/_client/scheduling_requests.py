@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypedDict
 
 import msgspec
 
-from jobd._client.exchanges import Action, Exchange, One, State, expect
+from jobd._client.exchanges import Action, Exchange, One, State, TimerPages, expect
 from jobd._client.faults import Invalid
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
@@ -164,8 +164,8 @@ def release(names: Sequence[str]) -> Action:
     return Action(m.Release(id=0, names=list(names)), None)
 
 
-def timers(patterns: Sequence[str], *, all_timers: bool) -> One[m.Timers]:
-    return One(m.ListTimers(id=0, patterns=list(patterns), all=all_timers), m.Timers)
+def timers(patterns: Sequence[str], *, all_timers: bool) -> TimerPages:
+    return TimerPages(m.ListTimers(id=0, patterns=list(patterns), all=all_timers))
 
 
 def stats(jobs: Sequence[str], *, queue: str, since: int | None, until: int | None) -> One[m.Stats]:

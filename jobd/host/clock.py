@@ -12,19 +12,12 @@ import os
 import select
 import time
 from contextlib import suppress
-from datetime import UTC
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
-
-if TYPE_CHECKING:
-    from datetime import tzinfo
+from typing import Final
 
 NSEC_PER_SEC: Final = 10**9
 # linux/timerfd.h
 _ABSTIME, _CANCEL_ON_SET = 1, 2
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
-LOCALTIME: Final = Path("/etc/localtime")
 
 
 class _Timespec(ctypes.Structure):
@@ -43,18 +36,6 @@ def wall_ns() -> int:
 def boot_ns() -> int:
     """How long the machine is up, with the times that it slept."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def local_zone(path: Path = LOCALTIME) -> tzinfo:
-    """The machine's time zone, or that of $TZ; UTC where none is set or it cannot be read."""
-    name = os.environ.get("TZ", "").removeprefix(":")
-    try:
-        if name and not name.startswith("/"):
-            return ZoneInfo(name)
-        with open(name or path, "rb") as file:
-            return ZoneInfo.from_file(file, key="localtime")
-    except (OSError, ValueError, KeyError):
-        return UTC
 
 
 class Alarm:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from jobd.core.zones import local_zone
 from jobd.host import clock
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Clocks:
 
     def here(self) -> tzinfo:
         """The machine's time zone."""
-        return clock.local_zone()
+        return local_zone()
 
     @contextmanager
     def ringing(self) -> Iterator[None]:

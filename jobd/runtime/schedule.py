@@ -87,6 +87,10 @@ class Schedule:
         """The job's row is gone."""
         self._due.pop((owner, name), None)
 
+    def armed(self) -> dict[Key, int]:
+        """When jobs are due."""
+        return dict(self._due)
+
     def load(self) -> None:
         """Take up what an earlier daemon had armed, by the clock as it is now."""
         for row in self._world.store.armed():
@@ -153,6 +157,10 @@ class Schedule:
     def waiting(self) -> Iterable[Run]:
         """The runs that wait for their time."""
         return self._runs.values()
+
+    def time_of(self, run: Run) -> int | None:
+        """When a run that waits for its time begins; None: it waits for none."""
+        return run.row.not_before if run.id in self._runs else None
 
     def _begin(self, run_id: bytes) -> None:
         run = self._runs.pop(run_id, None)

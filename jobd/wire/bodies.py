@@ -300,6 +300,7 @@ class QueueDetail(Body, frozen=True, kw_only=True, tag="queue-detail"):
 
 class Timers(Body, frozen=True, kw_only=True, tag="timers"):
     timers: list[TimerView]
+    more: str = ""
 
 
 class Stats(Body, frozen=True, kw_only=True, tag="stats"):

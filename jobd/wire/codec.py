@@ -163,7 +163,7 @@ TEXT_FIELDS: Final[dict[type, tuple[str, ...]]] = {
     m.CancelQueued: ("names",),
     m.Hold: ("names",),
     m.Release: ("names",),
-    m.ListTimers: ("patterns",),
+    m.ListTimers: ("patterns", "after"),
     m.HistoryStats: ("jobs", "queue", "after"),
     m.DaemonReload: ("names",),
 }

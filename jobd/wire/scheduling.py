@@ -110,12 +110,13 @@ class Release(Message, frozen=True, kw_only=True, tag="release"):
 class ListTimers(Message, frozen=True, kw_only=True, tag="list-timers"):
     """What starts by the clock: jobs with a schedule, and runs that wait for their time. Reply: Timers, the next first.
 
-    `all`: those that are not armed, too.
+    `all`: those that are not armed, too. `after` is the last reply's `more`.
     """
 
     id: Id
     patterns: Patterns = []
     all: bool = False
+    after: Annotated[str, Meta(max_length=160)] = ""
 
 
 class HistoryStats(Message, frozen=True, kw_only=True, tag="history-stats"):

@@ -1,20 +1,17 @@
-"""The alarm by the kernel's timers, and the machine's time zone."""
+"""The alarm by the kernel's timers."""
 
 from __future__ import annotations
 
 import os
 import select
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobd.host.clock import Alarm, boot_ns, local_zone, wall_ns
+from jobd.host.clock import Alarm, boot_ns, wall_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FAR = 10**9 * 3600
 
@@ -50,14 +47,3 @@ def test_what_has_passed_rings_at_once_and_none_never(alarm: Alarm) -> None:
     assert not rings(alarm, 0)
     alarm.set(None, 1)
     assert rings(alarm, 5)
-
-
-def test_the_zone_is_that_of_the_variable_or_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    now = datetime(2026, 7, 1)
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    assert local_zone().utcoffset(now) == ZoneInfo("Europe/Berlin").utcoffset(now)
-    for nothing in ("Nowhere/Such", ":/nonexistent", ""):
-        monkeypatch.setenv("TZ", nothing)
-        assert local_zone(tmp_path / "none") is UTC
-    (tmp_path / "broken").write_bytes(b"TZif?")
-    assert local_zone(tmp_path / "broken") is UTC

@@ -102,6 +102,7 @@ DAEMON: dict[str, tuple[str, Callable[[], m.Request]]] = {
     "add shared":    ("+ + - - - -", lambda: m.QueueAdd(id=I, name="all", shared=True)),
     "add hers":      ("+ + + - - -", lambda: m.QueueAdd(id=I, name=f"{ALICE}/more")),
     "rm shared":     ("+ + - - - -", lambda: m.QueueRemove(id=I, name="batch")),
+    "list-timers":   ("+ + + + + +", lambda: m.ListTimers(id=I)),
     "auth-whoami":   ("+ + + + + +", lambda: m.AuthWhoami(id=I)),
     "auth-rules":    ("+ + + + + +", lambda: m.AuthRules(id=I)),
     "auth-can-i":    ("+ + + + + +", lambda: m.AuthCanI(id=I, action="stop", job=f"{ALICE}/web")),
@@ -117,6 +118,5 @@ LAST: dict[str, tuple[str, Callable[[], m.Request]]] = {
     "shutdown":      ("+ + - - - -", lambda: m.Shutdown(id=I)),
 }  # fmt: skip
 SILENT = {m.Input, m.Resize}  # parts of an Attach, and without an answer
-LATER = {m.ListTimers}  # they have no handler yet
 MAKES = {m.Define, m.Mask}  # what is not there yet: tests/system/test_stored.py
 MAKES_RUNS = {"start", "restart", "reload-or", "rerun", "rerun id", "rm", "rm of a run"}

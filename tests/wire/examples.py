@@ -56,7 +56,7 @@ CLIENT: Final[dict[str, m.FromClient]] = {
     "cancel-queued": m.CancelQueued(id=45, names=["make-1"], runs=[RUN]),
     "hold": m.Hold(id=46, names=["make-1"]),
     "release": m.Release(id=47, names=["make-1"]),
-    "list-timers": m.ListTimers(id=48, patterns=["b*"], all=True),
+    "list-timers": m.ListTimers(id=48, patterns=["b*"], all=True, after="7 1000/backup"),
     "history-stats": m.HistoryStats(
         id=49, jobs=["make-*"], queue="build", since=T, until=T + 1, limit=10, after="1000/make"
     ),
@@ -164,7 +164,8 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
                     description="Nightly backup",
                     active="active",
                 )
-            ]
+            ],
+            more="8 1000/backup",
         ),
     ),
     "reply-stats": m.Reply(
