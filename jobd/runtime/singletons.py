@@ -49,7 +49,7 @@ class Singletons:
 
     def __init__(self, world: Registry) -> None:
         self._world = world
-        self._lines: dict[Key, list[Run]] = {}
+        self._lines: dict[Key, dict[Run, None]] = {}
 
     def must_wait(self, owner: int, name: str) -> Job | None:
         """The job behind whose run a new one of its would wait; None: it may begin.
@@ -88,14 +88,14 @@ class Singletons:
     # --- the line -------------------------------------------------------------------------------------------------
     def join(self, run: Run) -> None:
         """It waits from now on, behind all others."""
-        self._lines.setdefault((run.row.owner, run.row.job), []).append(run)
+        self._lines.setdefault((run.row.owner, run.row.job), {})[run] = None
 
     def forget(self, run: Run) -> None:
         """It waits no more."""
         key = run.row.owner, run.row.job
         line = self._lines.get(key)
         if line is not None and run in line:
-            line.remove(run)
+            del line[run]
             if not line:
                 del self._lines[key]
 

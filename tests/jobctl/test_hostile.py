@@ -116,7 +116,7 @@ def replies() -> dict[type, m.AnyBody]:
         m.DaemonStatus: DAEMON,
         m.Cat: m.Definitions(definitions=[definition]),
         m.Run: m.Started(**NAME, step="exec", errno=2, text=EVIL),
-        m.Rerun: m.Started(**NAME, step="exec", errno=2, text=EVIL),
+        m.Rerun: m.Started(**NAME, waits=EVIL, text=EVIL),
         m.AuthWhoami: m.Identity(uid=61001, gid=61001, groups=[61002], pid=1, owner=61001, rules=[EVIL], admin=True),
         m.AuthCanI: m.Decision(action=EVIL, uid=61001, allowed=True, visible=True, rule=EVIL, job=EVIL, owner=61001),
         m.DaemonReload: PLAN,

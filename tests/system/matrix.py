@@ -109,6 +109,8 @@ DAEMON: dict[str, tuple[str, Callable[[], m.Request]]] = {
     "can-i for":     ("+ + - - - -", lambda: m.AuthCanI(id=I, action="stop", job="web", user="61077")),
     "status":        ("+ + + + + +", lambda: m.DaemonStatus(id=I)),
     "daemon-reload": ("+ + - - - -", lambda: m.DaemonReload(id=I)),
+    "run after hers": ("+ + + . + +", lambda: m.Run(
+        id=I, run=new_run_id(), argv=[b"true"], env=[], cwd=b"/", after=[f"{ALICE}/web:any"])),
     "run as":        ("+ - - - - -", lambda: m.Run(
         id=I, run=new_run_id(), argv=[b"true"], env=[], cwd=b"/", settings={"user": "daemon"}, exec_wait=False)),
 }  # fmt: skip
