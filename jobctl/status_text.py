@@ -64,6 +64,7 @@ def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
         ("Stopped by", _stopped_by(view)),
         ("Queue", _queue(view)),
         ("Waits", escape(view.get("waits", ""))),
+        ("In line", _in_line(view)),
         ("Restarts", _restarts(view, now)),
         ("Until", _until(view, now)),
         ("Duration", _duration(view)),
@@ -99,6 +100,12 @@ def _header(client: Client, view: JobView, screen: Screen) -> str:
 
 def _colour(active: str) -> str:
     return terminal.GREEN if active in ACTIVE else terminal.RED if active == "failed" else ""
+
+
+def _in_line(view: JobView) -> str:
+    """How many runs wait for this one to end."""
+    count = view.get("in_line", 0)
+    return f"{count} more run{'s' if count > 1 else ''}" if count else ""
 
 
 def _stopped_by(view: JobView) -> str:
