@@ -97,6 +97,10 @@ AfterRuns = Annotated[
     tuple[str, ...], _option("after", "Begin when this job's run has ended so. Default: :ok.", "JOB[:ok|:failed|:any]")
 ]
 AfterCursor = Annotated[str | None, _option("after_cursor", "Only changes behind this one.", "CURSOR")]
+ArrayOfRuns = Annotated[
+    str | None,
+    _option("array", "A run for each of these numbers, N at a time; %i in COMMAND is the number.", "0-99[%N]"),
+]
 AsUser = Annotated[str | None, _option("as_user", "Ask about this user; for administrators.", "USER")]
 ChangeLines = Annotated[str | None, _option("lines", "Only the last N, or all. Default: all; with -f, 10.", "N")]
 ChangeOutput = Annotated[

@@ -6,7 +6,7 @@ import json
 
 from jobctl import terminal
 from jobctl.names import file_state, full_id, group_name, owner_name
-from jobctl.rows_queues import place_row
+from jobctl.rows_queues import array_row, place_row
 from jobctl.signals import signal_name
 from jobctl.times import rfc3339
 
@@ -96,7 +96,7 @@ def _time(at: int | None) -> str | None:
 
 def job_state(view: JobView) -> str | None:
     """The state of a job's newest run, from the job's own."""
-    if not view.get("run"):
+    if not (view.get("run") or view.get("array")):
         return None
     sub = view.get("sub", "dead")
     if sub in ("queued", "held", "auto-restart"):
@@ -152,11 +152,11 @@ def job_row(view: JobView) -> dict[str, Json]:
         "sub": view.get("sub", "dead"),
         "enabled": file_state(view),
         **place_row(view),
+        **array_row(view),
         "description": view.get("description", ""),
         **_common(view),
         "changed_at": _time(view.get("changed_at")),
         "runs": view.get("runs", 0),
-        "in_line": view.get("in_line", 0),
         "restarts": view.get("restarts", 0),
         **_service(view),
     }

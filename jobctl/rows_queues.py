@@ -39,4 +39,11 @@ def place_row(view: JobView | RunView) -> dict[str, Json]:
         "held": view.get("held", False),
         "not_before": None if not_before is None else rfc3339(not_before),
         "after": after,
+        "array_index": view.get("array_index"),
     }
+
+
+def array_row(view: JobView) -> dict[str, Json]:
+    """Of a job's row, which elements it has as an array, and of which array it is an element."""
+    counts: dict[str, Json] = {**view.get("counts", {})}
+    return {"array": view.get("array") or None, "array_of": view.get("array_of") or None, "elements": counts or None}

@@ -131,6 +131,7 @@ OPTIONS = {
     "after": ("--after",),
     "after_cursor": ("--after-cursor",),
     "any_one": ("--any",),
+    "array": ("--array",),
     "as_user": ("--as",),
     "audit": ("--audit",),
     "catalog": ("-x", "--catalog"),

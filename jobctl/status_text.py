@@ -61,10 +61,10 @@ def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
         ("Drop-In", _dropins(view)),
         ("User", escape(view.get("user", ""))),
         ("Active", _active(view, now, screen)),
+        ("Array", _array(view)),
         ("Stopped by", _stopped_by(view)),
         ("Queue", _queue(view)),
         ("Waits", escape(view.get("waits", ""))),
-        ("In line", _in_line(view)),
         ("Restarts", _restarts(view, now)),
         ("Until", _until(view, now)),
         ("Duration", _duration(view)),
@@ -102,10 +102,15 @@ def _colour(active: str) -> str:
     return terminal.GREEN if active in ACTIVE else terminal.RED if active == "failed" else ""
 
 
-def _in_line(view: JobView) -> str:
-    """How many runs wait for this one to end."""
-    count = view.get("in_line", 0)
-    return f"{count} more run{'s' if count > 1 else ''}" if count else ""
+def _array(view: JobView) -> str:
+    """Which elements it has, and where they are; of one of them, of which it is."""
+    if view.get("array_of"):
+        return escape(view["array_of"])
+    if not view.get("array"):
+        return ""
+    from jobctl import array_words
+
+    return escape(f"{view['array']} ({array_words.counts(view)})")
 
 
 def _stopped_by(view: JobView) -> str:
@@ -210,6 +215,8 @@ def _invocation(view: JobView) -> str:
     run, cause = view.get("run"), escape(view.get("cause", ""))
     if run is None:
         return ""
+    if view.get("array"):
+        return names.full_id(run)
     return f"{names.full_id(run)} (run {view.get('number', 0)}{cause and '; '}{cause})"
 
 

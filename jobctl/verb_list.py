@@ -197,6 +197,10 @@ def _cells(client: Client, view: JobView) -> tuple[str, ...]:
     from jobctl.escape import escape, show_command
 
     description = view.get("description") or show_command(view.get("argv", []), view.get("shell", False))
+    if view.get("array"):
+        from jobctl import array_words
+
+        description = f"{array_words.counts(view)}: {description}"
     return (
         names.view_name(view, client),
         view.get("load", "loaded"),

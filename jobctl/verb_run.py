@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jobctl.client import Client
     from jobctl.options import (
         AfterRuns,
+        ArrayOfRuns,
         Command,
         Env,
         FollowRun,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
         WorkingDirectory,
     )
     from jobctl.remote import Words
-    from jobctl.shapes import Body
+    from jobctl.shapes import Body, Json
 
 # Keys of systemd-run -p, and of job files, that are options of run.
 NO_KEYS = {
@@ -73,6 +74,7 @@ def run(
     singleton: Singleton = False,
     start_at: StartAt = None,
     start_in: StartIn = None,
+    array: ArrayOfRuns = None,
     output: JsonOutput = None,
 ) -> int:
     """Run a command as a job, and print the job's name.
@@ -86,6 +88,8 @@ def run(
     _order(request, after, singleton)
     if start_at is not None or start_in is not None:
         _later(request, start_at, start_in)
+    if array is not None:
+        _check_array(request, array, "-P" if pipe else "-t" if pty else "-f" if follow else "")
     far = _far(client, request) if client.target.host else None
     request["env"] = surroundings.environment(env, setenv, pty, _is_for_another(request), far)
     surroundings.check_sizes(command, request)
@@ -225,6 +229,21 @@ def _later(request: dict[str, object], start_at: str | None, start_in: str | Non
         request["not_before"] = parse_start(start_at, time.time_ns())
 
 
+def _check_array(request: dict[str, object], array: str, stays: str) -> None:
+    """What --array says, which is for many runs at once. Raises UsageError for what goes with one alone."""
+    from jobd.core.arrays import ArrayError, parse
+
+    if stays:
+        raise UsageError(f"cannot run an array with {stays}, which is for one run; jobctl logs -f JOB follows them all")
+    if "singleton" in request:
+        raise UsageError("cannot run an array as a singleton: its name has to be free")
+    try:
+        parse(array)
+    except ArrayError as e:
+        raise UsageError(str(e)) from None
+    request["array"] = array
+
+
 def read_settings(words: tuple[str, ...], options: Mapping[str, str]) -> dict[str, str]:
     """The settings that KEY=VALUE words are. Raises UsageError, also for keys that `options` has words about."""
     found = {}
@@ -287,7 +306,10 @@ def _print_name(body: Body, shown: str, output: str | None, follow: bool) -> Non
 
         run = names.full_id(body["run"])
         owner = names.owner_name(body["owner"])
-        print_json({"job": body["job"], "run": run, "number": body["number"], "owner": owner}, output)
+        row: dict[str, Json] = {"job": body["job"], "run": run, "number": body["number"], "owner": owner}
+        if body.get("elements"):
+            row["elements"] = body["elements"]
+        print_json(row, output)
     else:
         terminal.say(f"{shown}\n")
 

@@ -133,7 +133,7 @@ def _show(client: Client, answers: list[Answer], lines: int, full: bool, output:
         terminal.say(("\n" if shown else "") + status_text.text(client, view, time.time_ns(), screen))
         shown = True
         run = view.get("run")
-        if lines and run is not None:
+        if lines and run is not None and not view.get("array"):
             from jobctl import logs_tail
 
             logs_tail.show(client, run, lines, output, screen, log)

@@ -10,7 +10,7 @@ __jobctl_verb() {
     case $1 in
     run)
         operands='command'
-        options='-u:text --name:text --unit:text --wait -f --follow -P --pipe -t --pty -q --quiet -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings --queue:queues --priority:text --hold --after:jobs.runs --singleton --at:StartAt --in:text -o:JsonOutput --output:JsonOutput'
+        options='-u:text --name:text --unit:text --wait -f --follow -P --pipe -t --pty -q --quiet -E:variable --setenv:variable --env:variables -C:directory --working-directory:directory --shell -p:Settings --property:Settings --queue:queues --priority:text --hold --after:jobs.runs --singleton --at:StartAt --in:text --array:text -o:JsonOutput --output:JsonOutput'
         ;;
     rerun)
         operands='jobs.runs'

@@ -163,7 +163,7 @@ complete -c jobctl -n __jobctl_no_verb -l version -d 'Show the version.'
 function __jobctl_valued --argument-names verb
     switch $verb
         case run
-            echo -- -u --name --unit -E --setenv --env -C --working-directory -p --property --queue --priority --after --at --in -o --output
+            echo -- -u --name --unit -E --setenv --env -C --working-directory -p --property --queue --priority --after --at --in --array -o --output
         case rerun
             echo -- -o --output
         case attach
@@ -298,6 +298,7 @@ complete -c jobctl -n '__jobctl_verb run' -l after -x -a '(__jobctl_jobs runs)' 
 complete -c jobctl -n '__jobctl_verb run' -l singleton -d 'With --name: wait while the job of this name runs.'
 complete -c jobctl -n '__jobctl_verb run' -l at -x -a 'tomorrow' -d 'Begin at this time: 03:00, tomorrow 18:30, 2026-12-01 03:00.'
 complete -c jobctl -n '__jobctl_verb run' -l in -x -d 'Begin after this time: 10min, 1h 30min.'
+complete -c jobctl -n '__jobctl_verb run' -l array -x -d 'A run for each of these numbers, N at a time; %i in COMMAND is the number.'
 complete -c jobctl -n '__jobctl_verb run' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb rerun' -l wait -d 'Wait for the end; exit with the job\'s status.'

@@ -80,6 +80,7 @@ OPERANDS: dict[str, str | Words] = {
 VALUES: dict[str, str | Words] = {
     "AfterCursor": TEXT,
     "AfterRuns": RUNS,
+    "ArrayOfRuns": TEXT,
     "AsUser": USERS,
     "AtSocket": FILE,
     "ChangeLines": TEXT,

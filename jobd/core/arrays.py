@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAX_ELEMENTS = 10_000  # as many runs as a user may have waiting (jobd.core.policy)
 MAX_INDEX = 999_999_999  # nine digits: a name has room for them
-MAX_TEXT = 256  # characters; a Word of the protocol
+MAX_TEXT = 256  # characters; jobd.wire.fields.ArrayText
 PLACEHOLDER = b"%i"
 INDEX_VARIABLE = b"JOBD_ARRAY_INDEX="
 EXAMPLES = "write numbers and ranges, such as 0-99, 1,3,7-9 or 0-10:2, and %N behind them for N at a time"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import states
+from jobd.core.arrays import element_id, index_of
 from jobd.rpc import privileges
 from jobd.rpc.context import Refused
 from jobd.rpc.handlers.each import each
@@ -28,10 +29,11 @@ async def begin_all(context: Context, request: m.Start | m.Restart, action: str)
     if len(request.runs) != len(request.names):
         text = f"{len(request.names)} names and {len(request.runs)} run ids: one for each"
         raise Refused(errors.INVALID, text)
+    names, runs = await _spread(context, request)
     ids: dict[int, dict[str, bytes]] = {}
     words: dict[tuple[int, str], list[str]] = {}
     failed: dict[str, Refused] = {}
-    for at, (word, run_id) in enumerate(zip(request.names, request.runs, strict=True)):
+    for at, (word, run_id) in enumerate(zip(names, runs, strict=True)):
         try:
             row = context.job(word, action)
             words.setdefault((row.owner, row.job), []).append(word)
@@ -50,9 +52,24 @@ async def begin_all(context: Context, request: m.Start | m.Restart, action: str)
     async def act(word: str, index: int) -> m.Done:
         if word in failed:
             raise failed[word]
-        return await until_up(context, request.id, word, request.runs[index], action, request.no_block)
+        return await until_up(context, request.id, word, runs[index], action, request.no_block)
 
-    await each(context, request.id, request.names, act, begins=True)
+    await each(context, request.id, names, act, begins=True)
+
+
+async def _spread(context: Context, request: m.Start | m.Restart) -> tuple[list[str], list[bytes]]:
+    """The jobs, with all of its elements in the place of an array, and a run's id for each."""
+    names: list[str] = []
+    runs: list[bytes] = []
+    for word, run_id in zip(request.names, request.runs, strict=True):
+        elements = await context.elements(word, at_rest=True)
+        if elements is None:
+            names.append(word)
+            runs.append(run_id)
+        else:
+            names += elements
+            runs += [element_id(run_id, index_of(name) or 0) for name in elements]
+    return names, runs
 
 
 async def begin_one(

@@ -144,7 +144,7 @@ def array_view(registry: Registry, row: JobRow) -> m.JobView:
     view = {
         **definition_fields(row.spec, spec), **row_fields(row), "job": row.job, "owner": row.owner,
         "active": now.active, "sub": now.sub, "result": row.result, "changed_at": row.changed_at, "runs": row.runs,
-        "queued_at": row.created_at, "array": row.array, "counts": registry.arrays.counts(row),
+        "queued_at": row.created_at, "array": row.array, "run": row.latest, "counts": registry.arrays.counts(row),
         "finished_at": row.changed_at if row.sub in states.AT_REST else None,
         "queue": spec.queue, "priority": spec.priority, "weight": spec.weight,
     }  # fmt: skip
@@ -200,8 +200,6 @@ def live_fields(live: Run, registry: Registry) -> dict[str, object]:
         "not_before": live.row.not_before if live.row.state == QUEUED else None,
         "frozen": live.frozen and live.job.row.sub not in states.AT_REST,
     }
-    if behind := registry.singletons.line(live.row.owner, live.row.job):
-        fields["in_line"] = len(behind)
     if live.row.after:
         fields["after"] = after_words(registry, live.row)
     if is_held(live.row):

@@ -27,7 +27,7 @@ from jobd.core.records import JobRow, new_job_data
 from jobd.runtime import together
 from jobd.runtime.acceptance import accept, accepted
 from jobd.runtime.catalog import check_undefined
-from jobd.runtime.elements import QUEUED, RUNNING, AcceptedOn, Array, counts_in, place_of
+from jobd.runtime.elements import QUEUED, RUNNING, AcceptedOn, Array, counts_in, place_of, whole_result
 from jobd.runtime.job import Job
 from jobd.runtime.submission import Element, Keys, NameTaken
 
@@ -255,12 +255,11 @@ class Arrays:
         row = array.job.row
         del self._live[row.owner, row.job]
         counts = {result: count for result, count in array.counts.items() if count}
-        bad = [result for result in counts if result not in exits.GOOD_RESULTS]
-        result = max(bad, key=lambda one: counts[one], default="success")
         ended = " ".join(f"{one}={count}" for one, count in sorted(counts.items()))
-        commit = array.job.fire(
-            states.BAD if bad else states.GOOD, "finished", None, **{"job.result": result, "job.array_ended": ended}
-        )
+        result = whole_result(ended)
+        good = result in exits.GOOD_RESULTS
+        event, shown = (states.GOOD, "success") if good else (states.BAD, result)
+        commit = array.job.fire(event, "finished", None, **{"job.result": shown, "job.array_ended": ended})
         commit.then(lambda: self._world.let_go(array.job))
         array.filled.set()
 

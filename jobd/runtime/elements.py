@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from jobd.core import states
+from jobd.core import exits, states
 from jobd.runtime.job import Caller  # noqa: TC001  # msgspec reads the annotations at run time
 from jobd.runtime.wake import Changed
 
@@ -68,3 +68,11 @@ def place_of(job: Job) -> str:
 def counts_in(text: str) -> dict[str, int]:
     """What `success=90 exit-code=3` says."""
     return {word: int(count) for word, _, count in (part.partition("=") for part in text.split())}
+
+
+def whole_result(ended: str) -> str:
+    """The result of an array of which that has become: the commonest of its bad ones, or else of those but success."""
+    counts = counts_in(ended)
+    bad = [result for result in counts if result not in exits.GOOD_RESULTS]
+    rest = [result for result in counts if result != "success"]
+    return max(bad or rest, key=lambda one: counts[one], default="success")

@@ -77,6 +77,9 @@ async def remove(registry: Registry, key: Key, purge: bool, by: Caller) -> None:
 def was_removed(registry: Registry, key: Key, run_id: bytes) -> bool:
     """Whether the job was removed since it had this run, which was its newest."""
     store = registry.store
+    row = registry.catalog.written(*key)
+    if row is not None and row.array and row.latest == run_id:
+        return False  # it has no run of its own
     if registry.run(key[0], run_id) is None and store.run(key[0], run_id) is None:
         return True  # purged
     events = store.last_events_of_run(*key, run_id, 1)

@@ -64,6 +64,7 @@ def remove_runs(conn: sqlite3.Connection, victims: Sequence[Victim], now: int) -
         _delete_events(conn, owner, "owner = ? AND job = ? AND run = ?", (owner, job, run))
         conn.execute("INSERT OR IGNORE INTO trash VALUES (?, ?)", (owner, run))
     gone = [key for key in touched if _settle_job(conn, *key, blobs, now)]
+    gone += _empty_arrays(conn, gone, blobs)
     drop_blobs(conn, blobs)
     return gone
 
@@ -156,6 +157,25 @@ def _settle_job(conn: sqlite3.Connection, owner: int, job: str, blobs: set[bytes
         summary = Event(seq=seq, at=now, kind=RETIRED, owner=owner, job=job, data=job_data(row))
         insert_events(conn, [event_values(summary)])
     return False
+
+
+def _empty_arrays(conn: sqlite3.Connection, gone: list[tuple[int, str]], blobs: set[bytes]) -> list[tuple[int, str]]:
+    """Remove arrays at rest of which the last element is gone. Returns their keys."""
+    stems = {(owner, job.rpartition("@")[0]) for owner, job in gone if "@" in job}
+    found = []
+    for key in stems:
+        row = conn.execute(
+            "SELECT spec, env FROM jobs WHERE owner = ? AND job = ? AND array <> '' AND sub IN ('dead', 'failed')"
+            " AND NOT EXISTS (SELECT 1 FROM jobs e INDEXED BY jobs_of_array"
+            " WHERE e.owner = jobs.owner AND e.array_of <> '' AND e.array_of = jobs.job)",
+            key,
+        ).fetchone()
+        if row is not None:
+            blobs.update(row)
+            conn.execute("DELETE FROM jobs WHERE owner = ? AND job = ?", key)
+            _delete_events(conn, key[0], "owner = ? AND job = ?", key)
+            found.append(key)
+    return found
 
 
 def _delete_old_events(conn: sqlite3.Connection, key: tuple[int, str]) -> None:

@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 
 __all__ = [
     "MAX_ARGV_ENV_BYTES", "MAX_ARG_BYTES", "MAX_FRAME_BYTES", "MAX_INPUT_BYTES", "PROTOCOL_VERSION", "Arg", "Argv",
-    "Data", "EnvList", "Id", "JobName", "Message", "Names", "Nanos", "PathBytes", "Pattern", "Patterns", "Pids",
-    "Rlimits", "RunId", "RunIds", "Selector", "Settings", "Size", "Stdin", "Text", "Window", "Word", "Words",
+    "ArrayText", "Data", "EnvList", "Id", "JobName", "Message", "Names", "Nanos", "PathBytes", "Pattern", "Patterns",
+    "Pids", "Rlimits", "RunId", "RunIds", "Selector", "Settings", "Size", "Stdin", "Text", "Window", "Word", "Words",
 ]  # fmt: skip
 
 PROTOCOL_VERSION: Final = 1
@@ -23,6 +23,7 @@ MAX_ARG_BYTES: Final = (128 << 10) - 1  # Linux MAX_ARG_STRLEN, 32 pages with th
 Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 RunId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Word: TypeAlias = Annotated[str, Meta(max_length=64)]
+ArrayText: TypeAlias = Annotated[str, Meta(max_length=256)]  # jobd.core.arrays.MAX_TEXT
 JobName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=96)]  # NAME, or OWNER/NAME
 Pattern: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Selector: TypeAlias = Annotated[str, Meta(max_length=64)]  # a run of a job: 0, -1, N, an id or the end of one

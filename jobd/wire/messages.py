@@ -35,6 +35,7 @@ from jobd.wire.definitions import (
 from jobd.wire.fields import *  # noqa: F403
 from jobd.wire.fields import (
     Argv,
+    ArrayText,
     EnvList,
     Id,
     JobName,
@@ -113,7 +114,7 @@ class Run(Message, frozen=True, kw_only=True, tag="run"):
     delay_usec: Annotated[int, Meta(ge=0, le=2**53)] | None = None  # the same, counted from acceptance
     hold: bool = False
     singleton: bool = False  # wait for the live run of the job, instead of being refused
-    array: Word = ""  # "0-99%4": a run for each of these numbers, four of them at a time; Started is of the whole
+    array: ArrayText = ""  # "0-99%4": a run for each of these numbers, four of them at a time; Started is of the whole
 
 
 class Rerun(Message, frozen=True, kw_only=True, tag="rerun"):

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
-from jobd.core import arrays, states
+from jobd.core import after, arrays, states
 from jobd.core import spec as specs
 from jobd.core.policy import UserLimits
 from jobd.core.spec import JobSpec
@@ -250,3 +250,34 @@ async def test_one_that_would_be_too_much_is_refused_as_a_whole(autojump_clock: 
             bed.registry.arrays.submit(1000, "train-2", b"o" * 16, spec, specs.encode_env([]), ROOT, {"held": True})
         await bed.registry.arrays.filled(1000, "train-1")
         assert len(bed.registry.runs) == 5
+
+
+@pytest.mark.parametrize(
+    ("ends", "condition", "result"),
+    [
+        ((0, 0), "ok", None), ((0, 3), "ok", "dependency"), ((0, 3), "failed", None), ((3, 0), "any", None),
+        ((0, 0), "failed", "dependency"),
+    ],
+)  # fmt: skip
+async def test_who_waits_for_it_waits_for_all_of_its_elements(
+    autojump_clock: MockClock, ends: tuple[int, int], condition: str, result: str | None
+) -> None:
+    bed = Bed()
+    async with serving(bed):
+        submit(bed, "0-1")
+        await wait_all_tasks_blocked()
+        needs = (after.Need(0, BASE, condition),)
+        assert bed.registry.waiting.unmet(needs) == needs
+        spec = JobSpec(argv=(b"next",), cwd=b"/")
+        run = bed.registry.submit(0, "next", b"n" * 16, spec, b"\x90", ROOT, {"after": after.encode(needs, 0)})
+        await wait_all_tasks_blocked()
+        assert bed.registry.waiting.words(run.row) == f"for train-1 to {after.VERBS[condition]}"
+        end(bed, 0, ends[0] << 8)
+        await wait_all_tasks_blocked()
+        assert bed.row(run).state == "queued"
+        end(bed, 1, ends[1] << 8)
+        await wait_all_tasks_blocked()
+        assert bed.row(run).result == result
+        assert ([b"next"] in spawned(bed)) == (result is None)
+        assert bool(bed.registry.waiting.unmet(needs)) == (result is not None)
+    check_replay(bed)

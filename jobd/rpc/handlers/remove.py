@@ -15,11 +15,13 @@ from jobd.wire import errors
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
+    from jobd.core.records import JobRow
     from jobd.runtime.run import Run
 
 RESET: Final = "reset-failed"
 PURGED: Final = "purged"  # an act on jobd, since the job and its events go
 FIRST_PROGRESS_SEC: Final = 0.5  # as of a stop
+AT_ONCE: Final = 64  # elements of an array that are removed together: one commit takes them all
 PURGE_BYTES: Final = 1 << 20  # of a log that is about to go: so much of it is kept until its run has ended
 
 
@@ -32,6 +34,11 @@ async def reset_failed(context: Context, request: m.ResetFailed) -> None:
 
     async def act(word: str, _: int) -> m.Done:
         row = context.job(word, RESET)
+        for element in await context.elements(word, at_rest=True) or ():
+            await context.turn()
+            of = context.find(element, RESET)
+            if of is not None and of.sub == states.FAILED:
+                await resting.reset_failed(context.world.registry, (of.owner, of.job), context.caller)
         await resting.reset_failed(context.world.registry, (row.owner, row.job), context.caller)
         return m.Done(job=word)
 
@@ -68,6 +75,8 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
     registry = context.world.registry
     row = context.job(word, "rm")
     key = (row.owner, row.job)
+    if row.array:
+        await _remove_elements(context, request, word, row)
     if row.file.startswith("/") and await context.world.definitions.is_there(*key):
         text = f"cannot remove {word}: it is defined by {row.file}; remove that file first"
         raise Refused(errors.EXISTS, text, job=word)
@@ -91,6 +100,33 @@ async def _remove(context: Context, request: m.Remove, word: str) -> m.Done:
         await context.world.definitions.forget_instances(*key, context.caller)
     await resting.remove(registry, key, request.purge, context.caller)
     return m.Done(job=word)
+
+
+async def _remove_elements(context: Context, request: m.Remove, word: str, row: JobRow) -> None:
+    """Remove an array's elements, many at a time; itself it has no runs. Raises Refused for the first that is not."""
+    registry = context.world.registry
+    elements = await context.elements(word, at_rest=True) or []
+    live = registry.arrays.live_elements(row.owner, row.job)
+    if live and not request.stop:
+        text = f"cannot remove {word}: {len(live)} of its elements are queued or running; stop it first, or use --now"
+        raise Refused(errors.EXISTS, text, job=word)
+    await together.stop(registry, row.owner, live, context.caller).wait()
+    refused: list[Refused] = []
+
+    async def one(element: str) -> None:
+        try:
+            if context.find(element, "rm") is not None:
+                await _remove(context, request, element)
+        except Refused as why:
+            refused.append(why)
+
+    for at in range(0, len(elements), AT_ONCE):
+        async with trio.open_nursery() as nursery:
+            for element in elements[at : at + AT_ONCE]:
+                nursery.start_soon(one, element)
+                await context.turn()
+        if refused:
+            raise refused[0]
 
 
 async def _bring_to_rest(context: Context, request: m.Remove, word: str, run: Run) -> None:
