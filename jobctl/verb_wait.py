@@ -234,26 +234,12 @@ def _newest(client: Client, words: list[str]) -> dict[str, Targets]:
 
 
 def _runs_of(client: Client, view: JobView) -> Targets:
-    """The newest run of a job; of an array its elements'."""
-    whole = view.get("run")
-    if whole is None:
-        return {}
-    if not view.get("array"):
-        return {whole: whole}
-    from jobd.core.arrays import awaited
-
-    known: dict[int, bytes] = {}
-    key = view["owner"], view["job"]
-    after = ""
-    while True:
-        body = client.call({"type": "list", "patterns": [f"{key[0]}/{key[1]}@*"], "all": True, "after": after})
-        for each in body["jobs"]:
-            run, index = each.get("run"), each.get("array_index")
-            if (each["owner"], each.get("array_of")) == key and run is not None and index is not None:
-                known[index] = run
-        after = body.get("more", "")
-        if not after:
-            return awaited(whole, view["array"], known)
+    """The newest run of a job; of an array its elements', of which jobd tells when all have been accepted."""
+    found = [view]
+    if view.get("array"):
+        elements = names.views(client, [f"{view['owner']}/{view['job']}@*"])
+        found = [each for each in elements if each.get("array_of") == view["job"]]  # and no instance of a template
+    return {run: run for each in found if (run := each.get("run")) is not None}
 
 
 def _in_queue(client: Client, queue: str) -> Targets:

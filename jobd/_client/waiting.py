@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from jobd._client.exchanges import Exchange, State, expect, unexpected
 from jobd._client.faults import JobdError, NotFound
 from jobd._client.results import RunResult
-from jobd.core.arrays import awaited
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -36,7 +35,7 @@ class Waiting(Exchange[RunResult]):
         self._jobs = list(jobs)
         self._queue = queue
         self._arrays: list[m.JobView] = []
-        self._elements: dict[int, bytes] = {}  # of the first of these, as far as it was told
+        self._paged = False  # the elements of the first of these are more than one answer holds
         self._after = ""  # of the queue's or the array's next page
         self._runs = dict(runs)
         self._any = any
@@ -49,8 +48,10 @@ class Waiting(Exchange[RunResult]):
         if self._jobs:
             return m.Get(id=id, names=self._jobs)
         if self._arrays:
-            array = self._arrays[0]
-            return m.List(id=id, patterns=[f"{array.owner}/{array.job}@*"], all=True, after=self._after)
+            elements = f"{self._arrays[0].owner}/{self._arrays[0].job}@*"
+            if self._paged:
+                return m.List(id=id, patterns=[elements], all=True, after=self._after)
+            return m.Get(id=id, names=[elements])  # is answered when all of them have been accepted
         if self._queue:
             return m.QueueShow(id=id, name=self._queue, after=self._after)
         self._asked = [*dict.fromkeys(self._runs.values())][:AT_ONCE]
@@ -76,7 +77,7 @@ class Waiting(Exchange[RunResult]):
         for view in views:
             if view.load == "not-found":
                 raise NotFound(errors.NOT_FOUND, f"cannot wait for {view.job}: no such job")
-            if view.array and view.run is not None:
+            if view.array:
                 self._arrays.append(view)
             elif view.run is not None:
                 self._runs[view.run] = view.run
@@ -84,14 +85,18 @@ class Waiting(Exchange[RunResult]):
 
     def _listed(self, page: m.Jobs) -> None:
         array = self._arrays[0]
-        for view in page.jobs:
-            if (view.owner, view.array_of) == (array.owner, array.job) and view.run and view.array_index is not None:
-                self._elements[view.array_index] = view.run
+        found = (view.run for view in page.jobs if (view.owner, view.array_of) == (array.owner, array.job))
+        self._runs.update((run, run) for run in found if run is not None)
         self._after = page.more
         if not page.more:
             self._arrays.pop(0)
-            self._runs.update(awaited(array.run or b"", array.array, self._elements))
-            self._elements = {}
+            self._paged = False
+
+    def fault(self, fault: m.Fault) -> Sequence[RunResult]:
+        if self._arrays and not self._jobs and not self._paged and fault.code == errors.TOO_LARGE:
+            self._paged, self.state = True, State.SEND
+            return ()
+        return super().fault(fault)
 
     def item(self, body: m.AnyBody) -> Sequence[RunResult]:
         if isinstance(body, m.Progress):

@@ -11,7 +11,7 @@ from _blake2 import blake2b  # as hashlib's, which takes longer to load than all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 MAX_ELEMENTS = 10_000  # as many runs as a user may have waiting (jobd.core.policy)
 MAX_INDEX = 999_999_999  # nine digits: a name has room for them
@@ -100,20 +100,6 @@ def element_id(array: bytes, place: int) -> bytes:
     """The id of the first run of an array's element, by its place among them: a UUIDv7 of the same time."""
     random = blake2b(array + place.to_bytes(4, "big"), digest_size=_RANDOM_BYTES).digest()
     return array[:-_RANDOM_BYTES] + bytes((random[0] & 0x3F | 0x80,)) + random[1:]
-
-
-def awaited(array: bytes, text: str, known: Mapping[int, bytes]) -> dict[bytes, bytes]:
-    """The runs of an array whose ends somebody waits for, and by which id jobd is asked about each.
-
-    Args:
-        array: the id under which it was submitted.
-        text: `0-99%4`.
-        known: the newest run of each element that there is. Of one that is still to be accepted the id is known all
-            the same, but not to jobd: it is asked about the whole.
-    """
-    places = parse(text).places
-    found = {run: run for run in known.values()}
-    return found | {element_id(array, place): array for index, place in places.items() if index not in known}
 
 
 # --- commands -----------------------------------------------------------------------------------------------------

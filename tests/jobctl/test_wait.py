@@ -160,29 +160,23 @@ def test_many_names_are_asked_about_in_one_request(daemon: Make) -> None:
     assert (result.returncode, result.stderr.partition(b";")[0]) == (125, b"jobctl: cannot find job 'gone'")
 
 
-def test_an_array_means_its_elements_and_those_that_are_still_to_be_accepted(daemon: Make) -> None:
-    """Of those jobd knows no ids yet: it is asked about the whole, and tells of what is known once more."""
-    base = bytes(16)
-    newest = bytes(15) + b"n"  # the second element was run again
-    whole = view("train-1", run=base, array="0-2%1")
-    listed = [view("train-1@1", run=newest, array_of="train-1", array_index=1), view("train-1@x", run=bytes(15) + b"x")]
-    ends = [run_view(run=element_id(base, 0), exit_code=0), run_view(run=newest, exit_code=3, finished_at=9)]
+def test_an_array_means_its_elements(daemon: Make) -> None:
+    """And no instance of a template that is called like one."""
+    whole = view("train-1", run=None, array="0-2%1")
+    elements = [view(f"train-1@{at}", run=bytes(15) + bytes([at]), array_of="train-1") for at in range(3)]
 
-    def wait(request: m.Request) -> list[m.Ended]:
-        assert isinstance(request, m.Wait)
-        assert sorted(request.runs) == [base, newest]
-        last = run_view(run=element_id(base, 2), exit_code=4, finished_at=10)
-        return [m.Ended(run=row) for row in (*ends, last, ends[0])]
+    def get(request: m.Request) -> m.Jobs:
+        assert isinstance(request, m.Get)
+        if request.names == ["train-1"]:
+            return m.Jobs(jobs=[whole])
+        assert request.names == [f"{whole.owner}/train-1@*"]
+        return m.Jobs(jobs=[*elements, view("train-1@x", run=bytes(15) + b"x")])
 
-    def get(_: m.Request) -> m.Jobs:
-        return m.Jobs(jobs=[whole])
-
-    def elements(_: m.Request) -> m.Jobs:
-        return m.Jobs(jobs=listed)
-
-    assert jobctl(daemon(table(get=get, list=elements, wait=wait)).path, "wait", "train-1").returncode == 3
-    fake = daemon(table(get=get, list=elements, wait=lambda _: [m.Ended(run=ends[1])]))
-    assert jobctl(fake.path, "wait", "train-1").returncode == 3  # the others were removed meanwhile
+    fake = daemon(table(get=get, wait=ends(exit_code=4)))
+    assert jobctl(fake.path, "wait", "train-1").returncode == 4
+    (request,) = fake.of(m.Wait)
+    assert isinstance(request, m.Wait)
+    assert request.runs == [each.run for each in elements]
 
 
 def test_run_wait_of_an_array_is_for_all_of_it(daemon: Make) -> None:
@@ -198,6 +192,18 @@ def test_run_wait_of_an_array_is_for_all_of_it(daemon: Make) -> None:
 
     result = jobctl(daemon(table(run=run, wait=wait)).path, "run", "--wait", "true")
     assert (result.returncode, result.stdout) == (2, b"t-1\n")
+
+
+def test_elements_that_were_removed_are_waited_for_no_longer(daemon: Make) -> None:
+    def wait(request: m.Request) -> list[m.Ended]:
+        assert isinstance(request, m.Wait)
+        return [m.Ended(run=run_view(run=element_id(request.runs[0], 1), exit_code=6))]
+
+    def run(request: m.Request) -> m.Started:
+        assert isinstance(request, m.Run)
+        return m.Started(job="t-1", owner=os.geteuid(), run=request.run, number=0, elements=3)
+
+    assert jobctl(daemon(table(run=run, wait=wait)).path, "run", "--wait", "true").returncode == 6
 
 
 def silent(request: m.Request) -> Answer:
