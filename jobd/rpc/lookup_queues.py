@@ -98,6 +98,14 @@ class QueueLookup(RunLookup):
         prefix, name = names.split_owner(pattern)
         return _Fits(prefix, name, self)
 
+    def kept_word(self, word: str) -> str:
+        """A word for a queue as a definition keeps it: with the number of an owner, whose name is looked up but now."""
+        prefix, name = names.split_owner(word)
+        if prefix is None or prefix == SHARED_WORD:
+            return word
+        uid = self.access.people.uid(prefix)
+        return word if uid is None else f"{uid}/{name}"
+
     def queue_word(self, owner: int, text: str) -> str:
         """A queue as the row of a run of this owner's has it, for this caller: "build", "batch", "alice/build"."""
         queues = self.world.registry.queues

@@ -10,6 +10,7 @@ from jobd.wire import messages as m
 _WITHOUT: Final = frozenset(
     {m.AuthWhoami, m.AuthRules, m.Input, m.Resize, m.Cancel, m.DaemonReload, m.DaemonReexec, m.Shutdown}
 )
+SHARED: Final = "shared/"
 _FIELDS: Final[dict[type, tuple[str, ...]]] = {
     **dict.fromkeys((m.Rerun, m.Resolve, m.AuthCanI), ("job",)),
     **dict.fromkeys((m.List, m.ListFiles, m.QueueList), ("patterns",)),
@@ -29,11 +30,17 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
 def words_of(request: m.Request) -> list[str] | None:
     """The words of a request; None: it needs nothing to be looked up."""
     if isinstance(request, m.Run):
-        return [word.partition(":")[0] for word in request.after] or None
+        return [*(word.partition(":")[0] for word in request.after), *_queue_of(request)] or None
     if type(request) in _WITHOUT:
         return None
     found: list[str] = []
     for field in _FIELDS.get(type(request), ()):
         value: str | list[str] = getattr(request, field)
         found += value if isinstance(value, list) else [value] if value else []
-    return found
+    return found + _queue_of(request) if isinstance(request, m.SetProperty) else found
+
+
+def _queue_of(request: m.Run | m.SetProperty) -> list[str]:
+    """A queue that is named with its owner."""
+    word = request.settings.get("queue", "")
+    return [word] if "/" in word and not word.startswith(SHARED) else []

@@ -272,6 +272,21 @@ class Walk(Table):
         return found
 
 
+def test_ten_thousand_with_four_slots() -> None:
+    table = Table(slots=4)
+    for at in range(10_000):
+        table.submit(A, priority=at % 3)
+    order = [ticket.item for ticket in table.board.waiting(Q)]
+    assert order == sorted(range(5, 10_001), key=lambda seq: (-((seq - 1) % 3), seq))
+    begun = table.board.running(Q)
+    found: list[object] = []
+    while begun:
+        table.board.leave(begun.pop(0))
+        begun += (more := table.board.begin())
+        found += [ticket.item for ticket in more]
+    assert found == order
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_nothing_is_ever_lost_or_taken_in_halves(seed: int) -> None:
     """Never more than may run, and in the end all have begun, or gone."""

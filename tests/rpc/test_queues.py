@@ -15,6 +15,7 @@ from jobd.rpc.access import Access
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers import hold, queues
 from jobd.rpc.queueviews import line_words
+from jobd.rpc.words import words_of
 from jobd.runtime import holding
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -276,3 +277,18 @@ async def test_how_things_stand_in_the_line_of_one_that_waits(autojump_clock: Mo
         assert words("c", BOB) == "queue build is full: held by 2 runs of others; it is next"
         view = views.job_view(bed.registry, bed.registry.jobs[0, "d"].row)
         assert (view.queue, view.position, view.waits) == ("build", 2, "for queue build, which is full")
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [("build", "build"), ("shared/build", "shared/build"), ("61001/build", "61001/build"), ("who/build", "who/build")],
+)
+async def test_a_queue_is_kept_with_the_number_of_its_owner(word: str, kept: str) -> None:
+    context = context_of(Bed(), ALICE)
+    assert context.kept_word(word) == kept
+    context.access.people._uids["alice"] = 0.0, ALICE  # looked up ahead
+    assert context.kept_word("alice/build") == "61001/build"
+    request = m.Run(
+        id=1, run=b"r" * 16, argv=[b"x"], env=[], cwd=b"/", umask=0, settings={"queue": word}, after=["bob/a:ok"]
+    )
+    assert words_of(request) == ["bob/a", *([word] if word[:3] in ("610", "who") else [])]

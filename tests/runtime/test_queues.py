@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import records
 from jobd.core.policy import Policy, UserLimits
@@ -306,3 +306,53 @@ async def test_jobs_that_name_a_queue_that_is_not_there_are_refused_one_by_one()
             "job-1": 'it cannot be queued: there is no queue "q" (there are: batch)'
         }
         assert set(bed.registry.runs) == {b"o" * 16}
+
+
+async def test_canceled_while_it_is_about_to_begin(autojump_clock: MockClock) -> None:
+    """Its slot is its own already, and its intent to start on its way to the disk."""
+    async with serving(queued()) as bed:
+        first, second, third = (bed.submit(queue="q") for _ in range(3))
+        await wait_all_tasks_blocked()
+        bed.keeper.script.pop("spawn")
+        await end(bed, first)
+        assert (second.row.state, second.slot) == ("starting", True)
+        second.ask_stop(ROOT)
+        bed.keeper.say(second.id, "spawned", pid=77, start=1, tracking="process", cgroup="")
+        await wait_all_tasks_blocked()
+        bed.keeper.exited(second.id, 0)
+        bed.pump.end(second.id)
+        await wait_all_tasks_blocked()
+        assert bed.row(second).state == "finished"
+        assert states(third) == ["starting"]
+        assert bed.keeper.ops("spawn") == ["spawn"] * 3
+
+
+async def test_paused_in_the_middle_of_a_burst_nothing_more_begins() -> None:
+    async with serving(queued(4)) as bed:
+        runs = [bed.submit(queue="q") for _ in range(30)]
+        bed.registry.queues.set(KEY, ROOT, state=PAUSED)  # before the tasks of the first four have had a turn
+        runs += [bed.submit(queue="q") for _ in range(30)]
+        await wait_all_tasks_blocked()
+        assert states(*runs) == ["running"] * 4 + ["queued"] * 56
+        for run in runs[:4]:
+            await end(bed, run)
+        assert states(*runs[4:]) == ["queued"] * 56
+        bed.registry.queues.set(KEY, ROOT, state=OPEN)
+        await wait_all_tasks_blocked()
+        assert states(*runs[4:]) == ["running"] * 4 + ["queued"] * 52
+
+
+async def test_a_thousand_with_four_slots_begin_in_their_order() -> None:
+    async with serving(queued(4)) as bed:
+        runs = [bed.submit(queue="q") for _ in range(1000)]
+        begun: list[bytes] = []
+        while bed.registry.runs:
+            await wait_all_tasks_blocked()
+            running = [run for run in bed.registry.slots.running(KEY) if run.row.state == "running"]
+            assert len(running) <= 4
+            begun += [run.id for run in running if run.id not in begun[-8:]]
+            for run in running:
+                bed.pump.end(run.id)
+                bed.keeper.exited(run.id, 0)
+        assert begun == [run.id for run in runs]
+        assert {run: row for (_, run), row in bed.replayed().runs.items()} == bed.store.runs

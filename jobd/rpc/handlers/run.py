@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from jobd.core import names, settings
 from jobd.core import spec as specs
 from jobd.core.graph import Refusal
@@ -59,6 +61,8 @@ def _named(context: Context, request: m.Run) -> tuple[JobSpec, str]:
     registry = context.world.registry
     privileges.check(request.settings, context.caller, context.access)
     spec = privileges.bounded(make_spec(request), request.settings, context.caller, context.access)
+    if "/" in spec.queue:
+        spec = replace(spec, queue=context.kept_word(spec.queue))
     name = request.name
     if name is None:
         return spec, registry.names.free(context.own, spec)

@@ -51,7 +51,9 @@ def _fields(context: Context, request: m.SetProperty, row: JobRow) -> dict[str, 
         fields = privileges.changed(properties.read(request.settings), context.caller, context.access)
         settings.check(properties.applied(spec, fields), row.job)
         if queue := fields.get("queue"):
-            context.world.registry.queues.resolve(row.owner, str(queue))
+            word = context.kept_word(str(queue))
+            context.world.registry.queues.resolve(row.owner, word)
+            fields |= {"queue": word} if row.transient else {}
     except SpecError as error:
         raise Refused(errors.INVALID, str(error), job=request.name) from error
     return fields
