@@ -12,7 +12,7 @@ import pytest
 
 from jobd.core import service
 from jobd.core.jobfile import JobFileError, Owner, Source, job_of, parse
-from jobd.core.jobkeys import KEYS, LATER, TABLES, Key
+from jobd.core.jobkeys import KEYS, TABLES, Key
 from jobd.core.jobwords import hint
 from jobd.core.spec import KILL_MODES, ON_FULL, JobSpec
 
@@ -25,7 +25,6 @@ SETTING: Final = re.compile(
 ROOT: Final = Owner(uid=0, home="/root", runtime_dir="/run", shared=True)
 # What no key says: how it was submitted; and what is made of several keys.
 NOT_FILES: Final = {"stdin", "gid", "array"}
-NEXT: Final = {"keep_runs", "keep_for_usec"}  # their keys are not read yet
 COMPOSED: Final = {
     "argv", "shell", "cwd", "env_files", "success_codes", "success_signals", "restart_prevent_codes",
     "restart_prevent_signals", "ready", "health", "rlimits",
@@ -89,7 +88,7 @@ def test_what_has_no_default_is_nothing() -> None:
 
 def test_every_field_of_the_spec_has_a_key() -> None:
     fields = {key.field for key in KEYS.values() if key.field}
-    assert fields | COMPOSED | NOT_FILES | NEXT == set(JobSpec.__struct_fields__)
+    assert fields | COMPOSED | NOT_FILES == set(JobSpec.__struct_fields__)
     assert not fields & COMPOSED
 
 
@@ -110,19 +109,6 @@ def test_words_that_may_be_chosen() -> None:
     ):  # fmt: skip
         text = page.partition(f".It Va {name} Pq")[2].partition("\n.It Va")[0]
         assert set(re.findall(r"^\.(?:Ql|It Li) ([a-z-]+)", text, re.MULTILINE)) >= set(words), name
-
-
-def test_keys_of_the_next_version() -> None:
-    words = set(
-        re.findall(
-            r"[a-z_]+(?:\.[a-z_]+)?",
-            " ".join(re.findall(r"^\.Va (.*)$", section("KEYS OF THE NEXT VERSION"), re.MULTILINE)),
-        )
-    )
-    assert words == set(LATER)
-    for key in LATER:
-        with pytest.raises(JobFileError, match=rf'^x:2:1: "{key}" is not supported by this version'):
-            parse([Source("x", f'command = "x"\n{key} = 1')], "x", ROOT)
 
 
 def examples() -> list[tuple[str, str]]:

@@ -11,11 +11,11 @@ import msgspec
 from jobd.core import rules, units
 from jobd.core.configfile import KEYS, SIZES, parse
 from jobd.core.logline import LEVELS
-from jobd.core.policy import Policy, Rule, UserLimits
+from jobd.core.policy import Kept, Policy, Rule, UserLimits
 from jobd.keeper.log import DEFAULT_LEVEL
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "man" / "jobd.toml.5"
-SECTIONS: Final = {"TOP OF THE FILE": "", "RULES": "[allow]", "LIMITS": "limits"}
+SECTIONS: Final = {"TOP OF THE FILE": "", "RULES": "[allow]", "LIMITS": "limits", "RETENTION": "retention"}
 SETTING: Final = re.compile(
     r"^\.It Va ([a-z_ ,]+?) Pq ([a-z ]+)(?:, (?:default (?:Li )?(.*)|required))?$", re.MULTILINE
 )
@@ -48,7 +48,7 @@ def documented() -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def test_every_key_is_documented_and_exists() -> None:
-    tables = {"allow", "limits", "rlimits"}  # which have sections of their own
+    tables = {"allow", "limits", "rlimits", "retention"}  # which have sections of their own
     keys = {name: set(table) for name, table in documented().items()}
     # Which limits a kernel has, the machine says; the page has Linux's, with "ofile", Python's name for BSD's nofile.
     assert keys == {name: set(known) - tables for name, known in KEYS.items()}
@@ -70,6 +70,13 @@ def test_defaults() -> None:
     for key, (kind, default) in found["limits"].items():
         value = getattr(limits, FIELDS.get(key, key))
         assert (units.parse_size(default.strip('"')) if kind == "size" else int(default)) == value, key
+    kept = Kept()
+    assert units.parse_duration("90d") == kept.for_usec
+    assert found["retention"] == {
+        "keep_runs": ("number", str(kept.runs)),
+        "keep_for": ("duration", '"90d"'),
+        "runs_per_owner": ("number", str(kept.runs_per_owner)),
+    }
     assert found[""] == {
         "no_new_privileges": ("boolean", str(Policy().no_new_privileges).lower()),
         "log_level": ("string", f'"{DEFAULT_LEVEL}"'),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from jobd.core import names, rules, units
+from jobd.core import names, readers, rules, units
 from jobd.core.logline import LEVELS, printable
-from jobd.core.policy import Policy, Rule, UserLimits
+from jobd.core.policy import Kept, Policy, Rule, UserLimits
 from jobd.core.spec import RLIMITS
 from jobd.core.tomlplace import TomlError
 from jobd.core.tomlread import ReadError, Table, kind, listed
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # The keys of each table, as they are documented in jobd.toml(5); a test compares the two.
 KEYS: Final[dict[str, tuple[str, ...]]] = {
-    "": ("allow", "limits", "no_new_privileges", "log_level"),
+    "": ("allow", "limits", "retention", "no_new_privileges", "log_level"),
     "[allow]": ("users", "groups", "actions", "owners", "jobs"),
     "limits": (
         "connections",
@@ -29,6 +29,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
         "rlimits",
     ),
     "limits.rlimits": tuple(RLIMITS),
+    "retention": ("keep_runs", "keep_for", "runs_per_owner"),
 }
 EVERYBODY: Final = "*"
 MAX_UID: Final = 2**32 - 2  # -1 is nobody
@@ -86,7 +87,7 @@ def parse(text: str, file: str, lookup: Lookup, usual: UserLimits = USUAL) -> Po
     """
     try:
         top = Table.read(text, file, KEYS)
-        limits = top.table("limits")
+        limits, retention = top.table("limits"), top.table("retention")
     except TomlError as error:
         raise ConfigError([printable(f"{file}:{error.line}:{error.column}: {error.why}")]) from error
     found = Policy(
@@ -94,6 +95,7 @@ def parse(text: str, file: str, lookup: Lookup, usual: UserLimits = USUAL) -> Po
         allow=tuple(rule for rule in (_rule(table, lookup) for table in _allow(top)) if rule is not None),
         limits=_limits(limits, usual),
         total_running=limits.take("total_running", _count, None),
+        kept=_kept(retention),
         rlimits=_rlimits(limits.table("rlimits")),
         no_new_privileges=top.boolean("no_new_privileges", False),
         log_level=top.take("log_level", _level, ""),
@@ -232,6 +234,19 @@ def _rlimits(table: Table) -> dict[str, int]:
         if value is not None:
             found[name] = value
     return found
+
+
+def _kept(table: Table) -> Kept:
+    usual = Kept()
+    return Kept(
+        runs=table.take("keep_runs", _several, usual.runs),
+        for_usec=table.take("keep_for", readers.duration(zero="no run could be looked at"), usual.for_usec),
+        runs_per_owner=table.take("runs_per_owner", _several, usual.runs_per_owner),
+    )
+
+
+def _several(value: object) -> int | None:
+    return None if value == units.INFINITY else _positive(value)
 
 
 def _positive(value: object) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 from jobd.core import jobwords, listreaders, service
-from jobd.core.jobkeys import COMMAND, ENVIRONMENT, KEYS, LATER, TABLES, UNSUPPORTED, Key
+from jobd.core.jobkeys import COMMAND, ENVIRONMENT, KEYS, TABLES, Key
 from jobd.core.spec import JobSpec
 from jobd.core.tomlread import ReadError, Table, listed
 
@@ -60,10 +60,6 @@ class _Fields:
     def read(self, whole: bool) -> Found:
         self._look_into_sections()
         given = frozenset(name for name in KEYS if self._has(name))
-        for name in LATER:
-            if self._has(name):
-                table, _, word = name.rpartition(".")
-                self._tables[table].problem(word, f'"{name}" {UNSUPPORTED}')
         for name, key in KEYS.items():
             if key.field:
                 self._take(name, key.field)

@@ -14,7 +14,6 @@ from jobd.core import listreaders as lists
 from jobd.core import readers as r
 from jobd.core import service, units
 from jobd.core.spec import KILL_MODES, ON_FULL, OVERLAPS
-from jobd.core.tomlread import ReadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +32,6 @@ PERCENTAGE, COMMAND, TABLE, PATH, LIMIT = "percentage", "command", "table of str
 NAMES, STATUSES, PATHS = "list of jobs", "list of statuses", "list of paths"
 ADDRESS, URL, PATTERN, STARTS = "address", "URL", "regular expression", "starts in a time"
 CALENDAR: Final = "calendar expressions"
-UNSUPPORTED: Final = "is not supported by this version"  # the next one has it
 
 _RESTART_MEANT: Final = {
     "true": "always", "yes": "always", "unless-stopped": "always", "on": "always", "never": "no", "false": "no",
@@ -68,10 +66,6 @@ class Key(Struct, frozen=True, kw_only=True):
     def word(self) -> str:
         """Its name in its table."""
         return self.name.rpartition(".")[2]
-
-
-def _later(_: object) -> object:
-    raise ReadError(UNSUPPORTED)
 
 
 def _key(
@@ -169,6 +163,8 @@ _LOGS: Final = (
     _key("logs.max_size", SIZE, r.size(r.MIN_LOG_SIZE), '"infinity"', "", "log_max_size"),
     _key("logs.merge_output", BOOLEAN, r.boolean, "false", "", "merge_output"),
     _key("logs.on_full", WORD, r.choice(ON_FULL), '"block"', "", "on_full"),
+    _key("logs.keep_runs", NUMBER, r.for_ever(r.count), "", "", "keep_runs"),
+    _key("logs.keep_for", DURATION, r.for_ever(r.duration(zero="no run could be looked at")), "", "", "keep_for_usec"),
 )
 _SCHEDULE: Final = (
     _key("schedule.calendar", CALENDAR, lists.calendar, "[]", "OnCalendar", "schedule"),
@@ -181,14 +177,12 @@ _WATCHDOG: Final = (_key("watchdog.interval", DURATION, r.zero_is_off, '"infinit
 KEYS: Final[Mapping[str, Key]] = {
     key.name: key for key in (*_TOP, *_READY, *_HEALTH, *_STOP_AND_RELOAD, *_LIMITS, *_LOGS, *_SCHEDULE, *_WATCHDOG)
 }
-# Known, so that a file of the next version is refused with the reason and not with a hint.
-LATER: Final = ("logs.keep_runs", "logs.keep_for")
 ENVIRONMENT: Final = "environment"
 
 
 def _tables() -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {"": []}
-    for name in (*KEYS, *LATER):
+    for name in KEYS:
         table, _, word = name.rpartition(".")
         if table not in found:
             found[table] = []

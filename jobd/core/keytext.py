@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from jobd.core import exits, service, units
 from jobd.core import jobkeys as kinds
 from jobd.core.jobkeys import KEYS
-from jobd.core.spec import JobSpec
+from jobd.core.spec import FOR_EVER, JobSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -158,6 +158,8 @@ _WRITERS: Final[Mapping[str, Callable[..., Text]]] = {  # by kind, or by the key
     kinds.NAMES: lambda value: f"[{', '.join(map(quote, value))}]",
     kinds.STARTS: _starts,
     kinds.CALENDAR: lambda value: quote(value[0]) if len(value) == 1 else f"[{', '.join(map(quote, value))}]",
+    "logs.keep_runs": lambda value: _number(None if value == FOR_EVER else value),
+    "logs.keep_for": lambda value: _duration(None if value == FOR_EVER else value),
     "limits.umask": lambda value: quote(f"{value:03o}"),
 }
 

@@ -45,6 +45,14 @@ class UserLimits(Struct, frozen=True, kw_only=True):
 ONE_USER: Final = UserLimits(running=None, queued=None, log_bytes=None, environment_bytes=None)
 
 
+class Kept(Struct, frozen=True, kw_only=True):
+    """How much is kept of what has ended; DESIGN.md, section 4. None is no limit."""
+
+    runs: int | None = 1000  # of each job, unless the job says how many (logs.keep_runs)
+    for_usec: int | None = 90 * 86_400 * 10**6  # after a run's end, unless the job says how long (logs.keep_for)
+    runs_per_owner: int | None = 1_000_000  # whatever his jobs say: with so many nothing is slow yet (make bench)
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """A configuration in force."""
 
@@ -52,6 +60,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     allow: tuple[Rule, ...] = ()
     limits: UserLimits = UserLimits()
     total_running: int | None = None  # runs of all users that have begun, root's too
+    kept: Kept = Kept()
     rlimits: dict[str, int] = {}  # the most that a submitted hard limit may be, by its name ("nofile")
     no_new_privileges: bool = False  # for every job
     log_level: str = ""  # "" leaves it to the command line

@@ -27,6 +27,7 @@ OOM: Final = "limits.oom_score_adjust"
 AT_ONCE: Final = (
     "description", "restart", "restart_delay", "restart_max_delay", "start_limit", "success_exit_status",
     "restart_prevent_exit_status", "stop.signal", "stop.timeout", "stop.kill_mode", "limits.runtime",
+    "logs.keep_runs", "logs.keep_for",
 )  # fmt: skip
 # What a process is made with.
 NEXT: Final = (

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names, targets, units
-from jobd.core.spec import NOBODY, SpecError, parse_signal
+from jobd.core.spec import FOR_EVER, NOBODY, SpecError, parse_signal
 from jobd.core.tomlread import SHOWN, ReadError, kind, listed
 
 if TYPE_CHECKING:
@@ -198,6 +198,16 @@ def count(value: object) -> int | None:
     if not 1 <= value <= MAX_COUNT:
         raise ReadError(f"must be from 1 to {MAX_COUNT}, not {value}")
     return value
+
+
+def for_ever(read: Callable[[object], int | None]) -> Callable[[object], int]:
+    """The same with FOR_EVER for infinity, where None is what a daemon's settings say."""
+
+    def read_more(value: object) -> int:
+        found = read(value)
+        return FOR_EVER if found is None else found
+
+    return read_more
 
 
 def resource_limit(unit: Callable[[str], int | None]) -> Callable[[object], tuple[int, int]]:

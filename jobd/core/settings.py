@@ -15,12 +15,10 @@ from jobd.core.jobkeys import (
     COMMAND,
     ENVIRONMENT,
     KEYS,
-    LATER,
     NAMES,
     NUMBER,
     PATHS,
     STATUSES,
-    UNSUPPORTED,
 )
 from jobd.core.spec import SpecError
 from jobd.core.tomlplace import Places
@@ -105,8 +103,6 @@ def values(settings: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, text in settings.items():
         table, _, word = name.rpartition(".")
-        if name in LATER:
-            raise SpecError(f"cannot set {name}: it {UNSUPPORTED}")
         if name not in KEYS and table != ENVIRONMENT:
             raise SpecError(_unknown(name))
         into: object = found.setdefault(table, {}) if table else found

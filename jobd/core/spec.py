@@ -25,6 +25,7 @@ SKIP, QUEUE, REPLACE = "skip", "queue", "replace"
 OVERLAPS: Final = (SKIP, QUEUE, REPLACE)  # what comes of a time of the schedule while the job runs
 DEFAULT_STOP_TIMEOUT_USEC: Final = 10 * units.USEC_PER_SEC  # DESIGN.md, section 8, [stop]
 NULL, PIPE, PTY = "null", "pipe", "pty"  # what a run's stdin is; with a pty its output as well
+FOR_EVER: Final = -1
 NOBODY: Final = 0xFFFF_FFFF  # the uid -1, which setresuid(2) takes for "as it is"
 HASH_BYTES: Final = 16  # 128 bits: no collision by chance in any number of specs a disk can hold
 
@@ -98,7 +99,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     schedule_persistent: bool = False  # a time that was missed is made good, once
     schedule_jitter_usec: int = 0
     schedule_overlap: str = SKIP
-    keep_runs: int | None = None  # of the job, at most; None: as the daemon does
+    keep_runs: int | None = None  # of the job, at most, or FOR_EVER; None: as the daemon's settings say
     keep_for_usec: int | None = None
     array: str = ""  # that it is an element of: "0-99%4"; `%i` in its command is the element's number
 

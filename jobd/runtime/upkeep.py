@@ -48,4 +48,10 @@ class Upkeep:
     def _policy(self) -> Policy:
         """What is kept. Old logs go before a user's are full, so that his jobs are not held up for them."""
         limit = self._registry.limits().log_bytes
-        return Policy(log_bytes_per_owner=NO_LIMIT if limit is None else limit * 7 // 8)
+        kept = self._registry.policy.kept
+        return Policy(
+            keep_runs=NO_LIMIT if kept.runs is None else kept.runs,
+            keep_for_ns=NO_LIMIT if kept.for_usec is None else min(NO_LIMIT, kept.for_usec * 1000),
+            runs_per_owner=NO_LIMIT if kept.runs_per_owner is None else kept.runs_per_owner,
+            log_bytes_per_owner=NO_LIMIT if limit is None else limit * 7 // 8,
+        )

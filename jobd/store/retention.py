@@ -7,13 +7,17 @@ Bytes of logs are those of the two streams, as recorded when a run was closed; w
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from msgspec import DecodeError
+
 from jobd.core.records import SHARED
+from jobd.core.spec import FOR_EVER, decode_spec
 
 from .removal import PURGES, Victim, delete_logs, end_purge, forget_trash, purges, remove_acts, remove_runs
 from .rows import Value, Values, tail_of
@@ -27,6 +31,8 @@ Fetch: TypeAlias = Callable[[str, Sequence[Value]], list[Values]]
 Work: TypeAlias = "Callable[[sqlite3.Connection], list[tuple[int, str]]]"
 Call: TypeAlias = "Callable[[Work], list[tuple[int, str]]]"
 
+SAYING: Final = (b"keep_runs", b"keep_for_usec")  # how the fields are called in an encoded spec
+LAST_RUN: Final = 2**62  # more than there can be
 DAY_NS: Final = 86_400 * 10**9
 STEP_RUNS: Final = 100  # runs a transaction: measured among a million, 5 ms of the writer's time, 16 at worst
 STEP_JOBS: Final = 200  # jobs looked at in a step that finds nothing to remove: measured, 14 ms of no lock at all
@@ -36,8 +42,9 @@ STEP_JOBS: Final = 200  # jobs looked at in a step that finds nothing to remove:
 class Policy:
     """How much is kept; DESIGN.md, section 4, says the defaults."""
 
-    keep_runs: int = 1000  # of each job
-    keep_for_ns: int = 90 * DAY_NS  # after a run's end, by the wall clock
+    keep_runs: int = 1000  # of each job that does not say it itself
+    keep_for_ns: int = 90 * DAY_NS  # after a run's end, by the wall clock; the same
+    runs_per_owner: int = 1_000_000  # whatever jobs say
     log_share: float = 0.10  # of the file system that the logs are on
     log_bytes_per_owner: int = 4 << 30
     # Size alone takes no run that ended less than a day ago: its owner has not had a night and a morning to look at it.
@@ -72,6 +79,7 @@ class Retention:
     def _pass(self) -> Iterator[bool]:
         yield from self._empty_trash()
         yield from self._by_job()
+        yield from self._by_owner()
         yield from self._by_size()
         yield from self._acts()
 
@@ -113,9 +121,8 @@ class Retention:
     def _surplus(self, owner: int, job: str) -> list[Victim]:
         """The oldest runs of a job that are too many or too old."""
         of_job = "runs INDEXED BY runs_by_job WHERE owner = ? AND job = ?"
-        edge = self._fetch(
-            f"SELECT seq FROM {of_job} ORDER BY seq DESC LIMIT 1 OFFSET ?", (owner, job, self._policy.keep_runs)
-        )
+        keep_runs, keep_for_ns = self._kept(owner, job)
+        edge = self._fetch(f"SELECT seq FROM {of_job} ORDER BY seq DESC LIMIT 1 OFFSET ?", (owner, job, keep_runs))
         last = edge[0][0] if edge else 0
         oldest = (
             f"SELECT seq, owner, job, run, finished_at, state, closed FROM {of_job} ORDER BY seq LIMIT {2 * STEP_RUNS}"
@@ -123,9 +130,41 @@ class Retention:
         found = self._fetch(
             f"SELECT seq, owner, job, run FROM ({oldest}) WHERE state = 'finished' AND closed = 1"
             " AND (seq <= ? OR finished_at < ?) LIMIT ?",
-            (owner, job, last, self._now - self._policy.keep_for_ns, STEP_RUNS),
+            (owner, job, last, max(0, self._now - keep_for_ns), STEP_RUNS),
         )
         return _victims(found)
+
+    def _kept(self, owner: int, job: str) -> tuple[int, int]:
+        """How many runs of a job are kept, and for how many ns. Most jobs do not say it, which SQLite finds out."""
+        runs, for_ns = self._policy.keep_runs, self._policy.keep_for_ns
+        saying = "instr(data, ?) + instr(data, ?) > 0"
+        sql = f"SELECT data FROM jobs JOIN blobs ON hash = spec WHERE owner = ? AND job = ? AND {saying}"
+        for (data,) in self._fetch(sql, (owner, job, *SAYING)):
+            with contextlib.suppress(DecodeError):
+                spec = decode_spec(data)  # type: ignore[arg-type]  # a blob column
+                if spec.keep_runs is not None:
+                    runs = LAST_RUN if spec.keep_runs == FOR_EVER else spec.keep_runs
+                if spec.keep_for_usec is not None:
+                    for_ns = self._now if spec.keep_for_usec == FOR_EVER else spec.keep_for_usec * 1000
+        return runs, for_ns
+
+    def _by_owner(self) -> Iterator[bool]:
+        """Of whoever has more runs than are kept of all his jobs together the oldest go."""
+        of_owner = "runs INDEXED BY runs_by_owner WHERE owner = ?"
+        owner = -1
+        while (least := self._fetch("SELECT min(owner) FROM runs WHERE owner > ?", (owner,))[0][0]) is not None:
+            owner = int(least)
+            edge = self._fetch(
+                f"SELECT seq FROM {of_owner} ORDER BY seq DESC LIMIT 1 OFFSET ?", (owner, self._policy.runs_per_owner)
+            )
+            while edge and (
+                found := self._fetch(
+                    f"SELECT seq, owner, job, run FROM {of_owner} AND seq <= ? AND state = 'finished' AND closed = 1"
+                    f" ORDER BY seq LIMIT {STEP_RUNS}", (owner, edge[0][0]),
+                )
+            ):  # fmt: skip
+                yield from self._remove(_victims(found))
+            yield True
 
     # --- logs ---------------------------------------------------------------------------------------------------
     def _by_size(self) -> Iterator[bool]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobd.core import rules
 from jobd.core.configfile import KEYS, ConfigError, decode, parse
-from jobd.core.policy import GIB, Policy, Rule, UserLimits
+from jobd.core.policy import GIB, Kept, Policy, Rule, UserLimits
 from jobd.core.tomlread import plain
 
 FULL = """\
@@ -235,3 +237,15 @@ def test_any_file_is_taken_or_refused(tables: list[tuple[str, dict[str, str]]]) 
         assert all(line.startswith("jobd.toml:") and line.isprintable() for line in said)
     else:
         assert all((rule.users or rule.groups) and rule.actions for rule in found.allow)
+
+
+def test_retention() -> None:
+    assert policy("").kept == Kept()
+    text = '[retention]\nkeep_runs = "infinity"\nkeep_for = "30d"\nruns_per_owner = 5'
+    assert policy(text).kept == Kept(runs=None, for_usec=30 * 86_400 * 10**6, runs_per_owner=5)
+    for line, said in (
+        ("keep_runs = 0", "between 1 and"), ('keep_for = "0"', "cannot be 0"), ('keep_for = "x"', "must be a duration"),
+        ("runs_per_owner = -1", "between 1 and"), ("keep_run = 1", 'did you mean "keep_runs"?'),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            policy(f"[retention]\n{line}")

@@ -169,6 +169,7 @@ def some(rng: random.Random) -> JobSpec:
         kill_mode=rng.choice(("control-group", "mixed", "process")),
         reload_signal=rng.choice((None, 1)),
         runtime_usec=rng.choice((None, 1, usec)),
+        keep_runs=rng.choice((None, -1, 1, 50)), keep_for_usec=rng.choice((None, -1, 7 * 86_400 * 10**6)),
         log_max_size=rng.choice((None, 4096, 1 << 30, rng.randrange(4096, 10**12))),
         merge_output=rng.random() < 0.5,
         on_full=rng.choice(("block", "drop")),

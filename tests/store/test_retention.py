@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from jobd.core.records import QUEUE_ADDED, QUEUE_REMOVED, QUEUE_SET, SHARED, Event, QueueRow
+from jobd.core.spec import FOR_EVER, JobSpec, digest, encode_spec
 from jobd.store import retention
 from jobd.store.batch import Batch, StoreError
 from jobd.store.logs import run_dir
@@ -52,6 +53,54 @@ def left(book: Book) -> list[int]:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "STEP_RUNS", 3)
     monkeypatch.setattr(retention, "STEP_JOBS", 2)
+
+
+def saying(**fields: int) -> tuple[tuple[bytes, bytes], ...]:
+    """Blobs of a job that says what is kept of it."""
+    spec = encode_spec(JobSpec(argv=(b"x",), cwd=b"/", **fields))  # type: ignore[arg-type]  # numbers alone
+    return ((digest(spec), spec), BLOBS[1])
+
+
+def test_a_job_says_how_many_of_its_runs_are_kept_and_for_how_long(tmp_path: Path) -> None:
+    day = 86_400 * 10**9
+    jobs = {
+        "few": saying(keep_runs=2),
+        "many": saying(keep_runs=15),
+        "all": saying(keep_runs=FOR_EVER, keep_for_usec=FOR_EVER),
+        "short": saying(keep_for_usec=1),
+        "usual": BLOBS,
+        "long": saying(keep_for_usec=10 * day // 1000),
+    }
+    with Book(tmp_path) as book:
+        for n in range(120):
+            name = list(jobs)[n % len(jobs)]
+            book.accept(run_id(n), name, transient=False, blobs=jobs[name])
+            book.durable(book.finish(run_id(n)))
+
+        def counts() -> dict[str, int]:
+            return {name: len(book.store.last_runs(OWNER, name, 100)) for name in jobs}
+
+        retain(book, Policy(keep_runs=10), now=book.now + 1)
+        assert counts() == {"few": 2, "many": 15, "all": 20, "short": 10, "usual": 10, "long": 10}
+        retain(book, Policy(keep_runs=10), now=book.now + 5 * day)
+        assert counts() == {"few": 2, "many": 15, "all": 20, "short": 0, "usual": 10, "long": 10}
+        retain(book, Policy(keep_runs=10, keep_for_ns=day), now=book.now + 11 * day)
+        assert counts() == {"few": 0, "many": 0, "all": 20, "short": 0, "usual": 0, "long": 0}
+        assert_rows_equal_replay(book.store)
+
+
+def test_of_all_an_owner_has_the_oldest_go_whatever_his_jobs_say(tmp_path: Path) -> None:
+    with Book(tmp_path) as book:
+        for n in range(20):
+            book.accept(run_id(n), f"job-{n % 3}", transient=False, blobs=saying(keep_runs=FOR_EVER))
+            last = book.accept(run_id(100 + n), "other", OWNER + 1)
+            if n != 1:
+                book.finish(run_id(n))
+        book.durable(last)
+        retain(book, Policy(runs_per_owner=8), now=book.now + 1)
+        assert left(book) == [1, *range(12, 20)]  # the newest eight, and what runs
+        assert len(book.store.last_runs(OWNER + 1, "other", 100)) == 20
+        assert_rows_equal_replay(book.store)
 
 
 def test_the_newest_runs_of_each_job_stay(tmp_path: Path) -> None:
