@@ -2,8 +2,9 @@
 
 Theory. A run that waits has the ids in its row, and nothing else is durable. What an end decides for those that wait is
 committed in the transaction of the end: a condition that is met is taken out of their rows, and one that never will be
-ends them, which is an end itself; so a chain of any length falls at once, in a loop and not by recursion. A daemon that
-takes runs up finds out by the same code what has ended meanwhile; a run that is accepted, what had ended before.
+ends them, which is an end itself; so a chain of any length falls in a loop and not by recursion. Where there are very
+many the rest is told in further steps, with everybody else's turns in between. A daemon that takes runs up finds out by
+the same code what it or the one before has not told of; a run that is accepted, what had ended before.
 
 The run of a job that starts again by itself has not ended for good: who waits for it waits for the one that follows, as
 does who waits for a run that somebody has replaced by another (`restart`).
@@ -25,13 +26,23 @@ if TYPE_CHECKING:
 
     from jobd.core.records import JobRow, RunRow
     from jobd.runtime.job import Value
+    from jobd.runtime.journal import Commit
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
 Key = tuple[int, bytes]  # owner and id of a run
 MET: Final = "dependency-met"  # kinds of events
 FOLLOWED: Final = "dependency-moved"
+STEP: Final = 128  # runs that are told of an end in one turn: 4 ms of the loop
 SHOWN: Final = 3  # jobs that are named in words
+
+
+class _Over(NamedTuple):
+    """The end of a run, and who is to be told of it."""
+
+    key: Key
+    result: str
+    waiting: deque[Run]
 
 
 class Waiting:
@@ -40,8 +51,9 @@ class Waiting:
     def __init__(self, world: Registry) -> None:
         self._world = world
         self._by: dict[Key, dict[Run, None]] = {}  # who waits for a run
-        self._over: deque[tuple[Key, str]] = deque()  # runs that have ended, and how
+        self._over: deque[_Over] = deque()  # ends of which somebody is to be told yet
         self._settling = False
+        self._at_work = False
 
     # --- beginning to wait ----------------------------------------------------------------------------------------
     def unmet(self, needs: Iterable[Need]) -> tuple[Need, ...]:
@@ -51,6 +63,8 @@ class Waiting:
 
     def take_on(self, run: Run) -> None:
         """A run was accepted, or is taken up: it waits from now on, if there is anything to wait for."""
+        if not run.row.after:
+            return  # as of most
         self._world.schedule.take_on(run)
         needs = after.decode(run.row.after, run.row.owner)
         left = self.unmet(needs)
@@ -96,29 +110,49 @@ class Waiting:
     def ended(self, owner: int, run_id: bytes, result: str) -> None:
         """A run has ended, and none follows it. Within the transaction of its end."""
         key = owner, run_id
-        if key not in self._by:
+        waiting = self._by.pop(key, None)
+        if waiting is None:
             return
-        self._over.append((key, result))
-        if self._settling:
-            return
+        self._over.append(_Over(key, result, deque(waiting)))
+        if not self._settling and not self._at_work:
+            self._settle()
+            if self._over:
+                self._at_work = True
+                self._world.start_work(self._go_on)
+
+    async def _go_on(self) -> None:
+        """Tell the rest, a few at a time."""
+        try:
+            while self._over and not self._world.stopping:
+                await self._settle().wait()
+        finally:
+            self._at_work = False
+
+    def _settle(self) -> Commit:
+        """Tell as many as are told in one transaction. What ends by that is told after them."""
         self._settling = True
         try:
-            with self._world.journal.together():
-                while self._over:
-                    self._settle(*self._over.popleft())
+            with self._world.journal.together() as commit:
+                for _ in range(STEP):
+                    if not self._over:
+                        break
+                    self._tell(self._over[0], self._over[0].waiting.popleft())
+                    while self._over and not self._over[0].waiting:
+                        self._over.popleft()
         finally:
             self._settling = False
+        return commit
 
-    def _settle(self, key: Key, result: str) -> None:
-        for run in self._by.pop(key, ()):
-            if run.row.state != records.QUEUED:
-                continue  # it has ended otherwise, and is about to be forgotten
-            needs = after.decode(run.row.after, run.row.owner)
-            lost = next((n for n in needs if (n.owner, n.run) == key and not after.is_met(n.condition, result)), None)
-            if lost is not None:
-                self._forsake(run, lost, result)
-            else:
-                self._note(run, MET, after.without(needs, *key), f"{self._name(key, run)} has ended ({result})")
+    def _tell(self, over: _Over, run: Run) -> None:
+        ends = run.row.state != records.QUEUED or run.row.stop_asked
+        if ends or self._world.runs.get(run.id) is not run:
+            return  # it ends otherwise, or was never accepted
+        key, needs = over.key, after.decode(run.row.after, run.row.owner)
+        lost = next((n for n in needs if (n.owner, n.run) == key and not after.is_met(n.condition, over.result)), None)
+        if lost is not None:
+            self._forsake(run, lost, over.result)
+        else:
+            self._note(run, MET, after.without(needs, *key), f"{self._name(key, run)} has ended ({over.result})")
 
     def _forsake(self, run: Run, need: Need, result: str) -> None:
         """It never begins."""

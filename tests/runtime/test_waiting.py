@@ -12,6 +12,7 @@ from jobd.core import after, records
 from jobd.core import spec as specs
 from jobd.core.after import ANY, FAILED, OK, Need
 from jobd.core.spec import JobSpec
+from jobd.runtime import waiting as module
 from jobd.runtime.recovery import recover
 from tests.runtime.fakes import ROOT, WELCOME, Bed, serving
 from tests.runtime.jobs import Jobs
@@ -180,9 +181,11 @@ async def test_one_that_could_not_be_accepted_is_waited_for_by_nobody(autojump_c
         assert run.row.reason.endswith("which is known no more")
 
 
+@pytest.mark.parametrize("step", [1, 128])
 async def test_killed_after_any_transaction_the_next_daemon_decides_what_this_one_had_not(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
+    monkeypatch.setattr(module, "STEP", step)
     snapshots = []
     async with serving(Bed()) as bed:
         jobs = Jobs(bed)
@@ -276,4 +279,27 @@ async def test_the_elements_of_an_array_that_can_never_begin_end_with_it(autojum
         await wait_all_tasks_blocked()
         assert (bed.store.jobs[0, "all"].sub, bed.store.jobs[0, "all"].array_ended) == ("failed", "dependency=61")
         assert not jobs.world.runs
+        jobs.check()
+
+
+async def test_thousands_are_told_of_an_end_while_others_have_their_turns(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        first = jobs.make("first")
+        waiting = [jobs.behind(f"n-{n}", (first, OK)) for n in range(3 * module.STEP)]
+        await wait_all_tasks_blocked()
+        bed.journal.held = []
+        bed.keeper.exited(first.id, 256)
+        await wait_all_tasks_blocked()
+        ended = [run for run in waiting if run.row.result == "dependency"]
+        assert ended == waiting[: 2 * module.STEP]  # the first with the end; the rest when these are durable
+        canceled = waiting[-1]
+        jobs.stop(canceled.row.job)
+        while bed.journal.held:
+            for commit in bed.journal.held[:]:
+                bed.journal.held.remove(commit)
+                commit.settle(None)
+            await wait_all_tasks_blocked()
+        assert {run.row.result for run in waiting[:-1]} == {"dependency"}
+        assert canceled.row.result == "canceled"
         jobs.check()
