@@ -10,6 +10,7 @@ about, and that no more often than once a second.
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 from jobctl import terminal
 from jobctl.exits import why
@@ -116,7 +117,7 @@ class Waiting(Ticker):
 
     # --- asking ---------------------------------------------------------------------------------------------------
     def _ask(self) -> None:
-        for run, awaited in list(self._left.items())[:SHOWN_NAMES]:
+        for run, awaited in list(islice(self._left.items(), SHOWN_NAMES)):
             changes = awaited.view is None or awaited.is_queued()
             again = awaited.asked is not None and changes and self._ticks - awaited.asked >= QUEUED_TICKS
             if again or (awaited.asked is None and self._asks < SHOWN_NAMES):
@@ -134,7 +135,12 @@ class Waiting(Ticker):
         if first and not self._pace.is_known():
             self._ask_past(awaited, awaited.name, PAST_RUNS)
             self._ask_width(awaited.view.get("queue", ""))
-        self.draw()
+        if all(each.view is not None for each in self._first() if each.asked is not None):
+            self.draw()
+
+    def _first(self) -> list[Awaited]:
+        """Those that may be named."""
+        return list(islice(self._left.values(), SHOWN_NAMES))
 
     def _ask_width(self, queue: str) -> None:
         if self._total > SHOWN_NAMES and queue:

@@ -230,11 +230,12 @@ def test_a_batch_is_estimated_from_its_own_pace(shown: list[str], monkeypatch: p
     clock.now += 4
     waiting.ended(end(ids(103)[2], at=clock.time_ns()))
     waiting.tick()
-    client.answer("resolve", row("conv-3"))
-    assert shown[-1] == "4 of 103 ended; waiting for conv-3 …: 12s, about 6min 36s left"
+    for at in (3, 4, 5):
+        client.answer("resolve", row(f"conv-{at}"))
+    assert shown[-1] == "4 of 103 ended; waiting for conv-3, conv-4, conv-5 …: 12s, about 6min 36s left"
     clock.now += 3
     waiting.tick()
-    assert shown[-1] == "4 of 103 ended; waiting for conv-3 …: 15s, about 6min 33s left"
+    assert shown[-1] == "4 of 103 ended; waiting for conv-3, conv-4, conv-5 …: 15s, about 6min 33s left"
 
 
 def test_until_it_has_one_from_the_past_and_the_queue(shown: list[str]) -> None:
@@ -276,8 +277,9 @@ def test_failures_are_told_at_once_and_counted(shown: list[str], monkeypatch: py
     waiting.ended(cast("RunView", {**end(runs[2], "lost"), "exit_code": None}))  # the end of the wait tells of it
     assert notes == ["x-0#1 has failed: exit-code, code=exited, status=3"]
     waiting.tick()
-    client.answer("resolve", row("conv-3"))
-    assert shown[-1] == "3 of 50 ended, 2 failed; waiting for conv-3 …: 0s"
+    for at in (3, 4, 5):
+        client.answer("resolve", row(f"conv-{at}"))
+    assert shown[-1] == "3 of 50 ended, 2 failed; waiting for conv-3, conv-4, conv-5 …: 0s"
     for run in runs[3:]:
         waiting.ended(end(run, "exit-code", 1))
     assert len(notes) == progress_runs.FAILURES - 1  # of the first, one was lost
