@@ -105,8 +105,15 @@ def test_many_and_then_all_of_them(scripts: Scripts) -> None:
     assert scripts.said(example("wait --queue")) == ""
 
 
+def test_a_number_for_each(scripts: Scripts) -> None:
+    shown = scripts.run(example("--array").replace("0-9", "0-2"))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert [line.split()[1] for line in shown.stdout.splitlines()] == ["step-1@1", "step-1@2"]
+    scripts.said("jobctl reset-failed")
+
+
 def test_as_they_end(scripts: Scripts) -> None:
-    assert sorted(scripts.said(example("--any")).splitlines()) == ["step-1: 3", "step-2: 1", "step-3: 2"]
+    assert sorted(scripts.said(example("--any")).splitlines()) == ["step-2: 3", "step-3: 1", "step-4: 2"]
     assert scripts.run(example("--any"), JOBD_SOCKET="/nowhere").returncode == 0  # nothing was started
 
 
