@@ -208,6 +208,7 @@ class Daemon:
             if welcome.heir or is_first:
                 await self.keeper.grant_files(every=True)
             await definitions.learn_homes()
+            gc.disable()  # until clients come: of what is taken up nothing is garbage, and looking takes two thirds
             await recover(registry)
             registry.aftermath.look_for_ends()
             if is_first:
@@ -246,6 +247,7 @@ class Daemon:
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*GC_THRESHOLD)
+                gc.enable()
                 self.keeper.send("ready")
                 log.info("ready: %s", said)
                 accepting.start_soon(self._idle_exit(registry, server).run)
