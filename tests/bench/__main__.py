@@ -27,6 +27,7 @@ from tests.bench import (
     hot_verbs,
     idle,
     memory,
+    million,
     output,
     queueing,
     recovery,
@@ -45,7 +46,7 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     module.__name__.rpartition(".")[2]: module.measure_all
     for module in (
         hot_verbs, cold_help, completion, foreground, throughput, spawn_latency, output, memory, requests, start_stop,
-        idle, recovery, history, fairness, remote, dependencies, queueing, followers,
+        idle, recovery, history, fairness, remote, dependencies, queueing, followers, million,
     )
 }  # fmt: skip
 RESULTS = Path("build/bench.json")

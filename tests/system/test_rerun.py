@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ import pytest
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
 from jobd.wire import messages as m
-from tests.system.program import DEADLINE_SEC
+from tests.system.program import BIN, DEADLINE_SEC
 from tests.system.raw import Raw, fault, started
 
 if TYPE_CHECKING:
@@ -36,6 +38,39 @@ def test_the_same_command_environment_and_directory(shared: Program, name: str, 
     assert (again.returncode, again.stdout, again.stderr) == (3, f"{name}\n", "")
     assert shared.output(name) == f"red {tmp_path}\n".encode()
     assert [row["number"] for row in shared.history(name)] == [2, 1]
+
+
+def test_all_that_was_submitted_is_as_it_was(shared: Program, name: str, tmp_path: Path) -> None:
+    """Arguments and directory of any bytes, environment, umask, limits, priority, stdin and queue."""
+    odd = tmp_path / os.fsdecode(b"odd \xff")
+    odd.mkdir()
+    tell = (
+        "import os, resource, sys; m = os.umask(0); r = resource.getrlimit(resource.RLIMIT_NOFILE);"
+        "print(os.getcwdb(), [os.fsencode(a) for a in sys.argv[1:]], m, r, os.getpriority(os.PRIO_PROCESS, 0),"
+        " os.readlink('/proc/self/fd/0'), os.environ['JOBD_QUEUE'],"
+        " sorted((k, v) for k, v in os.environb.items() if k not in (b'JOBD_RUN', b'INVOCATION_ID')))"
+    )
+    submit = 'umask 027; ulimit -n 123; exec "$0" "$@"'
+    options = ("--queue", "batch", "--priority", "4", "-p", "limits.nice=3", "-p", "limits.core=5")
+    command = (sys.executable, "-c", tell, "--odd", os.fsdecode(b"\xfe\n"), "")
+    env = {**shared.env, "COLOUR": os.fsdecode(b"r\xffd")}
+    jobctl = ["sh", "-c", submit, str(BIN / "jobctl"), "run", "--wait", "-u", name, *options, "--", *command]
+    subprocess.run(jobctl, env=env, cwd=odd, check=True, timeout=DEADLINE_SEC, capture_output=True)
+    shared.jobctl("rerun", "--wait", f"{name}#1", cwd=tmp_path, check=True)
+    with Raw(shared.socket) as raw:
+        rows = raw.ask(m.History(id=1, jobs=[name]))
+    assert isinstance(rows, m.Reply)
+    assert isinstance(rows.body, m.Runs)
+    second, first = rows.body.runs
+    assert (second.queue, second.priority, second.argv, second.cwd) == (
+        first.queue, first.priority, first.argv, first.cwd
+    )  # fmt: skip
+    told = [shared.output(name, "stdout", "--run", run) for run in ("1", "2")]
+    assert told[0] == told[1]
+    assert b"odd \\xff" in told[0]
+    assert b"[b'--odd', b'\\xfe\\n', b''] 23 (123, 123) 3 /dev/null batch [" in told[0]
+    assert b"(b'COLOUR', b'r\\xffd')" in told[0]
+    assert first.priority == 4
 
 
 def test_one_run_of_several_is_picked_by_number_and_by_id(shared: Program, name: str) -> None:
