@@ -110,6 +110,7 @@ class Body(TypedDict, total=False):
     errno: int
     jobs: list[JobView]
     more: str
+    left_out: dict[str, int]
     runs: list[RunView]
     code: str
     stream: int

@@ -10,6 +10,8 @@ from jobctl.exits import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from jobctl.client import Client
     from jobctl.options import (
         All,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
         Quiet,
         States,
     )
-    from jobctl.shapes import JobView
+    from jobctl.shapes import Body, JobView
 
 GLYPHS = {  # of systemctl: what is failed or on its way has one, and its colour
     "failed": (terminal.FAILED_GLYPH, terminal.RED),
@@ -44,6 +46,7 @@ RETRYING = "auto-restart"
 NONE_ACTIVE, NONE_FAILED, NONE_EXISTS = 3, 1, 4  # as systemctl
 TRUE, FALSE = ("yes", "y", "1", "true", "t", "on"), ("no", "n", "0", "false", "f", "off")  # systemd's booleans
 PATIENCE_SEC = 0.2  # for one's own daemon, which is asked besides
+WAITING = 100  # of each queue, that a person is shown
 COLUMNS = ("JOB", "LOAD", "ACTIVE", "SUB", "DESCRIPTION")
 LEGEND = (
     "",
@@ -89,19 +92,28 @@ def list_jobs(
         states = tuple(statewords.of_jobs(states))
     shows_legend = _boolean(legend) and not no_legend and not quiet
     wanted = [*states, *(["failed"] if failed else [])]
-    views = fetch(client, patterns, every, wanted, queue or "")
-    if as_json:
-        assert output is not None
-        rows.print_json([rows.job_row(view) for view in views], output)
-    elif output is not None:
-        from jobctl import names
-
-        terminal.say("".join(f"{names.view_name(view, client)}\n" for view in views))
+    if output is None:
+        waiting = WAITING if terminal.is_terminal() and not (every or wanted) else None
+        pages = _pages(client, patterns, every, wanted, queue or "", waiting)
+        _print_table(client, pages, full=full, plain=plain, count=_count(every, wanted) if shows_legend else "")
     else:
-        _print_table(client, views, full=full, plain=plain, count=_count(len(views), every, wanted, shows_legend))
+        views = fetch(client, patterns, every, wanted, queue or "")
+        _print_others(client, views, output, as_json)
     if not quiet and client.path != client.target.socket and not client.target.mode:
         _mention_own(client)
     return 0
+
+
+def _print_others(client: Client, views: list[JobView], output: str, as_json: bool) -> None:
+    """As JSON, or names alone."""
+    if as_json:
+        from jobctl import rows
+
+        rows.print_json([rows.job_row(view) for view in views], output)
+    else:
+        from jobctl import names
+
+        terminal.say("".join(f"{names.view_name(view, client)}\n" for view in views))
 
 
 def _boolean(word: str) -> bool:
@@ -112,17 +124,25 @@ def _boolean(word: str) -> bool:
 
 def fetch(client: Client, patterns: tuple[str, ...], every: bool, states: list[str], queue: str = "") -> list[JobView]:
     """All the pages of a list."""
+    return [view for page in _pages(client, patterns, every, states, queue) for view in page["jobs"]]
+
+
+def _pages(
+    client: Client, patterns: tuple[str, ...], every: bool, states: list[str], queue: str, waiting: int | None = None
+) -> Iterator[Body]:
+    """The pages of a list. `waiting`: of each queue at most so many that wait."""
     request: dict[str, object] = {"type": "list", "patterns": list(patterns), "all": every, "states": list(states)}
     if queue:
         request["queue"] = queue
-    views: list[JobView] = []
+    if waiting is not None:
+        request["waiting"] = waiting
     after = ""
     while True:
         body = client.call({**request, "after": after})
-        views += body["jobs"]
+        yield body
         after = body.get("more", "")
         if not after:
-            return views
+            return
 
 
 def _mention_own(client: Client) -> None:
@@ -148,31 +168,64 @@ def _mention_own(client: Client) -> None:
         terminal.note(f"{count} more: jobctl --user")
 
 
-def _count(jobs: int, every: bool, states: list[str], legend: bool) -> str:
-    """The last line, and where to look for more; empty without a legend."""
-    if not legend:
-        return ""
-    text = f"{jobs} job{'' if jobs == 1 else 's'} listed."
+def _count(every: bool, states: list[str]) -> str:
+    """The last line, with a place for the number, and where to look for more."""
+    text = "{} job{} listed."
     if terminal.use_colour():
-        text = f"{terminal.BOLD if jobs else terminal.RED}{text}{terminal.PLAIN}"
+        text = f"{terminal.BOLD}{text}{terminal.PLAIN}"
     return text if every or states else f"{text} Pass --all to see inactive jobs, too."
 
 
-def _print_table(client: Client, views: list[JobView], *, full: bool, plain: bool, count: str) -> None:
-    """The jobs, and above and below them the legend unless `count` is empty."""
+def _print_table(client: Client, pages: Iterable[Body], *, full: bool, plain: bool, count: str) -> None:
+    """The jobs, and above and below them the legend unless `count` is empty.
+
+    A person sees the first page at once, however many there are; elsewhere all of it has the same columns.
+    """
     from jobctl.table import Table
 
-    rows = [_cells(client, view) for view in views]
     table = Table(COLUMNS, COLUMNS.index("JOB"), indent="" if plain else "  ", full=full)
-    table.fit(rows)
-    lines = [table.top()] if count else []
-    for view, row in zip(views, rows, strict=True):
-        glyph, colour, colours = _look(view)
-        lines.append(table.line(row, colours, "" if plain else _mark(glyph, colour)))
+    shown, headed = 0, not count
+    left_out: dict[str, int] = {}
+    for views in _at_once(pages, left_out):
+        rows = [_cells(client, view) for view in views]
+        table.fit(rows)
+        lines = [] if headed else [table.top()]
+        headed = True
+        for view, row in zip(views, rows, strict=True):
+            glyph, colour, colours = _look(view)
+            lines.append(table.line(row, colours, "" if plain else _mark(glyph, colour)))
+        shown += len(views)
+        terminal.say("".join(f"{line}\n" for line in lines))
+    lines = [_more(client, queue, number) for queue, number in left_out.items()]
     if count:
-        width = 0 if full else terminal.columns()  # a line that less had to chop would keep it open
-        lines += [terminal.cut(line, width) for line in (*(LEGEND if rows else ()), count)]
-    terminal.say("".join(f"{line}\n" for line in lines))
+        if not shown:
+            count = count.replace(terminal.BOLD, terminal.RED)
+        last = count.format(shown, "" if shown == 1 else "s")
+        lines += [*(LEGEND if shown else ()), last]
+    width = 0 if full else terminal.columns()  # a line that less had to chop would keep it open
+    terminal.say("".join(f"{terminal.cut(line, width)}\n" for line in lines))
+
+
+def _at_once(pages: Iterable[Body], left_out: dict[str, int]) -> Iterator[list[JobView]]:
+    """The jobs, page by page on a terminal; how many that wait are left out is noted in `left_out`."""
+    views: list[JobView] = []
+    for page in pages:
+        left_out.update(page.get("left_out", {}))
+        views += page["jobs"]
+        if terminal.is_terminal():
+            yield views
+            views = []
+    if views or not terminal.is_terminal():
+        yield views
+
+
+def _more(client: Client, queue: str, number: int) -> str:
+    """What stands in place of those that wait and are not shown."""
+    from jobctl.escape import escape
+
+    if not queue:
+        return f"… {number:,} more wait: {client.target.program} list --state=queued"
+    return f"… {number:,} more wait in queue {escape(queue)}: {client.target.program} queue show {escape(queue)}"
 
 
 def _look(view: JobView) -> tuple[str, str, tuple[str, ...]]:

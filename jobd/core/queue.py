@@ -210,6 +210,14 @@ class Board:
         line = self._lines.get(queue)
         return iter(()) if line is None else line.in_order(skip)
 
+    def queues(self) -> list[QueueKey | None]:
+        """Those in which something waits, or is kept out."""
+        return [*dict.fromkeys((*self._lines, *self._out))]
+
+    def kept_out(self, queue: QueueKey | None) -> Iterator[Ticket]:
+        """What is kept out of a queue's line, in the order in which it was. Not to be kept over a turn."""
+        return iter(self._out.get(queue, ()))
+
     def head(self, queue: QueueKey | None) -> Ticket | None:
         """Whom a line waits for; None: nobody waits, or all who do are at their limits."""
         line = self._lines.get(queue)

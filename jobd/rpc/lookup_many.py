@@ -96,12 +96,12 @@ class ManyLookup(JobLookup):
                 break
             after = owner, page[-1].job
 
-    def jobs_page(self, *, every: bool, after: Key | None, limit: int) -> list[JobRow]:
+    def jobs_page(self, *, every: bool, after: Key | None, limit: int, at_rest: bool = False) -> list[JobRow]:
         """Jobs that he sees, as the store has them, sorted by (owner, name)."""
         store, scope = self.world.registry.store, self.scope()
         if scope == ((self.own, "*"),):
-            return store.jobs_page(owner=self.own, every=every, after=after, limit=limit)
-        return store.jobs_page(scope=scope, every=every, after=after, limit=limit)
+            return store.jobs_page(owner=self.own, every=every, after=after, limit=limit, at_rest=at_rest)
+        return store.jobs_page(scope=scope, every=every, after=after, limit=limit, at_rest=at_rest)
 
     def filters(self) -> bool:
         """Whether what he sees of others' jobs has to be picked out from what he does not."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
 from jobd.core.arrays import element_id, element_name
+from jobd.core.records import SHARED as QUEUES_OF_ALL
 from jobd.rpc.lookup import SHOWN_CANDIDATES, Refused
 from jobd.rpc.lookup_many import ManyLookup
 from jobd.wire import errors
@@ -81,12 +82,19 @@ class RunLookup(ManyLookup):
         asked: list[tuple[int | None, str]] = [] if own is None else [(own, name)]
         if owner in (None, SHARED):
             asked.append((None, f"/{name}"))
-        for key in asked:
-            if store.knows_queue(*key, self.scope()):
-                return key
+        found = next((key for key in asked if self._is_queue(*key)), None)
+        found = found or next((key for key in asked if store.knows_queue(*key, self.scope())), None)
+        if found is not None:
+            return found
         if asked and name == BATCH:
             return asked[-1]  # it is always there
         raise Refused(errors.NOT_FOUND, f"cannot find queue {word!r}", queue=word)
+
+    def _is_queue(self, owner: int | None, text: str) -> bool:
+        """Whether such a queue is there now, and his to know of: with or without runs."""
+        key = (QUEUES_OF_ALL, text.removeprefix("/")) if owner is None else (owner, text)
+        seen = owner in (None, self.own) or self.who.is_admin
+        return seen and key in self.world.registry.queues.rows
 
     def find_run(self, run_id: bytes, action: str) -> RunRow | None:
         """The row of a run as it is now; None: there is none that he may see. Raises Refused (DENIED)."""

@@ -177,13 +177,16 @@ class Reader(Elements):
         prefix: str = "",
         after: tuple[int, str] | None = None,
         limit: int = 1000,
+        at_rest: bool = False,
     ) -> list[JobRow]:
         """Jobs sorted by (owner, name), from behind the key `after`: those that `list` shows, or `every` one.
 
         `owner`: only his. `scope`: only those that one of its pairs fits. `prefix`: only names that begin so (a glob's
-        literal beginning).
+        literal beginning). `at_rest`: none with a live run, of which the registry knows more; but arrays.
         """
         source, listed = ("jobs", "1") if every else ("jobs INDEXED BY jobs_listed", LISTED)
+        if at_rest:
+            listed += " AND (active IN ('inactive', 'failed') OR array <> '')"
         base = f"SELECT {JOB_COLUMNS} FROM {source} WHERE {listed} AND owner = ? AND job > ? AND job < ?"
         order = "ORDER BY owner, job LIMIT ?"
         end = prefix + "\U0010ffff"
@@ -299,7 +302,7 @@ class Reader(Elements):
         return pages.runs_page(self.fetch, wanted, before, limit, offset)
 
     def knows_queue(self, owner: int | None, queue: str, scope: globs.Globs | None) -> bool:
-        """Whether the queue is there (owner None: a shared one), or runs that the scope fits have been in it."""
+        """Whether runs that the scope fits are in the queue, or have been (owner None: in a shared one)."""
         return pages.knows_queue(self.fetch, RunFilter(scope=scope, queue=(owner, queue)))
 
     # --- the rest -----------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ class Started(Body, frozen=True, kw_only=True, tag="started"):
 class Jobs(Body, frozen=True, kw_only=True, tag="jobs"):
     jobs: list[JobView]
     more: str = ""
+    left_out: dict[str, int] = {}  # by queue ("" for none), how many that wait are not given; on the first page
 
 
 class Runs(Body, frozen=True, kw_only=True, tag="runs"):

@@ -239,6 +239,8 @@ class List(Message, frozen=True, kw_only=True, tag="list"):
     all: bool = False
     states: Words = []  # each matches load, active or sub
     queue: QueueName = ""  # only those whose run is in it, or was
+    # Of each queue at most so many that wait, the next first; Jobs.left_out counts the others. Not with all or states.
+    waiting: Annotated[int, Meta(ge=0, le=10_000)] | None = None
     after: Annotated[str, Meta(max_length=128)] = ""
 
 

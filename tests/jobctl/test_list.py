@@ -165,3 +165,26 @@ def test_states_of_services_have_their_colours(daemon: Make) -> None:
     assert f"{yellow}●{plain} bad     {red}bad-setting{plain} inactive   dead " in shown
     assert f"{yellow}●{plain} shut    {red}masked{plain}      active     running " in shown
     assert f"{green}↻{plain} reloads loaded " in shown
+
+
+def test_of_thousands_that_wait_a_person_sees_the_next(daemon: Make) -> None:
+    def listed(request: m.Request) -> m.Jobs:
+        assert isinstance(request, m.List)
+        left_out = {"build": 9876, "": 12} if request.waiting and not request.after else {}
+        more = "" if request.after else "0/make-3"
+        return m.Jobs(jobs=[WEB if request.after else QUEUED], more=more, left_out=left_out)
+
+    fake = daemon(table(list=listed))
+    shown = on_terminal(fake.path, "list", "--no-pager", NO_COLOR="1", columns=100).decode()
+    lines = shown.replace("\r", "").splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith("… "))
+    assert lines[at : at + 2] == [
+        "… 9,876 more wait in queue build: jobctl queue show build", "… 12 more wait: jobctl list --state=queued"
+    ]  # fmt: skip
+    assert lines[-1].startswith("2 jobs listed.")
+    assert shown.count("LOAD   ACTIVE") == 1
+    asked = [request.waiting for request in fake.requests if isinstance(request, m.List)]
+    assert asked == [100, 100]
+    result = jobctl(fake.path, "list")
+    assert "more wait" not in result.stdout.decode()
+    assert fake.requests[-1].waiting is None  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ from jobd.host.peer import Peer
 from jobd.rpc import views
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers import hold, queues
+from jobd.rpc.handlers import hold, look, queues
 from jobd.rpc.queueviews import line_words
 from jobd.rpc.words import words_of
 from jobd.runtime import holding
@@ -292,3 +292,51 @@ async def test_a_queue_is_kept_with_the_number_of_its_owner(word: str, kept: str
         id=1, run=b"r" * 16, argv=[b"x"], env=[], cwd=b"/", umask=0, settings={"queue": word}, after=["bob/a:ok"]
     )
     assert words_of(request) == ["bob/a", *([word] if word[:3] in ("610", "who") else [])]
+
+
+# --- lists ----------------------------------------------------------------------------------------------------------
+def names_of(bed: Bed, uid: int = 0, **asked: object) -> tuple[list[str], dict[str, int]]:
+    found = look.list_jobs(context_of(bed, uid), m.List(id=1, **asked))  # type: ignore[arg-type]
+    return [job.job for job in found.jobs], found.left_out
+
+
+async def test_of_thousands_that_wait_the_next_stand_in_a_list(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = filled(bed, 1, *(f"j{n:03}" for n in range(50)))
+        jobs.make("free")
+        jobs.make("urgent", queue="build", priority=1)
+        for number in range(4):
+            jobs.submit(f"held{number}", 0, {"held": True}, {"queue": "build"})
+        jobs.make("failed")
+        await wait_all_tasks_blocked()
+        await jobs.end("failed", 256)
+        shown, left_out = names_of(bed, waiting=3)
+        assert shown == ["failed", "free", "held0", "held1", "held2", "j000", "j001", "j002", "urgent"]
+        assert left_out == {"build": 48}
+        assert names_of(bed, waiting=3, patterns=["j04*"]) == ([], {"build": 10})
+        assert names_of(bed, waiting=3, after="0/held1") == (["held2", "j000", "j001", "j002", "urgent"], {})
+        for every in ({}, {"all": True}, {"states": ["queued"]}):
+            shown, left_out = names_of(bed, **({"waiting": 3} if every else {}), **every)
+            assert len(shown) >= 54, every
+            assert left_out == {}
+
+
+async def test_a_list_of_what_is_or_was_in_a_queue(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = filled(bed, 2, "a", "b", "c")
+        bed.registry.queues.add(SHARED, "all", 2, ROOT)
+        jobs.make("d", queue="all")
+        jobs.make("free")
+        jobs.make("hers", ALICE, queue="all")
+        await wait_all_tasks_blocked()
+        await jobs.end("a")
+        assert names_of(bed, queue="build")[0] == ["b", "c"]
+        assert names_of(bed, queue="build", all=True)[0] == ["a", "b", "c"]
+        assert names_of(bed, queue="all")[0] == ["d", "hers"]
+        assert names_of(bed, ALICE, queue="shared/all")[0] == ["hers"]
+        assert names_of(bed, queue="batch")[0] == []
+        bed.registry.queues.add(0, "empty", 2, ROOT)
+        assert names_of(bed, queue="empty")[0] == []
+        for word in ("nope", f"{BOB}/build"):
+            with pytest.raises(Refused, match="cannot find queue"):
+                names_of(bed, queue=word)

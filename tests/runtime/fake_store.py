@@ -91,6 +91,9 @@ class FakeStore:
     def jobs_to_restart(self) -> list[JobRow]:
         return [row for row in self.jobs.values() if row.restart_at is not None]
 
+    def knows_queue(self, owner: int | None, queue: str, _scope: Globs | None) -> bool:
+        return any(row.queue == queue and owner in (None, row.owner) for row in self.runs.values())
+
     def jobs_page(
         self,
         *,
@@ -100,13 +103,15 @@ class FakeStore:
         prefix: str = "",
         after: tuple[int, str] | None = None,
         limit: int = 1000,
+        at_rest: bool = False,
     ) -> list[JobRow]:
         keys = sorted(key for key in self.jobs if owner in (None, key[0]) and key > (after or (-1, "")))
         if scope is not None:
             keys = [(uid, job) for uid, job in keys if any(o in (None, uid) and fnmatchcase(job, p) for o, p in scope)]
         rows = [self.jobs[key] for key in keys if key[1].startswith(prefix)]
         listed = (row for row in rows if row.array_of == "" and (row.active != "inactive" or row.result != "success"))
-        return (rows if every else list(listed))[:limit]
+        found = rows if every else list(listed)
+        return [row for row in found if not at_rest or row.array or row.active in ("inactive", "failed")][:limit]
 
     def jobs_seen(
         self, *, owner: int, every: bool, scope: Globs, after: str, limit: int

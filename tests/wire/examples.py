@@ -66,7 +66,7 @@ CLIENT: Final[dict[str, m.FromClient]] = {
     "reset-failed": m.ResetFailed(id=20, names=["web"]),
     "remove": m.Remove(id=21, names=["web"], stop=True, purge=True, runs=[RUN]),
     "get": m.Get(id=7, names=["web*"], tree=True),
-    "list": m.List(id=8, patterns=["w*"], all=True, states=["failed"], after="0/web", queue="build"),
+    "list": m.List(id=8, patterns=["w*"], all=True, states=["failed"], after="0/web", queue="build", waiting=100),
     "history": m.History(
         id=9, jobs=["web"], states=["failed"], since=-T, until=T, limit=1000, offset=10, before=77, queue="build"
     ),
@@ -122,7 +122,9 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
             elements=100,
         ),
     ),
-    "reply-jobs": m.Reply(id=7, body=m.Jobs(jobs=[JOB, m.JobView(job="db", owner=1000)], more="1000/web")),
+    "reply-jobs": m.Reply(
+        id=7, body=m.Jobs(jobs=[JOB, m.JobView(job="db", owner=1000)], more="1000/web", left_out={"build": 9900})
+    ),
     "reply-runs": m.Reply(id=9, body=m.Runs(runs=[ENDED], more=76)),
     "reply-daemon": m.Reply(
         id=13,

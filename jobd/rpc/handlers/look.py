@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from jobd.core import names
 from jobd.core.records import BAD_SETTING, QUEUED
 from jobd.rpc import usageview, views
+from jobd.rpc.brief import Brief
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.pagesize import LIST_PAGE, fitting
 from jobd.rpc.people import uid_in
@@ -97,7 +98,7 @@ def list_jobs(context: Context, request: m.List) -> m.Jobs:
     """A page of jobs, sorted by owner and name; live jobs as they are now."""
     every = request.all or bool(request.states) or _shows_elements(request)
     after = _cursor(request.after)
-    page = context.jobs_page(every=every, after=after, limit=LIST_PAGE + 1)
+    page = context.jobs_page(every=every, after=after, limit=LIST_PAGE + 1, at_rest=_is_brief(request))
     return _listed(context, request, page, _matcher(context, request))
 
 
@@ -115,6 +116,24 @@ async def list_in_turns(context: Context, request: m.List) -> None:
 def _shows_elements(request: m.List) -> bool:
     """Whether elements of arrays are meant, and not only the whole ones."""
     return request.all or any("@" in pattern for pattern in request.patterns)
+
+
+def _is_brief(request: m.List) -> bool:
+    """Whether of what waits in a queue only the next are wanted."""
+    return request.waiting is not None and not (request.all or request.states or _shows_elements(request))
+
+
+def _in_queue(context: Context, word: str) -> Callable[[JobRow], bool]:
+    """Whether the newest run of a job is in this queue, or was; "" is any. Raises Refused: there is none."""
+    if not word:
+        return lambda _: True
+    owner, name = context.past_queue(word)
+
+    def is_in(row: JobRow) -> bool:
+        run = None if owner not in (None, row.owner) else context.newest(row)
+        return run is not None and run.queue == name
+
+    return is_in
 
 
 def _matcher(context: Context, request: m.List) -> Fits:
@@ -139,36 +158,47 @@ async def _known(context: Context, request: m.List, rows: Sequence[JobRow]) -> F
 
 
 def _listed(context: Context, request: m.List, page: Sequence[JobRow], fits: Fits) -> m.Jobs:
-    every = request.all or bool(request.states)
     after = _cursor(request.after)
-    rows = {(row.owner, row.job): row for row in page}
+    brief = Brief(context, request.waiting) if _is_brief(request) and request.waiting is not None else None
     more: Key | None = None
-    if len(rows) > LIST_PAGE:
-        del rows[max(rows)]
-        more = max(rows)
-    elements = _shows_elements(request)
+    if len(page) > LIST_PAGE:
+        page = page[:LIST_PAGE]
+        more = page[-1].owner, page[-1].job
+    rows = {(row.owner, row.job): row for row in page if brief is None or row.array or row.sub != QUEUED}
+    is_wanted = _picker(context, request, fits)
     for row in context.live_jobs():
         key = (row.owner, row.job)
-        if row.array_of and not elements:
-            continue
-        if (after is None or key > after) and (more is None or key <= more):
+        if brief is not None and row.sub == QUEUED and row.latest not in brief.shown:
+            if after is None and is_wanted(row):
+                brief.leave_out(row)
+        elif (after is None or key > after) and (more is None or key <= more):
             rows[key] = row
-    now = time.time_ns()
-    registry, wanted = context.world.registry, []
-    for _, kept in sorted(rows.items()):
-        if kept.array_of and not elements:
-            continue
-        row = registry.arrays.shown(kept) if kept.array else kept
-        frozen = FROZEN in request.states and views.is_frozen(registry, row)
-        held = views.HELD in request.states and row.sub == QUEUED and _is_held(context, row)
-        if _matches(row, request, fits, every, now, frozen or held):
-            wanted.append(row)
+    registry = context.world.registry
+    shown = (registry.arrays.shown(row) if row.array else row for _, row in sorted(rows.items()))
+    wanted = [row for row in shown if is_wanted(row)]
     if context.filters():  # rules may have been taken back since the page was begun
         wanted = [row for row in wanted if context.sees(row.owner, row.job)]
     jobs = fitting(told(context, views.job_view(registry, row)) for row in wanted)
     if len(jobs) < len(wanted):
         more = jobs[-1].owner, jobs[-1].job
-    return m.Jobs(jobs=jobs, more="" if more is None else f"{more[0]}/{more[1]}")
+    left_out = {} if brief is None else brief.left_out()
+    return m.Jobs(jobs=jobs, more="" if more is None else f"{more[0]}/{more[1]}", left_out=left_out)
+
+
+def _picker(context: Context, request: m.List, fits: Fits) -> Callable[[JobRow], bool]:
+    """Whether a job is wanted."""
+    registry, now = context.world.registry, time.time_ns()
+    every, elements = request.all or bool(request.states), _shows_elements(request)
+    in_queue = _in_queue(context, request.queue)
+
+    def is_wanted(row: JobRow) -> bool:
+        if row.array_of and not elements:
+            return False
+        frozen = FROZEN in request.states and views.is_frozen(registry, row)
+        held = views.HELD in request.states and row.sub == QUEUED and _is_held(context, row)
+        return _matches(row, request, fits, every, now, frozen or held) and in_queue(row)
+
+    return is_wanted
 
 
 def _cursor(text: str) -> Key | None:
