@@ -63,9 +63,9 @@ class Waiting:
 
     def take_on(self, run: Run) -> None:
         """A run was accepted, or is taken up: it waits from now on, if there is anything to wait for."""
+        self._world.schedule.take_on(run)
         if not run.row.after:
             return  # as of most
-        self._world.schedule.take_on(run)
         needs = after.decode(run.row.after, run.row.owner)
         left = self.unmet(needs)
         for need in left:
