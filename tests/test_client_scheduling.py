@@ -126,8 +126,8 @@ ACTS: Acts = [
     (lambda j: j.stats("make", queue="q", since=1, until=2), lambda j: j.stats("make", queue="q", since=1, until=2),
      m.HistoryStats(id=0, jobs=["make"], queue="q", since=1, until=2), STATS),
     (lambda j: j.list(queue="q"), lambda j: j.list(queue="q"), m.List(id=0, queue="q"), []),
-    (lambda j: j.history(queue="q", limit=5), lambda j: j.history(queue="q", limit=5),
-     m.History(id=0, queue="q", limit=5), []),
+    (lambda j: j.history(queue="q", limit=5, before=9), lambda j: j.history(queue="q", limit=5, before=9),
+     m.History(id=0, queue="q", limit=5, before=9), []),
 ]  # fmt: skip
 
 
@@ -249,6 +249,28 @@ def test_a_queue_comes_page_after_page(path: Path) -> None:
     assert asked == ["", "2"]
     assert (found.view.waiting, found.others, found.more) == (3, 7, "")
     assert [run.run for run in found.runs] == [run_id(1), run_id(2), run_id(3)]
+
+
+def test_timers_and_figures_come_page_after_page(path: Path) -> None:
+    bodies: list[m.AnyBody] = [
+        m.Timers(timers=TIMERS, more="a"),
+        m.Timers(timers=TIMERS),
+        m.Stats(stats=STATS, more="b"),
+        m.Stats(stats=[]),
+    ]
+    after: list[str] = []
+
+    def script(peer: Peer) -> None:
+        for body in bodies:
+            request = peer.receive()
+            assert isinstance(request, m.ListTimers | m.HistoryStats)
+            after.append(request.after)
+            peer.send(m.Reply(id=request.id, body=body))
+        peer.receive()
+
+    with FakeDaemon(path, script) as daemon, connect_blocking(daemon.path) as jobs:
+        assert (jobs.timers(), jobs.stats()) == (TIMERS * 2, STATS)
+    assert after == ["", "a", "", "b"]
 
 
 def test_a_run_is_canceled_by_its_id(path: Path) -> None:

@@ -161,10 +161,14 @@ class Jobs(Acting, Asking, Defining, Scheduling):
         until: int | None = None,
         limit: int | None = 100,
         offset: int = 0,
+        before: int | None = None,
     ) -> Sequence[m.RunView]:
-        """Runs, newest first. Times are wall-clock nanoseconds; a limit of None gives all."""
+        """Runs, newest first. Times are wall-clock nanoseconds; a limit of None gives all.
+
+        `before`: the `seq` of the last run of a page, to go on behind it whatever has begun meanwhile.
+        """
         exchange = requests.history(
-            jobs, states=states, queue=queue, since=since, until=until, limit=limit, offset=offset
+            jobs, states=states, queue=queue, since=since, until=until, limit=limit, offset=offset, before=before
         )
         return await self._one(exchange)
 

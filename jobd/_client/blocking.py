@@ -137,10 +137,11 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining, BlockingSch
         until: int | None = None,
         limit: int | None = 100,
         offset: int = 0,
+        before: int | None = None,
     ) -> Sequence[m.RunView]:
         """Runs, newest first; see Jobs.history."""
         exchange = requests.history(
-            jobs, states=states, queue=queue, since=since, until=until, limit=limit, offset=offset
+            jobs, states=states, queue=queue, since=since, until=until, limit=limit, offset=offset, before=before
         )
         return self._one(exchange)
 

@@ -71,10 +71,10 @@ class BlockingScheduling:
 
     def timers(self, *patterns: str, all: bool = False) -> Sequence[m.TimerView]:  # noqa: A002
         """What starts by the clock; see Jobs.timers."""
-        return self._one(requests.timers(patterns, all_timers=all)).timers
+        return self._one(requests.timers(patterns, all_timers=all))
 
     def stats(
         self, *jobs: str, queue: str = "", since: int | None = None, until: int | None = None
     ) -> Sequence[m.StatsView]:
         """Figures of the finished runs of each job; see Jobs.stats."""
-        return self._one(requests.stats(jobs, queue=queue, since=since, until=until)).stats
+        return self._one(requests.stats(jobs, queue=queue, since=since, until=until))

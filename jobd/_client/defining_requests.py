@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from jobd._client.exchanges import Action, FilePages, One
+from jobd._client.exchanges import Action, One, Pages
 from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
 
@@ -50,8 +50,9 @@ def daemon_reload(names: Sequence[str], *, dry: bool) -> One[m.Plan]:
     return One(m.DaemonReload(id=0, names=list(names), dry=dry), m.Plan)
 
 
-def job_files(patterns: Sequence[str], *, states: Sequence[str]) -> FilePages:
-    return FilePages(m.ListFiles(id=0, patterns=list(patterns), states=list(states)))
+def job_files(patterns: Sequence[str], *, states: Sequence[str]) -> Pages[m.Files, m.FileView]:
+    request = m.ListFiles(id=0, patterns=list(patterns), states=list(states))
+    return Pages(request, m.Files, lambda page: (page.files, page.more))
 
 
 def dependencies(names: Sequence[str], *, reverse: bool, order: bool) -> One[m.Graph]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BodyT = TypeVar("BodyT", bound=m.Body)
+RowT = TypeVar("RowT")
 
 
 class State(Enum):
@@ -100,65 +101,30 @@ class One(Exchange[BodyT]):
         return (expect(body, self._kind),)
 
 
-class JobPages(Exchange[list[m.JobView]]):
-    """A List, page after page; gives all rows at the end."""
+class Pages(Exchange[list[RowT]], Generic[BodyT, RowT]):
+    """A request whose answer comes page after page, each of which says from where to go on; gives all rows at the end.
 
-    def __init__(self, request: m.List) -> None:
+    `page`: the rows of one, and its `more`.
+    """
+
+    def __init__(
+        self, request: m.Request, kind: type[BodyT], page: Callable[[BodyT], tuple[Sequence[RowT], str]]
+    ) -> None:
         super().__init__()
         self._request = request
-        self._rows: list[m.JobView] = []
+        self._kind = kind
+        self._page = page
+        self._rows: list[RowT] = []
 
     def request(self, id: int) -> m.Request:  # noqa: A002
         return msgspec.structs.replace(self._request, id=id)
 
-    def reply(self, body: m.AnyBody) -> Sequence[list[m.JobView]]:
-        page = expect(body, m.Jobs)
-        self._rows += page.jobs
-        if not page.more:
+    def reply(self, body: m.AnyBody) -> Sequence[list[RowT]]:
+        rows, more = self._page(expect(body, self._kind))
+        self._rows += rows
+        if not more:
             return (self._rows,)
-        self._request = msgspec.structs.replace(self._request, after=page.more)
-        self.state = State.SEND
-        return ()
-
-
-class FilePages(Exchange[list[m.FileView]]):
-    """A ListFiles, page after page; gives all rows at the end."""
-
-    def __init__(self, request: m.ListFiles) -> None:
-        super().__init__()
-        self._request = request
-        self._rows: list[m.FileView] = []
-
-    def request(self, id: int) -> m.Request:  # noqa: A002
-        return msgspec.structs.replace(self._request, id=id)
-
-    def reply(self, body: m.AnyBody) -> Sequence[list[m.FileView]]:
-        page = expect(body, m.Files)
-        self._rows += page.files
-        if not page.more:
-            return (self._rows,)
-        self._request = msgspec.structs.replace(self._request, after=page.more)
-        self.state = State.SEND
-        return ()
-
-
-class TimerPages(Exchange[m.Timers]):
-    """A ListTimers, page after page; gives all at the end."""
-
-    def __init__(self, request: m.ListTimers) -> None:
-        super().__init__()
-        self._request = request
-        self._found: list[m.TimerView] = []
-
-    def request(self, id: int) -> m.Request:  # noqa: A002
-        return msgspec.structs.replace(self._request, id=id)
-
-    def reply(self, body: m.AnyBody) -> Sequence[m.Timers]:
-        page = expect(body, m.Timers)
-        self._found += page.timers
-        if not page.more:
-            return (m.Timers(timers=self._found),)
-        self._request = msgspec.structs.replace(self._request, after=page.more)
+        self._request = msgspec.structs.replace(self._request, after=more)
         self.state = State.SEND
         return ()
 

@@ -6,7 +6,7 @@ import os
 import resource
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from jobd._client.exchanges import Action, JobPages, One, Removing, RunPages
+from jobd._client.exchanges import Action, One, Pages, Removing, RunPages
 from jobd._client.faults import Invalid, NotFound
 from jobd._client.reading import Reading
 from jobd._client.scheduling_requests import submission
@@ -151,8 +151,9 @@ def get(names: Sequence[str], *, tree: bool) -> One[m.Jobs]:
     return One(m.Get(id=0, names=list(names), tree=tree), m.Jobs)
 
 
-def listing(patterns: Sequence[str], *, all_jobs: bool, states: Sequence[str], queue: str) -> JobPages:
-    return JobPages(m.List(id=0, patterns=list(patterns), all=all_jobs, states=list(states), queue=queue))
+def listing(patterns: Sequence[str], *, all_jobs: bool, states: Sequence[str], queue: str) -> Pages[m.Jobs, m.JobView]:
+    request = m.List(id=0, patterns=list(patterns), all=all_jobs, states=list(states), queue=queue)
+    return Pages(request, m.Jobs, lambda page: (page.jobs, page.more))
 
 
 def history(
@@ -164,9 +165,10 @@ def history(
     until: int | None,
     limit: int | None,
     offset: int,
+    before: int | None,
 ) -> RunPages:
     request = m.History(
-        id=0, jobs=list(jobs), states=list(states), queue=queue, since=since, until=until, offset=offset
+        id=0, jobs=list(jobs), states=list(states), queue=queue, since=since, until=until, offset=offset, before=before
     )
     return RunPages(request, ALL if limit is None else limit)
 

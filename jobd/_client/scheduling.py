@@ -93,16 +93,18 @@ class Scheduling:
 
         With `all` also jobs whose schedule is not armed, as they are not enabled.
         """
-        return (await self._one(requests.timers(patterns, all_timers=all))).timers
+        return await self._one(requests.timers(patterns, all_timers=all))
 
     async def stats(
         self, *jobs: str, queue: str = "", since: int | None = None, until: int | None = None
     ) -> Sequence[m.StatsView]:
         """Figures of the finished runs of each job: how many succeeded, and how long and large they were.
 
+        Jobs that differ in the number at their end are one ("make-*", "train-1@*"), unless they are named here.
+
         Args:
             jobs: names or globs; by default all.
             queue: only runs that were in it.
             since, until: wall-clock nanoseconds, of the time when a run was submitted.
         """
-        return (await self._one(requests.stats(jobs, queue=queue, since=since, until=until))).stats
+        return await self._one(requests.stats(jobs, queue=queue, since=since, until=until))

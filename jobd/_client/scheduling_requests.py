@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypedDict
 
 import msgspec
 
-from jobd._client.exchanges import Action, Exchange, One, State, TimerPages, expect
+from jobd._client.exchanges import Action, Exchange, One, Pages, State, expect
 from jobd._client.faults import Invalid
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
@@ -164,9 +164,11 @@ def release(names: Sequence[str]) -> Action:
     return Action(m.Release(id=0, names=list(names)), None)
 
 
-def timers(patterns: Sequence[str], *, all_timers: bool) -> TimerPages:
-    return TimerPages(m.ListTimers(id=0, patterns=list(patterns), all=all_timers))
+def timers(patterns: Sequence[str], *, all_timers: bool) -> Pages[m.Timers, m.TimerView]:
+    request = m.ListTimers(id=0, patterns=list(patterns), all=all_timers)
+    return Pages(request, m.Timers, lambda page: (page.timers, page.more))
 
 
-def stats(jobs: Sequence[str], *, queue: str, since: int | None, until: int | None) -> One[m.Stats]:
-    return One(m.HistoryStats(id=0, jobs=list(jobs), queue=queue, since=since, until=until), m.Stats)
+def stats(jobs: Sequence[str], *, queue: str, since: int | None, until: int | None) -> Pages[m.Stats, m.StatsView]:
+    request = m.HistoryStats(id=0, jobs=list(jobs), queue=queue, since=since, until=until)
+    return Pages(request, m.Stats, lambda page: (page.stats, page.more))
