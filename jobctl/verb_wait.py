@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Targets: TypeAlias = dict[bytes, bytes]  # runs, and by which id jobd is asked about each
 
 AT_ONCE = 4096  # runs in a request; `--any` of more looks at the first
+MOST_IN_LINE = 1000  # of one job; messages.History.limit
 USEC_PER_SEC = 1_000_000
 # Results behind a status that looks as if somebody had sent the signal.
 WORDS_FOR_RESULTS = {
@@ -207,7 +208,15 @@ def _all_live(client: Client) -> Targets:
     for view in fetch(client, (f"{owner}/*",), every=False, states=[]):
         if view["owner"] == owner and view.get("active", "inactive") in live:
             found |= _runs_of(client, view)
+            if view.get("in_line"):
+                found |= _in_line(client, view)
     return found
+
+
+def _in_line(client: Client, view: JobView) -> Targets:
+    """The runs that wait for the live one of a job (`run --singleton`)."""
+    asked = {"type": "history", "jobs": [f"{view['owner']}/{view['job']}"], "states": ["queued"], "limit": MOST_IN_LINE}
+    return {row["run"]: row["run"] for row in client.call(asked)["runs"]}
 
 
 def _resolve(client: Client, jobs: tuple[str, ...]) -> Targets:

@@ -82,6 +82,20 @@ def test_without_a_job_wait_waits_for_ones_own_live_runs(daemon: Make) -> None:
     assert request.runs == [RUN_ID]
 
 
+def test_those_in_line_behind_a_live_run_are_ones_own_live_runs_too(daemon: Make) -> None:
+    me = m.Identity(uid=os.geteuid(), gid=0, groups=[], pid=1, owner=os.geteuid())
+    behind = run_view("a", run=bytes(15) + b"b", state="queued", result=None)
+    answers = table(
+        auth_whoami=lambda _: me, list=lambda _: m.Jobs(jobs=[view("a", in_line=1)]),
+        history=lambda _: m.Runs(runs=[behind]), wait=ends(),
+    )  # fmt: skip
+    fake = daemon(answers)
+    assert jobctl(fake.path, "wait").returncode == 0
+    (request,) = fake.of(m.Wait)
+    assert isinstance(request, m.Wait)
+    assert request.runs == [RUN_ID, behind.run]
+
+
 def test_json_of_wait_are_rows(daemon: Make) -> None:
     fake = daemon(table(resolve=lambda _: m.Runs(runs=[run_view()]), wait=ends(exit_code=1)))
     result = jobctl(fake.path, "wait", "-o", "json", "--any", "web#1")
