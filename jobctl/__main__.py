@@ -23,13 +23,14 @@ FAILURE = 1
 ACTION, LOOK, JOB = 0, 1, 2  # of jobd.wire.errors, which is imported when something went wrong
 PAGED = (
     "list", "status", "show", "cat", "logs", "result", "history", "events", "list-job-files",
-    "list-dependencies", "daemon-status", "auth", "queue",
+    "list-dependencies", "list-timers", "daemon-status", "auth", "queue",
 )  # fmt: skip
 LOCAL = ("completion", "verify")  # no other host has to do with it
 NO_JOBS = ("run", "add", "whoami", "auth", "completion", "verify", "queue")  # their operands name something else
 LOOKS = (
     "status", "logs", "events", "result", "history", "show", "cat", "why", "list", "is-active", "is-failed",
-    "is-enabled", "list-job-files", "list-dependencies", "whoami", "auth", "daemon-status", "is-system-running",
+    "is-enabled", "list-job-files", "list-dependencies", "list-timers", "whoami", "auth", "daemon-status",
+    "is-system-running",
 )  # fmt: skip
 QUEUE_LOOKS = ("list", "show")  # verbs of `queue`; the first is the one without a word
 

@@ -27,7 +27,7 @@ STREAMS = ("logs", "events")  # their JSON is an object a line, of which each ge
 STREAM_KEY = "host"
 GROUPED = (  # their lines come out together, when a host has said all
     "list", "status", "show", "cat", "result", "history", "why", "daemon-status", "is-active", "is-failed",
-    "is-enabled", "list-job-files", "list-dependencies", "whoami", "auth", "daemon-reload",
+    "is-enabled", "list-job-files", "list-dependencies", "list-timers", "whoami", "auth", "daemon-reload",
 )  # fmt: skip
 ALONE = ("attach", "edit")
 ALONE_OPTIONS = ("pipe", "pty")

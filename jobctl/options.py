@@ -44,6 +44,7 @@ AddEnabled = Annotated[bool, _option("enable", "Enable them, too.")]
 AddNow = Annotated[bool, _option("now", "Start them, too.")]
 All = Annotated[bool, _option("every", "Inactive jobs too.")]
 AllBranches = Annotated[bool, _option("every", "Unfold a job wherever it comes.")]
+AllTimers = Annotated[bool, _option("every", "Those of jobs that are not enabled, too.")]
 AllProperties = Annotated[bool, _option("every", "Properties that are not set, too.")]
 Audit = Annotated[bool, _option("audit", "What was asked for, by whom: acts in place of runs.")]
 AllQueues = Annotated[bool, _option("every", "Those of others, too.")]
@@ -102,6 +103,9 @@ ArrayOfRuns = Annotated[
     _option("array", "A run for each of these numbers, N at a time; %i in COMMAND is the number.", "0-99[%N]"),
 ]
 AsUser = Annotated[str | None, _option("as_user", "Ask about this user; for administrators.", "USER")]
+CalendarText = Annotated[
+    tuple[str, ...], _option("calendar", "What this expression means, and its next five times.", "EXPR")
+]
 ChangeLines = Annotated[str | None, _option("lines", "Only the last N, or all. Default: all; with -f, 10.", "N")]
 ChangeOutput = Annotated[
     str | None, _option("output", "short, short-iso, cat, json, json-pretty or json-seq.", "FORMAT")

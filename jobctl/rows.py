@@ -158,6 +158,9 @@ def job_row(view: JobView) -> dict[str, Json]:
         "changed_at": _time(view.get("changed_at")),
         "runs": view.get("runs", 0),
         "restarts": view.get("restarts", 0),
+        "schedule": [*view.get("schedule", [])],
+        "next_elapse_at": _time(view.get("elapse_next")),
+        "last_elapse_at": _time(view.get("elapse_last")),
         **_service(view),
     }
 

@@ -35,6 +35,7 @@ VERBS = {  # verb: module and function
     "cancel": ("jobctl.verb_hold", "cancel"),
     "hold": ("jobctl.verb_hold", "hold"),
     "release": ("jobctl.verb_hold", "release"),
+    "list-timers": ("jobctl.verb_timers", "list_timers"),
     "list": ("jobctl.verb_list", "list_jobs"),
     "status": ("jobctl.verb_status", "status"),
     "show": ("jobctl.verb_show", "show"),
@@ -71,7 +72,7 @@ COMPLETE = "__complete"  # what a TAB asks, and nobody types
 # How the operands of each type of `options` are written.
 OPERANDS = {
     "AuthVerb": "whoami|can-i VERB [JOB]|rules",
-    "CheckedFiles": "FILE...",
+    "CheckedFiles": "[FILE...]",
     "Command": "COMMAND [ARG...]",
     "Files": "FILE...",
     "Jobs": "JOB...",
@@ -101,7 +102,9 @@ NEIGHBOURS = {
     "remove": "rm", "delete": "rm", "del": "rm", "purge": "rm", "clean": "rm", "clear": "reset-failed",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
     "fg": "attach", "reattach": "attach", "connect": "attach", "again": "rerun", "redo": "rerun", "retry": "rerun",
-    "sacct": "history", "runs": "history", "monitor": "events", "info": "status", "join": "wait",
+    "sacct": "history", "timers": "list-timers", "schedule": "list-timers", "schedules": "list-timers",
+    "atq": "list-timers", "crontab": "list-timers", "runs": "history", "monitor": "events",
+    "info": "status", "join": "wait",
     "reread": "daemon-reload", "update": "daemon-reload", "avail": "list-job-files",
     "inspect": "show", "describe": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
@@ -111,7 +114,7 @@ NEIGHBOURS = {
 ONLY_SYSTEMCTLS = (
     "preset", "reenable", "link",
     "isolate",
-    "list-timers", "list-sockets", "list-paths",
+    "list-sockets", "list-paths",
     "show-environment", "set-environment", "unset-environment", "import-environment",
     "get-default", "set-default", "add-wants", "add-requires",
 )  # fmt: skip
@@ -134,6 +137,7 @@ OPTIONS = {
     "array": ("--array",),
     "as_user": ("--as",),
     "audit": ("--audit",),
+    "calendar": ("--calendar",),
     "catalog": ("-x", "--catalog"),
     "cursor_file": ("--cursor-file",),
     "drop_in": ("--drop-in",),

@@ -6,7 +6,7 @@ import os
 
 from jobctl import names, terminal, usage
 from jobctl.escape import escape, show_bytes, show_command
-from jobctl.times import ago, short, since, span
+from jobctl.times import ago, short, since, span, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
         ("Queue", _queue(view)),
         ("Waits", escape(view.get("waits", ""))),
         ("Restarts", _restarts(view, now)),
+        ("Trigger", _trigger(view, now)),
         ("Until", _until(view, now)),
         ("Duration", _duration(view)),
         ("Invocation", _invocation(view)),
@@ -160,6 +161,14 @@ def _restarts(view: JobView, now: int) -> str:
     if at is None:
         return str(count) if count else ""
     return f"{count}; next {since(at, now)}" if at > now else f"{count}; next at once"
+
+
+def _trigger(view: JobView, now: int) -> str:
+    """When the clock starts it: `Mon 2026-11-23 03:00:00 UTC; 11h left`."""
+    at = view.get("not_before") or view.get("elapse_next")
+    if at is None:
+        return "n/a" if view.get("schedule") else ""  # systemctl's, of a timer that is not active
+    return since(at, now) if at > now else f"{timestamp(at)}; now"
 
 
 def _health(view: JobView, screen: Screen) -> str:

@@ -148,16 +148,22 @@ def _settings(view: JobView) -> dict[str, str]:
 
 def _place(view: JobView) -> dict[str, str]:
     """What its newest run waits for, and where."""
-    not_before = view.get("not_before")
     return {
         "Queue": view.get("queue", ""),
         "QueuePosition": str(view.get("position", 0) or ""),
         "Priority": str(view.get("priority", 0)),
         "Weight": str(view.get("weight", 1)),
         "Held": _yes(view.get("held", False)),
-        "NotBeforeTimestamp": "" if not_before is None else timestamp(not_before),
+        "NotBeforeTimestamp": _moment(view.get("not_before")),
         "WaitsFor": " ".join(view.get("after", [])),
+        "TimersCalendar": "; ".join(view.get("schedule", [])),
+        "NextElapseUSecRealtime": _moment(view.get("elapse_next")),
+        "LastTriggerUSec": _moment(view.get("elapse_last")),
     }
+
+
+def _moment(at: int | None) -> str:
+    return "" if at is None else timestamp(at)
 
 
 # A key of job files, systemd's name for it, and the name of its other end.

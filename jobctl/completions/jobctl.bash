@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # --- words: made by python -m jobctl.completions.generate ---
-__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release daemon-status daemon-reexec is-system-running shutdown auth help completion'
+__jobctl_verbs='run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release list-timers daemon-status daemon-reexec is-system-running shutdown auth help completion'
 __jobctl_globals='--user --system --socket:file -H:hosts --host:hosts --no-pager'
 
 # Sets options, each with the kind of its value behind a colon, and operands, their kind.
@@ -158,7 +158,7 @@ __jobctl_verb() {
         ;;
     verify)
         operands='file'
-        options='-q --quiet -o:JsonOutput --output:JsonOutput'
+        options='--calendar:CalendarText -q --quiet -o:JsonOutput --output:JsonOutput'
         ;;
     daemon-reload)
         operands=''
@@ -183,6 +183,10 @@ __jobctl_verb() {
     release)
         operands='jobs.held'
         options=''
+        ;;
+    list-timers)
+        operands='jobs.any'
+        options='-a --all -l --full --no-legend -o:ListOutput --output:ListOutput'
         ;;
     daemon-status)
         operands=''
@@ -231,6 +235,9 @@ __jobctl_set() {
     ShellName)
         set='bash zsh fish' commas=0
         ;;
+    CalendarText)
+        set='minutely hourly daily weekly monthly quarterly yearly' commas=0
+        ;;
     ChangeOutput)
         set='short short-iso cat json json-pretty json-seq' commas=0
         ;;
@@ -259,7 +266,7 @@ __jobctl_set() {
         set='short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' commas=0
         ;;
     Properties)
-        set='Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        set='Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor TimersCalendar NextElapseUSecRealtime LastTriggerUSec Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
         ;;
     RunStates)
         set='queued starting running stopping finished success exit-code signal core-dump timeout protocol watchdog oom-kill start-limit-hit start-failed dependency stopped canceled lost failed help' commas=1
@@ -286,7 +293,7 @@ __jobctl_set() {
         set='today yesterday now' commas=0
         ;;
     ValueOf)
-        set='Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
+        set='Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor TimersCalendar NextElapseUSecRealtime LastTriggerUSec Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking' commas=1
         ;;
     *) set='' commas=0 ;;
     esac

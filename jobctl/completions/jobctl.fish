@@ -207,10 +207,12 @@ function __jobctl_valued --argument-names verb
         case edit
             echo -- --drop-in
         case verify
-            echo -- -o --output
+            echo -- --calendar -o --output
         case daemon-reload
             echo -- -o --output
         case queue
+            echo -- -o --output
+        case list-timers
             echo -- -o --output
         case daemon-status
             echo -- -o --output
@@ -220,7 +222,7 @@ function __jobctl_valued --argument-names verb
 end
 
 function __jobctl_verbs
-    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release daemon-status daemon-reexec is-system-running shutdown auth help completion
+    printf '%s\n' run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release list-timers daemon-status daemon-reexec is-system-running shutdown auth help completion
 end
 
 complete -c jobctl -n __jobctl_no_verb -a run -d 'Run a command as a job, and print the job\'s name.'
@@ -267,6 +269,7 @@ complete -c jobctl -n __jobctl_no_verb -a queue -d 'Look at queues, make and cha
 complete -c jobctl -n __jobctl_no_verb -a cancel -d 'Take runs that wait out of their line: they never begin.'
 complete -c jobctl -n __jobctl_no_verb -a hold -d 'Have runs that wait go on waiting until they are released. What stands behind them passes them.'
 complete -c jobctl -n __jobctl_no_verb -a release -d 'Let runs that are held begin in their turn, from the places that they had.'
+complete -c jobctl -n __jobctl_no_verb -a list-timers -d 'List what starts by the clock: jobs with a schedule, and runs that wait for their time.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-status -d 'Show the state of jobd: its processes, its places, what it tracks jobs with.'
 complete -c jobctl -n __jobctl_no_verb -a daemon-reexec -d 'Replace the daemon by the code now on disk. Jobs run on; clients notice nothing.'
 complete -c jobctl -n __jobctl_no_verb -a is-system-running -d 'Say in one word how jobd is: running, degraded, stopping or offline.'
@@ -360,8 +363,8 @@ complete -c jobctl -n '__jobctl_verb status' -s l -l full -d 'Do not cut lines t
 complete -c jobctl -n '__jobctl_verb status' -s o -l output -x -a 'short short-iso short-iso-precise short-full short-unix short-precise short-monotonic cat verbose json json-pretty json-seq' -d 'Format of the output, as in logs.'
 complete -c jobctl -n '__jobctl_verb status' -a '(__jobctl_jobs any)'
 
-complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
-complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
+complete -c jobctl -n '__jobctl_verb show' -s p -l property -x -a '(__jobctl_list Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor TimersCalendar NextElapseUSecRealtime LastTriggerUSec Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'Only these properties.'
+complete -c jobctl -n '__jobctl_verb show' -s P -x -a '(__jobctl_list Id Names Description LoadState LoadError ActiveState SubState FreezerState Result FragmentPath DropInPaths UnitFileState Transient NeedDaemonReload MainPID ControlPID ExecMainPID ExecMainCode ExecMainStatus ExecMainSignal ExecMainErrno QueuedTimestamp ExecMainStartTimestamp ExecMainExitTimestamp ActiveEnterTimestamp InactiveEnterTimestamp StateChangeTimestamp NextRestartTimestamp InvocationID NRestarts StatusText StatusErrno Waits Cause Health Note Unenforced User Owner UID WorkingDirectory ExecStart Type Restart RestartUSec RemainAfterExit KillSignal KillMode TimeoutStopUSec RuntimeMaxUSec WatchdogUSec CPUUsageNSec MemoryCurrent MemoryPeak TasksCurrent TasksPeak IOReadBytes IOWriteBytes StdoutBytes StderrBytes OOMScoreAdjust MemoryMax TasksMax CPUQuotaPerSecUSec Nice Queue QueuePosition Priority Weight Held NotBeforeTimestamp WaitsFor TimersCalendar NextElapseUSecRealtime LastTriggerUSec Requires RequiredBy Wants WantedBy BindsTo BoundBy PartOf ConsistsOf Conflicts ConflictedBy Before After OnFailure OnFailureOf OnSuccess OnSuccessOf ControlGroup CanStart CanStop CanReload Run Runs Tracking)' -d 'The same as --value --property=NAME.'
 complete -c jobctl -n '__jobctl_verb show' -l value -d 'Only the values.'
 complete -c jobctl -n '__jobctl_verb show' -s a -l all -d 'Properties that are not set, too.'
 complete -c jobctl -n '__jobctl_verb show' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
@@ -487,6 +490,7 @@ complete -c jobctl -n '__jobctl_verb edit' -a '(__jobctl_jobs files)'
 
 complete -c jobctl -n '__jobctl_verb revert' -a '(__jobctl_jobs files)'
 
+complete -c jobctl -n '__jobctl_verb verify' -l calendar -x -a 'minutely hourly daily weekly monthly quarterly yearly' -d 'What this expression means, and its next five times.'
 complete -c jobctl -n '__jobctl_verb verify' -s q -l quiet -d 'Print no results, or no hints.'
 complete -c jobctl -n '__jobctl_verb verify' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb verify' -F
@@ -511,6 +515,12 @@ complete -c jobctl -n '__jobctl_verb hold' -a '(__jobctl_jobs waiting)'
 
 complete -c jobctl -n '__jobctl_verb release' -a '(__jobctl_jobs held)'
 
+complete -c jobctl -n '__jobctl_verb list-timers' -s a -l all -d 'Those of jobs that are not enabled, too.'
+complete -c jobctl -n '__jobctl_verb list-timers' -s l -l full -d 'Do not cut lines to the width of the terminal.'
+complete -c jobctl -n '__jobctl_verb list-timers' -l no-legend -d 'The same as --legend=no.'
+complete -c jobctl -n '__jobctl_verb list-timers' -s o -l output -x -a 'json json-pretty json-seq name' -d 'json, json-pretty, json-seq or name.'
+complete -c jobctl -n '__jobctl_verb list-timers' -a '(__jobctl_jobs any)'
+
 complete -c jobctl -n '__jobctl_verb daemon-status' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 
 complete -c jobctl -n '__jobctl_verb daemon-reexec' -l keeper -d 'The keeper, in place.'
@@ -524,7 +534,7 @@ complete -c jobctl -n '__jobctl_verb auth' -s q -l quiet -d 'Only the exit statu
 complete -c jobctl -n '__jobctl_verb auth' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_first auth' -a 'whoami can-i rules'
 
-complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release daemon-status daemon-reexec is-system-running shutdown auth help completion'
+complete -c jobctl -n '__jobctl_verb help' -a 'run rerun attach start stop restart try-restart reload reload-or-restart kill freeze thaw reset-failed list status show cat logs result history why events is-active is-failed is-enabled list-job-files list-dependencies whoami wait add rm enable disable mask unmask edit revert verify daemon-reload set-property queue cancel hold release list-timers daemon-status daemon-reexec is-system-running shutdown auth help completion'
 
 complete -c jobctl -n '__jobctl_first completion' -a 'bash zsh fish'
 # --- end of the words ---

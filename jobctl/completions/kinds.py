@@ -83,6 +83,7 @@ VALUES: dict[str, str | Words] = {
     "ArrayOfRuns": TEXT,
     "AsUser": USERS,
     "AtSocket": FILE,
+    "CalendarText": Words(("minutely", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly")),
     "ChangeLines": TEXT,
     "ChangeOutput": Words((*verb_events.TEXTS, *rows.FORMATS)),
     "CursorFile": FILE,

@@ -39,7 +39,7 @@ LINES = {  # of each kind, every verb and what makes it another kind
         "list", "status web", "status", "show web", "cat web", "is-active web", "is-failed web", "logs web",
         "logs -f web", "result web", "history web", "why web", "events web", "whoami 1", "auth whoami", "daemon-status",
         "is-system-running", "is-enabled web", "list-job-files",
-        "list-dependencies web", "queue", "queue list", "queue show build",
+        "list-dependencies web", "queue", "queue list", "queue show build", "list-timers",
     ],
     errors.JOB: [
         "run --wait true", "run -f true", "run -P true", "rerun --wait web", "attach web", "wait web", "wait",

@@ -40,12 +40,13 @@ VIEW = m.JobView(
     processes=[m.Process(pid=1, command=EVIL_BYTES), m.Process(pid=2, ppid=1, command=EVIL_BYTES)],
     transient=False, file=EVIL, dropins=[f"/x/{EVIL}"], enabled=EVIL, need_reload=True, problem=f"{EVIL}\n{EVIL}",
     unenforced=[EVIL], waits=EVIL, cause=EVIL, status_text=EVIL, health=EVIL, control_pid=2**22 + 1,
-    queue=EVIL, after=[EVIL],
+    queue=EVIL, after=[EVIL], schedule=[EVIL], elapse_next=10**18, elapse_last=1,
     control_command=[EVIL_BYTES], links=[m.Link(job="web", kind="after", other=EVIL)], restart_at=10**18, type=EVIL,
 )  # fmt: skip
 RUN = m.RunView(
     **NAME, **ENDED, seq=1, state="finished", result="lost", reason=EVIL, out_bytes=9, err_bytes=9, queue=EVIL
 )
+TIMER = m.TimerView(job="web", owner=os.geteuid(), next=10**18, last=1, schedule=[EVIL], description=EVIL, active=EVIL)
 QUEUE = m.QueueView(name=EVIL, owner=os.geteuid(), state=EVIL, reason=EVIL)
 DAEMON = m.Daemon(
     version=EVIL, state="degraded", pid=1, keeper_pid=2, keeper_version=EVIL, socket=EVIL, state_dir=EVIL, mode="user",
@@ -126,6 +127,7 @@ def replies() -> dict[type, m.AnyBody]:
         m.SetProperty: m.Ok(text=EVIL),
         m.ListFiles: m.Files(files=[m.FileView(job="web", owner=os.geteuid(), state=EVIL, file=EVIL, dropins=[EVIL])]),
         m.ListDependencies: m.Graph(links=[m.Link(job="web", kind="wants", other=EVIL)], jobs=[VIEW]),
+        m.ListTimers: m.Timers(timers=[TIMER]),
         m.QueueList: m.Queues(queues=[QUEUE, m.QueueView(name=EVIL)]),
         m.QueueShow: m.QueueDetail(view=QUEUE, runs=[RUN], others=1),
         m.AuthRules: m.Rules(rules=[RULE], file=EVIL, error=EVIL),
@@ -150,6 +152,7 @@ LINES = [
     ["auth", "can-i", "stop", "web"], ["auth", "rules"], ["history", "--audit"], ["history", "--audit", "-o", "json"],
     ["history", "--stats"], ["history", "--stats", "-o", "json"],
     ["queue", "show", "build"], ["queue", "pause", "build"], ["queue", "-o", "json"], ["queue", "-o", "name"],
+    ["list-timers", "-o", "json"],
     ["status"], ["show"], ["status", "-o", "verbose", "web"], ["logs", "-o", "verbose", "web"],
     ["logs", "-o", "cat", "web"], ["logs", "-r", "web"], ["events", "web"],
     *([verb, "-o", "json-seq", "web"] for verb in ("list", "show", "history", "result", "logs")),

@@ -192,4 +192,4 @@ def test_the_program(place: Path) -> None:
 
     assert call("-q", "-", text=GOOD) == (0, "", "")
     assert call("-", text="x = 1 \x1b\n") == (6, "", "<stdin>:1:7: something follows the value on this line\n")
-    assert call() == (2, "", "jobctl: verify needs FILE...; jobctl help verify says more\n")
+    assert call() == (2, "", "jobctl: verify needs FILE..., or --calendar EXPR; jobctl help verify says more\n")

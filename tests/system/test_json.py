@@ -27,13 +27,13 @@ FIELD = re.compile(r"^\.It Va (\w+) Pq ([a-z ]+?)(, optional)?$", re.MULTILINE)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 # What no job of this test has: queues come later, a note or a reason takes a bad moment, as does a dead keeper.
 OF_CONTROLLERS = {"tasks_peak", "io_read_bytes", "io_write_bytes"}  # which a test cannot have
-OF_QUEUES = {"queue", "position", "not_before"}
+OF_QUEUES = {"queue", "position", "not_before", "next_elapse_at", "last_elapse_at"}
 OF_SERVICES = {"cause", "ready_at"}  # and jobs from files, which have tests of their own
 OF_FILES = {"file", "problem", "restart_at", "waits", "status_text", "status_errno", "health", "memory_bytes", "tasks"}
 NEVER_SET = {
     "Rules": {"error"}, "Jobs": {"note", *OF_QUEUES, *OF_CONTROLLERS, *OF_SERVICES, *OF_FILES},
     "Runs": {"note", "reason", *OF_QUEUES, *OF_CONTROLLERS, *OF_SERVICES}, "Reasons": {"other"},
-    "Changes": {"reason"},
+    "Changes": {"reason"}, "Timers": {"last"},
 }  # fmt: skip
 NEVER_NULL = {
     "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid", "user", "uid"}, "Rules": {"file"},
@@ -95,6 +95,8 @@ LINES = {
     "Definitions": ["cat {one}"],
     "Job files": ["list-job-files"],
     "Checked files": ["verify {file}"],
+    "Calendars": ["verify --calendar=daily"],
+    "Timers": ["list-timers -a"],
     "Reasons": ["why {ended}", "why {live}"],
     "Dependencies": ["list-dependencies json-file"],
     "Plans": ["daemon-reload --dry-run"],
@@ -148,9 +150,14 @@ def places(shared: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     one = run("one", "--wait", "--shell", "--", "echo out; echo err >&2; printf unfinished")
     odd = run("bytes", "--wait", "--", "printf", r"\377\nü\n")
     pid = shared.show(live[0], "MainPID")
+    later = run("later", "--in", "1h", "--", "true")
     jobs = shared.config_dir / "jobs"
     jobs.mkdir(exist_ok=True)
-    for name, text in (("file", 'command = ["true"]\nrequires = ["json-new"]'), ("bad", "comand = 1")):
+    for name, text in (
+        ("file", 'command = ["true"]\nrequires = ["json-new"]'),
+        ("bad", "comand = 1"),
+        ("nightly", 'command = ["true"]\nschedule = "daily"'),
+    ):
         (jobs / f"json-{name}.toml").write_text(f"{text}\n")
     shared.jobctl("daemon-reload")
     (jobs / "json-file.toml").write_text('command = ["false"]\nrequires = ["json-new"]\n')  # which is read by nobody
@@ -158,8 +165,8 @@ def places(shared: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     file = tmp_path_factory.mktemp("json") / "web.toml"
     file.write_text('command = "nothing-here"')
     yield {"ended": " ".join(ended), "live": " ".join(live), "one": one, "bytes": odd, "pid": pid, "file": str(file)}
-    shared.jobctl("stop", *live, check=True)
-    for name in ("file", "bad", "new"):
+    shared.jobctl("stop", *live, later, check=True)
+    for name in ("file", "bad", "new", "nightly"):
         (jobs / f"json-{name}.toml").unlink()
     shared.jobctl("daemon-reload", check=True)
 
