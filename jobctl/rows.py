@@ -6,7 +6,7 @@ import json
 
 from jobctl import terminal
 from jobctl.names import file_state, full_id, group_name, owner_name
-from jobctl.rows_queues import array_row, place_row
+from jobctl.rows_queues import array_row, clock_row, place_row
 from jobctl.signals import signal_name
 from jobctl.times import rfc3339
 
@@ -158,9 +158,7 @@ def job_row(view: JobView) -> dict[str, Json]:
         "changed_at": _time(view.get("changed_at")),
         "runs": view.get("runs", 0),
         "restarts": view.get("restarts", 0),
-        "schedule": [*view.get("schedule", [])],
-        "next_elapse_at": _time(view.get("elapse_next")),
-        "last_elapse_at": _time(view.get("elapse_last")),
+        **clock_row(view),
         **_service(view),
     }
 

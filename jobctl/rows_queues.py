@@ -47,3 +47,13 @@ def array_row(view: JobView) -> dict[str, Json]:
     """Of a job's row, which elements it has as an array, and of which array it is an element."""
     counts: dict[str, Json] = {**view.get("counts", {})}
     return {"array": view.get("array") or None, "array_of": view.get("array_of") or None, "elements": counts or None}
+
+
+def clock_row(view: JobView) -> dict[str, Json]:
+    """Of a job's row, its schedule."""
+    due, last = view.get("elapse_next"), view.get("elapse_last")
+    return {
+        "schedule": [*view.get("schedule", [])],
+        "next_elapse_at": None if due is None else rfc3339(due),
+        "last_elapse_at": None if last is None else rfc3339(last),
+    }
