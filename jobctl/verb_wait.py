@@ -162,9 +162,10 @@ def await_runs(client: Client, targets: Targets, any_one: bool, deadline: float 
 
 def _still(left: Targets, asked: list[bytes]) -> Targets:
     """What is left after jobd has said that all that was asked about is over; elements that were removed are gone."""
-    if any(run in asked for run, target in left.items() if run == target):
+    over = set(asked)
+    if any(run in over for run, target in left.items() if run == target):
         raise Fault(errors.INTERNAL, "cannot wait any longer: jobd said that all is over, and it is not")
-    return {run: target for run, target in left.items() if target not in asked}
+    return {run: target for run, target in left.items() if target not in over}
 
 
 class Unseen:
