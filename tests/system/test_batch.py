@@ -124,6 +124,8 @@ def again(batch: Batch, broken: str) -> None:
 
 def every_night(batch: Batch) -> None:
     batch.said(*shown_in_readme("nightly.toml").split()[1:])
+    (timer,) = batch.rows(*shown_in_readme("list-timers").split()[1:])
+    assert timer["job"] == "nightly"
     (batch.place / "in/station-900.csv").write_text("hour,celsius\n0,4\n")
     batch.said("start", "--wait", "nightly")
     assert json.loads((batch.place / "out/station-900.json").read_text()) == [{"hour": 0, "celsius": 4}]
