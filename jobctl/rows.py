@@ -157,6 +157,7 @@ def job_row(view: JobView) -> dict[str, Json]:
         **_common(view),
         "changed_at": _time(view.get("changed_at")),
         "runs": view.get("runs", 0),
+        "in_line": view.get("in_line", 0),
         "restarts": view.get("restarts", 0),
         **clock_row(view),
         **_service(view),

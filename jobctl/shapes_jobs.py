@@ -110,6 +110,7 @@ class JobView(_JobKey, total=False):
     elapse_next: int | None
     elapse_last: int | None
     stop_uid: int | None
+    in_line: int
 
 
 class _RunKey(TypedDict):

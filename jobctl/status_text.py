@@ -65,6 +65,7 @@ def text(client: Client, view: JobView, now: int, screen: Screen) -> str:
         ("Stopped by", _stopped_by(view)),
         ("Queue", _queue(view)),
         ("Waits", escape(view.get("waits", ""))),
+        ("In line", _in_line(view)),
         ("Restarts", _restarts(view, now)),
         ("Trigger", _trigger(view, now)),
         ("Until", _until(view, now)),
@@ -112,6 +113,12 @@ def _array(view: JobView) -> str:
     from jobctl import array_words
 
     return escape(f"{view['array']} ({array_words.counts(view)})")
+
+
+def _in_line(view: JobView) -> str:
+    """How many runs wait for this one to end."""
+    count = view.get("in_line", 0)
+    return f"{count} more run{'s' if count > 1 else ''}" if count else ""
 
 
 def _stopped_by(view: JobView) -> str:

@@ -200,6 +200,8 @@ def live_fields(live: Run, registry: Registry) -> dict[str, object]:
         "not_before": live.row.not_before if live.row.state == QUEUED else None,
         "frozen": live.frozen and live.job.row.sub not in states.AT_REST,
     }
+    if behind := registry.singletons.line(live.row.owner, live.row.job):
+        fields["in_line"] = len(behind)
     if live.row.after:
         fields["after"] = after_words(registry, live.row)
     if is_held(live.row):

@@ -121,6 +121,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     elapse_next: int | None = None  # when its schedule starts it next, if it is armed
     elapse_last: int | None = None
     stop_uid: int | None = None  # who asked for the end of its newest run
+    in_line: int = 0  # runs that wait for the live one, to take over
 
 
 class RunView(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -72,6 +72,7 @@ def test_runs_of_one_name_wait_for_each_other_and_a_stop_ends_them_all(jobd: Pro
         )
     jobd.jobctl("run", "--name", "sync", "--singleton", "--", "true", check=True)
     assert [row["state"] for row in jobd.history("sync")] == ["queued", "queued", "running"]
+    assert "In line: 2 more runs\n" in jobd.jobctl("status", "sync").stdout
     refused = jobd.jobctl("run", "--name", "sync", "--", "true")
     assert (refused.returncode, "is running" in refused.stderr) == (1, True)
     jobd.replace_daemon()

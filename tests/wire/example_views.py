@@ -100,6 +100,7 @@ JOB: Final = m.JobView(
     elapse_next=T + 7,
     elapse_last=T - 7,
     stop_uid=0,
+    in_line=2,
 )
 ENDED: Final = m.RunView(
     seq=77,
