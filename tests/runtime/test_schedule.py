@@ -298,3 +298,13 @@ async def test_many_jobs_may_be_due_at_the_same_time(autojump_clock: MockClock) 
             on.define("16:00", name=f"job-{number}")
         await on.until("2026-11-22 16:00:01")
         assert len(on.starts) == 300
+
+
+async def test_on_another_boot_a_delay_goes_by_the_wall(autojump_clock: MockClock) -> None:
+    async with timed(SUNDAY) as on:
+        terms: Terms = {"not_before": on.clocks.wall() + 600 * 10**9, "due_boot": 1, "boot_id": "another"}
+        on.jobs.submit("soon", 0, terms, {})
+        await on.until("2026-11-22 15:09:59")
+        assert on.starts == []
+        await on.until("2026-11-22 15:10:00")
+        assert on.starts == ["11-22 15:10:00"]
