@@ -106,6 +106,12 @@ class QueueLookup(RunLookup):
         uid = self.access.people.uid(prefix)
         return word if uid is None else f"{uid}/{name}"
 
+    def known_queue(self, owner: int, word: str) -> str:
+        """A queue as this owner calls it, in this caller's words."""
+        name = word.rpartition("/")[2]
+        own = name == word and (owner, name) in self.world.registry.queues.rows
+        return self.queue_word(owner, name if own else f"/{name}")
+
     def queue_word(self, owner: int, text: str) -> str:
         """A queue as the row of a run of this owner's has it, for this caller: "build", "batch", "alice/build"."""
         queues = self.world.registry.queues

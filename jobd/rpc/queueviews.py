@@ -66,6 +66,14 @@ def line_words(context: Context, run: Run) -> str:
     return f"queue {word} {why}; {place}" if why else f"queue {word}: {place}"
 
 
+def waits_words(context: Context, run: Run) -> str:
+    """What a run waits for in its line, with who has the slots: `for queue build, which is full: held by make-41`."""
+    registry = context.world.registry
+    row = registry.queues.of_run(run.row.owner, run.row.queue) if registry.slots.position(run) else None
+    why = "" if row is None else reason(context, row)
+    return f"for queue {context.queue_word(run.row.owner, run.row.queue)}, which {why}" if why else ""
+
+
 def _holders(context: Context, key: QueueKey) -> str:
     """Who has its slots, as far as the caller may know."""
     runs = context.world.registry.slots.running(key)

@@ -94,7 +94,13 @@ def awaited(context: Context, row: JobRow) -> list[str]:
 
 # --- telling ------------------------------------------------------------------------------------------------------
 def told(context: Context, view: View) -> View:
-    """The view of a job or run that waits for others, without the names of those of which the caller may not know."""
+    """The view of a job or run as this caller may be told it.
+
+    Its queue has the name under which he knows it. What it waits for is told without the names of those of which he may
+    not know.
+    """
+    if view.queue and view.owner != context.own:
+        view = replace(view, queue=context.known_queue(view.owner, view.queue))
     if not view.after or view.run is None or view.owner == context.own or context.who.standing:
         return view
     registry = context.world.registry

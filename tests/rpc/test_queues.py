@@ -294,6 +294,25 @@ async def test_a_queue_is_kept_with_the_number_of_its_owner(word: str, kept: str
     assert words_of(request) == ["bob/a", *([word] if word[:3] in ("610", "who") else [])]
 
 
+async def test_status_names_who_has_the_slots_and_the_queue_as_one_knows_it(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        filled(bed, 1, "a", "b", owner=ALICE)
+        bed.registry.queues.add(SHARED, "all", 1, ROOT)
+        Jobs(bed).submit("c", BOB, {"held": True}, {"queue": "all"})
+        await wait_all_tasks_blocked()
+
+        def seen(word: str, uid: int) -> m.JobView:
+            return look.get_quick(context_of(bed, uid), m.Get(id=1, names=[word])).jobs[0]
+
+        assert seen("b", ALICE).waits == "for queue build, which is full: held by a"
+        view = seen(f"{ALICE}/b", 0)
+        assert (view.queue, view.position) == (f"{ALICE}/build", 1)
+        assert view.waits == f"for queue {ALICE}/build, which is full: held by {ALICE}/a"
+        assert (seen(f"{BOB}/c", 0).queue, seen("c", BOB).queue) == ("all", "all")
+        bed.registry.queues.add(0, "all", 1, ROOT)
+        assert (seen(f"{BOB}/c", 0).queue, seen("c", BOB).queue) == ("shared/all", "all")
+
+
 # --- lists ----------------------------------------------------------------------------------------------------------
 def names_of(bed: Bed, uid: int = 0, **asked: object) -> tuple[list[str], dict[str, int]]:
     found = look.list_jobs(context_of(bed, uid), m.List(id=1, **asked))  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from jobd.rpc.brief import Brief
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.pagesize import LIST_PAGE, fitting
 from jobd.rpc.people import uid_in
+from jobd.rpc.queueviews import waits_words
 from jobd.rpc.terms import told
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -43,6 +44,8 @@ def _view(context: Context, word: str) -> m.JobView:
         return views.missing(word, context.owner_asked(word))
     registry = context.world.registry
     view = told(context, views.job_view(registry, row))
+    if view.position and (run := context.live(row)) is not None and (words := waits_words(context, run)):
+        view = replace(view, waits=words)
     if links := views.all_links(registry, row):
         view = replace(view, links=[link for link in links if context.shows(row, link.job)])
     if row.transient:
