@@ -24,8 +24,9 @@ class ManyLookup(JobLookup):
     __slots__ = ()
 
     async def expand(
-        self, words: Sequence[str], action: str, *, at_rest: bool, everybody: bool = False, whole: bool = False
-    ) -> list[str]:
+        self, words: Sequence[str], action: str, *, at_rest: bool, everybody: bool = False, whole: bool = False,
+        only: str = "",
+    ) -> list[str]:  # fmt: skip
         """Names for words of which some are globs. In turns: each of thousands may mean thousands of jobs.
 
         Args:
@@ -34,20 +35,21 @@ class ManyLookup(JobLookup):
             at_rest: globs match all jobs, not only live and listed ones; arrays mean elements at rest too.
             everybody: globs without an owner match jobs of everybody.
             whole: an array is a job like others. Else all of its elements are meant in its place.
+            only: of an array, only elements that are there: arrays.QUEUED or RUNNING.
         """
         result: dict[str, None] = {}
         for word in words:
             found = await self._matching(word, at_rest, everybody) if names.is_glob(word) else {word: None}
             allowed = [name for name, key in found.items() if key is None or self.may(action, *key)]
             for name in allowed or found:
-                elements = None if whole else await self.elements(name, at_rest=at_rest)
+                elements = None if whole else await self.elements(name, at_rest=at_rest, only=only)
                 result.update(dict.fromkeys([name] if elements is None else elements))
         return list(result)
 
-    async def elements(self, word: str, *, at_rest: bool) -> list[str] | None:
+    async def elements(self, word: str, *, at_rest: bool, only: str = "") -> list[str] | None:
         """Words for the elements of an array, when all have been accepted; None: it is none that he sees.
 
-        `at_rest`: not only those that are live.
+        `at_rest`: not only those that are live; `only`: of these, those that are queued, or running.
         """
         key = self.key(word)
         if key is None or not self.sees(*key):
@@ -58,7 +60,8 @@ class ManyLookup(JobLookup):
         if row is None or not row.array:
             return None
         await registry.arrays.filled(*key)
-        found = registry.arrays.elements(row) if at_rest else registry.arrays.live_elements(*key)
+        live_ones = registry.arrays.live_elements(*key, only)
+        found = registry.arrays.elements(row) if at_rest else live_ones
         begins = word.removesuffix(key[1])
         return [begins + name for name in found]
 

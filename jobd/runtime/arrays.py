@@ -316,10 +316,20 @@ class Arrays:
             return row
         return replace(row, sub=states.RUNNING, active=states.ACTIVE_STATE[states.RUNNING])
 
-    def live_elements(self, owner: int, name: str) -> list[str]:
-        """The names of the elements of an array that are not at rest, in order."""
+    def live_elements(self, owner: int, name: str, only: str = "") -> list[str]:
+        """The names of the elements of an array that are not at rest, in order; `only`: those that are there."""
         array = self._live.get((owner, name))
-        return [] if array is None else [arrays.element_name(name, index) for index in sorted(array.live)]
+        live = {} if array is None else array.live
+        wanted = sorted(index for index, place in live.items() if only in ("", place))
+        return [arrays.element_name(name, index) for index in wanted]
+
+    def remarkable(self, row: JobRow, few: int) -> list[str]:
+        """The names of the first element that waits, and of a few that have failed."""
+        array = self._live.get((row.owner, row.job))
+        waiting = [] if array is None else [index for index, place in array.live.items() if place == QUEUED]
+        failed = self._world.store.failed_elements(row.owner, row.job, few)
+        first = [arrays.element_name(row.job, min(waiting))] if waiting else []
+        return first + sorted(failed, key=lambda name: arrays.index_of(name) or 0)
 
     def elements(self, row: JobRow) -> list[str]:
         """The names of all elements of an array that are there, in order."""

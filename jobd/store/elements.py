@@ -30,6 +30,12 @@ class Elements:
         sql = "SELECT job FROM jobs INDEXED BY jobs_of_array WHERE owner = ? AND array_of <> '' AND array_of = ?"
         return [str(job) for (job,) in self.fetch(sql, (owner, array))]
 
+    def failed_elements(self, owner: int, array: str, limit: int) -> list[str]:
+        """The names of a few of an array's elements that have failed."""
+        where = "owner = ? AND array_of <> '' AND array_of = ? AND active = 'failed' LIMIT ?"
+        sql = f"SELECT job FROM jobs INDEXED BY jobs_of_array WHERE {where}"
+        return [str(job) for (job,) in self.fetch(sql, (owner, array, limit))]
+
     def element_results(self, owner: int, array: str) -> dict[str, int]:
         """How many of an array's elements are at rest, by the result of their newest run: 10 µs for each."""
         sql = (

@@ -234,11 +234,19 @@ class Purge(Retention):
     """Takes the runs and logs of jobs that were removed for good, up to the numbers noted at their removal."""
 
     def _pass(self) -> Iterator[bool]:
-        for owner, job, upto in purges(self._fetch(PURGES, ())):
-            while victims := self._doomed(owner, job, upto):
-                yield from self._remove(victims)
-            yield from self._empty_trash()
-            self._call(partial(_end_purge, (owner, job, upto)))
+        waiting = purges(self._fetch(PURGES, ()))
+        while waiting:  # thousands of jobs with a run each, if an array goes: a step takes those of many
+            victims: list[Victim] = []
+            through = 0
+            for owner, job, upto in waiting:
+                found = self._doomed(owner, job, upto)
+                victims += found
+                if len(victims) >= STEP_RUNS:
+                    break
+                through += 1
+            yield from self._remove(victims) if victims else self._empty_trash()
+            self._call(partial(_end_purges, waiting[:through]))
+            del waiting[:through]
             yield True
 
     def _doomed(self, owner: int, job: str, upto: int) -> list[Victim]:
@@ -255,8 +263,8 @@ def _forget_acts(owner: int, before: int, conn: sqlite3.Connection) -> list[tupl
     return remove_acts(conn, owner, before)
 
 
-def _end_purge(key: tuple[int, str, int], conn: sqlite3.Connection) -> list[tuple[int, str]]:
-    return end_purge(conn, *key)
+def _end_purges(keys: list[tuple[int, str, int]], conn: sqlite3.Connection) -> list[tuple[int, str]]:
+    return [gone for key in keys for gone in end_purge(conn, *key)]
 
 
 def _forget(gone: list[tuple[int, bytes]], conn: sqlite3.Connection) -> list[tuple[int, str]]:

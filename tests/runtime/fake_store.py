@@ -125,6 +125,9 @@ class FakeStore:
     def elements(self, owner: int, array: str) -> list[str]:
         return [row.job for row in self.jobs.values() if row.owner == owner and array and row.array_of == array]
 
+    def failed_elements(self, owner: int, array: str, limit: int) -> list[str]:
+        return [name for name in self.elements(owner, array) if self.jobs[owner, name].active == "failed"][:limit]
+
     def element_results(self, owner: int, array: str) -> dict[str, int]:
         rows = [self.jobs[owner, name] for name in self.elements(owner, array)]
         return dict(Counter(str(self.runs[row.latest or b""].result) for row in rows if row.sub in ("dead", "failed")))

@@ -65,6 +65,18 @@ def test_what_root_runs_is_roots(people: People, line: str) -> None:
     assert (done.returncode, done.stdout) == (0, "0\n"), done
 
 
+def test_each_element_of_an_array_of_roots_is_as_he_has_granted_it(people: People) -> None:
+    script = "echo %i $JOBD_ARRAY_INDEX $(id -u)"
+    people.said(ROOT, "run", "-u", "array", "--array", "2-3", "--wait", "--shell", "--", script)
+    people.said(ROOT, "start", "array@3")
+    people.said(ROOT, "wait", "array")
+    assert sorted(people.said(ROOT, "logs", "-o", "cat", "array").splitlines()) == ["2 2 0", "3 3 0"]
+    people.said(ALICE, "run", "-u", "array", "--array", "7", "--wait", "--shell", "--", script)
+    assert people.said(ALICE, "logs", "-o", "cat", "array") == f"7 7 {ALICE}\n"
+    assert people.ask(ALICE, "stop", "root/array").returncode == 5
+    assert "root/array" not in people.said(ALICE, "list", "-a")
+
+
 def test_on_a_terminal_too(people: People) -> None:
     with Terminal() as terminal:
         client = terminal.start([*people.command_as(ROOT, "run", "-t", "--", "id", "-u")], env=people.env)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from jobd.core import names
 from jobd.rpc.context import Context, Refused
+from jobd.runtime.elements import RUNNING
 from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -61,7 +62,7 @@ async def each(context: Context, request: int, words: list[str], act: Act, *, be
 async def words_meant(context: Context, request: m.Stop | m.Kill | m.CancelQueued, action: str) -> list[str]:
     """The jobs that are meant. With a run for each there are no globs to expand."""
     if not request.runs:
-        return await context.expand(request.names, action, at_rest=False)
+        return await context.expand(request.names, action, at_rest=False, only=RUNNING if action == "kill" else "")
     if len(request.runs) != len(request.names):
         raise Refused(errors.INVALID, f"{len(request.names)} names and {len(request.runs)} runs: one for each, or none")
     return request.names

@@ -105,6 +105,8 @@ def _wanted(context: Context, request: m.Events) -> Wanted:
         if key is None or not (row is not None or request.after is not None or store.has_events(*key)):
             raise context.not_found(word)
         jobs[key] = None
+        if row is not None and row.array:
+            globs[row.owner, f"{row.job}@*"] = None
     if not request.jobs:
         globs[None, "*"] = None
     wanted = Wanted(jobs=tuple(jobs), globs=tuple(globs), acts=request.audit, since=request.since, until=request.until)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from jobd.core import states
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead
+from jobd.runtime.elements import RUNNING
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -38,7 +39,7 @@ async def freeze(context: Context, request: m.Freeze) -> None:
                 raise Refused(errors.FAILED, f"cannot freeze {word}: {why}", job=word)
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await each(context, request.id, await context.expand(request.names, "freeze", at_rest=False), act)
+    await each(context, request.id, await context.expand(request.names, "freeze", at_rest=False, only=RUNNING), act)
 
 
 async def thaw(context: Context, request: m.Thaw) -> None:
@@ -54,7 +55,7 @@ async def thaw(context: Context, request: m.Thaw) -> None:
             raise keeper_is_dead("thaw", word)
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await each(context, request.id, await context.expand(request.names, "thaw", at_rest=False), act)
+    await each(context, request.id, await context.expand(request.names, "thaw", at_rest=False, only=RUNNING), act)
 
 
 def _runs(run: Run) -> bool:

@@ -51,6 +51,8 @@ async def _wanted(context: Context, request: m.History | m.HistoryStats) -> RunF
         else:
             row = context.job(word, "history")
             jobs[row.owner, row.job] = None
+            if row.array:
+                globs[row.owner, f"{row.job}@*"] = None
         if at % FEW_NAMES == 0:
             await context.turn()
     if request.jobs and not (jobs or globs):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, only_run, words_meant
 from jobd.runtime import holding
+from jobd.runtime.elements import QUEUED
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -32,7 +33,7 @@ async def hold(context: Context, request: m.Hold) -> None:
             await commit.wait()
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await each(context, request.id, await context.expand(request.names, HOLD, at_rest=False), act)
+    await each(context, request.id, await context.expand(request.names, HOLD, at_rest=False, only=QUEUED), act)
 
 
 async def release(context: Context, request: m.Release) -> None:
@@ -47,7 +48,7 @@ async def release(context: Context, request: m.Release) -> None:
             await commit.wait()
         return m.Done(job=word, run=run.id, number=run.row.number)
 
-    await each(context, request.id, await context.expand(request.names, RELEASE, at_rest=False), act)
+    await each(context, request.id, await context.expand(request.names, RELEASE, at_rest=False, only=QUEUED), act)
 
 
 async def cancel(context: Context, request: m.CancelQueued) -> None:

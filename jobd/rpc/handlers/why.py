@@ -24,6 +24,7 @@ ACTION: Final = "why"
 MAX_DEPTH: Final = 16  # jobs behind one another
 MAX_OTHERS: Final = 256  # of one job, that are looked at
 STEP: Final = 64  # of these in one turn
+FEW_ELEMENTS: Final = 3  # of an array, that are told of one by one
 MAX_REASONS: Final = 1000  # of an answer
 NS: Final = 1_000_000_000
 
@@ -33,6 +34,9 @@ async def why(context: Context, request: m.Why) -> None:
     found: list[m.Reason] = []
     for word in await context.expand(request.names, ACTION, at_rest=True, whole=True):
         row: JobRow | None = context.job(word, ACTION)
+        if row is not None and row.array:
+            found += await _about_array(context, row)
+            continue
         seen: set[str] = set()
         while row is not None and row.job not in seen and len(seen) < MAX_DEPTH and len(found) < MAX_REASONS:
             seen.add(row.job)
@@ -42,6 +46,20 @@ async def why(context: Context, request: m.Why) -> None:
         await context.turn()
     found = [reason for reason in found if context.sees(reason.owner, reason.job)]  # it may have taken long
     await context.connection.reply(request.id, m.Reasons(reasons=found))
+
+
+async def _about_array(context: Context, row: JobRow) -> list[m.Reason]:
+    """Where the elements of an array are, and why the first that waits does, and some have failed."""
+    arrays, word = context.world.registry.arrays, context.word(row.owner, row.job)
+    counts = ", ".join(f"{count} {what}" for what, count in arrays.counts(row).items())
+    text = f"{word} is an array of {len(arrays.numbers(row.array).indices)} elements: {counts}"
+    found = [m.Reason(job=row.job, owner=row.owner, kind="array", text=text, at=row.changed_at)]
+    for name in arrays.remarkable(row, FEW_ELEMENTS):
+        element = context.look(row.owner, name)
+        if element is not None:
+            about, _ = await _about(context, element)
+            found += about
+    return found
 
 
 async def _about(context: Context, row: JobRow) -> tuple[list[m.Reason], str]:

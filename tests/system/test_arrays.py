@@ -1,0 +1,95 @@
+"""Arrays with the real programs: their elements, what a person sees of them, and a daemon that is killed over one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.program import Gate, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.system.program import Program
+
+pytestmark = pytest.mark.slow
+SCRIPT = "echo %i $JOBD_ARRAY_INDEX $JOBD_JOB %%i; exit $((%i == 3 ? 7 : 0))"
+
+
+def row_of(jobd: Program, job: str) -> dict[str, object]:
+    rows = json.loads(jobd.jobctl("status", "-o", "json", job).stdout)
+    assert isinstance(rows[0], dict)
+    return rows[0]
+
+
+def test_an_array_from_its_submission_to_its_removal(shared: Program, name: str) -> None:
+    done = shared.jobctl("run", "--array", "1,3-4%2", "-u", name, "--wait", "--shell", "--", SCRIPT)
+    assert (done.returncode, done.stdout) == (7, f"{name}\n"), done.stderr
+    assert sorted(shared.jobctl("logs", name).stdout.splitlines()) == [f"{n} {n} {name}@{n} %i" for n in (1, 3, 4)]
+    row = row_of(shared, name)
+    assert (row["active"], row["array"], row["elements"]) == ("failed", "1,3-4%2", {"success": 2, "exit-code": 1})
+    listed = [line.split()[1:4] for line in shared.jobctl("list", "--no-legend", f"{name}*").stdout.splitlines()]
+    assert listed == [[name, "loaded", "failed"]]
+    assert f"{name}@3" in shared.jobctl("list", f"{name}@*").stdout
+    runs = shared.history(name)
+    assert sorted(str(run["job"]) for run in runs) == [f"{name}@{n}" for n in (1, 3, 4)]
+    assert sorted(str(run["array_index"]) for run in runs) == ["1", "3", "4"]
+    why = shared.jobctl("why", name).stdout
+    assert "is an array of 3 elements: " in why
+    assert f"{name}@3 " in why
+    assert shared.jobctl("wait", name).returncode == 7
+    assert shared.jobctl("rerun", "--wait", f"{name}@3").returncode == 7
+    assert len(shared.history(f"{name}@3")) == 2
+    for line, words in (
+        (["rerun", name], f"name an element, such as {name}@1"),
+        (["run", "-u", name, "true"], "it is an array"),
+        (["run", "-u", f"{name}@9", "true"], f"elements of the array {name} are called so"),
+        (["run", "-u", name, "--array", "1", "true"], "choose another name"),
+        (["run", "--array", "3-1", "true"], "ends before it begins"),
+    ):
+        refused = shared.jobctl(*line)
+        assert refused.returncode != 0
+        assert words in refused.stderr
+    shared.jobctl("reset-failed", name, check=True)
+    assert row_of(shared, name)["active"] == "inactive"
+    assert row_of(shared, f"{name}@3")["active"] == "inactive"
+    shared.jobctl("rm", "--purge", name, check=True)
+    assert name not in shared.jobctl("list", "-a").stdout
+    assert shared.jobctl("history", f"{name}@3").returncode == 4
+
+
+def test_its_name_means_all_of_them(shared: Program, name: str, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    script = f"[ %i = 0 ] && {gate.wait}; sleep 100"
+    shared.jobctl("run", "--array", "0-5%1", "-u", name, "--shell", "--", script, check=True)
+    after = shared.jobctl("run", "--after", f"{name}:any", "-u", f"{name}-next", "true", check=True)
+    assert after.returncode == 0
+    until(lambda: row_of(shared, f"{name}@0")["state"] == "running", "the first runs")
+    assert row_of(shared, name)["elements"] == {"running": 1, "queued": 5}
+    assert shared.jobctl("is-active", name).stdout == "active\n"
+    refused = shared.jobctl("rm", name)
+    assert (refused.returncode, "6 of its elements are queued or running" in refused.stderr) == (1, True)
+    shared.jobctl("hold", f"{name}@4", check=True)
+    assert shared.jobctl("cancel", f"{name}@5").returncode == 0
+    assert shared.jobctl("freeze", name, check=True).stderr == shared.jobctl("thaw", name, check=True).stderr == ""
+    waiting = shared.start_jobctl("wait", name)
+    shared.jobctl("stop", name, check=True)
+    assert waiting.wait(10) in (125, 143)  # as the first of them ended: never begun, or by the signal
+    assert row_of(shared, name)["elements"] == {"canceled": 5, "stopped": 1}
+    assert shared.jobctl("wait", f"{name}-next").returncode == 0
+    shared.jobctl("rm", name, f"{name}-next", check=True)
+
+
+def test_a_daemon_killed_while_it_accepts_one_leaves_none_out(jobd: Program) -> None:
+    count = 400
+    jobd.jobctl("run", "--array", f"0-{count - 1}", "--hold", "-u", "many", "true", check=True)
+    jobd.replace_daemon()
+    jobd.replace_daemon()
+    assert row_of(jobd, "many")["elements"] == {"queued": count}
+    jobd.jobctl("release", "many", check=True)
+    assert jobd.jobctl("wait", "many").returncode == 0
+    assert row_of(jobd, "many")["elements"] == {"success": count}
+    numbers = json.loads(jobd.jobctl("history", "-n", "all", "-o", "json", "many").stdout)
+    assert sorted(run["array_index"] for run in numbers) == list(range(count))
