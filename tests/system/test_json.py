@@ -28,11 +28,13 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 # What no job of this test has: a time to wait for, a note or a reason takes a bad moment, as does a dead keeper.
 OF_CONTROLLERS = {"tasks_peak", "io_read_bytes", "io_write_bytes"}  # which a test cannot have
 OF_TIME = {"not_before", "next_elapse_at", "last_elapse_at"}
+OF_ARRAYS = {"array", "array_of", "array_index", "elements"}  # which have a test of their own
 OF_SERVICES = {"cause", "ready_at"}  # and jobs from files, which have tests of their own
 OF_FILES = {"file", "problem", "restart_at", "waits", "status_text", "status_errno", "health", "memory_bytes", "tasks"}
 NEVER_SET = {
-    "Rules": {"error"}, "Jobs": {"note", *OF_TIME, *OF_CONTROLLERS, *OF_SERVICES, *OF_FILES},
-    "Runs": {"note", "reason", *OF_TIME, *OF_CONTROLLERS, *OF_SERVICES}, "Reasons": {"other"},
+    "Submissions": {"elements"},
+    "Rules": {"error"}, "Jobs": {"note", *OF_ARRAYS, *OF_TIME, *OF_CONTROLLERS, *OF_SERVICES, *OF_FILES},
+    "Runs": {"note", "reason", "array_index", *OF_TIME, *OF_CONTROLLERS, *OF_SERVICES}, "Reasons": {"other"},
     "Changes": {"reason"}, "Timers": {"last"},
 }  # fmt: skip
 NEVER_NULL = {

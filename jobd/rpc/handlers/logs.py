@@ -201,7 +201,9 @@ async def _newest(context: Context, request: m.Logs) -> list[RunRow]:
     """The last run that is meant, of each job."""
     if not request.jobs and request.run not in ("", "0", "all"):
         return [context.pick("", request.run, LOGS)]  # a run by its id alone
-    words = await context.expand(request.jobs, LOGS, at_rest=True)
+    words = await context.expand(request.jobs, LOGS, at_rest=True, whole=request.one_run)
+    if request.one_run:  # of an array nobody has said which
+        words = [word for word in words if not context.job(word, LOGS).array]
     if len(words) > MAX_JOBS:
         raise Refused(errors.LIMIT, f"cannot read the logs of {len(words)} jobs at once; at most {MAX_JOBS}")
     selector = "0" if request.run == "all" else request.run
