@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from jobd.core import service
+from jobd.core import calendartext, service
 from jobd.core.jobfile import JobFileError, Owner, Source, job_of, parse
 from jobd.core.jobkeys import KEYS, TABLES, Key
 from jobd.core.jobwords import hint
@@ -140,3 +140,12 @@ def test_the_newcomers_mistakes_are_told_so() -> None:
     with pytest.raises(JobFileError) as caught:
         parse([Source("web.toml", text)], "web", ROOT)
     assert " ".join(caught.value.problems) == " ".join(said.partition("\n.Ed")[0].split("\n"))
+
+
+def test_every_calendar_expression_on_the_page_is_one() -> None:
+    text = section("CALENDAR EXPRESSIONS").partition(".Bd -literal -offset indent\n")[2].partition(".Ed")[0]
+    lines = [re.split(r" {2,}", line)[0] for line in text.splitlines()]
+    found = [word for line in lines for word in line.split(", ")]
+    assert len(found) > 15
+    for each in found:
+        calendartext.parse(each)
