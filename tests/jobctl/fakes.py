@@ -76,6 +76,11 @@ class FakeDaemon:
         for connection in list(self._open):
             connection.sendall(data)
 
+    def hang_up(self) -> None:
+        """End every connection, as a daemon that dies."""
+        for connection in list(self._open):
+            with_suppressed(connection)
+
     def of(self, kind: type[m.Message]) -> list[m.Request]:
         """The requests of one type."""
         return [request for request in self.requests if type(request) is kind]

@@ -152,7 +152,7 @@ LINES = [
     ["auth", "can-i", "stop", "web"], ["auth", "rules"], ["history", "--audit"], ["history", "--audit", "-o", "json"],
     ["history", "--stats"], ["history", "--stats", "-o", "json"],
     ["queue", "show", "build"], ["queue", "pause", "build"], ["queue", "-o", "json"], ["queue", "-o", "name"],
-    ["list-timers", "-o", "json"],
+    ["list-timers", "-o", "json"], ["wait", "--any", "--queue", "build", "web"],
     ["status"], ["show"], ["status", "-o", "verbose", "web"], ["logs", "-o", "verbose", "web"],
     ["logs", "-o", "cat", "web"], ["logs", "-r", "web"], ["events", "web"],
     *([verb, "-o", "json-seq", "web"] for verb in ("list", "show", "history", "result", "logs")),
