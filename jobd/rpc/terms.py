@@ -30,7 +30,11 @@ def terms(context: Context, request: m.Run) -> Terms:
     Raises:
         Refused: a job that is to end first is not there, or does not end.
     """
-    needs = context.world.registry.waiting.unmet(_needs(context, request.after))
+    registry = context.world.registry
+    needs = registry.waiting.unmet(_needs(context, request.after)) if request.after else ()
+    if needs:
+        count = len(registry.arrays.numbers(request.array).indices) if request.array else 1
+        registry.waiting.check_room(context.own, count * len(needs))
     found: dict[str, str | int | bytes | bool | None] = {}
     if needs:
         found["after"] = after.encode(needs, context.own)

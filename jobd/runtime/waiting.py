@@ -12,7 +12,7 @@ does who waits for a run that somebody has replaced by another (`restart`).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobd.core import after, records, states
@@ -20,6 +20,7 @@ from jobd.core.after import Need
 from jobd.core.exits import GOOD_RESULTS
 from jobd.runtime.elements import counts_in
 from jobd.runtime.ending import end_unbegun
+from jobd.runtime.slots import ROOT, LimitReached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 Key = tuple[int, bytes]  # owner and id of a run
 MET: Final = "dependency-met"  # kinds of events
 FOLLOWED: Final = "dependency-moved"
+NEEDS_A_RUN: Final = 4  # runs that a user's waiting ones may wait for, on an average: 250 bytes each
 STEP: Final = 128  # runs that are told of an end in one turn: 4 ms of the loop
 SHOWN: Final = 3  # jobs that are named in words
 
@@ -51,6 +53,7 @@ class Waiting:
     def __init__(self, world: Registry) -> None:
         self._world = world
         self._by: dict[Key, dict[Run, None]] = {}  # who waits for a run
+        self._counts: Counter[int] = Counter()  # how many of these pairs are an owner's
         self._over: deque[_Over] = deque()  # ends of which somebody is to be told yet
         self._settling = False
         self._at_work = False
@@ -73,7 +76,10 @@ class Waiting:
             if end is not None:
                 self._forsake(run, need, end)
                 return
-            self._by.setdefault((need.owner, need.run), {})[run] = None
+            line = self._by.setdefault((need.owner, need.run), {})
+            if run not in line:
+                line[run] = None
+                self._counts[run.row.owner] += 1
         if left != needs:
             self._note(run, MET, left, "")
 
@@ -106,6 +112,20 @@ class Waiting:
         live = self._world.run(*key)
         return self._world.store.run(*key) if live is None else live.row
 
+    def check_room(self, owner: int, count: int) -> None:
+        """Raises LimitReached, if an owner's runs would wait for too many others altogether."""
+        queued = None if owner == ROOT else self._world.limits().queued
+        if queued is not None and self._counts[owner] + count > NEEDS_A_RUN * queued:
+            raise LimitReached(
+                f"cannot wait for so many runs: those of uid {owner} wait for {self._counts[owner]} others, of the"
+                f" {NEEDS_A_RUN * queued} that a user's may; wait for one that comes after them"
+            )
+
+    def _uncount(self, run: Run) -> None:
+        self._counts[run.row.owner] -= 1
+        if not self._counts[run.row.owner]:
+            del self._counts[run.row.owner]
+
     # --- ends -----------------------------------------------------------------------------------------------------
     def ended(self, owner: int, run_id: bytes, result: str) -> None:
         """A run has ended, and none follows it. Within the transaction of its end."""
@@ -113,6 +133,8 @@ class Waiting:
         waiting = self._by.pop(key, None)
         if waiting is None:
             return
+        for run in waiting:
+            self._uncount(run)
         self._over.append(_Over(key, result, deque(waiting)))
         if not self._settling and not self._at_work:
             self._settle()
@@ -170,8 +192,12 @@ class Waiting:
 
     def follow(self, owner: int, old: bytes, new: bytes) -> None:
         """A run has followed another of its job: who waits for that one waits for this. Within one transaction."""
-        waiting = {run: None for run in self._by.pop((owner, old), ()) if run.row.state == records.QUEUED}
-        for run in waiting:
+        waiting = self._by.pop((owner, old), {})
+        for run in list(waiting):
+            if run.row.state != records.QUEUED:
+                del waiting[run]
+                self._uncount(run)
+                continue
             needs = after.decode(run.row.after, run.row.owner)
             self._note(
                 run, FOLLOWED, after.moved(needs, owner, old, new), f"{self._name((owner, old), run)} starts again"
@@ -185,8 +211,9 @@ class Waiting:
             return
         for need in after.decode(run.row.after, run.row.owner):
             line = self._by.get((need.owner, need.run))
-            if line is not None:
-                line.pop(run, None)
+            if line is not None and run in line:
+                del line[run]
+                self._uncount(run)
                 if not line:
                     del self._by[need.owner, need.run]
 

@@ -11,9 +11,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from jobd.core import after, records
 from jobd.core import spec as specs
 from jobd.core.after import ANY, FAILED, OK, Need
+from jobd.core.policy import UserLimits
 from jobd.core.spec import JobSpec
+from jobd.runtime import together
 from jobd.runtime import waiting as module
 from jobd.runtime.recovery import recover
+from jobd.runtime.slots import LimitReached
 from tests.runtime.fakes import ROOT, WELCOME, Bed, serving
 from tests.runtime.jobs import Jobs
 
@@ -303,3 +306,25 @@ async def test_thousands_are_told_of_an_end_while_others_have_their_turns(autoju
         assert {run.row.result for run in waiting[:-1]} == {"dependency"}
         assert canceled.row.result == "canceled"
         jobs.check()
+
+
+async def test_a_users_runs_wait_for_so_many_others_altogether(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.world.limits = lambda: UserLimits(queued=2)
+        waiting = jobs.world.waiting
+        others = [jobs.make(f"other-{n}") for n in range(5)]
+        first = jobs.submit("first", 5, {"after": " ".join(f"0/{run.id.hex()}:any" for run in others)}, {})
+        with pytest.raises(LimitReached, match="those of uid 5 wait for 5 others, of the 8 that a user's may"):
+            waiting.check_room(5, 4)
+        waiting.check_room(5, 3)
+        waiting.check_room(0, 4)
+        await wait_all_tasks_blocked()
+        await jobs.end("other-0")
+        waiting.check_room(5, 4)
+        together.stop(jobs.world, 5, ["first"], None)
+        await wait_all_tasks_blocked()
+        assert first.row.result == "canceled"
+        waiting.check_room(5, 8)
+        assert not waiting._by
+        assert not waiting._counts
