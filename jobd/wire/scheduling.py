@@ -20,7 +20,7 @@ After: TypeAlias = Annotated[list[Annotated[str, Meta(max_length=160)]], Meta(ma
 
 
 class QueueList(Message, frozen=True, kw_only=True, tag="queue-list"):
-    """Queues: the caller's own and the shared ones; with `all`, those of everybody whose jobs he sees. Reply: Queues.
+    """Queues: the caller's own and the shared ones; with `all`, of everybody all of whose jobs he sees. Reply: Queues.
 
     `patterns`: only those whose name one of these fits.
     """
@@ -33,7 +33,8 @@ class QueueList(Message, frozen=True, kw_only=True, tag="queue-list"):
 class QueueShow(Message, frozen=True, kw_only=True, tag="queue-show"):
     """One queue and its runs in order: those that run, then those that wait. Reply: QueueDetail.
 
-    `after` is the last reply's `more`.
+    `after` is the last reply's `more`. When the run that this means has begun meanwhile, the answer begins anew: nothing
+    is left out, and some may come twice.
     """
 
     id: Id
