@@ -273,7 +273,8 @@ class Schedule:
         job = self._world.jobs.get(key)
         kind = SKIPPED if why else ELAPSED
         if why:
-            log.info("%s is not started by its schedule: %s", key[1], why)
+            runs = job is not None and job.row.sub not in states.AT_REST  # which may be so each second
+            log.log(logging.DEBUG if runs else logging.WARNING, "%s is not started by its schedule: %s", key[1], why)
         if job is not None and (job.run is not None or job.row.sub not in states.AT_REST):
             fields: dict[str, Value] = {"job.elapse_last": due, "job.elapse_next": following}
             if why:

@@ -308,3 +308,15 @@ async def test_on_another_boot_a_delay_goes_by_the_wall(autojump_clock: MockCloc
         assert on.starts == []
         await on.until("2026-11-22 15:10:00")
         assert on.starts == ["11-22 15:10:00"]
+
+
+async def test_a_queue_that_takes_nothing_new_is_why_it_is_not_started(autojump_clock: MockClock) -> None:
+    async with timed(SUNDAY) as on:
+        on.define("hourly", queue="nowhere")
+        await on.until("2026-11-22 16:00:01")
+        (why,) = on.said(SKIPPED)
+        assert "nowhere" in str(why)
+        on.define("hourly", queue="batch")
+        await on.until("2026-11-22 17:00:01")
+        assert on.starts == ["11-22 17:00:00"]
+        assert on.bed.store.runs[on.row().latest or b""].queue == "/batch"
