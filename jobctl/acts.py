@@ -29,7 +29,8 @@ def show(
     """
     found = _fetch(client, request, count)
     if output is not None:
-        from jobctl.rows import change_row, print_json
+        from jobctl.rows import print_json
+        from jobctl.rows_changes import change_row
 
         print_json([change_row(body) for body in found], output)
         return 0

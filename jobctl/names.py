@@ -141,9 +141,16 @@ def shown_name(job: str, owner: int, caller: int) -> str:
     return job if owner == caller else f"{owner_name(owner)}/{job}"
 
 
+SHARED = -1  # the owner of a queue that is everybody's
+
+
 def change_name(change: Body, caller: int) -> str:
-    """The job that a change is about; `jobd` for one of the daemon itself."""
-    return shown_name(change["job"], change["owner"], caller) if change["job"] else "jobd"
+    """The job that a change is about, or the queue; `jobd` for one of the daemon itself."""
+    if change["job"]:
+        return shown_name(change["job"], change["owner"], caller)
+    if queue := change.get("queue"):
+        return f"queue {queue if change['owner'] == SHARED else shown_name(queue, change['owner'], caller)}"
+    return "jobd"
 
 
 def view_name(view: JobView, client: Client) -> str:

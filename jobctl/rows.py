@@ -229,35 +229,6 @@ def run_rows(runs: Iterable[RunView]) -> list[Json]:
     return [run_row(run) for run in runs]
 
 
-def change_row(body: Body) -> dict[str, Json]:
-    """A row of `events`: a change, or what of them was missed."""
-    if body["type"] == "missed":
-        return {"missed": {"after": body["after"], "before": body["before"]}}
-    run, signal, by = body.get("run"), body.get("signal"), body.get("by_uid")
-    return {
-        "cursor": body["seq"],
-        "time": rfc3339(body["at"]),
-        "event": body["kind"],
-        "job": body["job"] or None,
-        "owner": owner_name(body["owner"]),
-        "run": None if run is None else full_id(run),
-        "number": body.get("number"),
-        "active": body.get("active") or None,
-        "sub": body.get("sub") or None,
-        "state": body.get("state") or None,
-        "result": body.get("result") or None,
-        "exit_code": body.get("exit_code"),
-        "signal": None if signal is None else signal_name(signal),
-        "pid": body.get("pid"),
-        "failed_step": body.get("step") or None,
-        "reason": body.get("reason") or None,
-        "by": None if by is None else owner_name(by),
-        "by_uid": by,
-        "by_gid": body.get("by_gid"),
-        "by_pid": body.get("by_pid"),
-    }
-
-
 def definition_row(definition: Definition) -> dict[str, Json]:
     """An element of `cat`."""
     files = definition.get("files", [])

@@ -170,7 +170,8 @@ class JsonWriter:
 
     def write(self, body: Body) -> None:
         """A Change or a Missed."""
-        from jobctl.rows import change_row, print_json
+        from jobctl.rows import print_json
+        from jobctl.rows_changes import change_row
 
         print_json(change_row(body), self._output)
 
@@ -221,12 +222,30 @@ def outcome(change: Body) -> str:
 
     pid = change.get("pid")
     parts = [
-        _state(change),
+        _state(change) if change["job"] else _queue_state(change),
+        *_place(change),
         exit_words(change),  # type: ignore[arg-type]  # it has the fields of a view that are looked at
         f"pid {pid}" if pid else "",
         change.get("reason", ""),
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _queue_state(change: Body) -> str:
+    """How a queue is set since."""
+    slots, state = change.get("slots"), change.get("state", "")
+    if slots is None or change["kind"] == "queue-removed":
+        return ""
+    count = "any number of slots" if slots < 0 else f"{slots} slot{'' if slots == 1 else 's'}"
+    return count if state in ("", "open") else f"{count}, {state}"
+
+
+def _place(change: Body) -> list[str]:
+    """In which queue a run is since, and how."""
+    if not change["job"]:
+        return []
+    queue, priority = change.get("queue"), change.get("priority")
+    return [*([f"queue {queue}"] if queue else []), *([f"priority {priority}"] if priority is not None else [])]
 
 
 def _state(change: Body) -> str:

@@ -10,7 +10,7 @@ from jobd.core import service, states
 from jobd.core.arrays import index_of
 from jobd.core.enforce import is_limited, unenforced
 from jobd.core.graph import names_others
-from jobd.core.records import BAD_SETTING, BY_GID, LOADED, NOT_FOUND, QUEUED
+from jobd.core.records import BAD_SETTING, LOADED, NOT_FOUND, QUEUED
 from jobd.core.spec import JobSpec
 from jobd.runtime import turns
 from jobd.runtime.helpers import CHECK
@@ -22,7 +22,7 @@ from jobd.wire import messages as m
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jobd.core.records import Event, JobRow, RunRow
+    from jobd.core.records import JobRow, RunRow
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
@@ -347,38 +347,4 @@ def run_view(registry: Registry, row: RunRow) -> m.RunView:
         after=after_words(registry, row) if row.after else [],
         stop_uid=row.stop_uid,
         not_before=row.not_before if row.state == QUEUED else None,
-    )
-
-
-# What of an event's data a Change shows, and under which name; hashes, boot ids and the like are nobody's business.
-_SHOWN: Final = {
-    "job.active": "active",
-    "job.sub": "sub",
-    "state": "state",
-    "result": "result",
-    "exit_code": "exit_code",
-    "signal": "signal",
-    "pid": "pid",
-    "step": "step",
-    "reason": "reason",
-    "act.reason": "reason",
-}
-
-
-def change(event: Event, number: int | None) -> m.Change:
-    """An event, by name what is for people to know; `number` is its run's. Values that it did not set are left out."""
-    data = event.data
-    shown = {name: data[key] for key, name in _SHOWN.items() if key in data and data[key] is not None}
-    return m.Change(
-        seq=event.seq,
-        at=event.at,
-        kind=event.kind,
-        job=event.job,
-        owner=event.owner,
-        run=event.run,
-        number=number,
-        by_uid=event.by_uid,
-        by_pid=event.by_pid,
-        by_gid=gid if isinstance(gid := data.get(BY_GID), int) else None,
-        **shown,  # type: ignore[arg-type]  # the rows' fields have the same types
     )

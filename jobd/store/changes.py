@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from jobd.core.globs import condition
-from jobd.core.records import FILLED
+from jobd.core.records import FILLED, QUEUE_ADDED, QUEUE_REMOVED, QUEUE_SET, SHARED
 
 from .rows import EVENT_COLUMNS, Value, Values
 
@@ -30,6 +30,8 @@ SCAN_NUMBERS: Final = 2000
 FEW_EVENTS: Final = 1000  # of a job: they take as long to look up in the index as a page of the table
 FEW_JOBS: Final = 4  # … each
 _RANGE: Final = "FROM events NOT INDEXED WHERE seq > ? AND seq <= ?"  # left to itself SQLite walks an index that sorts
+_OF_QUEUES: Final = f"kind IN {(QUEUE_ADDED, QUEUE_SET, QUEUE_REMOVED)}"
+_OF_JOBS: Final = f"(job <> '' OR {_OF_QUEUES})"  # and of queues
 HIDDEN: Final = ("retired", "salvaged", FILLED)  # bookkeeping of ours: what other events had said, in one
 
 
@@ -41,7 +43,7 @@ class Wanted:
         jobs: keys (owner, name), and
         globs: (owner or None for anybody, pattern): one of them must fit.
         scope: as `globs`: one of these must fit besides; None: no matter which. Acts on the daemon itself, which have
-            no job, are in no scope.
+            no job, are in no scope; a queue is its owner's, and one that all share is everybody's.
         by: … or the event is of an act of this uid's.
         acts: only what somebody asked for, acts on the daemon included. Without it they are left out.
     """
@@ -65,12 +67,12 @@ class Wanted:
         args += [*more, *(value for key in self.jobs for value in key)]
         if self.scope is not None:
             seen, more = condition(self.scope)
-            seen = f"(job <> '' AND {seen})"
+            seen = f"({_OF_JOBS} AND {seen} OR {_OF_QUEUES} AND owner = {SHARED})"
             if self.by is not None:
                 seen, more = f"({seen} OR by_uid = ?)", (*more, self.by)
             words.append(seen)
             args += more
-        words.append("by_uid IS NOT NULL" if self.acts else "job <> ''")
+        words.append("by_uid IS NOT NULL" if self.acts else _OF_JOBS)
         for word, at in (("at >= ?", self.since), ("at <= ?", self.until)):
             if at is not None:
                 words.append(word)

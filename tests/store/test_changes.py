@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core.globs import sql_glob
-from jobd.core.records import Event
+from jobd.core.records import QUEUE_SET, SHARED, Event
 from jobd.store import changes, reader, schema
 from jobd.store.changes import HIDDEN, Wanted
 from jobd.store.db import Batch, Policy, Store
@@ -90,10 +90,15 @@ class Table:
             e.seq for e in self.events
             if e.kind not in HIDDEN
             and ((e.owner, e.job) in wanted.jobs or _fits(e, wanted.globs))
-            and (e.by_uid is not None if wanted.acts else bool(e.job))
-            and (wanted.scope is None or (bool(e.job) and _fits(e, wanted.scope)) or e.by_uid == (wanted.by or -1))
+            and (e.by_uid is not None if wanted.acts else _is_of_job(e))
+            and (wanted.scope is None or (_is_of_job(e) and _fits(e, wanted.scope)) or e.by_uid == (wanted.by or -1)
+                 or (e.kind == QUEUE_SET and e.owner == SHARED))
             and (wanted.since is None or e.at >= wanted.since) and (wanted.until is None or e.at <= wanted.until)
         ]  # fmt: skip
+
+
+def _is_of_job(event: Event) -> bool:
+    return bool(event.job) or event.kind == QUEUE_SET
 
 
 def _fits(event: Event, globs: Sequence[tuple[int | None, str]]) -> bool:
@@ -106,6 +111,8 @@ def an_event(rng: random.Random, n: int) -> Event:
     seq = 2 * n + (kind in HIDDEN)
     owner, job = OWNER + rng.randrange(2), rng.choice((*JOBS, ""))
     by = rng.choice((None, OWNER, 7))
+    if not job and rng.random() < 0.5:
+        kind, seq, owner = QUEUE_SET, 2 * n, rng.choice((SHARED, OWNER, OWNER + 1))
     at = 1000 + n - (n // 200) * 150
     return Event(seq=seq, at=at, kind=kind, owner=owner, job=job, run=run_id(n % 50) if job else None, by_uid=by)
 

@@ -35,12 +35,12 @@ NEVER_SET = {
     "Submissions": {"elements"},
     "Rules": {"error"}, "Jobs": {"note", *OF_ARRAYS, *OF_TIME, *OF_CONTROLLERS, *OF_SERVICES, *OF_FILES},
     "Runs": {"note", "reason", "array_index", *OF_TIME, *OF_CONTROLLERS, *OF_SERVICES}, "Reasons": {"other"},
-    "Changes": {"reason"}, "Timers": {"last"},
+    "Changes": {"reason", "queue", "slots", "held", "priority", "cause"}, "Timers": {"last"},
 }  # fmt: skip
 NEVER_NULL = {
     "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid", "user", "uid"}, "Rules": {"file"},
     "Reasons": {"time", "run", "number"}, "Plans": {"file"}, "Job files": {"file"}, "Lines": {"pid"},
-    "Changes": {"job", "run", "number", "state", "active", "sub"},
+    "Changes": {"job", "owner", "run", "number", "state", "active", "sub"},
 }  # fmt: skip
 Row = dict[str, Any]
 

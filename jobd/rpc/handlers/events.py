@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
-from jobd.rpc import views
+from jobd.rpc.changeview import change
 from jobd.rpc.context import Context, Refused
 from jobd.runtime.eventsource import Bundle, EventSource, Gap, Wanted
 from jobd.wire import errors
@@ -86,7 +86,7 @@ def _changes(context: Context, found: list[Event]) -> list[m.Change]:
     for event in found:
         if event.run is not None and event.run not in numbers:
             numbers[event.run] = context.number(event.owner, event.run)
-    return [views.change(event, None if event.run is None else numbers[event.run]) for event in found]
+    return [change(event, None if event.run is None else numbers[event.run]) for event in found]
 
 
 def _wanted(context: Context, request: m.Events) -> Wanted:
