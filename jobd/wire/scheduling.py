@@ -33,8 +33,8 @@ class QueueList(Message, frozen=True, kw_only=True, tag="queue-list"):
 class QueueShow(Message, frozen=True, kw_only=True, tag="queue-show"):
     """One queue and its runs in order: those that run, then those that wait. Reply: QueueDetail.
 
-    `after` is the last reply's `more`. When the run that this means has begun meanwhile, the answer begins anew: nothing
-    is left out, and some may come twice.
+    `after` is the last reply's `more`. When the run that this means has begun meanwhile, the answer begins anew:
+    nothing is left out, and some may come twice.
     """
 
     id: Id
