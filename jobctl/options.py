@@ -48,7 +48,7 @@ AllTimers = Annotated[bool, _option("every", "Those of jobs that are not enabled
 AllProperties = Annotated[bool, _option("every", "Properties that are not set, too.")]
 Audit = Annotated[bool, _option("audit", "What was asked for, by whom: acts in place of runs.")]
 AllQueues = Annotated[bool, _option("every", "Those of others, too.")]
-AnyOne = Annotated[bool, _option("any_one", "Return when the first of them has ended.")]
+AnyOne = Annotated[bool, _option("any_one", "Return when the first of them has ended, and print its name.")]
 Catalog = Annotated[bool, _option("catalog", "For hands used to journalctl: there are no explanations.", hidden=True)]
 Failed = Annotated[bool, _option("failed", "The same as --state=failed.")]
 FollowChanges = Annotated[bool, _option("follow", "Go on with changes as they come.")]

@@ -453,7 +453,7 @@ complete -c jobctl -n '__jobctl_verb list-dependencies' -a '(__jobctl_jobs any)'
 complete -c jobctl -n '__jobctl_verb whoami' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb whoami'
 
-complete -c jobctl -n '__jobctl_verb wait' -l any -d 'Return when the first of them has ended.'
+complete -c jobctl -n '__jobctl_verb wait' -l any -d 'Return when the first of them has ended, and print its name.'
 complete -c jobctl -n '__jobctl_verb wait' -l queue -x -a '(__jobctl_queues)' -d 'All that is in this queue now.'
 complete -c jobctl -n '__jobctl_verb wait' -l timeout -x -d 'Give up after this time, with status 124.'
 complete -c jobctl -n '__jobctl_verb wait' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
