@@ -155,12 +155,13 @@ def _submit(
         if not quiet:
             logout.tell(client)
             _tell_wait(told, body.get("waits", ""), request)
-        failure = start_status(body, request)
-        if failure == NOT_THE_JOBS and not (wait or follow):
+        stays = wait or follow
+        failure = None if stays and _never_begins(body) else start_status(body, request)
+        if failure == NOT_THE_JOBS and not stays:
             return FAILED
         if failure is not None:
             return failure
-        return _stay(client, told, body, follow) if wait or follow else 0
+        return _stay(client, told, body, follow) if stays else 0
     except KeyboardInterrupt:
         terminal.warn("interrupted; the job goes on, if it was accepted")
         return INTERRUPTED
@@ -201,6 +202,11 @@ def _wait_in_line(request: dict[str, object], queue: str | None, priority: str |
         settings[key] = value
     if hold:
         request["hold"] = True
+
+
+def _never_begins(body: Body) -> bool:
+    """Whether a run has ended already without having begun. Who waits for its end is told why with that."""
+    return not (body.get("step") or body.get("pid") or body.get("waits"))
 
 
 def _order(request: dict[str, object], after: tuple[str, ...], singleton: bool) -> None:

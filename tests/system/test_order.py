@@ -42,7 +42,8 @@ def test_a_pipeline_with_a_branch_for_what_fails_outlives_the_daemon(jobd: Progr
     late = jobd.jobctl("run", "--name", "late", "--after", "pack", "--", "true")
     assert (late.returncode, late.stdout) == (0, "late\n")
     assert late.stderr == "jobctl: late never begins: it waits for pack to succeed, which could not begin either\n"
-    assert jobd.jobctl("run", "--wait", "--after", "pack", "--", "true").returncode == 125
+    waiting = jobd.jobctl("run", "--wait", "--after", "pack", "--", "true")
+    assert (waiting.returncode, waiting.stderr.count("\n"), "dependency: it waits" in waiting.stderr) == (125, 1, True)
 
 
 def test_what_others_wait_for_is_removed_meanwhile(jobd: Program, tmp_path: Path) -> None:
