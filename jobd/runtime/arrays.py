@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobd.runtime")
 Key = tuple[int, str]
 
+LOST: Final = "lost"  # the result of what nothing more is known of
 STEP: Final = 24  # elements that are accepted in one turn: 3 ms of the loop
 MAX_PARSED: Final = 256  # arrays whose numbers are kept
 
@@ -164,9 +165,13 @@ class Arrays:
 
     def _step(self, array: Array) -> Commit:
         world, row = self._world, array.job.row
-        spec = world.spec(row.spec)
         env_blob = world.catalog.blob(row.env)
-        assert env_blob is not None, "the array's row names it"
+        try:
+            spec = world.spec(row.spec)
+        except KeyError:
+            return self._give_up(array)
+        if env_blob is None:
+            return self._give_up(array)
         keys = Keys(row.spec, specs.encode_spec(spec), row.env, env_blob)
         world.queues.revive(key_of(row.owner, array.terms.queue))  # nothing of it may be there by now
         upto = min(row.runs + STEP, len(array.numbers.indices))
@@ -185,6 +190,17 @@ class Arrays:
             self._look_for_end(array)  # all that were accepted may have ended
         if not array.left:
             array.filled.set()
+        return commit
+
+    def _give_up(self, array: Array) -> Commit:
+        """A damaged database has lost what the rest of the elements are: they will never be."""
+        row, left = array.job.row, array.left
+        log.error("%d elements of %s are lost: its definition was lost with a damaged database", left, row.job)
+        array.counts[LOST] = array.counts.get(LOST, 0) + left
+        with self._world.journal.together() as commit:
+            array.job.redefine(None, records.FILLED, None, {"job.runs": row.runs + left}, ())
+            self._look_for_end(array)
+        array.filled.set()
         return commit
 
     def to_come(self, owner: int) -> int:

@@ -281,3 +281,18 @@ async def test_who_waits_for_it_waits_for_all_of_its_elements(
         assert ([b"next"] in spawned(bed)) == (result is None)
         assert bool(bed.registry.waiting.unmet(needs)) == (result is not None)
     check_replay(bed)
+
+
+async def test_elements_of_which_damage_took_the_definition_are_lost(autojump_clock: MockClock) -> None:
+    first = Bed()
+    async with serving(first):
+        first.journal.held = []
+        submit(first, "0-9", held=True)
+    second = await killed_and_recovered(first)
+    second.store.blobs.clear()
+    async with serving(second):
+        await recover(second.registry)
+        await wait_all_tasks_blocked()
+        assert (whole(second).sub, whole(second).array_ended) == (states.FAILED, "lost=10")
+        assert not second.registry.jobs
+    check_replay(second)
