@@ -71,7 +71,11 @@ def test_its_name_means_all_of_them(shared: Program, name: str, tmp_path: Path) 
     assert shared.jobctl("is-active", name).stdout == "active\n"
     refused = shared.jobctl("rm", name)
     assert (refused.returncode, "6 of its elements are queued or running" in refused.stderr) == (1, True)
-    shared.jobctl("hold", f"{name}@4", check=True)
+    shared.jobctl("hold", name, check=True)
+    shared.jobctl("release", f"{name}@1", check=True)
+    shared.jobctl("set-property", name, "priority=5", check=True)
+    assert [row_of(shared, f"{name}@{n}")["priority"] for n in (1, 5)] == [5, 5]
+    assert [row_of(shared, f"{name}@{n}")["held"] for n in (0, 1, 5)] == [False, False, True]
     assert shared.jobctl("cancel", f"{name}@5").returncode == 0
     assert shared.jobctl("freeze", name, check=True).stderr == shared.jobctl("thaw", name, check=True).stderr == ""
     waiting = shared.start_jobctl("wait", name)

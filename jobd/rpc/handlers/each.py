@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PLANNED_BYTES: Final = 200  # of a change, without its texts
 MAX_PLAN: Final = 768 << 10  # bytes of changes: with warnings they fit a frame of 1 MiB
 
+AT_ONCE: Final = 64  # elements of an array
 FEW: Final = 16  # jobs whose files are looked at for one request
 
 Act = Callable[[str, int], Awaitable[m.Done]]
@@ -119,3 +120,26 @@ def keeper_is_dead(verb: str, word: str) -> Refused:
     """The refusal of what only a keeper can do."""
     text = f"cannot {verb} {word}: the keeper has died; try again when another has taken over"
     return Refused(errors.UNAVAILABLE, text, job=word)
+
+
+async def many(context: Context, elements: list[str], act: Callable[[str], Awaitable[None]]) -> None:
+    """Do one act to the elements of an array, many at a time: one commit takes them all.
+
+    Raises:
+        Refused: by the first of them with which it could not be done; it was with those before and beside it.
+    """
+    refused: list[Refused] = []
+
+    async def one(element: str) -> None:
+        try:
+            await act(element)
+        except Refused as why:
+            refused.append(why)
+
+    for at in range(0, len(elements), AT_ONCE):
+        async with trio.open_nursery() as nursery:
+            for element in elements[at : at + AT_ONCE]:
+                nursery.start_soon(one, element)
+                await context.turn()
+        if refused:
+            raise refused[0]

@@ -8,7 +8,7 @@ import trio
 
 from jobd.core import names, states
 from jobd.rpc.context import Context, Refused
-from jobd.rpc.handlers.each import each
+from jobd.rpc.handlers.each import each, many
 from jobd.rpc.runs import until_gone
 from jobd.runtime import acts, restarting, resting, together
 from jobd.wire import errors
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 RESET: Final = "reset-failed"
 PURGED: Final = "purged"  # an act on jobd, since the job and its events go
 FIRST_PROGRESS_SEC: Final = 0.5  # as of a stop
-AT_ONCE: Final = 64  # elements of an array that are removed together: one commit takes them all
 PURGE_BYTES: Final = 1 << 20  # of a log that is about to go: so much of it is kept until its run has ended
 
 
@@ -111,22 +110,12 @@ async def _remove_elements(context: Context, request: m.Remove, word: str, row: 
         text = f"cannot remove {word}: {len(live)} of its elements are queued or running; stop it first, or use --now"
         raise Refused(errors.EXISTS, text, job=word)
     await together.stop(registry, row.owner, live, context.caller).wait()
-    refused: list[Refused] = []
 
     async def one(element: str) -> None:
-        try:
-            if context.find(element, "rm") is not None:
-                await _remove(context, request, element)
-        except Refused as why:
-            refused.append(why)
+        if context.find(element, "rm") is not None:
+            await _remove(context, request, element)
 
-    for at in range(0, len(elements), AT_ONCE):
-        async with trio.open_nursery() as nursery:
-            for element in elements[at : at + AT_ONCE]:
-                nursery.start_soon(one, element)
-                await context.turn()
-        if refused:
-            raise refused[0]
+    await many(context, elements, one)
 
 
 async def _bring_to_rest(context: Context, request: m.Remove, word: str, run: Run) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from jobd.core import enforce, properties, settings
 from jobd.core.records import STORED
 from jobd.core.spec import SpecError
 from jobd.rpc import privileges
 from jobd.rpc.context import Context, Refused
+from jobd.rpc.handlers.each import many
 from jobd.runtime.properties import has_to_wait, is_live, set_of_run, set_transient
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -22,8 +25,26 @@ SET: Final = "set-property"
 
 
 async def set_property(context: Context, request: m.SetProperty) -> None:
-    """Answer when it is kept and, for what runs, done; with a line for each key that says when it takes effect."""
+    """Answer when it is kept and, for what runs, done; with a line for each key that says when it takes effect.
+
+    Of an array it is set for all elements that are not at rest.
+    """
     row = context.job(request.name, SET)
+    elements = await context.elements(request.name, at_rest=False)
+    lines: list[str] = []
+
+    async def one(element: str) -> None:
+        nonlocal lines
+        lines = await _set(context, replace(request, name=element), context.job(element, SET))
+
+    if elements:
+        await many(context, elements, one)
+    of_whole = await _set(context, request, row)
+    await context.connection.reply(request.id, m.Ok(text="\n".join(lines or of_whole)))
+
+
+async def _set(context: Context, request: m.SetProperty, row: JobRow) -> list[str]:
+    """The same with one job; the lines."""
     fields = _fields(context, request, row)
     if not row.transient:
         _check_kept(context, request, row, fields)
@@ -40,8 +61,7 @@ async def set_property(context: Context, request: m.SetProperty) -> None:
         await commit.wait()
     failed = await _tell(context, run, request, fields)
     missing = _missing(context, request, properties.applied(_spec(context, row, request.name), fields))
-    lines = properties.answer(request.settings, run is not None, failed, missing, waits)
-    await context.connection.reply(request.id, m.Ok(text="\n".join(lines)))
+    return properties.answer(request.settings, run is not None, failed, missing, waits)
 
 
 def _fields(context: Context, request: m.SetProperty, row: JobRow) -> dict[str, object]:
