@@ -31,6 +31,8 @@ ALL_DAYS: Final = 0b1111111
 # How long before a time of the wall it is looked for a change of the clock: more than any zone is from UTC, and than
 # any has been changed by since 1970 (Samoa left out a day).
 NEAR: Final = 2 * DAY
+# A day that is in no year of these is in none: the 29th of February comes on each day of the week in 40 years at most.
+CYCLE_YEARS: Final = 40
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -174,7 +176,8 @@ def _on_the_wall(calendar: Calendar, wall: int) -> int | None:
 
 def _days(calendar: Calendar, today: date) -> Iterator[date]:
     """The days that it names, from today on."""
-    for year in _values(calendar.years, max(today.year, FIRST_YEAR), LAST_YEAR):
+    last = LAST_YEAR if calendar.years else min(LAST_YEAR, today.year + CYCLE_YEARS)
+    for year in _values(calendar.years, max(today.year, FIRST_YEAR), last):
         for month in _values(calendar.months, today.month if year == today.year else 1, 12):
             first = date(year, month, 1)
             length = (date(year + month // 12, month % 12 + 1, 1) - first).days

@@ -14,7 +14,7 @@ from jobd.core.tomlread import SHOWN, ReadError, kind
 
 MAX_ITEMS: Final = 4096
 MAX_FILES: Final = 64  # with environments: as many as the keeper takes
-MAX_CALENDARS: Final = 64  # of one job; who needs more has a program decide
+MAX_CALENDARS: Final = 16  # of one job; who needs more has a program decide
 MAX_CODE: Final = 255  # of what wait(2) leaves of an exit code
 EXIT_NAMES: Final = {  # sysexits.h, as systemd names them
     name.removeprefix("EX_"): getattr(os, name) for name in sorted(dir(os)) if name.startswith("EX_")

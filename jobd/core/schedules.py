@@ -29,6 +29,7 @@ NSEC: Final = 1000  # in a microsecond
 GRACE_NSEC: Final = 60 * 10**9
 # cron(8): by how much the clock may be set back without a time of the day being done again.
 CORRECTION_NSEC: Final = 3 * 3600 * 10**9
+SPACING_NSEC: Final = 10**8  # between two times of a job
 CAUSE: Final = "schedule"  # of the runs
 
 
@@ -75,9 +76,13 @@ def after(spec: JobSpec, moment: int, here: tzinfo, chance: float = 0.0) -> int 
 
 
 def following(spec: JobSpec, due: int, now: int, here: tzinfo, chance: float = 0.0) -> int | None:
-    """The time behind one that is due, and not before now: what was missed in between is not made good one by one."""
+    """The time behind one that is due, and not before now: what was missed in between is not made good one by one.
+
+    Nor does a job come so often that nobody else has a turn: `*:*:0/0.000001` can be written.
+    """
     found = after(spec, due, here, chance)
-    return after(spec, now, here, chance) if found is not None and found <= now else found
+    soonest = now + SPACING_NSEC
+    return after(spec, soonest - NSEC, here, chance) if found is not None and found < soonest else found
 
 
 def afresh(spec: JobSpec, last: int | None, now: int, here: tzinfo, chance: float = 0.0) -> int | None:

@@ -43,7 +43,7 @@ log = logging.getLogger("jobd.runtime")
 Key = tuple[int, str]
 # Kinds of events.
 ELAPSED, ARMED, DUE = "schedule-elapsed", "timer-armed", "due"
-STEP: Final = 64  # what is seen to before others have the loop
+STEP: Final = 16  # what is seen to before others have the loop: a few milliseconds
 USEC_NSEC: Final = 1000
 SET_NSEC: Final = 10**9  # by which a clock is set back at least; time daemons correct what is less bit by bit
 LATE: Final = "its time had passed when jobd came to it"

@@ -320,3 +320,10 @@ async def test_a_queue_that_takes_nothing_new_is_why_it_is_not_started(autojump_
         await on.until("2026-11-22 17:00:01")
         assert on.starts == ["11-22 17:00:00"]
         assert on.bed.store.runs[on.row().latest or b""].queue == "/batch"
+
+
+async def test_a_job_does_not_come_so_often_that_nobody_else_has_a_turn(autojump_clock: MockClock) -> None:
+    async with timed(SUNDAY) as on:
+        on.define("*:*:0/0.000001")
+        await trio.sleep(1.05)
+        assert len(on.starts) == 11
