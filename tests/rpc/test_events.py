@@ -64,9 +64,9 @@ class Answers:
     def gaps(self) -> list[m.Missed]:
         return [body for body in self.bodies if isinstance(body, m.Missed)]
 
-    async def until(self, count: int) -> None:
+    async def until(self, count: int, bodies: int = 0) -> None:
         with trio.fail_after(30):
-            while len(self.changes) < count:
+            while len(self.changes) < count or len(self.bodies) < bodies:
                 self._more = trio.Event()
                 await self._more.wait()
 
@@ -216,7 +216,7 @@ async def test_following_tells_what_is_committed_as_it_comes(desk: Desk) -> None
     answers = Answers()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.events, desk.context(answers), m.Events(id=1, follow=True, lines=1))
-        await answers.until(1)
+        await answers.until(1, bodies=2)
         assert [type(body) for body in answers.bodies] == [m.Change, m.Reached]
         for n in range(1, 4):
             desk.book.accept(run_id(n), "web")
