@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobctl.foreground_output import Stream
     from jobctl.foreground_stdin import Stdin
     from jobctl.pty_terminal import RawTerminal, TerminalSink
+    from jobctl.shapes import Body
 
 # Refusals of a connection that pass: others' connections end, and a daemon that is stopping is followed by the next.
 PASSING = (errors.LIMIT, errors.UNAVAILABLE)
@@ -325,6 +326,7 @@ class Session:
             self.shown = names.shown_name(started["job"], started["owner"], control.uid)
             if not self.quiet:
                 terminal.note(self.shown)
+                self._tell_wait(started)
             if not started.get("step"):
                 self._follow()
         if control.attached is not had[1]:
@@ -336,6 +338,13 @@ class Session:
                 self._follow()
         if feed.state == TAKEN and was != TAKEN:
             self._tell_of_the_other()
+
+    def _tell_wait(self, started: Body) -> None:
+        """Say what the job waits for, if it does."""
+        if started.get("waits"):
+            from jobctl.verb_run import tell_wait
+
+            tell_wait(self.shown, started.get("waits", ""), self.control.request or {})
 
     def _tell_of_the_other(self) -> None:
         """Say that somebody else feeds the job now."""

@@ -154,7 +154,7 @@ def _submit(
         told = _tell(client, body, output, follow, quiet)
         if not quiet:
             logout.tell(client)
-            _tell_wait(told, body.get("waits", ""), request)
+            tell_wait(told, body.get("waits", ""), request)
         stays = wait or follow
         failure = None if stays and _never_begins(body) else start_status(body, request)
         if failure == NOT_THE_JOBS and not stays:
@@ -293,7 +293,7 @@ def _tell(client: Client, body: Body, output: str | None, follow: bool, quiet: b
     return shown
 
 
-def _tell_wait(shown: str, waits: str, request: dict[str, object]) -> None:
+def tell_wait(shown: str, waits: str, request: dict[str, object]) -> None:
     """Say to a person what a run waits for that has not begun."""
     at, delay = request.get("not_before"), request.get("delay_usec")
     if waits == FOR_ITS_TIME and (isinstance(at, int) or isinstance(delay, int)):

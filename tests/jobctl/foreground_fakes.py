@@ -48,6 +48,7 @@ class FakeRun:
         self.hook = hook
         self.cut_in = self.cut_out = 1 << 60
         self.step = ""
+        self.waits = ""  # what it waits for, as the answer to its submission has it
         self._cat = cat
         self._mine = threading.local()  # of one connection: the ids of its requests, and what it has brought
         self._feeder: socket.socket | None = None  # the connection of the newest Attach
@@ -117,7 +118,9 @@ class FakeRun:
     def _start(self, request: m.Run | m.Rerun) -> m.Reply:
         self.run = request.run if isinstance(request, m.Run) else request.new
         errno = 2 if self.step else 0
-        body = m.Started(job=JOB, owner=os.geteuid(), run=self.run, number=1, step=self.step, errno=errno)
+        body = m.Started(
+            job=JOB, owner=os.geteuid(), run=self.run, number=1, step=self.step, errno=errno, waits=self.waits
+        )
         return m.Reply(id=request.id, body=body)
 
     def _wait(self, request: m.Wait) -> Answer:

@@ -48,6 +48,15 @@ def start(serve: Serve) -> Iterator[Start]:
         client.close()
 
 
+def test_a_person_is_told_what_it_waits_for(serve: Serve) -> None:
+    run = FakeRun()
+    run.waits = "for queue build, which is full"
+    path, (ours, theirs) = serve(run).path, os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as shown, os.fdopen(theirs, "wb") as stderr:
+        jobctl(path, "run", "-P", "cat", input=b"", capture_output=False, stdout=subprocess.PIPE, stderr=stderr)
+        assert shown.read(1000).split(b"\r\n")[1] == f"{JOB} waits {run.waits}".encode()
+
+
 def test_stdin_and_both_streams_are_exact(serve: Serve) -> None:
     run = FakeRun()
     run.write(b"\x00\xff\x1b[31m no newline", ERR)
