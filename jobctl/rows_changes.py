@@ -17,7 +17,7 @@ def change_row(body: Body) -> dict[str, Json]:
     """A row of `events`: a change, or what of them was missed."""
     if body["type"] == "missed":
         return {"missed": {"after": body["after"], "before": body["before"]}}
-    slots = body.get("slots")
+    slots, due = body.get("slots"), body.get("due")
     run, signal, by = body.get("run"), body.get("signal"), body.get("by_uid")
     return {
         "cursor": body["seq"],
@@ -41,6 +41,7 @@ def change_row(body: Body) -> dict[str, Json]:
         "priority": body.get("priority"),
         "held": body.get("held"),
         "cause": body.get("cause") or None,
+        "due": None if due is None else rfc3339(due),
         "by": None if by is None else owner_name(by),
         "by_uid": by,
         "by_gid": body.get("by_gid"),

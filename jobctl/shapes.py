@@ -181,6 +181,7 @@ class Body(TypedDict, total=False):
     priority: int | None
     held: bool | None
     cause: str
+    due: int | None
     view: QueueView
     queues: list[QueueView]
     others: int

@@ -244,8 +244,11 @@ def _place(change: Body) -> list[str]:
     """In which queue a run is since, and how."""
     if not change["job"]:
         return []
-    queue, priority = change.get("queue"), change.get("priority")
-    return [*([f"queue {queue}"] if queue else []), *([f"priority {priority}"] if priority is not None else [])]
+    queue, priority, due = change.get("queue"), change.get("priority"), change.get("due")
+    words = [f"queue {queue}"] if queue else []
+    words += [] if priority is None else [f"priority {priority}"]
+    words += ["held"] if change.get("held") and change["kind"] != "held" else []
+    return words if due is None else [*words, f"due {times.timestamp(due)}"]
 
 
 def _state(change: Body) -> str:

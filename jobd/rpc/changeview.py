@@ -26,9 +26,13 @@ _SHOWN: Final = {
     "held": "held",
     "cause": "cause",
     CAUSE: "cause",
+    "job.elapse_next": "due",
+    "not_before": "due",
     QUEUE_PREFIX + "name": "queue",
     QUEUE_PREFIX + "state": "state",
 }
+# Of what an event makes from nothing, what is as usual is not told.
+_USUAL: Final = (("priority", 0), ("held", False), ("cause", ""))
 NO_LIMIT: Final = -1  # of slots
 
 
@@ -36,6 +40,8 @@ def change(event: Event, number: int | None) -> m.Change:
     """An event, by name what is for people to know; `number` is its run's. Values that it did not set are left out."""
     data = event.data
     shown = {name: data[key] for key, name in _SHOWN.items() if key in data and data[key] is not None}
+    if "seq" in data:  # all of a run's row
+        shown = {name: value for name, value in shown.items() if (name, value) not in _USUAL}
     if queue := data.get("queue"):
         shown["queue"] = str(queue).removeprefix("/")
     if QUEUE_PREFIX + "slots" in data:

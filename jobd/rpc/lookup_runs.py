@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from jobd.core import names
 from jobd.core.arrays import element_id, element_name
-from jobd.core.records import SHARED as QUEUES_OF_ALL
+from jobd.core.records import SHARED
 from jobd.rpc.lookup import SHOWN_CANDIDATES, Refused
 from jobd.rpc.lookup_many import ManyLookup
+from jobd.runtime.queues import SHARED_WORD
 from jobd.wire import errors
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from jobd.core.runfilter import RunFilter
     from jobd.runtime.run import Run
 
-BATCH: Final = "batch"  # the queue that is there from the start
-SHARED: Final = "shared"  # before the name of one of everybody's
 SHOWN_ID: Final = 8  # characters of a run id that are shown, and enough to be taken for one
 
 
@@ -76,25 +75,19 @@ class RunLookup(ManyLookup):
         Raises:
             Refused: NOT_FOUND.
         """
+        people, queues = self.access.people, self.world.registry.queues
+        found = queues.find(self.own, word, people.uid)
+        if found is not None and (found[0] in (self.own, SHARED) or self.who.is_admin):
+            return (None, f"/{found[1]}") if found[0] == SHARED else found
         owner, name = names.split_owner(word)
-        store = self.world.registry.store
-        own = self.own if owner is None else self.access.people.uid(owner)
+        own = self.own if owner is None else people.uid(owner)
         asked: list[tuple[int | None, str]] = [] if own is None else [(own, name)]
-        if owner in (None, SHARED):
+        if owner in (None, SHARED_WORD):
             asked.append((None, f"/{name}"))
-        found = next((key for key in asked if self._is_queue(*key)), None)
-        found = found or next((key for key in asked if store.knows_queue(*key, self.scope())), None)
-        if found is not None:
-            return found
-        if asked and name == BATCH:
-            return asked[-1]  # it is always there
-        raise Refused(errors.NOT_FOUND, f"cannot find queue {word!r}", queue=word)
-
-    def _is_queue(self, owner: int | None, text: str) -> bool:
-        """Whether such a queue is there now, and his to know of: with or without runs."""
-        key = (QUEUES_OF_ALL, text.removeprefix("/")) if owner is None else (owner, text)
-        seen = owner in (None, self.own) or self.who.is_admin
-        return seen and key in self.world.registry.queues.rows
+        for key in asked:
+            if self.world.registry.store.had_queue(*key, self.scope()):
+                return key
+        raise Refused(errors.NOT_FOUND, queues.unknown(self.own, word), queue=word)
 
     def find_run(self, run_id: bytes, action: str) -> RunRow | None:
         """The row of a run as it is now; None: there is none that he may see. Raises Refused (DENIED)."""

@@ -88,11 +88,6 @@ def runs_page(fetch: Fetch, wanted: RunFilter, before: int | None, limit: int, o
     return RunPage(_rows(fetch, page), floor or None, max(0, offset - len(known)) if floor else 0)
 
 
-def knows_queue(fetch: Fetch, wanted: RunFilter) -> bool:
-    """See Reader.knows_queue."""
-    return bool(runs_page(fetch, wanted, None, 1, 0).rows)
-
-
 # --- which index --------------------------------------------------------------------------------------------------
 def _plan(fetch: Fetch, wanted: RunFilter) -> tuple[list[_Stream], Condition]:
     """Along what to read, and what else a row must be."""

@@ -301,9 +301,9 @@ class Reader(Elements):
         """
         return pages.runs_page(self.fetch, wanted, before, limit, offset)
 
-    def knows_queue(self, owner: int | None, queue: str, scope: globs.Globs | None) -> bool:
-        """Whether runs that the scope fits are in the queue, or have been (owner None: in a shared one)."""
-        return pages.knows_queue(self.fetch, RunFilter(scope=scope, queue=(owner, queue)))
+    def had_queue(self, owner: int | None, queue: str, scope: globs.Globs | None) -> bool:
+        """Whether runs that the scope fits are or were in a queue (owner None: in a shared one)."""
+        return bool(self.runs_page(RunFilter(scope=scope, queue=(owner, queue)), limit=1).rows)
 
     # --- the rest -----------------------------------------------------------------------------------------------
     def blob(self, digest: bytes) -> bytes | None:

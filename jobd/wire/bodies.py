@@ -205,6 +205,7 @@ class Change(Body, frozen=True, kw_only=True, tag="change"):
     priority: int | None = None
     held: bool | None = None
     cause: str = ""  # why a run was started, if nobody asked for it
+    due: int | None = None  # when the run may begin, or the job's schedule comes next
 
 
 class Missed(Body, frozen=True, kw_only=True, tag="missed"):

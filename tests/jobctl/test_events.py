@@ -83,14 +83,16 @@ def test_what_happens_to_queues_and_in_them(daemon: Callable[[Script], FakeDaemo
         of_queue(6, "queue-removed", 0x7FFFFFF0, slots=1, state="open"),
         change(8, "accepted", active="activating", sub="queued", queue="build", priority=-3),
         change(10, "held", held=True, by_uid=0),
+        change(12, "timer-armed", run=None, number=None, due=BASE),
     ]
     fake = daemon(tells(*made))
-    assert jobctl(fake.path, "events", "-o", "cat").stdout.decode().splitlines() == [
+    assert jobctl(fake.path, "events", "-o", "cat", env=UTC).stdout.decode().splitlines() == [
         "queue build: queue-added by root: 1 slot",
         "queue build: queue-set by root: any number of slots, paused",
         "queue 2147483632/build: queue-removed by root",
         "web#3: accepted: activating (queued), queue build, priority -3",
         "web#3: held by root",
+        "web: timer-armed: due Tue 2023-11-14 22:13:20 UTC",
     ]
     rows = [json.loads(line) for line in jobctl(fake.path, "events", "-o", "json").stdout.splitlines()]
     assert [(row["job"], row["queue"], row["slots"], row["state"]) for row in rows[:3]] == [
@@ -118,8 +120,8 @@ def test_json_rows_have_all_fields_and_no_others(daemon: Callable[[Script], Fake
         "cursor": 2, "time": "2023-11-14T22:13:22.000000Z", "event": "accepted", "job": "web", "owner": "root",
         "run": "00010203-0405-0607-0809-0a0b0c0d0e0f", "number": 3, "active": "activating", "sub": "start",
         "state": "starting", "result": None, "exit_code": None, "signal": None, "pid": None, "failed_step": None,
-        "reason": None, "queue": None, "slots": None, "priority": None, "held": None, "cause": None, "by": "root",
-        "by_uid": 0, "by_gid": None, "by_pid": 7,
+        "reason": None, "queue": None, "slots": None, "priority": None, "held": None, "cause": None, "due": None,
+        "by": "root", "by_uid": 0, "by_gid": None, "by_pid": 7,
     }  # fmt: skip
     assert {tuple(row) for row in told} == {tuple(told[0])}
     assert told[4]["signal"] == "SIGKILL"

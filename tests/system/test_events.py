@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
@@ -154,3 +155,23 @@ async def test_the_python_client_sees_what_comes_across_kills(jobd: Program) -> 
         every = [*blocking.events("web")]
         assert every[: len(found)] == found
         assert [*blocking.events("web", after=cursor)] == every[len(found) :]
+
+
+def test_what_becomes_of_queues_and_of_what_waits_is_told(shared: Program, name: str) -> None:
+    """With words for each, to who follows all; to who follows one job only what is of it."""
+    queue = f"q-{name[-40:]}"
+    shared.jobctl("queue", "add", queue, "slots=2", check=True)
+    shared.jobctl("run", "--hold", "--queue", queue, "--priority", "3", "--name", name, "--", "true", check=True)
+    shared.jobctl("release", name, check=True)
+    shared.jobctl("wait", name, check=True)
+    shared.jobctl("queue", "rm", queue, check=True)
+    who = getpass.getuser()
+    told = shared.jobctl("events", "-o", "cat").stdout.splitlines()
+    every = [line for line in told if queue in line]
+    assert every[0] == f"queue {queue}: queue-added by {who}: 2 slots"
+    assert every[1].startswith(f"{name}#1: accepted")
+    assert every[1].endswith(f"queue {queue}, priority 3, held")
+    assert every[-1] == f"queue {queue}: queue-removed by {who}"
+    own = shared.jobctl("events", "-o", "cat", name).stdout
+    assert f"{name}#1: released by {who}" in own
+    assert "queue-added" not in own

@@ -35,7 +35,7 @@ NEVER_SET = {
     "Submissions": {"elements"},
     "Rules": {"error"}, "Jobs": {"note", *OF_ARRAYS, *OF_TIME, *OF_CONTROLLERS, *OF_SERVICES, *OF_FILES},
     "Runs": {"note", "reason", "array_index", *OF_TIME, *OF_CONTROLLERS, *OF_SERVICES}, "Reasons": {"other"},
-    "Changes": {"reason", "queue", "slots", "held", "priority", "cause"}, "Timers": {"last"},
+    "Changes": {"reason", "queue", "slots", "held", "priority", "cause", "due"}, "Timers": {"last"},
 }  # fmt: skip
 NEVER_NULL = {
     "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid", "user", "uid"}, "Rules": {"file"},

@@ -281,6 +281,7 @@ DAEMON: Final[dict[str, m.FromDaemon]] = {
             priority=5,
             held=False,
             cause="restart",
+            due=T,
         ),
     ),
     "item-missed": m.Item(id=22, body=m.Missed(after=3, before=70)),
