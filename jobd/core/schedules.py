@@ -70,7 +70,7 @@ def after(spec: JobSpec, moment: int, here: tzinfo, chance: float = 0.0) -> int 
     """
     try:
         found = calendar.elapse_after(calendars(spec.schedule), moment // NSEC, here)
-    except KeyError:
+    except (KeyError, ValueError, OverflowError, OSError):  # no such zone any more; a clock beyond all calendars
         return None
     return None if found is None else (found + round(spec.schedule_jitter_usec * chance)) * NSEC
 

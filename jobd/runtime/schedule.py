@@ -201,7 +201,7 @@ class Schedule:
                     self._begin(what)
                 elif self._due.get(what) == due:
                     del self._due[what]
-                    self._elapse(what, due)
+                    self._elapse_guarded(what, due)
                 count += 1
                 if count % STEP == 0:
                     await trio.lowlevel.checkpoint()
@@ -222,6 +222,13 @@ class Schedule:
         self.clocks.set(self._wall[0][0] if self._wall else None, self._boot[0][0] if self._boot else None)
 
     # --- a time has come ------------------------------------------------------------------------------------------
+    def _elapse_guarded(self, key: Key, due: int) -> None:
+        """The crash boundary of a job's timer: one that fails is left alone, until its job changes or jobd starts."""
+        try:
+            self._elapse(key, due)
+        except Exception:
+            log.exception("%s: its schedule failed", key[1])
+
     def _elapse(self, key: Key, due: int) -> None:
         """Start a job whose time has come, or say why not; and arm it for the next."""
         world, now = self._world, self.clocks.wall()

@@ -327,3 +327,20 @@ async def test_a_job_does_not_come_so_often_that_nobody_else_has_a_turn(autojump
         on.define("*:*:0/0.000001")
         await trio.sleep(1.05)
         assert len(on.starts) == 11
+
+
+async def test_a_schedule_that_fails_by_an_error_of_ours_is_left_alone(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with timed(SUNDAY) as on:
+        on.define("16:00", name="bad")
+        on.define("16:00", name="good")
+        start = on.world.schedule._start
+        monkeypatch.setattr(on.world.schedule, "_start", lambda row: 1 / 0 if row.job == "bad" else start(row))
+        await on.until("2026-11-23 16:00:00")
+        assert on.starts == ["11-22 16:00:00", "11-23 16:00:00"]
+
+
+async def test_a_clock_beyond_all_calendars_starts_nothing(autojump_clock: MockClock) -> None:
+    async with timed("9999-12-31 23:00:00") as on:
+        assert on.define("*:*").elapse_next is None
