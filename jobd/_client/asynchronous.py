@@ -218,7 +218,7 @@ class Jobs(Acting, Asking, Defining, Scheduling):
 
         Args:
             jobs: their newest runs; of an array all of its elements.
-            runs: these runs, by id.
+            runs: these runs, by id. An array has none: it is waited for by its name, or by `Run.wait_all`.
             queue: all runs that are in it now.
             first: for the first of all these to end.
         """
