@@ -201,3 +201,22 @@ async def test_killed_after_any_transaction_each_runs_once_and_in_order(autojump
             lost = [row for row in again.store.runs.values() if row.result == "lost"]
             assert len(lost) <= 1
             assert len(began) + len(lost) >= len(again.store.runs)
+
+
+async def test_who_is_in_line_when_jobd_leaves_has_his_turn_when_it_is_back(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        single(jobs, b"first")
+        await wait_all_tasks_blocked()
+        second = single(jobs, b"second")
+        jobs.world.stopping = True
+        await jobs.end("one", 15)
+        assert (jobs.sub("one"), bed.row(second).in_line) == (states.FAILED, True)
+    again = Bed()
+    again.store.runs, again.store.jobs, again.store.blobs = bed.store.runs, bed.store.jobs, bed.store.blobs
+    again.keeper.welcome = replace(WELCOME, keeper="another")
+    async with serving(again):
+        await recover(again.registry)
+        await wait_all_tasks_blocked()
+        assert (again.row(second).state, again.store.jobs[0, "one"].sub) == ("running", states.RUNNING)
+        assert again.store.jobs[0, "one"].latest == second.id
