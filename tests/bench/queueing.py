@@ -136,7 +136,7 @@ def beside(jobd: Program) -> dict[str, float]:
         {
             "run": lambda: verb("run", "true"),
             "run --queue": lambda: verb("run", "--queue", FULL, "true"),
-            "list on a terminal": lambda: on_terminal(jobd, "list"),
+            "list on a terminal": lambda: on_terminal(jobd, "list", "--no-pager"),
         },
     )
 
