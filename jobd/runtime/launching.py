@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -33,18 +34,52 @@ GO: Final = b"G"  # jobd.keeper.child.GO
 NOTHING: Final[dict[str, Value]] = {"out_bytes": 0, "err_bytes": 0, "closed": True}  # of a run that never ran
 
 
+def awake(run: Run, world: Registry) -> None:
+    """Something has come for a run that waits without a task: walk it.
+
+    One that may begin waits for its place before it gets a task, and begins with its place: tasks that are started
+    together do not run in order, and runs begin in order.
+    """
+    accepted = run.accepted is None or (run.accepted.done and run.accepted.error is None)
+    waits = run.row.state != records.QUEUED or not run.slot or run.row.stop_asked or _must_wait(run, world)
+    if not accepted or waits or world.ordering.missing(run) or not strays.is_first(run, world):
+        world.start_task(run)
+        return
+    run.wake.park(partial(_leave_line, run, world))
+    world.launching.keep(run.row.owner, run.id, partial(_placed, run, world))
+
+
+def _placed(run: Run, world: Registry) -> None:
+    """It has its place: it begins, unless it has to wait by now, or is not to begin at all."""
+    run.wake.unpark()
+    if _must_wait(run, world) or world.ordering.missing(run):
+        world.launching.forget(run.id)
+    else:
+        run.accepted = run.job.fire(states.BEGIN, "starting", None, **world.keeper_fields())
+    world.start_task(run)
+
+
+def _leave_line(run: Run, world: Registry) -> None:
+    """Something has come for a run that waits for its place: its walk sees to it."""
+    world.launching.forget(run.id)
+    world.start_task(run)
+
+
 async def launch(run: Run, world: Registry) -> bool:
     """Bring a run to the execution of its program. False: it is over, or never was."""
-    while not run.went:
-        if not await _may_launch(run, world):
-            return False
-        async with world.launching.place(run.row.owner):
-            await _launch(run, world)
-            if run.went:
-                with trio.move_on_after(SLOT_SEC):
-                    await _until(run, lambda: _is_decided(run))
-        if run.gone:
-            return False
+    try:
+        while not run.went:
+            if not await _may_launch(run, world):
+                return False
+            async with world.launching.place(run.row.owner, run.id):
+                await _launch(run, world)
+                if run.went:
+                    with trio.move_on_after(SLOT_SEC):
+                        await _until(run, lambda: _is_decided(run))
+            if run.gone:
+                return False
+    finally:
+        world.launching.forget(run.id)
     return await _executed(run, world)
 
 

@@ -1,18 +1,22 @@
 """Room for a few runs between fork and exec, given to the owners in turn.
 
 Nobody has all of it: a user whose programs do not come to exec holds up his own.
+
+Who stands in line is told when he has his place, in the order of the line. A task that is told goes on some time later,
+and not in that order; so a run without one (`keep`) is told by a call, in which it begins.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 # Runs between fork and exec at once, of one owner and of all. Each is a copy of the keeper that waits for `go`; a burst
 # of a thousand of them starts jobs at a third of the rate (measured), and on more processors than four times this the
@@ -28,23 +32,54 @@ class Places:
         self._each = each
         self._free = count
         self._held: dict[int, int] = {}
-        self._lines: dict[int, deque[trio.lowlevel.Task]] = {}  # by owner; whose turn it is next comes first
+        self._lines: dict[int, deque[Callable[[], None]]] = {}  # by owner; whose turn it is next comes first
+        self._kept: dict[bytes, int] = {}  # places of runs whose tasks are only begun, and whose they are
+        self._named: dict[bytes, tuple[int, Callable[[], None]]] = {}  # runs in line: the owner, and what is called
+
+    def keep(self, owner: int, run: bytes, told: Callable[[], None]) -> None:
+        """Take a place for a run whose task will come for it; `told` is called when it is there, now or in its turn."""
+
+        def call() -> None:
+            self._named.pop(run, None)
+            self._kept[run] = owner
+            told()
+
+        if self._is_free(owner):
+            self._take(owner)
+            call()
+        else:
+            self._named[run] = owner, call
+            self._lines.setdefault(owner, deque()).append(call)
+
+    def forget(self, run: bytes) -> None:
+        """Nobody comes for what was kept for a run, if something was; it is in no line any more."""
+        if (named := self._named.pop(run, None)) is not None:
+            self._leave(*named)
+        if (owner := self._kept.pop(run, None)) is not None:
+            self._give_back(owner)
 
     @asynccontextmanager
-    async def place(self, owner: int) -> AsyncIterator[None]:
-        """Hold a place."""
-        if self._may(owner) and owner not in self._lines:
-            self._take(owner)
-        else:
-            await self._wait(owner)
+    async def place(self, owner: int, run: bytes = b"") -> AsyncIterator[None]:
+        """Hold a place, or that which was kept for this run."""
+        if self._kept.pop(run, None) is None:
+            if self._is_free(owner):
+                self._take(owner)
+            else:
+                await self._wait(owner)
         try:
             yield
         finally:
-            self._free += 1
-            self._held[owner] -= 1
-            if not self._held[owner]:
-                del self._held[owner]
-            self._hand_out()
+            self._give_back(owner)
+
+    def _give_back(self, owner: int) -> None:
+        self._free += 1
+        self._held[owner] -= 1
+        if not self._held[owner]:
+            del self._held[owner]
+        self._hand_out()
+
+    def _is_free(self, owner: int) -> bool:
+        return self._may(owner) and owner not in self._lines
 
     def _may(self, owner: int) -> bool:
         """Whether the owner may have one more: no more than `each`, and never more than twice what is left."""
@@ -56,17 +91,20 @@ class Places:
         self._held[owner] = self._held.get(owner, 0) + 1
 
     async def _wait(self, owner: int) -> None:
-        task = trio.lowlevel.current_task()
-        line = self._lines.setdefault(owner, deque())
-        line.append(task)
+        go_on = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        self._lines.setdefault(owner, deque()).append(go_on)
 
         def leave(_: object) -> trio.lowlevel.Abort:
-            line.remove(task)
-            if not line:
-                self._lines.pop(owner, None)
+            self._leave(owner, go_on)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(leave)
+
+    def _leave(self, owner: int, told: Callable[[], None]) -> None:
+        line = self._lines[owner]
+        line.remove(told)
+        if not line:
+            del self._lines[owner]
 
     def _hand_out(self) -> None:
         """Give what is free to those in line: to who has fewest first, and among these in turn."""
@@ -74,11 +112,12 @@ class Places:
         while found and self._free:
             found = False
             for owner in sorted(self._lines, key=lambda owner: self._held.get(owner, 0)):
-                if not self._may(owner):
-                    continue
+                if owner not in self._lines or not self._may(owner):
+                    continue  # what was told may have changed the lines
                 found = True
                 line = self._lines.pop(owner)
                 self._take(owner)
-                trio.lowlevel.reschedule(line.popleft())
+                told = line.popleft()
                 if line:
                     self._lines[owner] = line  # last, now
+                told()

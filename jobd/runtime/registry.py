@@ -18,7 +18,7 @@ from jobd.core import after, records, states
 from jobd.core import spec as specs
 from jobd.core.policy import Policy, UserLimits
 from jobd.core.records import JobRow
-from jobd.runtime import lifecycle, restarting, together
+from jobd.runtime import launching, lifecycle, restarting, together
 from jobd.runtime.acceptance import accept, line_up
 from jobd.runtime.aftermath import Aftermath
 from jobd.runtime.arrays import Arrays
@@ -272,7 +272,7 @@ class Registry:
 
     def park(self, run: Run) -> None:
         """Have a run wait without a task: whoever wakes it begins its walk. Ten thousand may wait so."""
-        run.wake.park(partial(self.start_task, run))
+        run.wake.park(partial(launching.awake, run, self))
         if run.accepted is not None:
             run.accepted.then(partial(self._settled, run))
 

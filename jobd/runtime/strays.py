@@ -35,6 +35,11 @@ def is_end_untold(run: Run, world: Registry) -> bool:
     return before is not None and before.state != records.FINISHED
 
 
+def is_first(run: Run, world: Registry) -> bool:
+    """Whether nothing has to be waited for that earlier runs have left."""
+    return run.row.number == 1 or not (is_end_untold(run, world) or any(_lost_before(run, world)))
+
+
 async def end_left(run: Run, world: Registry) -> None:
     """Wait until nothing is left of earlier runs; not when a stop is asked for."""
     for lost in _lost_before(run, world):

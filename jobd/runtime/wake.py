@@ -41,6 +41,10 @@ class Wake:
         """The owner has no task yet: the first `set` calls this, which begins it."""
         self._first = first
 
+    def unpark(self) -> None:
+        """The owner's task is begun by somebody else."""
+        self._first = None
+
     @property
     def parked(self) -> bool:
         """Whether that is still to come."""

@@ -17,6 +17,7 @@ from jobd.rpc.handlers import hold, look, queues
 from jobd.rpc.queueviews import line_words
 from jobd.rpc.words import words_of
 from jobd.runtime import holding
+from jobd.runtime.places import Places
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.rpc.test_lifecycle import Answers
@@ -229,11 +230,13 @@ async def test_a_hold_of_what_is_about_to_begin_gives_its_slots_to_others(autoju
         await wait_all_tasks_blocked()
         run = jobs.world.jobs[0, "b"].run
         assert run is not None
+        jobs.world.launching = Places(0, 0)  # it gets its slot, and has to wait for a place
         bed.keeper.exited(jobs.world.jobs[0, "a"].run.id, 0)  # type: ignore[union-attr]  # it runs
         bed.pump.end(jobs.world.jobs[0, "a"].run.id)  # type: ignore[union-attr]
         jobs.world.slots.leave(jobs.world.jobs[0, "a"].run)  # type: ignore[arg-type]
         assert run.slot
         assert run.row.state == "queued"
+        jobs.world.launching = Places()
         holding.hold(bed.registry, run, ROOT)
         await wait_all_tasks_blocked()
         assert (jobs.sub("b"), jobs.sub("c")) == ("queued", "running")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -64,3 +65,45 @@ async def test_who_stops_waiting_leaves_no_place_behind() -> None:
     async with places.place(C):
         held.append(C)
     assert held == [A, C]
+
+
+async def test_who_has_no_task_is_told_of_his_place_in_the_order_of_the_line() -> None:
+    places, told, held = Places(each=2, count=4), [], []
+    ends = [trio.Event() for _ in range(6)]
+    runs = [bytes([number]) for number in range(6)]
+
+    async def come(number: int) -> None:
+        async with places.place(A, runs[number]):
+            held.append(number)
+            await ends[number].wait()
+
+    async with trio.open_nursery() as nursery:
+
+        def tell(number: int) -> None:
+            told.append(number)
+            nursery.start_soon(come, number)
+
+        for number, run in enumerate(runs):
+            places.keep(A, run, partial(tell, number))
+        assert told == [0, 1]
+        await wait_all_tasks_blocked()
+        assert sorted(held) == [0, 1]
+        places.forget(runs[3])
+        for end in ends:
+            end.set()
+    assert told == [0, 1, 2, 4, 5]
+    assert sorted(held) == told
+
+
+async def test_what_was_kept_for_one_that_does_not_come_is_given_to_the_next() -> None:
+    places, told = Places(each=1, count=1), []  # type: ignore[var-annotated]
+    for name in (b"gone", b"next"):
+        places.keep(A, name, partial(told.append, name))
+    assert told == [b"gone"]
+    places.forget(b"gone")
+    assert told == [b"gone", b"next"]
+    async with places.place(A, b"next"):
+        pass
+    places.forget(b"next")
+    places.keep(A, b"last", partial(told.append, b"last"))
+    assert told[2:] == [b"last"]

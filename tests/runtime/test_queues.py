@@ -69,6 +69,18 @@ async def test_what_waits_has_no_task_and_begins_in_order() -> None:
         assert bed.registry.runs == {}
 
 
+async def test_those_that_are_let_begin_at_once_begin_in_order() -> None:
+    """More than there are places between fork and exec: whatever order their tasks run in."""
+    async with serving(queued(0)) as bed:
+        runs = [bed.submit(queue="q") for _ in range(40)]
+        await wait_all_tasks_blocked()
+        bed.registry.queues.set(KEY, ROOT, slots=None)
+        await wait_all_tasks_blocked()
+        assert states(*runs) == ["running"] * 40
+        begun = [event.run for event in bed.store.events if event.kind == "starting"]
+        assert begun == [run.id for run in runs]
+
+
 async def test_a_run_that_waits_is_canceled_and_the_next_has_its_place() -> None:
     async with serving(queued()) as bed:
         first, second, third = (bed.submit(queue="q") for _ in range(3))
