@@ -7,8 +7,6 @@ makes the same. Imported by the keeper and by the client's hot path.
 
 from __future__ import annotations
 
-from _blake2 import blake2b  # as hashlib's, which takes longer to load than all else that the client needs
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +27,16 @@ class ArrayError(ValueError):
 class Array:
     """The numbers of an array in order, each once, and how many of them may run at a time (None: all)."""
 
-    __slots__ = ("indices", "limit", "places")
+    __slots__ = ("indices", "limit")
 
     def __init__(self, indices: Sequence[int], limit: int | None) -> None:
         self.indices = tuple(indices)
         self.limit = limit
-        self.places = {index: place for place, index in enumerate(self.indices)}
+
+    @property
+    def places(self) -> dict[int, int]:
+        """The place of each number among them, from 0. Made when it is asked for, as it is large."""
+        return {index: place for place, index in enumerate(self.indices)}
 
 
 def parse(text: str) -> Array:
@@ -98,6 +100,8 @@ def index_of(name: str) -> int | None:
 
 def element_id(array: bytes, place: int) -> bytes:
     """The id of the first run of an array's element, by its place among them: a UUIDv7 of the same time."""
+    from _blake2 import blake2b  # as hashlib's, which takes longer to load than all else that the client needs
+
     random = blake2b(array + place.to_bytes(4, "big"), digest_size=_RANDOM_BYTES).digest()
     return array[:-_RANDOM_BYTES] + bytes((random[0] & 0x3F | 0x80,)) + random[1:]
 

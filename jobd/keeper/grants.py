@@ -137,7 +137,7 @@ def _of_array(message: Message, argv: list[bytes], env: list[bytes]) -> tuple[st
     try:
         told = [word for word in env if isinstance(word, bytes) and word.startswith(INDEX_VARIABLE)]
         fits = told == [INDEX_VARIABLE + str(index).encode()]
-        fits = fits and index in parse(text).places and with_index(submitted, index) == argv
+        fits = fits and index in parse(text).indices and with_index(submitted, index) == argv
     except (ArrayError, TypeError, AttributeError) as e:
         raise LinkError(f"not as an array: {e}") from e
     if not fits:

@@ -46,7 +46,7 @@ Key = tuple[int, str]
 
 LOST: Final = "lost"  # the result of what nothing more is known of
 STEP: Final = 24  # elements that are accepted in one turn: 3 ms of the loop
-MAX_PARSED: Final = 256  # arrays whose numbers are kept
+MAX_PARSED: Final = 16  # arrays whose numbers are kept: 400 KiB each at most
 
 
 class Arrays:

@@ -150,6 +150,7 @@ def test_the_comparison_notices_a_difference(monkeypatch: pytest.MonkeyPatch) ->
         ("show -p A -p B,C web", "show", ("web",), {"properties": ("A", "B,C")}),
         ("run -E A=1 -E B -u n -- ls -l", "run", ("ls", "-l"), {"setenv": ("A=1", "B"), "name": "n"}),
         ("run ls -l --wait", "run", ("ls", "-l", "--wait"), {}),
+        ("run --array 0-9%2 --array=1 ls", "run", ("ls",), {"array": "1"}),
         ("run --after a --after=b:any --singleton ls", "run", ("ls",), {"after": ("a", "b:any"), "singleton": True}),
         ("list-units -a", "list", (), {"every": True}),
         ("stop -- -x", "stop", ("-x",), {}),

@@ -37,7 +37,7 @@ LINES = [
     "is-active -q web", "is-active web", "status web", "status -n 5 web", "list", "list -a", "",
     "start web", "stop web", "restart web", "logs web", "logs -n 20 -f web", "logs -o short web", "show -p MainPID web",
     "show -P Id web", "run -- sleep 5", "run -u x -E A=b -C / sleep 5", "wait web", "run --wait true", "run -f true",
-    "run --after web -u x --singleton true",
+    "run --after web -u x --singleton true", "run --array 0-9%2 true",
     "daemon-status", "history web", "result web", "kill web", "events -f -n 5 web", "cat web", "is-enabled web",
     "enable --now web", "disable web", "mask web", "unmask web", "why web", "list-job-files", "list-dependencies web",
     "daemon-reload",

@@ -135,6 +135,20 @@ def test_options_of_run(daemon: Make) -> None:
     assert request.settings == {"stop.timeout": "1s", "a": "b=c"}
 
 
+def test_an_array_is_checked_before_anybody_is_asked(daemon: Make) -> None:
+    assert sent(daemon, "--array", "0-9%2", "--", "true").array == "0-9%2"
+    fake = daemon(table())
+    for line, why in (
+        ("--array 9-0 true", b"9-0 ends before it begins"), ("--array= true", b"a number is missing"),
+        ("--array 1 -f true", b"with -f, which is for one run"), ("--array 1 -P true", b"with -P"),
+        ("--array 1 -u x --singleton true", b"as a singleton"),
+    ):  # fmt: skip
+        result = jobctl(fake.path, "run", *line.split())
+        assert result.returncode in (2, 125)
+        assert why in result.stderr
+    assert not fake.requests
+
+
 def test_when_a_run_is_to_begin(daemon: Make) -> None:
     assert sent(daemon, "--in", "10min", "--", "true").delay_usec == 600 * 10**6
     request = sent(daemon, "--at=@4102444800", "true")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.ids import new_run_id
+from jobd.wire import messages as m
 from tests.system.program import Gate, until
+from tests.system.raw import Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,9 +92,16 @@ def test_its_name_means_all_of_them(shared: Program, name: str, tmp_path: Path) 
 
 def test_a_daemon_killed_while_it_accepts_one_leaves_none_out(jobd: Program) -> None:
     count = 400
-    jobd.jobctl("run", "--array", f"0-{count - 1}", "--hold", "-u", "many", "true", check=True)
-    jobd.replace_daemon()
-    jobd.replace_daemon()
+    request = m.Run(
+        id=1, run=new_run_id(), argv=[b"true"], env=[], cwd=b"/", name="many", hold=True, array=f"0-{count - 1}"
+    )
+    answers = []
+    for _ in range(3):  # as a client that has lost the answer
+        with Raw(jobd.socket) as raw:
+            answers.append(raw.ask(request))
+        jobd.replace_daemon()
+    started = m.Started(job="many", owner=os.geteuid(), run=request.run, number=0, elements=count)
+    assert answers == [m.Reply(id=1, body=started)] * 3
     assert row_of(jobd, "many")["elements"] == {"queued": count}
     jobd.jobctl("release", "many", check=True)
     assert jobd.jobctl("wait", "many").returncode == 0
