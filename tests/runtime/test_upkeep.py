@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def test_each_pass_goes_by_the_settings_of_its_time(autojump_clock: MockClock) -> None:
     passes: list[Retained] = []
     registry = SimpleNamespace(
-        policy=Policy(), limits=lambda: UserLimits(log_bytes=800), retired=0, owners=lambda: [],
+        policy=Policy(), limits=lambda: UserLimits(log_bytes=800), retired=0, owners=list,
         room=SimpleNamespace(wants_retention=None, count_again=lambda _: None),
         store=SimpleNamespace(purge=lambda: None, retain=passes.append),
     )  # fmt: skip
