@@ -13,6 +13,7 @@ from jobd.runtime.wake import Changed
 
 if TYPE_CHECKING:
     from jobd.core import arrays
+    from jobd.core.records import JobRow
     from jobd.runtime.job import Job
     from jobd.runtime.journal import Commit
 
@@ -58,6 +59,11 @@ class Array:
     def left(self) -> int:
         """How many are to be accepted yet."""
         return len(self.numbers.indices) - self.job.row.runs
+
+
+def queue_of(row: JobRow) -> str:
+    """The queue that an array was accepted to, as in a run's row."""
+    return msgspec.json.decode(row.array_terms, type=AcceptedOn).queue
 
 
 def place_of(job: Job) -> str:

@@ -67,7 +67,8 @@ def test_an_array_from_its_submission_to_its_removal(shared: Program, name: str)
 def test_its_name_means_all_of_them(shared: Program, name: str, tmp_path: Path) -> None:
     gate = Gate(tmp_path / "gate")
     script = f"[ %i = 0 ] && {gate.wait}; sleep 100"
-    shared.jobctl("run", "--array", "0-5%1", "-u", name, "--shell", "--", script, check=True)
+    shared.jobctl("run", "--array", "0-5%1", "--queue", "batch", "-u", name, "--shell", "--", script, check=True)
+    assert name in shared.jobctl("list", "--queue", "batch", "-o", "name").stdout.split()
     after = shared.jobctl("run", "--after", f"{name}:any", "-u", f"{name}-next", "true", check=True)
     assert after.returncode == 0
     until(lambda: row_of(shared, f"{name}@0")["state"] == "running", "the first runs")

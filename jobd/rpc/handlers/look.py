@@ -16,6 +16,7 @@ from jobd.rpc.pagesize import LIST_PAGE, fitting
 from jobd.rpc.people import uid_in
 from jobd.rpc.queueviews import waits_words
 from jobd.rpc.terms import told
+from jobd.runtime.elements import queue_of
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -133,6 +134,8 @@ def _in_queue(context: Context, word: str) -> Callable[[JobRow], bool]:
     owner, name = context.past_queue(word)
 
     def is_in(row: JobRow) -> bool:
+        if row.array:
+            return owner in (None, row.owner) and queue_of(row) == name
         run = None if owner not in (None, row.owner) else context.newest(row)
         return run is not None and run.queue == name
 
