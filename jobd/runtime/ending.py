@@ -50,7 +50,6 @@ async def finish(run: Run, world: Registry) -> None:
     if run.ending.status < 0 and result == "lost":
         fields["reason"] = "its exit status could not be read after its keeper had died"
     await end(run, world, "finished", result, fields)
-    world.slots.leave(run)  # what is still in its pipes takes nobody's place
 
 
 async def end(run: Run, world: Registry, kind: str, result: str, fields: dict[str, Value]) -> None:
@@ -59,7 +58,12 @@ async def end(run: Run, world: Registry, kind: str, result: str, fields: dict[st
     again = {} if world.stopping else restarting.plan(run, result)
     event = states.RETRY if again else states.GOOD if good else states.BAD
     fields |= {"result": result, "finished_at": time.time_ns(), "job.result": "success" if good else result, **again}
-    await run.job.fire(event, kind, None, **fields).wait()
+    commit = run.job.fire(event, kind, None, **fields)
+    if run.launched:
+        # What is still in its pipes takes nobody's place. What begins instead is recorded after this end, and mostly in
+        # the same transaction.
+        world.slots.leave(run)
+    await commit.wait()
     run.settle_end()
     if again:
         restarting.begin(run.job, world, again["job.restart_at"])

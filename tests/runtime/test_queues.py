@@ -368,3 +368,21 @@ async def test_a_thousand_with_four_slots_begin_in_their_order() -> None:
                 bed.keeper.exited(run.id, 0)
         assert begun == [run.id for run in runs]
         assert {run: row for (_, run), row in bed.replayed().runs.items()} == bed.store.runs
+
+
+async def test_the_next_is_begun_with_the_end_and_goes_only_after_it() -> None:
+    """A disk that takes its time holds both up; it need not do that one after the other."""
+    async with serving(queued()) as bed:
+        first, second = bed.submit(queue="q"), bed.submit(queue="q")
+        await wait_all_tasks_blocked()
+        bed.journal.held = []
+        await end(bed, first)
+        assert (first.gone, second.row.state) == (False, "starting")
+        kinds = [(event.job, event.kind) for event in bed.store.events]
+        assert kinds.index(("job-1", "finished")) < kinds.index(("job-2", "starting"))
+        assert bed.keeper.ops("go") == ["go"]
+        held, bed.journal.held = bed.journal.held, None
+        for commit in held:
+            commit.settle(None)
+        await wait_all_tasks_blocked()
+        assert (first.gone, second.row.state) == (True, "running")
