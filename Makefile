@@ -15,6 +15,7 @@ SEED ?=
 KILLS ?= 300
 KEEPER_KILLS ?= 30
 SERVICE_KILLS ?= 100
+QUEUE_KILLS ?= 60
 BENCH ?=
 ARGS ?=
 # Processes that the tests are shared among, file by file; 0: none but pytest's own, as a debugger needs it. Half of
@@ -55,7 +56,7 @@ lint: $(VENV)/.tests
 
 fault: $(VENV)/.tests
 	$(RUN) -m tests.fault --kills $(KILLS) --keeper-kills $(KEEPER_KILLS) --service-kills $(SERVICE_KILLS) \
-	  $(if $(SEED),--seed $(SEED))
+	  --queue-kills $(QUEUE_KILLS) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.tests
 	$(RUN) -m compileall -q jobd jobctl

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.fault.campaign import kill_daemons, kill_keepers, run_campaign
 from tests.fault.feeding import run_feeding
 from tests.fault.order import run_order
+from tests.fault.queued import run_queued
 from tests.fault.services import run_services
 
 
@@ -24,6 +25,8 @@ def main() -> int:
     parser.add_argument("--keeper-kills", type=int, default=30, help="SIGKILLs of the keeper")
     parser.add_argument("--service-kills", type=int, default=100, help="SIGKILLs of the daemon under services")
     parser.add_argument("--order-kills", type=int, default=100, help="SIGKILLs of the daemon under runs in order")
+    parser.add_argument("--queue-kills", type=int, default=60, help="SIGKILLs of the daemon under queued runs")
+    parser.add_argument("--queued", type=int, default=2000, help="these runs")
     parser.add_argument("--feed", type=int, default=1024, help="MiB of stdin, with a kill each 0.2 s")
     parser.add_argument("--seed", type=int, default=None, help="repeat a campaign")
     options = parser.parse_args()
@@ -46,6 +49,8 @@ def main() -> int:
         failed |= _services(options.service_kills, options.seed)
     if options.order_kills:
         failed |= _order(options.order_kills, options.seed)
+    if options.queue_kills:
+        failed |= _queues(options.queued, options.queue_kills, options.seed)
     if options.feed:
         failed |= _feed(options.feed << 20, options.seed)
     return failed
@@ -74,6 +79,18 @@ def _order(kills: int, seed: int | None) -> bool:
         shutil.rmtree(root)
         return False
     print(*(f"  {problem}" for problem in report.problems[:40]), f"  kept: {root}", sep="\n")
+    return True
+
+
+def _queues(runs: int, kills: int, seed: int | None) -> bool:
+    """The campaign of queued runs; whether it has failed."""
+    root = Path(tempfile.mkdtemp(prefix="jobd-fault-queues-"))
+    report = run_queued(root, runs, kills, random.SystemRandom().randrange(1 << 30) if seed is None else seed)
+    print(report, flush=True)
+    if report.passed:
+        shutil.rmtree(root)
+        return False
+    print(*(f"  {line}" for line in [*report.problems[:40], *report.errors[:40]]), f"  kept: {root}", sep="\n")
     return True
 
 
