@@ -360,5 +360,5 @@ async def test_a_list_of_what_is_or_was_in_a_queue(autojump_clock: MockClock) ->
         bed.registry.queues.add(0, "empty", 2, ROOT)
         assert names_of(bed, queue="empty")[0] == []
         for word in ("nope", f"{BOB}/build"):
-            with pytest.raises(Refused, match="cannot find queue"):
+            with pytest.raises(Refused, match="there is no queue"):
                 names_of(bed, queue=word)

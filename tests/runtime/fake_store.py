@@ -91,7 +91,7 @@ class FakeStore:
     def jobs_to_restart(self) -> list[JobRow]:
         return [row for row in self.jobs.values() if row.restart_at is not None]
 
-    def knows_queue(self, owner: int | None, queue: str, _scope: Globs | None) -> bool:
+    def had_queue(self, owner: int | None, queue: str, _scope: Globs | None) -> bool:
         return any(row.queue == queue and owner in (None, row.owner) for row in self.runs.values())
 
     def jobs_page(
