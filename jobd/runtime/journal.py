@@ -172,6 +172,11 @@ class Journal:
             else:
                 commit.settle(None)
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether another change may be recorded now: one that may be void, or takes a row away, is alone."""
+        return self._bundle is None or not (self._bundle.if_there or self._bundle.removes)
+
     def _submit(self, batch: Batch) -> Commit:
         commit = self._last = _commit_of(batch)
         if not batch.may_fail:

@@ -42,7 +42,8 @@ def awake(run: Run, world: Registry) -> None:
     """
     accepted = run.accepted is None or (run.accepted.done and run.accepted.error is None)
     waits = run.row.state != records.QUEUED or not run.slot or run.row.stop_asked or _must_wait(run, world)
-    if not accepted or waits or world.ordering.missing(run) or not strays.is_first(run, world):
+    later = not world.journal.takes_more or not accepted or not strays.is_first(run, world)
+    if later or waits or world.ordering.missing(run):
         world.start_task(run)
         return
     run.wake.park(partial(_leave_line, run, world))

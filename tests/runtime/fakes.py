@@ -217,6 +217,7 @@ class FakeJournal:
         self.held: list[Commit] | None = None
         self.follow: Callable[[Job, str], None] = lambda _job, _old: None
         self._bundle: Commit | None = None
+        self.takes_more = True
 
     @contextmanager
     def together(self) -> Iterator[Commit]:

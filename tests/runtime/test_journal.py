@@ -70,7 +70,13 @@ async def test_what_was_recorded_before_an_error_is_submitted() -> None:
 async def test_what_may_be_void_is_alone() -> None:
     journal = Journal(Submitted())  # type: ignore[arg-type]  # a double
     with journal.together():
+        assert journal.takes_more
+        journal.record(event(1), None, None, if_there=True)
+        assert not journal.takes_more
+    assert journal.takes_more
+    with journal.together():
         journal.record(event(2), None, None)
+        assert journal.takes_more
         with pytest.raises(AssertionError, match="part of another"):
             journal.record(event(4), None, None, if_there=True)
     await trio.lowlevel.checkpoint()
