@@ -11,6 +11,7 @@ from jobd.core.graph import Refusal
 from jobd.core.spec import NULL
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.runs import refused, unenforced_lines
+from jobd.runtime.acceptance import is_taken
 from jobd.runtime.catalog import Defined
 from jobd.runtime.journal import NotDurable
 from jobd.runtime.registry import Stopping
@@ -32,9 +33,10 @@ async def run_array(context: Context, request: m.Run, accept: Callable[[], Commi
     registry = context.world.registry
     async with context.connection.share.submits():
         await registry.may_submit()
-        context.submitted(context.own, None, request.run)
         whole = registry.arrays.whole(context.own, request.run)
-        if whole is not None and request.name not in (None, whole.job):
+        ids = request.run, arrays.element_id(request.run, 0)
+        taken = whole is None and any(is_taken(registry, context.own, one) for one in ids)
+        if taken or (whole is not None and request.name not in (None, whole.job)):
             raise Refused(errors.MALFORMED, "cannot take this run id")
         commit = accept() if whole is None else registry.arrays.accepted(whole)
         whole = registry.arrays.whole(context.own, request.run)

@@ -69,6 +69,8 @@ async def _spread(context: Context, request: m.Start | m.Restart) -> tuple[list[
         else:
             names += elements
             runs += [element_id(run_id, index_of(name) or 0) for name in elements]
+    if len(set(runs)) != len(runs):
+        raise Refused(errors.MALFORMED, "cannot take the same run id twice")
     return names, runs
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jobd.core import arrays, records, states
+from jobd.core.ids import new_run_id
 from jobd.core.records import Data, Event, apply_run, job_data, new_job_data
 from jobd.runtime.job import Job
 from jobd.runtime.run import Run
@@ -25,6 +26,9 @@ def accept(
     is_new: bool = False,
 ) -> Run:  # fmt: skip
     """Make a run its job's newest. `run.accepted` tells when it is durable.
+
+    Its id is the one that was asked for, unless a run has that by now: whoever names ids ahead (of a next run, of the
+    elements of an array) may have named one twice, and so may somebody else who knows them.
 
     Args:
         world: the registry.
@@ -49,6 +53,7 @@ def accept(
     if job is not None:
         old = job.row
     check_free(old, states.NO_RUN)
+    run_id = new_run_id() if is_taken(world, owner, run_id) else run_id
     seq, queue, ticket, begins = _placed(world, owner, name, spec, terms, cause == RESTART, element)
     carried = () if old is None else world.catalog.carried(old)
     world.room.take(owner, keys.blobs)
@@ -79,6 +84,11 @@ def accept(
     elif run.row.state == records.QUEUED:
         world.park(run)
     return run
+
+
+def is_taken(world: Registry, owner: int, run_id: bytes) -> bool:
+    """Whether a run has this id: a live one of anybody's, which the keeper knows by it, or one of this owner's."""
+    return run_id in world.runs or world.store.run(owner, run_id) is not None
 
 
 def _placed(
