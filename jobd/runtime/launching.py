@@ -66,6 +66,13 @@ def _leave_line(run: Run, world: Registry) -> None:
     world.start_task(run)
 
 
+def stand_back(run: Run, world: Registry) -> None:
+    """Its slot was taken back: without a task, it is in line for no place either, and waits as before."""
+    if run.wake.parked:
+        world.launching.forget(run.id)
+        run.wake.park(partial(awake, run, world))
+
+
 async def launch(run: Run, world: Registry) -> bool:
     """Bring a run to the execution of its program. False: it is over, or never was."""
     try:
@@ -129,6 +136,8 @@ async def _durable(run: Run, world: Registry, commit: Commit) -> bool:
 
 async def _launch(run: Run, world: Registry) -> None:
     """Bring the run to `go`. Afterwards it went, or is gone, or waits once more."""
+    if run.row.state == records.FINISHED:
+        return  # it was canceled while it waited for its place
     if run.row.stop_asked:
         await _canceled(run, world)
         return

@@ -231,8 +231,8 @@ class Queues:
             by_pid=None if by is None else by.pid,
             data=queue_data(row) if by is None else {**queue_data(row), BY_GID: by.gid},
         )
+        commit = self._journal.record_queue(event, row)  # before what begins by it
         self._hold(key, None if kind == QUEUE_REMOVED else row)
-        commit = self._journal.record_queue(event, row)
 
         def settled() -> None:
             if commit.error is not None:  # no room on the disk: it is as it was, unless it was changed once more

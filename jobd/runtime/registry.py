@@ -78,6 +78,7 @@ class Registry:
         self.queues = Queues(journal)
         self.slots = Slots(lambda: self.limits(), lambda: self.policy.total_running, self.queues)
         self.launching = Places()
+        self.slots.on_taken_back = lambda run: launching.stand_back(run, self)
         self.asking = Asking()
         self.ordering = Ordering(self)
         self.slots.is_behind = lambda run: bool(self.ordering.before(run.row.owner, run.row.job))

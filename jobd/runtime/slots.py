@@ -54,6 +54,7 @@ class Slots:
         self.is_behind: Callable[[Run], bool] = lambda _: False
         self.array_of: Callable[[int, str], tuple[str, int] | None] = lambda _owner, _job: None
         self.to_come: Callable[[int], int] = lambda _: 0
+        self.on_taken_back: Callable[[Run], None] = lambda _: None  # what had been let begin waits again
         self.taking_up = False  # nothing begins until `give`: not all that runs has been taken up
         self._groups: dict[QueueKey, Group] = {}
         queues.is_used = lambda key: not self.board.is_empty(key)
@@ -166,14 +167,20 @@ class Slots:
 
     def take_back(self, run: Run) -> None:
         """A run that was to begin has not, and is kept out by now: others have what it had."""
-        if not run.slot or run.row.state != records.QUEUED:
-            return
+        if run.slot and run.row.state == records.QUEUED:
+            self._take_back(run)
+            self._give()
+
+    def _take_back(self, run: Run) -> None:
         old, new = run.ticket, self._ticket_of(run.row)
         assert old is not None
         new.item, new.group, run.ticket = run, old.group, new
         self.board.leave(old)
-        self.board.keep_out(new)
-        self._give()
+        if self.keeps_out(run):
+            self.board.keep_out(new)
+        else:
+            self.board.wait(new)
+        self.on_taken_back(run)
 
     def renew(self, run: Run) -> None:
         """The row of a run that waits names another queue, priority, weight or place."""
@@ -206,7 +213,19 @@ class Slots:
 
     def _set_anew(self, key: QueueKey) -> None:
         self.board.changed(key)
+        self._call_back(key)
         self._give()
+
+    def _call_back(self, key: QueueKey) -> None:
+        """What was to begin and has not, in a queue that is paused or has fewer slots by now: the last wait again."""
+        setting = self.queues.setting(key) if key in self.queues.rows else None
+        if setting is None or (setting.starts and setting.slots is None):
+            return
+        for run in reversed(self.running(key)):
+            if setting.starts and setting.slots is not None and self.board.used(key) <= setting.slots:
+                return
+            if run.row.state == records.QUEUED and not run.row.stop_asked:
+                self._take_back(run)
 
     def _give(self) -> None:
         while not self.taking_up and (found := self.board.begin()):

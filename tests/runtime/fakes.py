@@ -217,6 +217,7 @@ class FakeJournal:
         self.held: list[Commit] | None = None
         self.follow: Callable[[Job, str], None] = lambda _job, _old: None
         self._bundle: Commit | None = None
+        self._handed = 0  # the number of the last event
         self.takes_more = True
 
     @contextmanager
@@ -231,6 +232,10 @@ class FakeJournal:
         finally:
             self._bundle = None
             self._settle(bundle)
+
+    def _hand_in(self, event: Event) -> None:
+        assert event.seq > self._handed, f"{event.kind} comes behind its number: who follows events would miss it"
+        self._handed = event.seq
 
     def _settle(self, commit: Commit) -> None:
         if commit.done or commit is self._bundle:
@@ -251,6 +256,7 @@ class FakeJournal:
         if_there: bool = False,
     ) -> Commit:
         assert self._bundle is None or removes is None, "cannot be part of another change"
+        self._hand_in(event)
         commit = self._bundle or Commit()
         if if_there and (event.owner, event.job) not in self.store.jobs:
             self._settle(commit)
@@ -272,6 +278,7 @@ class FakeJournal:
         return commit
 
     def record_queue(self, event: Event, row: QueueRow) -> Commit:
+        self._hand_in(event)
         commit = self._bundle or Commit()
         if self.store.full:
             commit.settle(StoreFull("no room"))
