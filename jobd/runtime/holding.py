@@ -75,8 +75,7 @@ def switch(world: Registry, first: Run, second: Run, by: Caller, once: str) -> C
     named = {records.ONCE: once} if once else {}
     places = [_place(run) for run in (first, second)]
     with world.journal.together() as commit:
-        world.slots.move(first, by, **places[1], **named)
-        world.slots.move(second, by, **places[0])
+        world.slots.move(by, (first, {**places[1], **named}), (second, places[0]))
     return commit
 
 

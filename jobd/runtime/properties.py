@@ -64,7 +64,7 @@ def _set_of_run(
     with world.journal.together() as commit:
         redefined = _redefine(world, run, properties.of_a_run(asked, fields, has_to_wait(run)), by, of_the_job)
         if place:
-            world.slots.move(run, by, **place)
+            world.slots.move(by, (run, place))
     return commit if place or redefined is not None else None
 
 

@@ -18,13 +18,12 @@ from jobd.core.queueline import key_of
 from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from jobd.core.policy import UserLimits
     from jobd.core.queue import QueueKey
     from jobd.core.records import RunRow
     from jobd.runtime.job import Caller, Value
-    from jobd.runtime.journal import Commit
     from jobd.runtime.queues import Queues
     from jobd.runtime.run import Run
 
@@ -159,11 +158,19 @@ class Slots:
         return [cast("Run", ticket.item) for ticket in self.board.out(key)]
 
     # --- changes --------------------------------------------------------------------------------------------------
-    def move(self, run: Run, by: Caller | None, **fields: Value) -> Commit:
-        """Change `queue` (as in a row), `priority`, `weight` or `place` of one that waits. Who calls has checked it."""
-        commit = run.job.note(run, MOVED, by, None, **fields)
-        self.renew(run)
-        return commit
+    def move(self, by: Caller | None, *moves: tuple[Run, Mapping[str, Value]]) -> None:
+        """Change `queue` (as in a row), `priority`, `weight` or `place` of runs that wait. Who calls has checked it.
+
+        Within a transaction. Who begins by it is seen when all of them are where they belong.
+        """
+        for run, fields in moves:
+            run.job.note(run, MOVED, by, None, **fields)
+            old = run.ticket
+            if old is not None and old.state not in (BEGUN, GONE):
+                new = self._ticket_of(run.row)
+                new.item, new.group, run.ticket = run, old.group, new
+                self.board.replace(old, new)
+        self._give()
 
     def take_back(self, run: Run) -> None:
         """A run that was to begin has not, and is kept out by now: others have what it had."""
@@ -181,16 +188,6 @@ class Slots:
         else:
             self.board.wait(new)
         self.on_taken_back(run)
-
-    def renew(self, run: Run) -> None:
-        """The row of a run that waits names another queue, priority, weight or place."""
-        old = run.ticket
-        if old is None or old.state in (BEGUN, GONE):
-            return
-        new = self._ticket_of(run.row)
-        new.item, new.group, run.ticket = run, old.group, new
-        self.board.replace(old, new)
-        self._give()
 
     def leave(self, run: Run) -> None:
         """The run is over, or was never accepted. Saying it again changes nothing."""

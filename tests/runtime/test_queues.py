@@ -56,6 +56,18 @@ async def test_runs_of_a_queue_begin_as_slots_are_given_back() -> None:
         assert {run: row for (_, run), row in bed.replayed().runs.items()} == bed.store.runs
 
 
+async def test_runs_change_places_at_once_and_who_was_between_them_does_not_slip_in() -> None:
+    async with serving(queued(3)) as bed:
+        first, heavy, between, light = [bed.submit(queue="q", weight=weight) for weight in (2, 3, 1, 1)]
+        await wait_all_tasks_blocked()
+        assert states(first, heavy, between, light) == ["running", "queued", "queued", "queued"]
+        holding.switch(bed.registry, heavy, light, ROOT, "")
+        await wait_all_tasks_blocked()
+        assert states(heavy, between, light) == ["queued", "queued", "running"]
+        assert [bed.registry.slots.position(run) for run in (between, heavy)] == [1, 2]
+        assert bed.replayed().runs[0, light.id] == bed.row(light)
+
+
 async def test_what_waits_has_no_task_and_begins_in_order() -> None:
     async with serving(queued(0)) as bed:
         runs = [bed.submit(queue="q") for _ in range(50)]
@@ -212,9 +224,9 @@ async def test_moved_to_another_queue_and_up() -> None:
         bed.registry.queues.add(SHARED, "other", 1, ROOT)
         first, second, third = (bed.submit(queue="q") for _ in range(3))
         await wait_all_tasks_blocked()
-        bed.registry.slots.move(third, ROOT, priority=1)
+        bed.registry.slots.move(ROOT, (third, {"priority": 1}))
         assert [bed.registry.slots.position(run) for run in (second, third)] == [2, 1]
-        bed.registry.slots.move(third, ROOT, queue="/other")
+        bed.registry.slots.move(ROOT, (third, {"queue": "/other"}))
         await wait_all_tasks_blocked()
         assert states(first, second, third) == ["running", "queued", "running"]
         assert (bed.row(third).queue, bed.row(third).priority) == ("/other", 1)
