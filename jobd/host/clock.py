@@ -8,10 +8,10 @@ trio's own sleeps go by CLOCK_MONOTONIC, which knows nothing of either. Here are
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import time
-from contextlib import suppress
 from typing import Final
 
 NSEC_PER_SEC: Final = 10**9
@@ -72,11 +72,23 @@ class Alarm:
         return fd
 
     def _arm(self, fd: int, at: int | None, flags: int) -> None:
-        with suppress(OSError):  # EAGAIN: it has not ended; ECANCELED: the clock was set, and that is known now
-            os.read(fd, 8)
         sec, nsec = divmod(0 if at is None else max(1, at), NSEC_PER_SEC)  # 0 is no moment but disarms
         spec = _Itimerspec(_Timespec(0, 0), _Timespec(sec, nsec))
-        if self._libc.timerfd_settime(fd, flags, ctypes.byref(spec), None) < 0 and at is not None:
-            # ECANCELED: the clock was set between the reading and this; the timer is armed all the same.
+        was_set = _was_set(fd)
+        # The timer is armed also where this says ECANCELED: the clock was set between the reading and this.
+        was_set = self._libc.timerfd_settime(fd, flags, ctypes.byref(spec), None) < 0 or was_set
+        if was_set and at is not None:
+            # It rings at once: whoever sets it need not be who is to look at the clock, and may not know.
             spec = _Itimerspec(_Timespec(0, 0), _Timespec(0, 1))
             self._libc.timerfd_settime(fd, _ABSTIME, ctypes.byref(spec), None)
+
+
+def _was_set(fd: int) -> bool:
+    """Have a timer that has ended be quiet. Returns whether it had not ended, but somebody had set the clock."""
+    try:
+        os.read(fd, 8)
+    except BlockingIOError:
+        return False  # it has not ended
+    except OSError as error:
+        return error.errno == errno.ECANCELED
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from typing import TYPE_CHECKING
@@ -47,3 +48,24 @@ def test_what_has_passed_rings_at_once_and_none_never(alarm: Alarm) -> None:
     assert not rings(alarm, 0)
     alarm.set(None, 1)
     assert rings(alarm, 5)
+
+
+def test_that_the_clock_was_set_is_not_forgotten_when_it_is_set_before_anybody_has_looked(
+    alarm: Alarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can set the clock for a test: the kernel's word for it is put into its mouth."""
+    alarm.set(wall_ns() + FAR, None)
+    real = os.read
+    told: list[int] = []
+
+    def read(fd: int, count: int) -> bytes:
+        if not told:
+            told.append(fd)
+            raise OSError(errno.ECANCELED, "the clock was set")
+        return real(fd, count)
+
+    monkeypatch.setattr(os, "read", read)
+    alarm.set(wall_ns() + FAR, None)
+    assert rings(alarm, 5)
+    alarm.set(wall_ns() + FAR, None)
+    assert not rings(alarm, 0)
