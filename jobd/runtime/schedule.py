@@ -205,6 +205,7 @@ class Schedule:
                 count += 1
                 if count % STEP == 0:
                     await trio.lowlevel.checkpoint()
+                    await self._world.may_submit()  # by now it may not
 
     def _push(self, heap: list[tuple[int, int, Key | bytes]], at: int, what: Key | bytes) -> None:
         self._pushed += 1  # what is due at the same time comes in the order in which it was told

@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import records
 from jobd.core.whystarts import SKIPPED
+from jobd.runtime import schedule as module
 from jobd.runtime.boot import Boot
 from jobd.runtime.schedule import ARMED, ELAPSED, LATE
 from tests.runtime.clocks import DAY, HOUR, Timed, timed
@@ -62,6 +63,27 @@ async def test_each_run_is_accepted_in_the_transaction_that_arms_the_next(autoju
         for commit in held:
             commit.settle(None)
         await wait_all_tasks_blocked()
+
+
+async def test_a_handover_that_begins_between_two_of_many_keeps_the_rest_for_the_next_daemon(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STEP", 1)
+    async with timed(SUNDAY) as on:
+        for name in ("one", "two"):
+            on.define("hourly", name=name)
+        failed = trio.Event()
+
+        def hand_over(_owner: int) -> None:
+            on.world.handing_over = None if failed.is_set() else failed
+
+        monkeypatch.setattr(on.world, "note_owner", hand_over)  # of each run that is accepted
+        await on.until("2026-11-22 16:00:00")
+        assert (len(on.bed.store.runs), on.kinds(ELAPSED)) == (1, [ELAPSED])
+        on.world.handing_over = None
+        failed.set()
+        await wait_all_tasks_blocked()
+        assert len(on.bed.store.runs) == 2
 
 
 # --- armed, and not -------------------------------------------------------------------------------------------------
