@@ -10,6 +10,7 @@ import fnmatch
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names, rules
+from jobd.core.queueline import stored
 from jobd.core.records import SHARED
 from jobd.core.rules import Owner
 from jobd.rpc.lookup import Refused
@@ -51,6 +52,26 @@ class QueueLookup(RunLookup):
             queues = self.world.registry.queues
             raise Refused(errors.NOT_FOUND, f"cannot find the queue: {queues.unknown(self.own, word)}", queue=word)
         return row
+
+    def past_queue(self, word: str) -> tuple[int | None, str]:
+        """Whose a queue is (None: everybody's) and how rows of runs call it; its runs may be all that is left of it.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        row = self.find_queue(word)
+        if row is not None:
+            return (None if row.owner == SHARED else row.owner), stored((row.owner, row.name))
+        prefix, name = names.split_owner(word)
+        owner = self.own if prefix is None else self.access.people.uid(prefix)
+        asked: list[tuple[int | None, str]] = [] if owner is None else [(owner, name)]
+        if prefix in (None, SHARED_WORD):
+            asked.append((None, stored((SHARED, name))))
+        registry = self.world.registry
+        for key in asked:
+            if registry.store.had_queue(*key, self.scope()):
+                return key
+        raise Refused(errors.NOT_FOUND, registry.queues.unknown(self.own, word), queue=word)
 
     def queue_to_change(self, word: str) -> QueueRow:
         """The same, if he may change it. Raises Refused (DENIED) too."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import names
 from jobd.core.arrays import element_id, element_name
-from jobd.core.records import SHARED
 from jobd.rpc.lookup import SHOWN_CANDIDATES, Refused
 from jobd.rpc.lookup_many import ManyLookup
-from jobd.runtime.queues import SHARED_WORD
 from jobd.wire import errors
 
 if TYPE_CHECKING:
@@ -68,26 +65,6 @@ class RunLookup(ManyLookup):
         wanted = replace(wanted, scope=self.scope())
         page = self.world.registry.store.runs_page(wanted, before=before, limit=limit, offset=offset)
         return page.rows, page.more, page.skip
-
-    def past_queue(self, word: str) -> tuple[int | None, str]:
-        """Whose a queue is (None: everybody's) and how rows of runs call it; its runs may be all that is left of it.
-
-        Raises:
-            Refused: NOT_FOUND.
-        """
-        people, queues = self.access.people, self.world.registry.queues
-        found = queues.find(self.own, word, people.uid)
-        if found is not None and (found[0] in (self.own, SHARED) or self.who.is_admin):
-            return (None, f"/{found[1]}") if found[0] == SHARED else found
-        owner, name = names.split_owner(word)
-        own = self.own if owner is None else people.uid(owner)
-        asked: list[tuple[int | None, str]] = [] if own is None else [(own, name)]
-        if owner in (None, SHARED_WORD):
-            asked.append((None, f"/{name}"))
-        for key in asked:
-            if self.world.registry.store.had_queue(*key, self.scope()):
-                return key
-        raise Refused(errors.NOT_FOUND, queues.unknown(self.own, word), queue=word)
 
     def find_run(self, run_id: bytes, action: str) -> RunRow | None:
         """The row of a run as it is now; None: there is none that he may see. Raises Refused (DENIED)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from jobd.core.policy import Policy, Rule
 from jobd.core.records import SHARED
 from jobd.host.peer import Peer
 from jobd.rpc import views
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 ALICE, BOB = 61001, 61002
 ONCE = "a" * 32
+ALL_OF_ALICE = Rule(line=1, uids=frozenset({BOB}), actions=("@read",), owners=(str(ALICE),))
 
 
 def context_of(bed: Bed, uid: int = 0) -> Context:
@@ -134,6 +136,19 @@ async def test_which_queues_are_seen_and_what_they_are_called(autojump_clock: Mo
                 context_of(bed, ALICE).queue(word)
             assert refused.value.code == errors.NOT_FOUND
             assert str(refused.value).endswith("(there are: batch, build)")
+
+
+async def test_whoever_sees_a_queue_may_ask_what_ran_in_it(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        bed.registry.queues.add(ALICE, "build", 1, ROOT)
+        bed.registry.queues.add(BOB, "batch", 1, ROOT)
+        bob = context_of(bed, BOB)
+        with pytest.raises(Refused, match="there is no queue"):
+            bob.past_queue(f"{ALICE}/build")
+        bob.access.replace(Policy(allow=(ALL_OF_ALICE,)))
+        assert bob.queue(f"{ALICE}/build").owner == ALICE
+        assert bob.past_queue(f"{ALICE}/build") == (ALICE, "build")
+        assert [bob.past_queue(word) for word in ("batch", "shared/batch")] == [(BOB, "batch"), (None, "/batch")]
 
 
 @pytest.mark.parametrize(
