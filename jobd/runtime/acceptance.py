@@ -110,7 +110,7 @@ def line_up(
     queue = world.queues.admit(owner, spec.queue, spec.weight)
     seq = world.store.next_run_seq()
     ticket = world.slots.ticket(owner, name, queue, seq, priority=spec.priority, weight=spec.weight)
-    world.slots.may_begin(ticket, kept_out=True)
+    world.slots.check_room(owner)
     world.room.take(owner, keys.blobs)
     now, number = time.time_ns(), job.row.runs + 1
     data: Data = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from jobd.core import records, states
+from jobd.core import states
 from jobd.core.ids import new_run_id
 from jobd.core.records import job_data
 from jobd.runtime import together
@@ -167,8 +167,3 @@ class Singletons:
             return
         for other, refusal in refused.items():
             log.warning("cannot start %s, which %s requires: %s", other, name, refusal)
-
-
-def is_in_line(run: Run) -> bool:
-    """Whether a run waits for the live one of its job."""
-    return run.row.in_line and run.row.state == records.QUEUED

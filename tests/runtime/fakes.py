@@ -10,7 +10,7 @@ import os
 import signal
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -208,6 +208,13 @@ class FakeFeeder:
         self.dropped.append(run)
 
 
+class Snapshot(NamedTuple):
+    """Rows as they are at one moment."""
+
+    runs: dict[bytes, RunRow]
+    jobs: dict[tuple[int, str], JobRow]
+
+
 class FakeJournal:
     """Commits at once, or when `hold` is let go."""
 
@@ -219,6 +226,12 @@ class FakeJournal:
         self._bundle: Commit | None = None
         self._handed = 0  # the number of the last event
         self.takes_more = True
+        self._kept: list[Snapshot] | None = None
+
+    def snapshots(self) -> list[Snapshot]:
+        """What is in the store after each transaction from now on: whatever a daemon may leave that is killed."""
+        self._kept = []
+        return self._kept
 
     @contextmanager
     def together(self) -> Iterator[Commit]:
@@ -238,6 +251,8 @@ class FakeJournal:
         self._handed = event.seq
 
     def _settle(self, commit: Commit) -> None:
+        if commit is not self._bundle and self._kept is not None:
+            self._kept.append(Snapshot(dict(self.store.runs), dict(self.store.jobs)))
         if commit.done or commit is self._bundle:
             return
         if self.held is None:
