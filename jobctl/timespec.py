@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import localtime, mktime
+from time import gmtime, localtime, mktime
 
 from jobctl.exits import UsageError
 from jobctl.times import NS
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 DAY_SEC = 86_400
 USEC_NS = 1_000
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_LONG_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MAX_DELAY_USEC = 2**53  # of the message: 285 years
 _WORDS = {"today": 0, "yesterday": -1, "tomorrow": 1}  # midnight of the day, so many from now
+_CLOCKS = {"noon": "12:00", "midnight": "00:00"}
+_AGAIN = ("minutely", "hourly", "daily", "weekly", "monthly", "quarterly", "semiannually", "yearly", "annually")
 
 
 def parse_time(text: str, now: int) -> int:
@@ -46,25 +49,20 @@ def parse_time(text: str, now: int) -> int:
 def parse_start(text: str, now: int) -> int:
     """Read when something is to begin: as `parse_time`, but of a time of the day, or of a day of the week, the next.
 
+    What at(1) and sbatch(1) have of it is read too: `now+5min`, `noon`, `03:00 tomorrow`.
+
     Raises:
         UsageError: it is no point in time, or has passed.
     """
-    words = text.split()
-    first = words[0].lower() if words else ""
-    here = localtime(now // NS)
+    word = text.strip()
     try:
-        days = _WORDS.get(first, _days_until(first[:3], here.tm_wday) if first.isalpha() else None)
-        if len(words) == 2 and days is not None and ":" in words[1]:
-            at = _on(here, days, words[1])
-            if at <= now and first not in _WORDS:
-                at = _on(here, 7, words[1])
-        elif len(words) == 1 and ":" in first and "-" not in first and "t" not in first:
-            at = _on(here, 0, words[0])
-            at = _on(here, 1, words[0]) if at <= now else at
-        else:
-            at = parse_time(text, now)
-    except (ValueError, OverflowError):
-        raise UsageError(f"cannot read time {text!r}: write 2026-11-22 18:17, 18:17, tomorrow 18:17 or +1h") from None
+        at = _next(word, now)
+        if at is None and word[:3].lower() == "now" and word[3:].lstrip()[:1] in ("+", "-"):
+            at = _parse(word[3:].lstrip(), now)
+        elif at is None:
+            at = parse_time(word, now)
+    except (ValueError, OverflowError, UsageError):
+        raise UsageError(f"cannot read time {text!r}: {_what_to_write(word)}") from None
     if at < now:
         from jobctl.times import timestamp
 
@@ -72,20 +70,52 @@ def parse_start(text: str, now: int) -> int:
     return at
 
 
-def _days_until(name: str, today: int) -> int | None:
-    """In how many days a day of the week is."""
-    return (_WEEKDAYS.index(name) - today) % 7 if name in _WEEKDAYS else None
+def _next(text: str, now: int) -> int | None:
+    """The next time that CLOCK, or a day and it in either order, is; None: it is something else."""
+    words = [_CLOCKS.get(word.lower(), word) for word in text.split()]
+    named = [word.lower() for word in words if _is_day(word)]
+    try:
+        rest, offset = _zone(" ".join(word for word in words if not _is_day(word)))
+        clock = _clock(rest)
+    except ValueError:
+        return None
+    if len(named) > 1:
+        return None
+    here = localtime(now // NS) if offset is None else gmtime(now // NS + offset)
+    if not named:
+        days, again = 0, 1
+    elif named[0] in _WORDS:
+        days, again = _WORDS[named[0]], 0
+    else:
+        days, again = (_WEEKDAYS.index(named[0][:3]) - here.tm_wday) % 7, 7
+    at = _on(here, days, clock, offset)
+    return _on(here, days + again, clock, offset) if at <= now and again else at
 
 
-def _on(here: struct_time, days: int, clock: str) -> int:
-    """A time of the day, so many days from now."""
-    rest, offset = _zone(clock)
-    hour, minute, second, part = _clock(rest)
+def _is_day(word: str) -> bool:
+    low = word.lower()
+    return low in _WORDS or low in _WEEKDAYS or low in _LONG_WEEKDAYS
+
+
+def _on(here: struct_time, days: int, clock: tuple[int, int, int, int], offset: int | None) -> int:
+    """A time of the day, so many days from the day that it is `here`."""
+    hour, minute, second, part = clock
     if offset is None:
         day = here.tm_mday + days
         return int(mktime((here.tm_year, here.tm_mon, day, hour, minute, second, 0, 0, -1))) * NS + part
     whole = _days(here.tm_year, here.tm_mon, here.tm_mday) + days
     return (whole * DAY_SEC + hour * 3600 + minute * 60 + second - offset) * NS + part
+
+
+def _what_to_write(text: str) -> str:
+    """In place of what is no time to begin at."""
+    if "*" in text or text.removeprefix("@").lower() in _AGAIN:
+        return "what is to begin again and again has a schedule in a job file"
+    try:
+        parse_duration(text)
+    except ValueError:
+        return "write 2026-12-01 03:00, 03:00, tomorrow 18:30, fri 17:00 or now+5min"
+    return "after a while is --in"
 
 
 def parse_delay(text: str) -> int:

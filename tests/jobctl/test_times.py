@@ -140,6 +140,67 @@ def test_parse_start_refuses_what_is_no_time_or_has_passed(text: str) -> None:
         parse_start(text, now)
 
 
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("now+5min", "2026-11-22T15:05"),
+        ("now + 5 minutes", "2026-11-22T15:05"),
+        ("now", "2026-11-22T15:00"),
+        ("noon", "2026-11-23T12:00"),
+        ("Midnight", "2026-11-23T00:00"),
+        ("tomorrow noon", "2026-11-23T12:00"),
+        ("03:00 tomorrow", "2026-11-23T03:00"),
+        ("Monday 03:00", "2026-11-23T03:00"),
+        ("17:00 fri", "2026-11-27T17:00"),
+    ],
+)
+def test_parse_start_reads_what_hands_used_to_at_and_sbatch_type(
+    text: str, begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    now = int(datetime(2026, 11, 22, 15, tzinfo=UTC).timestamp()) * 10**9
+    assert datetime.fromtimestamp(parse_start(text, now) // 10**9, UTC) == datetime.fromisoformat(f"{begins}+00:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("14:00 UTC", "2026-11-23T14:00"),
+        ("16:00Z", "2026-11-22T16:00"),
+        ("16:00 +02:00", "2026-11-23T14:00"),
+        ("sun 16:00 UTC", "2026-11-22T16:00"),
+        ("mon 01:00+13:00", "2026-11-29T12:00"),
+        ("tomorrow 01:00 UTC", "2026-11-23T01:00"),
+    ],
+)
+@pytest.mark.parametrize("here", ["UTC", "Pacific/Auckland", "America/Los_Angeles"])
+def test_parse_start_takes_the_next_time_of_a_named_zone_wherever_it_is_asked(
+    text: str, begins: str, here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At that time it is Monday in Auckland, and where it is 13 hours later than in Greenwich."""
+    monkeypatch.setenv("TZ", here)
+    time.tzset()
+    now = int(datetime(2026, 11, 22, 15, tzinfo=UTC).timestamp()) * 10**9
+    assert datetime.fromtimestamp(parse_start(text, now) // 10**9, UTC) == datetime.fromisoformat(f"{begins}+00:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1h", "is --in"),
+        ("*/5 * * * *", "has a schedule in a job file"),
+        ("@daily", "has a schedule in a job file"),
+        ("monkey 09:00", "tomorrow 18:30, fri 17:00 or now"),
+        ("monday", "tomorrow 18:30, fri 17:00 or now"),
+        ("mon fri 09:00", "tomorrow 18:30, fri 17:00 or now"),
+    ],
+)
+def test_parse_start_says_what_to_write_in_place_of_what_is_no_time_to_begin(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_start(text, NOW)
+
+
 def test_parse_delay() -> None:
     assert [parse_delay(text) for text in ("10min", "1h 30min", "90", "+5s", "0")] == [
         600 * 10**6, 5400 * 10**6, 90 * 10**6, 5 * 10**6, 0
