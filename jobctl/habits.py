@@ -18,6 +18,8 @@ JSON = "did you mean -o json?"
 NICE, DIRECTORY, SHELL = "did you mean -p limits.nice=N?", "did you mean -C?", "did you mean --shell?"
 TAKES_TERMINAL = "did you mean -t (a terminal) or -P (a pipe)?"
 STOPS_IN = "set it at its run: -p stop.timeout=TIME"
+AFTER = "did you mean --after JOB[:ok|:failed|:any]?"
+AGAIN = "what is to begin again and again has a schedule in a job file"
 FROM_CURSOR = "did you mean --cursor-file?"
 
 QUIET = {"-q": SO_WITHOUT, "--quiet": SO_WITHOUT}  # of verbs that say nothing when all is well
@@ -31,7 +33,10 @@ HABITS: dict[str, dict[str, str]] = {
         "--description": "did you mean -p description=TEXT?", "--nice": NICE,
         "--timeout": "did you mean -p limits.runtime=TIME?", "-e": "did you mean -E?",
         "-g": "did you mean --queue?", "--group": "did you mean --queue?", "--weight": "did you mean -p weight=N?",
-        "--stashed": "did you mean --hold?",
+        "--stashed": "did you mean --hold?", "--partition": "did you mean --queue?", "--job-name": "did you mean -u?",
+        "--begin": "did you mean --at?", "--delay": "did you mean --in?", "--on-active": "did you mean --in?",
+        "--dependency": AFTER, "--depend": AFTER, "--depends": AFTER, "--depends-on": AFTER,
+        "--on-calendar": AGAIN, "--cron": AGAIN, "--schedule": AGAIN, "--every": AGAIN,
         "-w": DIRECTORY, "--workdir": DIRECTORY, "--chdir": DIRECTORY, "--cwd": DIRECTORY,
     },
     "logs": {
@@ -61,7 +66,7 @@ HABITS: dict[str, dict[str, str]] = {
 # What has no meaning here, by the program that has it.
 SYSTEMD_RUNS = (
     "-G", "--collect", "-r", "--remain-after-exit", "--scope", "--slice", "--slice-inherit", "--uid", "--gid",
-    "--service-type", "--on-active", "--on-boot", "--on-calendar", "--on-startup", "--on-unit-active",
+    "--service-type", "--on-boot", "--on-startup", "--on-unit-active",
     "--on-unit-inactive", "--timer-property", "--path-property", "--socket-property",
 )  # fmt: skip
 JOURNALCTLS = (

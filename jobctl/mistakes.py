@@ -27,10 +27,14 @@ def unknown_verb(word: str) -> str:
     return f"unknown verb {word!r}; " + (f"did you mean {meant!r}?" if meant else "jobctl help lists them")
 
 
-def unknown_word(what: str, word: str, known: Sequence[str]) -> UsageError:
-    """About a value that is none of a closed set: `unknown output format 'jsn'; did you mean 'json'?`."""
-    meant = closest(word, known)
-    return UsageError(f"unknown {what} {word!r}; " + (f"did you mean {meant!r}?" if meant else _one_of(known)))
+def unknown_word(what: str, word: str, known: Sequence[str], meant: str = "") -> UsageError:
+    """About a value that is none of a closed set: `unknown output format 'jsn'; did you mean 'json'?`.
+
+    Args:
+        meant: what it is, if that is known and not to be found by its spelling.
+    """
+    likely = meant or closest(word, known)
+    return UsageError(f"unknown {what} {word!r}; " + (f"did you mean {likely!r}?" if likely else _one_of(known)))
 
 
 def _one_of(known: Sequence[str]) -> str:

@@ -67,13 +67,19 @@ def _cells(view: QueueView, name: str) -> tuple[str, ...]:
         escape(view.get("state", "open")),
         _slots(view),
         *map(str, numbers),
-        escape(view.get("reason", "")) or NONE,
+        _reason(view) or NONE,
     )
 
 
 def _owner(view: QueueView) -> str:
     owner = view.get("owner")
     return EVERYBODY if owner is None else names.owner_name(owner)
+
+
+def _reason(view: QueueView) -> str:
+    """Why nothing more begins, where there is no "queue build" before it; "" for what its state says."""
+    reason = view.get("reason", "").removeprefix("is ")
+    return "" if reason == view.get("state") else escape(reason)
 
 
 def _slots(view: QueueView) -> str:
@@ -140,14 +146,14 @@ def _head(client: Client, body: Body, asked: str) -> str:
     """The lines above the runs."""
     view = body["view"]
     name = escape(asked) if view.get("owner") is None else _name(view, client, shadowed=False)
-    state, reason = view.get("state", "open"), view.get("reason", "")
+    state = view.get("state", "open")
     glyph, colour = terminal.GLYPH, COLOURS.get(state, terminal.GREEN)
     if terminal.use_colour():
         glyph = f"{colour}{glyph}{terminal.PLAIN}"
     counts = (("running", "running"), ("waiting", "waiting"), ("held", "held"))
     numbers = {"running": view.get("running", 0), "waiting": view.get("waiting", 0), "held": view.get("held", 0)}
     fields = (
-        ("State", "; ".join(part for part in (escape(state), escape(reason)) if part)),
+        ("State", "; ".join(part for part in (escape(state), _reason(view)) if part)),
         ("Owner", _owner(view)),
         ("Slots", f"{_slots(view)} ({view.get('used', 0)} taken)"),
         ("Runs", ", ".join(f"{numbers[key]} {word}" for key, word in counts)),

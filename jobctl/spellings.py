@@ -91,23 +91,34 @@ OPERANDS = {
 NEIGHBOURS = {
     "submit": "run", "sbatch": "run", "srun": "run", "exec": "run", "enqueue": "run", "spawn": "run",
     "new": "run", "new-session": "run", "nohup": "run", "launch": "run",
+    "at": "run --at TIME", "batch": "run --queue batch", "tsp": "run --queue NAME", "pueue": "queue",
     "a": "attach", "attach-session": "attach", "bg": "thaw",
     "list-sessions": "list", "has-session": "is-active", "is-running": "is-active", "kill-session": "stop",
     "ps": "list", "ls": "list", "squeue": "list", "jobs": "list", "list-jobs": "list", "top": "list",
     "up": "start", "begin": "start",
-    "down": "stop", "terminate": "stop", "scancel": "cancel", "dequeue": "cancel",
+    "down": "stop", "terminate": "stop", "scancel": "cancel", "dequeue": "cancel", "atrm": "cancel",
     "bounce": "restart",
-    "group": "queue", "groups": "queue", "parallel": "queue", "unhold": "release", "requeue": "rerun",
+    "group": "queue", "groups": "queue", "sinfo": "queue", "list-queues": "queue", "switch": "queue switch",
+    "parallel": "queue set NAME slots=N", "stash": "hold", "unhold": "release", "requeue": "rerun",
     "pause": "freeze", "suspend": "freeze", "resume": "thaw", "unfreeze": "thaw", "unpause": "thaw",
     "remove": "rm", "delete": "rm", "del": "rm", "purge": "rm", "clean": "rm", "clear": "reset-failed",
     "signal": "kill", "tail": "logs", "log": "logs", "follow": "logs", "journal": "logs", "output": "logs",
     "fg": "attach", "reattach": "attach", "connect": "attach", "again": "rerun", "redo": "rerun", "retry": "rerun",
-    "sacct": "history", "timers": "list-timers", "schedule": "list-timers", "schedules": "list-timers",
+    "sacct": "history", "scontrol": "set-property",
+    "timers": "list-timers", "schedule": "list-timers", "schedules": "list-timers",
     "atq": "list-timers", "crontab": "list-timers", "runs": "history", "monitor": "events",
     "info": "status", "join": "wait",
     "reread": "daemon-reload", "update": "daemon-reload", "avail": "list-job-files",
     "inspect": "show", "describe": "show",
     "exit": "shutdown", "halt": "shutdown", "poweroff": "shutdown", "version": "daemon-status",
+}  # fmt: skip
+
+# The same of the verbs of `queue`.
+QUEUE_NEIGHBOURS = {
+    "ls": "list", "status": "list", "info": "show", "create": "add", "new": "add", "change": "set", "edit": "set",
+    "parallel": "set", "remove": "rm", "delete": "rm", "del": "rm", "stop": "pause", "hold": "pause", "close": "drain",
+    "start": "resume", "open": "resume", "unpause": "resume", "release": "resume", "continue": "resume",
+    "move": "switch", "swap": "switch",
 }  # fmt: skip
 
 # Verbs of systemctl that mean nothing here: who types one shall not look for the slip in his spelling.

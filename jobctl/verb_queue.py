@@ -39,8 +39,9 @@ def queue(
     verb, *rest = words or ("list",)
     if verb not in VERBS:
         from jobctl.mistakes import unknown_word
+        from jobctl.spellings import QUEUE_NEIGHBOURS
 
-        raise unknown_word("verb of queue", verb, VERBS)
+        raise unknown_word("verb of queue", verb, VERBS, QUEUE_NEIGHBOURS.get(verb, ""))
     _check_options(verb, every, shared, full or no_legend or output is not None, output)
     if verb == "list":
         from jobctl.queue_text import list_queues

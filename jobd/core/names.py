@@ -18,16 +18,16 @@ def valid_job_name(name: str) -> bool:
     return 0 < len(name) <= MAX_NAME and name[0] not in "-." and _ALLOWED.issuperset(name)
 
 
-def why_invalid(name: str) -> str:
+def why_invalid(name: str, what: str = "job") -> str:
     """Says in words what is wrong with a name for which `valid_job_name` is false."""
     if not name:
-        return "a job name cannot be empty"
+        return f"a {what} name cannot be empty"
     if len(name) > MAX_NAME:
-        return f"job name {name[:20]!r}… has {len(name)} characters; at most {MAX_NAME} are allowed"
+        return f"{what} name {name[:20]!r}… has {len(name)} characters; at most {MAX_NAME} are allowed"
     if name[0] in "-.":
-        return f"job name {name!r} cannot begin with {name[0]!r}"
+        return f"{what} name {name!r} cannot begin with {name[0]!r}"
     bad = next(c for c in name if c not in _ALLOWED)
-    return f"job name {name!r} has {bad!r}; letters, digits and _ . @ - are allowed"
+    return f"{what} name {name!r} has {bad!r}; letters, digits and _ . @ - are allowed"
 
 
 def split_owner(word: str) -> tuple[str | None, str]:

@@ -50,7 +50,7 @@ class QueueLookup(RunLookup):
         row = self.find_queue(word)
         if row is None:
             queues = self.world.registry.queues
-            raise Refused(errors.NOT_FOUND, f"cannot find the queue: {queues.unknown(self.own, word)}", queue=word)
+            raise Refused(errors.NOT_FOUND, queues.unknown(self.own, word), queue=word)
         return row
 
     def past_queue(self, word: str) -> tuple[int | None, str]:

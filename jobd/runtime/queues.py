@@ -178,7 +178,7 @@ class Queues:
             QueueRefused: one of this name is there with others, the name is none, or its owner has too many.
         """
         if not names.valid_job_name(name):
-            raise QueueRefused(errors.INVALID, names.why_invalid(name))
+            raise QueueRefused(errors.INVALID, names.why_invalid(name, "queue"))
         row = self.rows.get((owner, name))
         if row is not None:
             if row.slots == slots:

@@ -23,7 +23,11 @@ RESTART: Final = "restart"  # the cause of a start of what starts again by itsel
 
 
 class NameTaken(Exception):  # noqa: N818  # an answer, not an error of ours
-    """The job's name belongs to a live run."""
+    """The job's name belongs to a live run. `queued`: to one that waits."""
+
+    def __init__(self, name: str, queued: bool = False) -> None:
+        super().__init__(name)
+        self.queued = queued
 
 
 class Keys(Struct, frozen=True):
@@ -103,4 +107,4 @@ def job_row(
 def check_free(row: JobRow | None, free: frozenset[str]) -> None:
     """Raises NameTaken, if there is a job and it is in none of the states in which it may have a new run."""
     if row is not None and (row.sub not in free or row.array):
-        raise NameTaken(row.job)
+        raise NameTaken(row.job, queued=row.sub == states.QUEUED)

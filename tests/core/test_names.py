@@ -30,6 +30,7 @@ def test_valid_names(name: str) -> None:
 def test_invalid_names_and_why(name: str, why: str) -> None:
     assert not names.valid_job_name(name)
     assert why.replace("\\\\", "\\") in names.why_invalid(name)
+    assert names.why_invalid(name, "queue").replace("queue name", "job name") == names.why_invalid(name)
 
 
 @given(st.text(max_size=80))

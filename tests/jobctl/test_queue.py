@@ -11,7 +11,8 @@ import pytest
 from jobctl.__main__ import dispatch, invoke
 from jobctl.argv import parse
 from jobctl.client import Client
-from jobctl.verb_queue import MAX_SLOTS, _slots, shown_queue
+from jobctl.spellings import QUEUE_NEIGHBOURS
+from jobctl.verb_queue import MAX_SLOTS, VERBS, _slots, shown_queue
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import RUN_ID, FakeDaemon, run_view, table
@@ -164,7 +165,7 @@ def test_the_list(daemon: Make, capfd: pytest.CaptureFixture[str]) -> None:
     assert lines[0] == ["QUEUE", "OWNER", "STATE", "SLOTS", "USED", "RUNNING", "WAITING", "HELD", "REASON"]
     assert lines[1] == ["batch", "shared", "open", "2", "0", "0", "0", "0", "-"]
     assert lines[2][:4] == ["shared/build", "shared", "open", "infinity"]
-    assert lines[3][2:] == ["paused", "4", "4", "2", "37", "1", FULL]
+    assert lines[3][2:] == ["paused", "4", "4", "2", "37", "1", FULL.removeprefix("is ")]
     assert " ".join(lines[-1]) == "4 queues listed."
     assert called(path, "queue list -o name") == 0
     assert capfd.readouterr().out.splitlines() == ["batch", "shared/build", "build", f"{OTHER}/x"]
@@ -178,7 +179,7 @@ def test_one_queue_and_its_runs(daemon: Make, capfd: pytest.CaptureFixture[str])
     path = daemon(SCRIPT).path
     assert called(path, "queue show build") == 0
     shown = capfd.readouterr().out
-    assert f"      State: paused; {FULL}\n" in shown
+    assert f"      State: paused; {FULL.removeprefix('is ')}\n" in shown
     assert "      Slots: 4 (4 taken)\n       Runs: 2 running, 37 waiting, 1 held\n" in shown
     rows = [line.split() for line in shown.splitlines() if "make-" in line and "State" not in line]
     assert [(row[0], row[2], row[3], row[4], row[5]) for row in rows] == [
@@ -190,6 +191,24 @@ def test_one_queue_and_its_runs(daemon: Make, capfd: pytest.CaptureFixture[str])
     assert called(path, "queue show build -o json") == 0
     row = json.loads(capfd.readouterr().out)
     assert (row["queue"], row["others"], [run["position"] for run in row["runs"]]) == ("build", 3, [None, 1, None])
+
+
+def test_a_queue_that_is_paused_is_said_to_be_so_once(daemon: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    view = m.QueueView(name="build", owner=ME, slots=4, state="paused", waiting=1, reason="is paused")
+    script = table(queue_show=lambda _: m.QueueDetail(view=view, runs=[]), queue_list=lambda _: m.Queues(queues=[view]))
+    path = daemon(script).path
+    assert called(path, "queue show build") == 0
+    assert "      State: paused\n" in capfd.readouterr().out
+    assert called(path, "queue list --no-legend") == 0
+    assert capfd.readouterr().out.split()[2:] == ["paused", "4", "0", "0", "1", "0", "-"]
+
+
+def test_words_of_neighbours_lead_to_the_verb_of_queue(daemon: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    path = daemon(SCRIPT).path
+    for typed, meant in {**QUEUE_NEIGHBOURS, "pasue": "pause"}.items():
+        assert (typed in VERBS, meant in VERBS) == (False, True)
+        assert called(path, f"queue {typed} build") == 2
+        assert capfd.readouterr().err == f"jobctl: unknown verb of queue {typed!r}; did you mean {meant!r}?\n"
 
 
 def test_pages_of_runs_are_shown_one_after_the_other(daemon: Make, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from jobd.core.spec import JobSpec, encode_spec
 from jobd.host.peer import Peer
 from jobd.rpc import views
 from jobd.rpc.context import Context, Refused
+from jobd.rpc.handlers.rerun import rerun
 from jobd.rpc.handlers.run import run
 from jobd.rpc.terms import told
 from jobd.wire import errors
@@ -33,13 +34,34 @@ class Stranger(Context):
         return (owner, job) != (5, "secret")
 
 
+def a_run(*words: str, run_id: bytes = b"", name: str = "new") -> m.Run:
+    run_id = run_id or name.encode()
+    return m.Run(id=1, run=run_id.ljust(16), argv=[b"true"], env=[], cwd=b"/", name=name, after=list(words))
+
+
 async def ask(bed: Bed, *words: str, name: str = "new") -> m.Started:
     answers = Answers()
-    request = m.Run(id=1, run=name.encode().ljust(16), argv=[b"true"], env=[], cwd=b"/", name=name, after=list(words))
-    await run(context_of(bed, answers), request)
+    await run(context_of(bed, answers), a_run(*words, name=name))
     (body,) = answers.bodies
     assert isinstance(body, m.Started)
     return body
+
+
+async def test_a_name_that_is_taken_by_what_waits_is_said_to_be_queued(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("first")
+        await wait_all_tasks_blocked()
+        await ask(bed, "first")
+        with pytest.raises(Refused, match="a job of this name is queued; cancel it first, or choose another name"):
+            await run(context_of(bed, Answers()), a_run("first", run_id=b"other"))
+        with pytest.raises(Refused, match="a job of this name is running; stop it first, or choose another name"):
+            await run(context_of(bed, Answers()), a_run(run_id=b"other", name="first"))
+        context = context_of(bed, Answers())
+        for job, why in (("new", "queued; cancel it first"), ("first", "running; stop it first, or restart it")):
+            with pytest.raises(Refused, match=f"cannot rerun '{job}': it is {why}"):
+                await rerun(context, m.Rerun(id=1, job=job, new=b"again".ljust(16)))
+        await jobs.end("first")
 
 
 async def test_the_answer_says_what_is_waited_for_or_why_it_never_begins(autojump_clock: MockClock) -> None:

@@ -53,8 +53,9 @@ def _submit_again(context: Context, request: m.Rerun) -> Run:
         )  # fmt: skip
     except Refusal as refusal:
         raise refused(context, row.owner, row.job, refusal) from None
-    except NameTaken:
-        text = f"cannot rerun {row.job!r}: it is running; stop it first, or restart it"
+    except NameTaken as taken:
+        what = "queued; cancel it first" if taken.queued else "running; stop it first, or restart it"
+        text = f"cannot rerun {row.job!r}: it is {what}"
         raise Refused(errors.EXISTS, text, job=row.job) from None
     except Stopping:
         raise Refused(errors.UNAVAILABLE, "cannot start anything: jobd is shutting down") from None

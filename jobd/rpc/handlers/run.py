@@ -88,11 +88,12 @@ def _submit(context: Context, request: m.Run) -> Run:
             raise Refused(errors.MASKED, f"cannot run {name!r}: it is masked", job=name) from None
         text = f"cannot run {name!r}: it has a definition; start it, or choose another name"
         raise Refused(errors.EXISTS, text, job=name) from None
-    except NameTaken:
+    except NameTaken as taken:
         if registry.arrays.is_array(context.own, name):
             text = f"cannot run {name!r}: it is an array; remove it first (jobctl rm), or choose another name"
             raise Refused(errors.EXISTS, text, job=name) from None
-        text = f"cannot run {name!r}: a job of this name is running; stop it first, or choose another name"
+        state = "queued; cancel" if taken.queued else "running; stop"
+        text = f"cannot run {name!r}: a job of this name is {state} it first, or choose another name"
         raise Refused(errors.EXISTS, text, job=name) from None
     except Refusal as refusal:
         raise refused(context, context.own, name, refusal) from None
