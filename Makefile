@@ -45,7 +45,7 @@ demo: $(VENV)/.made
 # In a directory of its own: pytest also clears up what earlier runs have left, and fails by what it cannot remove, such
 # as a file system that an interrupted test had mounted. It stays when a test has failed.
 test: $(if $(CI),tools) lint
-	@tmp=$$(mktemp -d /tmp/jobd-tests.XXXXXX) && chmod 755 $$tmp && \
+	@tmp=$$(mktemp -d /tmp/jobd.XXXXXX) && chmod 755 $$tmp && \
 	if PYTEST_DEBUG_TEMPROOT=$$tmp $(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS); then rm -rf $$tmp; \
 	else status=$$?; echo "what the tests have left is in $$tmp"; exit $$status; fi
 

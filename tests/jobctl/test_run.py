@@ -106,7 +106,7 @@ def test_the_callers_surroundings_go_along(daemon: Make, tmp_path: Path) -> None
 
 
 def test_the_environment_can_be_chosen(daemon: Make) -> None:
-    env = {"A": "1", "B": "2", "HOME": "/h", "PATH": os.environ["PATH"]}
+    env = {"A": "1", "B": "2", "HOME": "/h", "PATH": f"/h/bin:{os.environ['PATH']}"}
 
     def given(*args: str) -> dict[str, str]:
         request = sent(daemon, *args, "true", env=env)

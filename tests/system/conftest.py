@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a short name, wherever pytest's own directory is: the path of a socket has 107 bytes (unix(7))."""
+    return tmp_path_factory.mktemp("t")
+
+
+@pytest.fixture
 def jobd(tmp_path: Path) -> Iterator[Program]:
     """A jobd of this test's own. It is ended, and nothing it started may be left."""
     program = Program(tmp_path)
