@@ -28,7 +28,7 @@ def without_sigpipe() -> Iterator[None]:
 
 
 def fill(sink: Sink) -> int:
-    """Write until no more is taken; how many bytes were. Of a terminal, the kernel soon makes room for a little more."""
+    """Write until no more is taken; how many bytes were. The kernel may soon make more room in a terminal."""
     total = 0
     while count := sink.write(BLOCK, 0):
         total += count
