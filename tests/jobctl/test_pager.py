@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from jobctl import pager
 from jobd.wire import messages as m
 from tests.jobctl.fakes import FakeDaemon, jobctl_command, table, view
-from tests.jobctl.logfakes import writes
+from tests.jobctl.logfakes import OUT, head, piece, writes
 from tests.jobctl.terminals import Terminal, on_terminal
 
 if TYPE_CHECKING:
@@ -172,11 +173,12 @@ def test_the_status_is_the_verbs_when_the_pager_quits_at_once(daemon: Make, tmp_
 @slow
 def test_a_pager_that_quits_early_ends_endless_output(daemon: Make, tmp_path: Path, opened: Open) -> None:
     def endless(request: m.Request) -> Iterator[m.FromDaemon | bytes]:
-        script = writes((1, 0, b"line\n" * 10_000, 0))
-        yield from (answer for answer in script(request) if not isinstance(answer, m.End))
-        while True:
+        assert isinstance(request, m.Logs)
+        yield head(request)
+        block = b"line\n" * 10_000
+        for offset in itertools.count(0, len(block)):
+            yield piece(request, OUT, offset, block)
             yield m.Item(id=request.id, body=m.Progress(job="web", text="on and on"))
-            yield from (a for a in script(request) if isinstance(a, bytes))
 
     terminal = opened(daemon(endless).path, "logs", "-o", "cat", "web", PAGER=a_pager(tmp_path, "head -n 3"))
     assert terminal.end() == b"line\r\n" * 3
