@@ -7,6 +7,7 @@ thread commits whatever has gathered (group commit) and wakes the loop once for 
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,7 +17,7 @@ from jobd.runtime.wake import Changed
 from jobd.store.db import Batch, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from jobd.core.records import Event, JobRow, QueueRow, RunRow
     from jobd.runtime.job import Job
@@ -36,22 +37,24 @@ class Commit:
         self.done = False
         self.error: Exception | None = None
         self._event: trio.Event | None = None
-        self._then: tuple[Callable[[], None], ...] = ()
+        self._then: list[Callable[[], None]] | None = None  # most have none
 
     def settle(self, error: Exception | None) -> None:
         """Called once, when the change is durable or has failed."""
         self.done, self.error = True, error
         if self._event is not None:
             self._event.set()
-        for call in self._then:
+        for call in self._then or ():
             call()
 
     def then(self, call: Callable[[], None]) -> None:
         """Have this called when it is settled."""
         if self.done:
             call()
+        elif self._then is None:
+            self._then = [call]
         else:
-            self._then += (call,)
+            self._then.append(call)
 
     async def wait(self) -> None:
         """Return when the change is durable.
@@ -69,6 +72,51 @@ class Commit:
             raise NotDurable(str(self.error)) from self.error
 
 
+class _Bundle:
+    """What is gathered by `together`: changes, in order, and the one Commit of all."""
+
+    __slots__ = ("_changes", "commit")
+
+    def __init__(self) -> None:
+        self._changes: list[Batch] = []  # joined when all are there: there may be thousands
+        self.commit = Commit()
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether another change may come to it: one that may be void, or takes a row away, is alone."""
+        return not (self._changes and _is_alone(self._changes[-1]))
+
+    def add(self, batch: Batch) -> Commit:
+        """Make a change part of it."""
+        fits = self.takes_more and not (self._changes and _is_alone(batch))
+        assert fits, "cannot be part of another change"
+        self._changes.append(batch)
+        return self.commit
+
+    def joined(self) -> Batch | None:
+        """All of them as one; None: there are none."""
+        changes = self._changes
+        if not changes:
+            return None
+        return changes[0] if len(changes) == 1 else _joined(changes)
+
+
+def _is_alone(batch: Batch) -> bool:
+    return batch.if_there or batch.removes is not None
+
+
+def _joined(changes: Sequence[Batch]) -> Batch:
+    return Batch(
+        events=tuple(chain.from_iterable(each.events for each in changes)),
+        runs=tuple(chain.from_iterable(each.runs for each in changes)),
+        jobs=tuple(chain.from_iterable(each.jobs for each in changes)),
+        blobs=tuple(chain.from_iterable(each.blobs for each in changes)),
+        queues=tuple(chain.from_iterable(each.queues for each in changes)),
+        no_queues=tuple(chain.from_iterable(each.no_queues for each in changes)),
+        may_fail=all(each.may_fail for each in changes),
+    )
+
+
 class Journal:
     """Owns the hand-over to the store's writer thread. Made and used in the trio thread only."""
 
@@ -78,7 +126,7 @@ class Journal:
         self._token = trio.lowlevel.current_trio_token()
         self._last: Commit | None = None
         self._last_sure: Commit | None = None  # that will not give up
-        self._bundle: Batch | None = None  # what is gathered by `together`
+        self._bundle: _Bundle | None = None
         # Called with every change of a job's state, and the state before it: what follows from it for other jobs is
         # recorded in the same transaction.
         self.follow: Callable[[Job, str], None] = lambda _job, _old: None
@@ -129,13 +177,9 @@ class Journal:
             blobs=blobs,
             removes=removes,
             if_there=if_there,
-            tag=Commit(),
             may_fail=may_fail,
         )
-        if self._bundle is None:
-            return self._submit(batch)
-        _join(self._bundle, batch)
-        return _commit_of(self._bundle)
+        return self._take(batch)
 
     def record_queue(self, event: Event, row: QueueRow) -> Commit:
         """The same of a queue: its event, and the row that it makes or takes away."""
@@ -144,13 +188,9 @@ class Journal:
             events=(event,),
             queues=() if gone else (row,),
             no_queues=((row.owner, row.name),) if gone else (),
-            tag=Commit(),
             may_fail=True,
         )
-        if self._bundle is None:
-            return self._submit(batch)
-        _join(self._bundle, batch)
-        return _commit_of(self._bundle)
+        return self._take(batch)
 
     @contextmanager
     def together(self) -> Iterator[Commit]:
@@ -159,26 +199,32 @@ class Journal:
         No await within. A block in another's is part of that one.
         """
         if self._bundle is not None:
-            yield _commit_of(self._bundle)
+            yield self._bundle.commit
             return
-        bundle = self._bundle = Batch(tag=Commit(), may_fail=True)
-        commit = _commit_of(bundle)
+        bundle = self._bundle = _Bundle()
         try:
-            yield commit
+            yield bundle.commit
         finally:
             self._bundle = None  # what is recorded has changed the rows in memory, whatever came then
-            if bundle.events:
-                self._submit(bundle)
+            whole = bundle.joined()
+            if whole is not None:
+                self._submit(whole, bundle.commit)
             else:
-                commit.settle(None)
+                bundle.commit.settle(None)
 
     @property
     def takes_more(self) -> bool:
         """Whether another change may be recorded now: one that may be void, or takes a row away, is alone."""
-        return self._bundle is None or not (self._bundle.if_there or self._bundle.removes)
+        return self._bundle is None or self._bundle.takes_more
 
-    def _submit(self, batch: Batch) -> Commit:
-        commit = self._last = _commit_of(batch)
+    def _take(self, batch: Batch) -> Commit:
+        """Hand a change over, or keep it for the others that are gathered."""
+        if self._bundle is not None:
+            return self._bundle.add(batch)
+        return self._submit(batch, Commit())
+
+    def _submit(self, batch: Batch, commit: Commit) -> Commit:
+        batch.tag = self._last = commit
         if not batch.may_fail:
             self._last_sure = commit
         self.store.submit(batch)
@@ -191,22 +237,3 @@ class Journal:
             if commit is not None:
                 with suppress(NotDurable):
                     await commit.wait()
-
-
-def _commit_of(batch: Batch) -> Commit:
-    assert isinstance(batch.tag, Commit)
-    return batch.tag
-
-
-def _join(bundle: Batch, batch: Batch) -> None:
-    """Make a change part of others. One that may be void, or takes a row away, is alone."""
-    alone = batch.if_there or batch.removes is not None
-    assert not bundle.events or not (alone or bundle.if_there or bundle.removes), "cannot be part of another change"
-    bundle.events += batch.events
-    bundle.runs += batch.runs
-    bundle.jobs += batch.jobs
-    bundle.blobs += batch.blobs
-    bundle.queues += batch.queues
-    bundle.no_queues += batch.no_queues
-    bundle.removes, bundle.if_there = batch.removes, batch.if_there
-    bundle.may_fail = bundle.may_fail and batch.may_fail

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from jobd.core.records import Event
+from jobd.core.records import QUEUE_ADDED, QUEUE_REMOVED, Event, QueueRow
 from jobd.runtime.journal import Journal
 
 if TYPE_CHECKING:
@@ -41,6 +42,24 @@ async def test_changes_within_together_are_one_batch_and_have_one_commit() -> No
     assert [[e.seq for e in batch.events] for batch in store.batches] == [[2, 4], [6]]
     assert [batch.may_fail for batch in store.batches] == [False, True], "one that may not fail decides for all"
     assert store.batches[0].blobs == ((b"h", b"data"),)
+    await trio.lowlevel.checkpoint()
+
+
+async def test_a_queues_change_is_durable_with_what_begins_by_it() -> None:
+    store = Submitted()
+    journal = Journal(store)  # type: ignore[arg-type]  # a double
+    settled: list[int] = []
+    with journal.together() as commit:
+        for seq in range(2000):
+            journal.record(event(seq), None, None).then(partial(settled.append, seq))
+        row = QueueRow(owner=0, name="q", slots=1, created_at=1)
+        journal.record_queue(Event(seq=2000, at=0, kind=QUEUE_ADDED, owner=0, job=""), row)
+        journal.record_queue(Event(seq=2001, at=0, kind=QUEUE_REMOVED, owner=0, job=""), row)
+    (batch,) = store.batches
+    assert [e.seq for e in batch.events] == list(range(2002))
+    assert (batch.queues, batch.no_queues, batch.tag) == ((row,), ((0, "q"),), commit)
+    commit.settle(None)
+    assert settled == list(range(2000))
     await trio.lowlevel.checkpoint()
 
 
