@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -25,6 +26,8 @@ from jobd.runtime.slots import LimitReached
 from jobd.runtime.submission import Keys, counted, job_row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobd.core.records import RunRow
     from jobd.runtime.job import Caller, Job
     from jobd.runtime.registry import Registry
@@ -49,7 +52,7 @@ class Singletons:
 
     def __init__(self, world: Registry) -> None:
         self._world = world
-        self._lines: dict[Key, dict[Run, None]] = {}
+        self._lines: dict[Key, list[Run]] = {}  # by number, which is the order in which they came
 
     def must_wait(self, owner: int, name: str) -> Job | None:
         """The job behind whose run a new one of its would wait; None: it may begin.
@@ -65,20 +68,25 @@ class Singletons:
             raise Undecided(run)
         return job
 
-    def line(self, owner: int, name: str) -> tuple[Run, ...]:
-        """Who waits for a job's run, in order."""
-        return tuple(self._lines.get((owner, name), ()))
+    def line(self, owner: int, name: str) -> Sequence[Run]:
+        """Who waits for a job's run, in order. Not to be kept over an await, nor over a change."""
+        return self._lines.get((owner, name), ())
 
     def before(self, run: Run) -> RunRow | None:
         """Behind which run one in line is."""
-        line = self.line(run.row.owner, run.row.job)
-        if run not in line:
+        line, at = self._place(run)
+        if at is None:
             return None
-        at = line.index(run)
         if at:
             return line[at - 1].row
         latest = run.job.row.latest
         return None if latest is None else self._world.waiting.row((run.row.owner, latest))
+
+    def _place(self, run: Run) -> tuple[Sequence[Run], int | None]:
+        """Its line, and where in it it is."""
+        line = self.line(run.row.owner, run.row.job)
+        at = bisect_left(line, run.row.number, key=lambda other: other.row.number)
+        return line, at if at < len(line) and line[at] is run else None
 
     def words(self, run: Run) -> str:
         """What one in line waits for, for people: `for make#3 to end`."""
@@ -88,15 +96,15 @@ class Singletons:
     # --- the line -------------------------------------------------------------------------------------------------
     def join(self, run: Run) -> None:
         """It waits from now on, behind all others."""
-        self._lines.setdefault((run.row.owner, run.row.job), {})[run] = None
+        self._lines.setdefault((run.row.owner, run.row.job), []).append(run)
 
     def forget(self, run: Run) -> None:
         """It waits no more."""
-        key = run.row.owner, run.row.job
-        line = self._lines.get(key)
-        if line is not None and run in line:
-            del line[run]
-            if not line:
+        _, at = self._place(run)
+        if at is not None:
+            key = run.row.owner, run.row.job
+            del self._lines[key][at]
+            if not self._lines[key]:
                 del self._lines[key]
 
     def undo(self, run: Run) -> None:
@@ -114,7 +122,7 @@ class Singletons:
 
     def cancel(self, owner: int, name: str, by: Caller | None, reason: str = "") -> None:
         """None of them begins. Within the transaction of the act."""
-        for run in self.line(owner, name):
+        for run in tuple(self.line(owner, name)):
             self.forget(run)
             end_unbegun(run, self._world, CANCELED, reason, by)
 

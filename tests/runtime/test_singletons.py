@@ -12,6 +12,7 @@ from jobd.core import records, states
 from jobd.core import spec as specs
 from jobd.core.after import ANY, OK
 from jobd.core.spec import JobSpec
+from jobd.runtime.ending import end_unbegun
 from jobd.runtime.recovery import recover
 from jobd.runtime.singletons import Undecided
 from jobd.runtime.submission import NO_TERMS, NameTaken
@@ -162,6 +163,23 @@ async def test_one_for_which_there_is_no_room_leaves_no_trace(autojump_clock: Mo
         assert run.id not in jobs.world.runs
         assert (jobs.sub("one"), jobs.world.jobs[0, "one"].row.runs) == (states.RUNNING, 1)
         assert not jobs.world.singletons.line(0, "one")
+
+
+async def test_who_stands_behind_one_that_is_canceled_moves_up(autojump_clock: MockClock) -> None:
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        runs = [single(jobs, b"first")]
+        await wait_all_tasks_blocked()
+        runs += [single(jobs, str(at).encode()) for at in range(4)]
+        await wait_all_tasks_blocked()
+        end_unbegun(runs[2], bed.registry, "canceled")
+        end_unbegun(runs[1], bed.registry, "canceled")
+        await wait_all_tasks_blocked()
+        singletons = bed.registry.singletons
+        assert [singletons.words(run) for run in runs] == ["", "", "", "for one#1 to end", "for one#4 to end"]
+        await jobs.end("one")
+        assert [run.row.state for run in runs[3:]] == ["running", "queued"]
+        assert singletons.words(runs[4]) == "for one#4 to end"
 
 
 async def test_killed_after_any_transaction_each_runs_once_and_in_order(autojump_clock: MockClock) -> None:
