@@ -89,7 +89,13 @@ def test_a_keyword_that_is_none_is_an_error_as_of_any_function(path: Path) -> No
         with pytest.raises(TypeError, match="unexpected keyword argument 'nmae'"):
             jobs.run(["x"], nmae="web")  # type: ignore[call-arg]
         with pytest.raises(Invalid, match="both at a time and after a delay"):
-            jobs.run(["x"], at=1, delay=1)
+            jobs.run(["x"], at=10**18, delay=1)
+        with pytest.raises(Invalid, match="cannot begin at '03:00': that is a datetime, or nanoseconds"):
+            jobs.run(["x"], at="03:00")  # type: ignore[arg-type]
+        with pytest.raises(Invalid, match="cannot begin at 1795365287: that is in 1970; nanoseconds"):
+            jobs.run(["x"], at=1_795_365_287)
+        with pytest.raises(Invalid, match="cannot wait for '1h': that is seconds, or a timedelta"):
+            jobs.run(["x"], delay="1h")  # type: ignore[arg-type]
 
 
 def _nothing(peer: Peer) -> None:
@@ -372,6 +378,7 @@ async def test_waiting_for_an_array_means_its_elements(path: Path) -> None:
             ours = [element_id(bytes.fromhex(run.id), place) for place in range(3)]
             assert [result.view.run for result in await run.wait_all()] == ours
             assert (await run.wait()).view.run == ours[-1]
+            assert repr(run) == f"<Run 7/train-1 {run.id}>"
         with connect_blocking(daemon.path) as blocking:
             blocking_run = blocking.run(["train"], array="0-2")
             assert len(blocking_run.wait_all(timeout=20)) == 3

@@ -15,7 +15,7 @@ from jobd._client.defining import Defining
 from jobd._client.faults import StartFailed
 from jobd._client.feeder import Feeder
 from jobd._client.feeding import Feeding
-from jobd._client.results import RunResult
+from jobd._client.results import RunResult, of_all
 from jobd._client.scheduling import Scheduling
 from jobd.wire import messages as m
 
@@ -273,11 +273,16 @@ class Run:
         self.elements = started.elements
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.job}#{self.number} {self.id}>"
+        number = "" if self.elements else f"#{self.number}"
+        return f"<{type(self).__name__} {self.job}{number} {self.id}>"
 
     async def wait(self) -> RunResult:
-        """Wait for its end. Cancelling only ends the waiting. Of an array: its last element to end."""
-        return (await self.wait_all())[-1]
+        """Wait for its end. Cancelling only ends the waiting.
+
+        Of an array: until all have ended, and then the first element to end that did not succeed; if all did, the
+        last one.
+        """
+        return of_all(await self.wait_all())
 
     async def wait_all(self) -> Sequence[RunResult]:
         """The same, with the ends of all elements of an array, in the order in which they come."""

@@ -14,7 +14,7 @@ from jobd._client.blocking_feeder import BlockingFeeder
 from jobd._client.blocking_scheduling import BlockingScheduling
 from jobd._client.exchanges import Exchange, State
 from jobd._client.faults import LostError, StartFailed, Unavailable, error_for
-from jobd._client.results import Chunk, RunResult
+from jobd._client.results import Chunk, RunResult, of_all
 from jobd._client.session import RETRY_DELAYS_SEC
 from jobd.wire import endpoint, errors
 from jobd.wire import messages as m
@@ -288,11 +288,12 @@ class BlockingRun:
         self.elements = started.elements
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.job}#{self.number} {self.id}>"
+        number = "" if self.elements else f"#{self.number}"
+        return f"<{type(self).__name__} {self.job}{number} {self.id}>"
 
     def wait(self, timeout: float | None = None) -> RunResult:
         """Wait for its end; see Run.wait. Raises TimeoutError after `timeout` seconds."""
-        return self.wait_all(timeout)[-1]
+        return of_all(self.wait_all(timeout))
 
     def wait_all(self, timeout: float | None = None) -> Sequence[RunResult]:
         """The same, with the ends of all elements of an array, in the order in which they come."""

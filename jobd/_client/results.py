@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from jobd._client.faults import RunFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobd.wire import messages as m
 
 
@@ -90,6 +92,11 @@ class Chunk:
     mono: int
     offset: int
     dropped: int = 0
+
+
+def of_all(ends: Sequence[RunResult]) -> RunResult:
+    """How all of these ended, in one: the first that did not go well, else the last."""
+    return next((end for end in ends if not end.ok), ends[-1])
 
 
 def _signal_name(number: int) -> str:

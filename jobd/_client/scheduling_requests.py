@@ -22,6 +22,7 @@ NO_LIMIT: Final = -1  # as a number of slots
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 USEC: Final = timedelta(microseconds=1)
 NS_PER_USEC: Final = 1000
+YEAR_NS: Final = 365 * 86_400 * 10**9
 
 
 class When(TypedDict, total=False):
@@ -65,8 +66,18 @@ def submission(request: m.Run, when: When) -> m.Run:
 
 
 def nanoseconds(at: int | datetime) -> int:
-    """A time as the wire has it; a datetime without a zone is of the local one, as everywhere in Python."""
-    return at if isinstance(at, int) else (at.astimezone() - EPOCH) // USEC * NS_PER_USEC
+    """A time as the wire has it; a datetime without a zone is of the local one, as everywhere in Python.
+
+    Raises:
+        Invalid: it is neither, or in seconds, of which as many nanoseconds are in the first months of 1970.
+    """
+    if isinstance(at, datetime):
+        return (at.astimezone() - EPOCH) // USEC * NS_PER_USEC
+    if not isinstance(at, int):
+        raise Invalid(errors.INVALID, f"cannot begin at {at!r}: that is a datetime, or nanoseconds since the epoch")
+    if 0 < at < YEAR_NS:
+        raise Invalid(errors.INVALID, f"cannot begin at {at}: that is in 1970; nanoseconds since the epoch are meant")
+    return at
 
 
 def microseconds(delay: float | timedelta) -> int:
@@ -80,6 +91,8 @@ def microseconds(delay: float | timedelta) -> int:
 def _span(seconds: float) -> timedelta:
     try:
         return timedelta(seconds=seconds)
+    except TypeError:
+        raise Invalid(errors.INVALID, f"cannot wait for {seconds!r}: that is seconds, or a timedelta") from None
     except (ValueError, OverflowError):
         raise Invalid(errors.INVALID, f"cannot wait for {seconds} seconds") from None
 

@@ -109,4 +109,6 @@ def test_an_array_and_its_elements(shared: Program, jobs: BlockingJobs) -> None:
     run = jobs.run(["sh", "-c", "exit %i"], name="many", env=env, array="0-3%2")
     assert run.elements == 4
     assert sorted(result.exit_code or 0 for result in run.wait_all(DEADLINE_SEC)) == [0, 1, 2, 3]
+    ended = jobs.run(["sh", "-c", "[ %i = 3 ] || exit %i"], name="many-more", env=env, array="0-3%1").wait(DEADLINE_SEC)
+    assert (ended.job, ended.ok, ended.exit_code) == ("many-more@1", False, 1)  # though the last one succeeded
     assert sorted(result.job for result in jobs.wait("many")) == [f"many@{at}" for at in range(4)]
