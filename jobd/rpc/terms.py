@@ -10,6 +10,7 @@ from jobd.core import after, service
 from jobd.core.after import Need
 from jobd.rpc.context import Refused
 from jobd.rpc.views import spec_of
+from jobd.runtime import circles
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobd.core.records import JobRow
+    from jobd.core.spec import JobSpec
     from jobd.rpc.context import Context
     from jobd.runtime.submission import Terms
 
@@ -24,15 +26,18 @@ View = TypeVar("View", m.JobView, m.RunView)
 ACTION: Final = "wait"  # who may wait for a job may have a run wait for it
 
 
-def terms(context: Context, request: m.Run) -> Terms:
-    """What the run waits for.
+def terms(context: Context, request: m.Run, name: str, spec: JobSpec) -> Terms:
+    """What a run of this job waits for.
 
     Raises:
-        Refused: a job that is to end first is not there, or does not end.
+        Refused: a job that is to end first is not there, or does not end, or waits for this one.
     """
     registry = context.world.registry
     needs = registry.waiting.unmet(_needs(context, request.after)) if request.after else ()
     if needs:
+        if other := circles.closes(registry, context.own, name, spec, needs):
+            text = f"cannot run {name}: it would wait for {other}, which comes after {name}: neither would ever begin"
+            raise Refused(errors.INVALID, text, job=name)
         count = len(registry.arrays.numbers(request.array).indices) if request.array else 1
         registry.waiting.check_room(context.own, count * len(needs))
     found: dict[str, str | int | bytes | bool | None] = {}

@@ -44,9 +44,7 @@ def release(world: Registry, run: Run, by: Caller) -> Commit | None:
     if not run.row.held:
         return None
     commit = run.job.note(run, RELEASED, by, None, held=False)
-    world.slots.join(run)
-    if world.slots.keeps_out(run):
-        run.wake.set()  # what it waits for is its walk's to know
+    world.slots.let_in(run)
     return commit
 
 

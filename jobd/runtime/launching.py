@@ -116,7 +116,10 @@ async def _may_launch(run: Run, world: Registry) -> bool:
 def _must_wait(run: Run, world: Registry) -> bool:
     if run.row.state != records.QUEUED:
         return False
-    if world.stopping or not world.keeper.alive or run.row.waits or world.ordering.holds(run):
+    if world.stopping or not world.keeper.alive or run.row.waits:
+        return True
+    if world.ordering.holds(run):
+        world.slots.take_back(run)  # the one that it waits for may need it
         return True
     if world.ordering.missing(run):
         return False  # it will never begin

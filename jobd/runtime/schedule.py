@@ -167,8 +167,7 @@ class Schedule:
         if run is None or run.row.state != records.QUEUED:
             return
         run.job.note(run, DUE, not_before=None, due_boot=None)
-        self._world.slots.join(run)
-        run.wake.set()
+        self._world.slots.let_in(run)
 
     # --- the task -------------------------------------------------------------------------------------------------
     async def run(self) -> None:

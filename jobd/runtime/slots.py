@@ -140,6 +140,12 @@ class Slots:
             self.board.wait(ticket)
         self._give()
 
+    def let_in(self, run: Run) -> None:
+        """One of the things that a run waited for has come. It is woken, unless all that is left is its turn."""
+        self.join(run)
+        if not run.slot and (not run.wake.parked or self.keeps_out(run) == BEHIND):
+            run.wake.set()  # for which jobs it waits is its walk's to know
+
     # --- questions ------------------------------------------------------------------------------------------------
     def position(self, run: Run) -> int:
         """The how-manieth in its queue's line it is; 0: it is in none."""

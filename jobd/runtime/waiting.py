@@ -186,9 +186,7 @@ class Waiting:
         told: dict[str, Value] = {"act.reason": reason} if reason else {}
         run.job.redefine(run, kind, None, {"after": after.encode(needs, run.row.owner), **told}, ())
         if not needs:
-            self._world.slots.join(run)
-            if not run.wake.parked:
-                run.wake.set()  # it may wait for jobs that it comes after
+            self._world.slots.let_in(run)
 
     def follow(self, owner: int, old: bytes, new: bytes) -> None:
         """A run has followed another of its job: who waits for that one waits for this. Within one transaction."""

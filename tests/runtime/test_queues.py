@@ -16,6 +16,7 @@ from jobd.runtime.recovery import recover
 from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
 from tests.runtime.fakes import ROOT, Bed, serving
+from tests.runtime.jobs import Jobs
 
 if TYPE_CHECKING:
     from jobd.runtime.run import Run
@@ -411,6 +412,21 @@ async def test_what_was_held_and_canceled_before_its_place_came_does_not_run() -
         await wait_all_tasks_blocked()
         assert len(bed.keeper.ops("spawn")) == 16
         assert run.gone
+
+
+async def test_who_has_his_turn_and_waits_for_another_job_gives_it_to_that(autojump_clock: MockClock) -> None:
+    async with serving(queued()) as bed:
+        jobs = Jobs(bed)
+        first = jobs.make("first", queue="q")
+        web = jobs.make("web", queue="q", after=("db",))
+        db = jobs.make("db", queue="q", type="oneshot")
+        await wait_all_tasks_blocked()
+        assert states(first, web, db) == ["running", "queued", "queued"]
+        await jobs.end("first")
+        assert states(web, db) == ["queued", "starting"]
+        await jobs.end("db")
+        assert states(web) == ["running"]
+        jobs.check()
 
 
 async def test_a_thousand_with_four_slots_begin_in_their_order() -> None:

@@ -16,7 +16,7 @@ from jobd.runtime import schedule as module
 from jobd.runtime.boot import Boot
 from jobd.runtime.schedule import ARMED, ELAPSED, LATE
 from tests.runtime.clocks import DAY, HOUR, Timed, timed
-from tests.runtime.fakes import WELCOME, Bed
+from tests.runtime.fakes import ROOT, WELCOME, Bed
 
 if TYPE_CHECKING:
     from jobd.runtime.submission import Terms
@@ -312,6 +312,16 @@ async def test_a_canceled_run_is_forgotten_and_does_not_begin(autojump_clock: Mo
         assert list(on.world.schedule.waiting()) == []
         await trio.sleep(700)
         assert on.starts == []
+
+
+async def test_thousands_that_are_due_and_wait_for_their_turn_have_no_tasks(autojump_clock: MockClock) -> None:
+    async with timed(SUNDAY) as on:
+        on.world.queues.add(0, "q", 0, ROOT)
+        terms = on.world.schedule.terms(None, 600 * 10**6)
+        runs = [on.jobs.submit(f"late-{number}", 0, terms, {"queue": "q"}) for number in range(20)]
+        await trio.sleep(601)
+        assert {run.row.not_before for run in runs} == {None}
+        assert all(run.wake.parked for run in runs)
 
 
 async def test_many_jobs_may_be_due_at_the_same_time(autojump_clock: MockClock) -> None:

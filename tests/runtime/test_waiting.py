@@ -320,3 +320,22 @@ async def test_a_users_runs_wait_for_so_many_others_altogether(autojump_clock: M
         waiting.check_room(5, 8)
         assert not waiting._by
         assert not waiting._counts
+
+
+async def test_when_they_have_ended_it_waits_for_the_jobs_that_it_comes_after(autojump_clock: MockClock) -> None:
+    """That are under way only since it was accepted: nobody walked it until then."""
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        first = jobs.make("first")
+        run = jobs.behind("last", (first, OK), after=("db",))
+        await wait_all_tasks_blocked()
+        assert run.wake.parked
+        spawned = bed.keeper.script.pop("spawn")
+        db = jobs.make("db")
+        await jobs.end("first")
+        assert (run.row.after, run.row.state) == ("", "queued")
+        bed.keeper.say(db.id, "spawned", **spawned[0][1])
+        bed.keeper.script["spawn"] = spawned
+        await wait_all_tasks_blocked()
+        assert (db.row.state, run.row.state) == ("running", "running")
+        jobs.check()

@@ -46,6 +46,17 @@ def test_a_pipeline_with_a_branch_for_what_fails_outlives_the_daemon(jobd: Progr
     assert (waiting.returncode, waiting.stderr.count("\n"), "dependency: it waits" in waiting.stderr) == (125, 1, True)
 
 
+def test_who_would_wait_for_himself_is_told(jobd: Program) -> None:
+    jobd.jobctl("run", "--name", "web", "--hold", "-p", "after=db", "--", "true", check=True)
+    jobd.jobctl("run", "--name", "mid", "--after", "web", "--", "true", check=True)
+    refused = jobd.jobctl("run", "--name", "db", "--after", "mid", "--", "true")
+    assert refused.returncode == 2
+    words = "cannot run db: it would wait for web, which comes after db: neither would ever begin"
+    assert words in refused.stderr
+    jobd.jobctl("cancel", "web", check=True)
+    jobd.jobctl("run", "--name", "db", "--after", "mid:any", "--wait", "--", "true", check=True)
+
+
 def test_what_others_wait_for_is_removed_meanwhile(jobd: Program, tmp_path: Path) -> None:
     gate = Gate(tmp_path / "gate")
     jobd.jobctl("run", "--name", "gone", "--shell", gate.wait, check=True)

@@ -53,7 +53,7 @@ async def run(context: Context, request: m.Run) -> None:
 
 def _submit_array(context: Context, request: m.Run) -> Commit:
     spec, name = _named(context, request)
-    return submit(context, request, spec, name, terms(context, request))
+    return submit(context, request, spec, name, terms(context, request, name, spec))
 
 
 def _named(context: Context, request: m.Run) -> tuple[JobSpec, str]:
@@ -80,8 +80,8 @@ def _submit(context: Context, request: m.Run) -> Run:
     try:
         env = specs.encode_env(request.env)
         run = registry.submit(
-            context.own, name, request.run, spec, env, context.caller, terms(context, request), request.name is None,
-            singleton=request.singleton,
+            context.own, name, request.run, spec, env, context.caller, terms(context, request, name, spec),
+            request.name is None, singleton=request.singleton,
         )  # fmt: skip
     except Defined as taken:
         if taken.row.masked:
