@@ -215,7 +215,7 @@ def test_a_web_server_by_tcp_and_http(here: Program, name: str, tmp_path: Path) 
         port = sock.getsockname()[1]
     (tmp_path / "healthz").touch()
     url = f"http://localhost:{port}/healthz"
-    settings = [f"ready.tcp={port}", f"health.http={url}", "health.interval=300ms", "health.timeout=300ms"]
+    settings = [f"ready.tcp={port}", f"health.http={url}", "health.interval=300ms", "health.timeout=10s"]
     settings += ["health.action=stop", "health.failures=2"]
     options = [word for setting in settings for word in ("-p", setting)]
     server = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]

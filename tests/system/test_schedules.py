@@ -102,11 +102,12 @@ def test_a_run_that_waits_for_its_time_outlives_the_daemon_and_can_be_taken_back
 def test_a_users_daemon_stays_for_a_timer(tmp_path: Path) -> None:
     own = Own(tmp_path, env={"JOBD_IDLE_EXIT": "0.2s"})
     try:
-        own.jobctl("run", "--in", "800ms", "--name", "later", "--", "true", check=True)
+        own.jobctl("run", "--in", "1h", "--name", "later", "--", "true", check=True)
         keeper = own.keeper_pid
         time.sleep(0.5)  # nothing can be waited for: it is not to happen
         assert is_alive(keeper)
-        until(own.ended, "jobd has left when the run has ended")
-        assert own.history("later")[0]["result"] == "success"
+        own.jobctl("cancel", "later", check=True)
+        until(own.ended, "jobd has left when nothing waits any more")
+        assert own.history("later")[0]["result"] == "canceled"
     finally:
         own.close()
