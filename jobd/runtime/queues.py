@@ -114,13 +114,13 @@ class Queues:
         return key if key in self.rows else None
 
     def resolve(self, owner: int, word: str, uid: Callable[[str], int | None] = lambda _: None) -> QueueKey:
-        """As `find`.
+        """As `find`, for a run of this owner's. One that is another user's takes none, and is as if it were not there.
 
         Raises:
             QueueRefused: there is no such queue; the text names those that there are.
         """
         key = self.find(owner, word, uid)
-        if key is None:
+        if key is None or key[0] not in (owner, SHARED):
             raise QueueRefused(errors.NOT_FOUND, self.unknown(owner, word))
         return key
 
@@ -156,8 +156,6 @@ class Queues:
             return ""
         key = self.resolve(owner, word)
         row = self.rows[key]
-        if key[0] not in (owner, SHARED):
-            raise QueueRefused(errors.INVALID, f'queue "{word}" is of uid {key[0]}, and takes no runs of others')
         if row.state == DRAINING and not again:
             text = f"queue {row.name} is draining: it takes nothing new; jobctl queue resume {row.name} opens it"
             raise QueueRefused(errors.NOT_APPLICABLE, text)

@@ -85,3 +85,23 @@ def test_a_next_run_of_which_the_id_was_taken_meanwhile_has_another(people: Peop
     people.ask(EVE, "kill", "-s", "KILL", "stays", check=True)
     until(lambda: len(pids(people, EVE, "stays", "quick") - {before}) == 2, "both of them")
     people.ask(EVE, "kill", "-s", "KILL", "stays", "quick", check=True)
+
+
+def test_a_queue_of_somebody_elses_is_as_one_that_is_not_there(people: People) -> None:
+    people.ask(ALICE, "queue", "add", "secret", check=True)
+    people.ask(EVE, "run", "-u", "waits", "--hold", "--", "true", check=True)
+
+    def said(queue: str) -> list[tuple[int, str]]:
+        word = f"{ALICE}/{queue}"
+        asked = (
+            ("run", "--queue", word, "--", "true"),
+            ("set-property", "waits", f"queue={word}"),
+            *(("queue", verb, word) for verb in ("show", "pause", "rm", "add")),
+            *((verb, "--queue", word) for verb in ("list", "history", "wait")),
+        )
+        found = [people.ask(EVE, *words) for words in asked]
+        return [(done.returncode, done.stderr.replace(queue, "QUEUE")) for done in found]
+
+    assert said("secret") == said("not-there")
+    people.ask(EVE, "cancel", "waits", check=True)
+    people.ask(ALICE, "queue", "rm", "secret", check=True)
