@@ -205,7 +205,7 @@ OPTIONS = {
     "stdout": ("--stdout",),
     "timeout": ("--timeout",),
     "types": ("-t", "--type"),
-    "units": ("-u", "--unit"),
+    "units": ("-u", "--unit", "--job"),
     "until": ("-U", "--until"),
     "value": ("--value",),
     "value_of": ("-P",),

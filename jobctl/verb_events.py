@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Quiet,
         ShowCursor,
         Since,
+        Units,
         Until,
     )
     from jobctl.shapes import Body
@@ -38,6 +39,7 @@ def events(
     client: Client,
     jobs: OptionalJobs = (),
     *,
+    units: Units = (),
     follow: FollowChanges = False,
     lines: ChangeLines = None,
     since: Since = None,
@@ -58,7 +60,7 @@ def events(
         raise UsageError("cannot begin in two places: only one of --after-cursor and --cursor-file can be given")
     if follow and until is not None:
         raise UsageError("cannot follow until a time: use -f or -U")
-    request: dict[str, object] = {"type": "events", "jobs": list(jobs), "follow": follow}
+    request: dict[str, object] = {"type": "events", "jobs": [*jobs, *units], "follow": follow}
     cursor = _read_cursor(cursor_file) if cursor_file is not None else None
     if after_cursor is not None:
         cursor = _cursor(after_cursor, "cursor")

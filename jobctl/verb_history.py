@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RunStates,
         Since,
         Stats,
+        Units,
         Until,
     )
     from jobctl.shapes import RunView
@@ -35,6 +36,7 @@ MAX_OFFSET = 2**40  # History.offset's
 MAX_CURSOR = 2**53  # History.before's
 COLUMNS = ("RUN", "JOB", "STATE", "EXIT", "STARTED", "DURATION", "COMMAND")
 GOOD_RESULTS = ("success", "stopped", "canceled")  # exits.GOOD_RESULTS, and a test compares
+NOT_BEGUN = ("queued", "canceled", "dependency")  # states and results of runs that have begun nothing
 WIDE = 110  # columns from which a full time leaves room for the command
 
 
@@ -42,6 +44,7 @@ def history(
     client: Client,
     jobs: OptionalJobs = (),
     *,
+    units: Units = (),
     audit: Audit = False,
     stats: Stats = False,
     limit: HistoryLimit = None,
@@ -66,7 +69,7 @@ def history(
 
         as_json = is_json(output)
     _check(audit, stats, states, {"--queue": queue, "--offset": offset, "--after-cursor": after_cursor}, limit)
-    request: dict[str, object] = {"type": "history", "jobs": list(jobs)}
+    request: dict[str, object] = {"type": "history", "jobs": [*jobs, *units]}
     if states:
         from jobctl import statewords
 
@@ -191,11 +194,12 @@ def _colours(run: RunView) -> tuple[str, ...]:
 
 
 def _cells(client: Client, run: RunView, short: bool) -> tuple[str, ...]:
-    started = run.get("started_at") or run.get("queued_at")
+    how = run.get("result") or run["state"]
+    started = run.get("started_at") or (None if how in NOT_BEGUN else run.get("queued_at"))
     return (
         names.short_id(run["run"]),
         f"{names.shown_name(run['job'], run['owner'], client.uid)}#{run['number']}",
-        run.get("result") or run["state"],
+        how,
         exit_text(run) or "-",
         "-" if started is None else (times.short if short else times.timestamp)(started),
         duration(run) or "-",

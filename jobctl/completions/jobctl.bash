@@ -78,7 +78,7 @@ __jobctl_verb() {
         ;;
     logs)
         operands='jobs.runs'
-        options='-u:jobs.runs --unit:jobs.runs -f --follow -n:text --lines:text -r --reverse -S:Since --since:Since -U:Until --until:Until -g:text --grep:text --stdout --stderr --run:number -o:LogOutput --output:LogOutput --raw --cursor-file:file -e --pager-end -x --catalog'
+        options='-u:jobs.runs --unit:jobs.runs --job:jobs.runs -f --follow -n:text --lines:text -r --reverse -S:Since --since:Since -U:Until --until:Until -g:text --grep:text --stdout --stderr --run:number -o:LogOutput --output:LogOutput --raw --cursor-file:file -e --pager-end -x --catalog'
         ;;
     result)
         operands='jobs.runs'
@@ -86,7 +86,7 @@ __jobctl_verb() {
         ;;
     history)
         operands='jobs.any'
-        options='--audit --stats -n:text --limit:text --lines:text --offset:text --after-cursor:text --state:RunStates --queue:queues -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
+        options='-u:jobs.runs --unit:jobs.runs --job:jobs.runs --audit --stats -n:text --limit:text --lines:text --offset:text --after-cursor:text --state:RunStates --queue:queues -S:Since --since:Since -U:Until --until:Until -l --full --no-legend -o:JsonOutput --output:JsonOutput'
         ;;
     why)
         operands='jobs.any'
@@ -94,7 +94,7 @@ __jobctl_verb() {
         ;;
     events)
         operands='jobs.any'
-        options='-f --follow -n:text --lines:text -S:Since --since:Since -U:Until --until:Until --after-cursor:text --cursor-file:file --show-cursor -o:ChangeOutput --output:ChangeOutput -q --quiet'
+        options='-u:jobs.runs --unit:jobs.runs --job:jobs.runs -f --follow -n:text --lines:text -S:Since --since:Since -U:Until --until:Until --after-cursor:text --cursor-file:file --show-cursor -o:ChangeOutput --output:ChangeOutput -q --quiet'
         ;;
     is-active)
         operands='jobs.any'

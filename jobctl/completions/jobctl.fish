@@ -179,15 +179,15 @@ function __jobctl_valued --argument-names verb
         case cat
             echo -- -o --output
         case logs
-            echo -- -u --unit -n --lines -S --since -U --until -g --grep --run -o --output --cursor-file
+            echo -- -u --unit --job -n --lines -S --since -U --until -g --grep --run -o --output --cursor-file
         case result
             echo -- --run -o --output
         case history
-            echo -- -n --limit --lines --offset --after-cursor --state --queue -S --since -U --until -o --output
+            echo -- -u --unit --job -n --limit --lines --offset --after-cursor --state --queue -S --since -U --until -o --output
         case why
             echo -- -o --output
         case events
-            echo -- -n --lines -S --since -U --until --after-cursor --cursor-file -o --output
+            echo -- -u --unit --job -n --lines -S --since -U --until --after-cursor --cursor-file -o --output
         case is-active
             echo -- -o --output
         case is-failed
@@ -373,7 +373,7 @@ complete -c jobctl -n '__jobctl_verb show' -a '(__jobctl_jobs any)'
 complete -c jobctl -n '__jobctl_verb cat' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb cat' -a '(__jobctl_jobs any)'
 
-complete -c jobctl -n '__jobctl_verb logs' -s u -l unit -x -a '(__jobctl_jobs runs)' -d 'The same as an operand.'
+complete -c jobctl -n '__jobctl_verb logs' -s u -l unit -l job -x -a '(__jobctl_jobs runs)' -d 'The same as an operand.'
 complete -c jobctl -n '__jobctl_verb logs' -s f -l follow -d 'Go on with new output until the job is at rest.'
 complete -c jobctl -n '__jobctl_verb logs' -s n -l lines -x -d 'Only the last N lines, or all.'
 complete -c jobctl -n '__jobctl_verb logs' -s r -l reverse -d 'The newest line first.'
@@ -395,6 +395,7 @@ complete -c jobctl -n '__jobctl_verb result' -s l -l full -d 'All of the output,
 complete -c jobctl -n '__jobctl_verb result' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb result' -a '(__jobctl_jobs runs)'
 
+complete -c jobctl -n '__jobctl_verb history' -s u -l unit -l job -x -a '(__jobctl_jobs runs)' -d 'The same as an operand.'
 complete -c jobctl -n '__jobctl_verb history' -l audit -d 'What was asked for, by whom: acts in place of runs.'
 complete -c jobctl -n '__jobctl_verb history' -l stats -d 'Of each job: how often it ran, how well, how long.'
 complete -c jobctl -n '__jobctl_verb history' -s n -l limit -l lines -x -d 'So many runs, or all. Default: 100.'
@@ -412,6 +413,7 @@ complete -c jobctl -n '__jobctl_verb history' -a '(__jobctl_jobs any)'
 complete -c jobctl -n '__jobctl_verb why' -s o -l output -x -a 'json json-pretty json-seq' -d 'json, json-pretty or json-seq.'
 complete -c jobctl -n '__jobctl_verb why' -a '(__jobctl_jobs any)'
 
+complete -c jobctl -n '__jobctl_verb events' -s u -l unit -l job -x -a '(__jobctl_jobs runs)' -d 'The same as an operand.'
 complete -c jobctl -n '__jobctl_verb events' -s f -l follow -d 'Go on with changes as they come.'
 complete -c jobctl -n '__jobctl_verb events' -s n -l lines -x -d 'Only the last N, or all. Default: all; with -f, 10.'
 complete -c jobctl -n '__jobctl_verb events' -s S -l since -x -a 'today yesterday now' -d 'Not before this time.'

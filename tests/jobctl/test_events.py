@@ -133,7 +133,7 @@ def test_json_rows_have_all_fields_and_no_others(daemon: Callable[[Script], Fake
 
 def test_what_is_asked_for(daemon: Callable[[Script], FakeDaemon]) -> None:
     fake = daemon(tells())
-    jobctl(fake.path, "events", "web", "make-*", "-n", "5", "-S", "@100", "-U", "@200.5")
+    jobctl(fake.path, "events", "web", "--job", "make-*", "-n", "5", "-S", "@100", "-U", "@200.5")
     assert asked(fake) == m.Events(id=1, jobs=["web", "make-*"], lines=5, since=100 * SEC, until=200 * SEC + SEC // 2)
     jobctl(fake.path, "events")
     assert asked(fake) == m.Events(id=1)

@@ -41,6 +41,25 @@ def test_history_has_a_table_and_pages(daemon: Make) -> None:
     assert (asked.states, asked.since, asked.limit) == (["failed"], 5 * 10**9, 100)
 
 
+def test_jobs_are_named_as_operands_or_as_logs_names_them(daemon: Make) -> None:
+    fake = daemon(table(history=lambda _: m.Runs(runs=[]), history_stats=lambda _: m.Stats(stats=[])))
+    for verb in (("history",), ("history", "--stats")):
+        assert jobctl(fake.path, *verb, "a", "--job", "b", "--unit=c", "-u", "d").returncode == 0
+    assert [request.jobs for request in fake.requests] == [["a", "b", "c", "d"]] * 2  # type: ignore[union-attr]
+
+
+def test_what_has_not_begun_has_no_time_of_a_start(daemon: Make) -> None:
+    never = {"started_at": None, "exit_code": None}
+    runs = [run_view(state="queued", result=None, finished_at=None, **never)]
+    runs += [run_view(result=result, **never) for result in ("canceled", "dependency")]
+    lines = jobctl(daemon(table(history=lambda _: m.Runs(runs=runs))).path, "history").stdout.decode().splitlines()
+    assert [line.split()[2:5] for line in lines[1:]] == [
+        ["queued", "-", "-"],
+        ["canceled", "-", "-"],
+        ["dependency", "-", "-"],
+    ]
+
+
 def test_history_of_an_unknown_job(daemon: Make) -> None:
     refused = m.Fault(code="not-found", message="cannot find job 'wbe'; did you mean 'web'?")
     result = jobctl(daemon(table(history=lambda _: refused)).path, "history", "wbe")
