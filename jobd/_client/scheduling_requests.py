@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 QueueState: TypeAlias = Literal["open", "paused", "draining"]
 
-NO_LIMIT: Final = -1  # as a number of slots
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 USEC: Final = timedelta(microseconds=1)
 NS_PER_USEC: Final = 1000
@@ -148,11 +147,11 @@ def queue(name: str) -> QueuePages:
 
 
 def queue_add(name: str, slots: int | None, *, shared: bool) -> One[m.Ok]:
-    return One(m.QueueAdd(id=0, name=name, slots=NO_LIMIT if slots is None else slots, shared=shared), m.Ok)
+    return One(m.QueueAdd(id=0, name=name, slots=m.NO_LIMIT if slots is None else slots, shared=shared), m.Ok)
 
 
 def queue_slots(name: str, slots: int | None) -> One[m.Ok]:
-    return One(m.QueueSet(id=0, name=name, slots=NO_LIMIT if slots is None else slots), m.Ok)
+    return One(m.QueueSet(id=0, name=name, slots=m.NO_LIMIT if slots is None else slots), m.Ok)
 
 
 def queue_state(name: str, state: QueueState) -> One[m.Ok]:

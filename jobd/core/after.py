@@ -15,13 +15,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from jobd.core.exits import GOOD_RESULTS
+
 OK, FAILED, ANY = "ok", "failed", "any"
 CONDITIONS: Final = (OK, FAILED, ANY)
 DEPENDENCY: Final = "dependency"  # the result of a run that can never begin
 SUCCESS: Final = "success"
 GONE: Final = "gone"  # in place of a result, of a run of which nothing is known any more
 VERBS: Final = {OK: "succeed", FAILED: "fail", ANY: "end"}
-NOT_FAILED: Final = frozenset({SUCCESS, "stopped", "canceled", GONE})  # DESIGN.md, section 9, `history --state`
 
 # How an end is told of the run that had it: "which …".
 _ENDS: Final = {
@@ -94,7 +95,7 @@ def is_met(condition: str, result: str) -> bool:
         case "ok":
             return result == SUCCESS
         case "failed":
-            return result not in NOT_FAILED
+            return result not in GOOD_RESULTS and result != GONE
     return True
 
 

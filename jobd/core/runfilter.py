@@ -10,8 +10,7 @@ if TYPE_CHECKING:
 
     from jobd.core.globs import Globs
 
-FAILED: Final = "failed"  # DESIGN.md, section 9: all results but these
-NOT_FAILED: Final = ("success", "stopped", "canceled")
+FAILED: Final = "failed"  # DESIGN.md, section 9: all results but exits.GOOD_RESULTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

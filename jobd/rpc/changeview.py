@@ -33,7 +33,6 @@ _SHOWN: Final = {
 }
 # Of what an event makes from nothing, what is as usual is not told.
 _USUAL: Final = (("priority", 0), ("held", False), ("cause", ""))
-NO_LIMIT: Final = -1  # of slots
 
 
 def change(event: Event, number: int | None) -> m.Change:
@@ -46,7 +45,7 @@ def change(event: Event, number: int | None) -> m.Change:
         shown["queue"] = str(queue).removeprefix("/")
     if QUEUE_PREFIX + "slots" in data:
         slots = data[QUEUE_PREFIX + "slots"]
-        shown["slots"] = NO_LIMIT if slots is None else slots
+        shown["slots"] = m.NO_LIMIT if slots is None else slots
     return m.Change(
         seq=event.seq,
         at=event.at,

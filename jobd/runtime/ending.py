@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jobd.runtime.registry import Registry
     from jobd.runtime.run import Run
 
+CANCELED: Final = "canceled"  # a result, and the kind of its event
 DRAIN_SEC: Final = 5.0  # DESIGN.md, section 5: pipes are closed 5 s after the tree is gone
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import records
-from jobd.runtime.ending import end_unbegun
+from jobd.runtime.ending import CANCELED, end_unbegun
 from jobd.runtime.slots import MOVED
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 HELD: Final = "held"  # kinds of events
 RELEASED: Final = "released"
-CANCELED: Final = "canceled"  # the same, and the result
 
 
 def waits(run: Run | None) -> bool:

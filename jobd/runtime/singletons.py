@@ -21,7 +21,7 @@ from jobd.core import states
 from jobd.core.ids import new_run_id
 from jobd.core.records import job_data
 from jobd.runtime import together
-from jobd.runtime.ending import end_unbegun
+from jobd.runtime.ending import CANCELED, end_unbegun
 from jobd.runtime.slots import LimitReached
 from jobd.runtime.submission import Keys, counted, job_row
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobd.runtime")
 Key = tuple[int, str]  # owner and name of a job
 TURN: Final = "turn"  # the kind of the event
-CANCELED: Final = "canceled"
 
 
 class Undecided(Exception):  # noqa: N818  # an answer, not an error of ours

@@ -173,9 +173,7 @@ class Slots:
             run.job.note(run, MOVED, by, None, **fields)
             old = run.ticket
             if old is not None and old.state not in (BEGUN, GONE):
-                new = self._ticket_of(run.row)
-                new.item, new.group, run.ticket = run, old.group, new
-                self.board.replace(old, new)
+                self.board.replace(old, self._renewed(run, old))
         self._give()
 
     def take_back(self, run: Run) -> None:
@@ -184,10 +182,16 @@ class Slots:
             self._take_back(run)
             self._give()
 
+    def _renewed(self, run: Run, old: Ticket) -> Ticket:
+        """The ticket of a run as its row is now, in the place of the old one."""
+        run.ticket = new = self._ticket_of(run.row)
+        new.item, new.group = run, old.group
+        return new
+
     def _take_back(self, run: Run) -> None:
-        old, new = run.ticket, self._ticket_of(run.row)
+        old = run.ticket
         assert old is not None
-        new.item, new.group, run.ticket = run, old.group, new
+        new = self._renewed(run, old)
         self.board.leave(old)
         if self.keeps_out(run):
             self.board.keep_out(new)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from jobd.core import globs
+from jobd.core.exits import GOOD_RESULTS
 from jobd.core.records import FINISHED, STATES
-from jobd.core.runfilter import FAILED, NOT_FAILED
+from jobd.core.runfilter import FAILED
 
 from .rows import RUN_COLUMNS, Value, Values, run_row
 from .schema import LIVE, UNSUCCESSFUL
@@ -166,7 +167,7 @@ def _result_streams(fetch: Fetch, wanted: RunFilter) -> list[_Stream] | None:
     for owner in _owners(fetch, wanted, source, ()):
         results: list[str] = [s for s in wanted.states if s != FAILED]
         if FAILED in wanted.states:
-            results += [r for r in _results(fetch, source, owner) if r not in (*NOT_FAILED, *results)]
+            results += [r for r in _results(fetch, source, owner) if r not in (*GOOD_RESULTS, *results)]
         keys += [(owner, result) for result in results]
         if len(keys) > MERGED:
             return None
@@ -247,7 +248,7 @@ def _states(states: Sequence[str]) -> Condition:
     either = [f"state IN ({marks})", f"result IN ({marks})"]
     failed: tuple[str, ...] = ()
     if FAILED in states:
-        failed = NOT_FAILED
+        failed = tuple(GOOD_RESULTS)
         either.append(f"result NOT IN ({', '.join('?' * len(failed))})")  # not true of NULL
     return Condition(f"({' OR '.join(either)})", words + words + failed)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from jobd.core import globs
+from jobd.core.exits import GOOD_RESULTS
 
 from .pages import Condition, in_queue, times
 from .rows import Value, Values
@@ -64,7 +65,7 @@ WITH found AS (
     FROM {{source}} AND state = 'finished'),
 sums AS (
     SELECT count(*) AS runs, total(result = 'success') AS success,
-        total(result NOT IN ('success', 'stopped', 'canceled')) AS failed, sum(cpu) AS cpu, max(ended) AS last,
+        total(result NOT IN {tuple(sorted(GOOD_RESULTS))}) AS failed, sum(cpu) AS cpu, max(ended) AS last,
         count(took) AS tooks, count(most) AS mosts
     FROM found)
 SELECT runs, CAST(success AS INTEGER), CAST(failed AS INTEGER), cpu, last, {_nearest("took", "tooks", 50)},

@@ -9,13 +9,14 @@ from msgspec import Meta
 from jobd.wire.fields import Id, JobName, Message, Names, Nanos, Patterns, RunIds, Word
 
 __all__ = [
-    "MAX_SLOTS", "After", "CancelQueued", "HistoryStats", "Hold", "ListTimers", "QueueAdd", "QueueList", "QueueName",
-    "QueueRemove", "QueueSet", "QueueShow", "QueueSwitch", "Release", "Slots",
+    "MAX_SLOTS", "NO_LIMIT", "After", "CancelQueued", "HistoryStats", "Hold", "ListTimers", "QueueAdd", "QueueList",
+    "QueueName", "QueueRemove", "QueueSet", "QueueShow", "QueueSwitch", "Release", "Slots",
 ]  # fmt: skip
 
 MAX_SLOTS = 1_000_000  # no machine runs more at once, and sums of weights stay small
+NO_LIMIT = -1  # in the place of a number of slots
 QueueName: TypeAlias = Annotated[str, Meta(max_length=96)]  # NAME, OWNER/NAME or shared/NAME; "" is none
-Slots: TypeAlias = Annotated[int, Meta(ge=-1, le=MAX_SLOTS)]  # -1 is no limit
+Slots: TypeAlias = Annotated[int, Meta(ge=NO_LIMIT, le=MAX_SLOTS)]
 After: TypeAlias = Annotated[list[Annotated[str, Meta(max_length=160)]], Meta(max_length=256)]  # JOB[:ok|:failed|:any]
 
 

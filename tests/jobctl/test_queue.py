@@ -149,7 +149,7 @@ def test_what_means_nothing(daemon: Make, line: str, said: str, capfd: pytest.Ca
 
 def test_slots_have_the_bounds_of_the_messages() -> None:
     assert MAX_SLOTS == m.MAX_SLOTS
-    assert (_slots([]), _slots(["slots=1000000"]), _slots(["slots=infinity"])) == (None, MAX_SLOTS, -1)
+    assert (_slots([]), _slots(["slots=1000000"]), _slots(["slots=infinity"])) == (None, MAX_SLOTS, m.NO_LIMIT)
 
 
 def test_names_are_those_that_can_be_typed() -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
+from jobd.core.exits import GOOD_RESULTS
 from jobd.core.records import STATES, JobRow, RunRow
-from jobd.core.runfilter import NOT_FAILED, RunFilter
+from jobd.core.runfilter import RunFilter
 from jobd.store import pages, reader
 
 from .helpers import OWNER, Book, run_id
@@ -75,7 +76,7 @@ def expected(book: Book, asked: Question) -> list[RunRow]:
 
     def fits(r: RunRow) -> bool:
         states = asked.get("states") or (r.state,)
-        failed = r.result is not None and r.result not in NOT_FAILED
+        failed = r.result is not None and r.result not in GOOD_RESULTS
         return (
             (bool(asked.get("jobs")) or _fits(r, asked.get("scope") or EVERYTHING))
             and _is_named(r, asked)

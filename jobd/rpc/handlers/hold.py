@@ -8,6 +8,7 @@ from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, only_run, words_meant
 from jobd.runtime import holding
 from jobd.runtime.elements import QUEUED
+from jobd.runtime.ending import CANCELED
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -64,13 +65,13 @@ async def cancel(context: Context, request: m.CancelQueued) -> None:
             return m.Done(job=word)
         if run is None or only not in (None, run.id):
             newest = context.newest(row)
-            if newest is not None and newest.result == holding.CANCELED and only in (None, newest.run):
+            if newest is not None and newest.result == CANCELED and only in (None, newest.run):
                 return m.Done(job=word, run=newest.run, number=newest.number)
             raise _waits_not(CANCEL, word, row)
         holding.cancel(context.world.registry, run, context.caller)
         while not run.gone:
             await run.changed.wait()
-        if run.row.result != holding.CANCELED:  # it had begun just then
+        if run.row.result != CANCELED:  # it had begun just then
             raise _waits_not(CANCEL, word, row)
         return m.Done(job=word, run=run.id, number=run.row.number)
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from jobd.runtime.run import Run
 
 STATES: Final = (OPEN, PAUSED, DRAINING)
-NO_LIMIT: Final = -1  # of slots, in a request
 STEP: Final = 200  # runs that are looked at in one turn
 SET: Final = "set-property"  # who may say which priority a run has may have it change places
 
@@ -87,7 +86,7 @@ async def remove(context: Context, request: m.QueueRemove) -> None:
 
 
 def _slots(number: int) -> int | None:
-    return None if number == NO_LIMIT else number
+    return None if number == m.NO_LIMIT else number
 
 
 async def _done(context: Context, request: int, commit: Commit | None) -> None:
