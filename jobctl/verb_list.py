@@ -73,7 +73,7 @@ def list_jobs(
     quiet: Quiet = False,
     output: ListOutput = None,
 ) -> int:
-    """List jobs that are active, queued or failed.
+    """List jobs that are active, queued, enabled or failed.
 
     A finished job leaves the list when it succeeded. This is the verb when none is given.
     """

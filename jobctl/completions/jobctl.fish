@@ -238,7 +238,7 @@ complete -c jobctl -n __jobctl_no_verb -a kill -d 'Send a signal to the processe
 complete -c jobctl -n __jobctl_no_verb -a freeze -d 'Hold running jobs where they are.'
 complete -c jobctl -n __jobctl_no_verb -a thaw -d 'Let frozen jobs go on.'
 complete -c jobctl -n __jobctl_no_verb -a reset-failed -d 'Make failed jobs inactive.'
-complete -c jobctl -n __jobctl_no_verb -a list -d 'List jobs that are active, queued or failed.'
+complete -c jobctl -n __jobctl_no_verb -a list -d 'List jobs that are active, queued, enabled or failed.'
 complete -c jobctl -n __jobctl_no_verb -a status -d 'Show the state of jobs, their processes and the last lines of their output.'
 complete -c jobctl -n __jobctl_no_verb -a show -d 'Show properties of jobs, one NAME=VALUE a line.'
 complete -c jobctl -n __jobctl_no_verb -a cat -d 'Show the definitions of jobs, as job files.'

@@ -49,9 +49,8 @@ def test_jobs_are_named_as_operands_or_as_logs_names_them(daemon: Make) -> None:
 
 
 def test_what_has_not_begun_has_no_time_of_a_start(daemon: Make) -> None:
-    never = {"started_at": None, "exit_code": None}
-    runs = [run_view(state="queued", result=None, finished_at=None, **never)]
-    runs += [run_view(result=result, **never) for result in ("canceled", "dependency")]
+    ends = [("queued", None), ("finished", "canceled"), ("finished", "dependency")]
+    runs = [run_view(state=state, result=result, started_at=None, exit_code=None) for state, result in ends]
     lines = jobctl(daemon(table(history=lambda _: m.Runs(runs=runs))).path, "history").stdout.decode().splitlines()
     assert [line.split()[2:5] for line in lines[1:]] == [
         ["queued", "-", "-"],
