@@ -46,8 +46,8 @@ def test_a_backoff_goes_on_where_it_was_when_the_daemon_is_killed(jobd: Program,
         name,
         "exit 1",
         "restart=on-failure",
-        "restart_delay=1500ms",
-        "restart_max_delay=1500ms",
+        "restart_delay=2500ms",
+        "restart_max_delay=2500ms",
         "start_limit=2/1h",
     )
     until(lambda: sub(jobd, name) == "auto-restart", "it has ended")
