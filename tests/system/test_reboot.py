@@ -33,8 +33,10 @@ def another_boot(root: Path) -> list[str]:
 
 def crash(program: Program, *jobs: str) -> None:
     """End keeper, daemon and jobs at once, as a power failure does."""
-    pids = [program.daemon_pid(), *(int(program.show(job, "MainPID")) for job in jobs)]
-    os.kill(program.keeper.pid, signal.SIGSTOP)  # so that nobody sees the others end
+    daemon = program.daemon_pid()
+    pids = [daemon, *(int(program.show(job, "MainPID")) for job in jobs)]
+    for pid in (daemon, program.keeper.pid):
+        os.kill(pid, signal.SIGSTOP)  # so that nobody sees the others end, nor starts another keeper
     for pid in (program.keeper.pid, *pids):
         os.kill(pid, signal.SIGKILL)
     program.keeper.wait()
