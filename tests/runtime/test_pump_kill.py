@@ -48,7 +48,8 @@ class Writer(threading.Thread):
 
 def start_child(directory: Path, fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.runtime.pump_child", str(directory), *map(str, fds)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=fds)
+    # Unbuffered: what `readline` has read ahead `communicate` would not find.
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=fds, bufsize=0)
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
     return child
