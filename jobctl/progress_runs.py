@@ -231,7 +231,8 @@ def one(awaited: Awaited, now: int) -> str:
     elapsed = awaited.elapsed(now)
     usual = awaited.usual
     if awaited.is_queued():
-        text = f"queued for {seconds(elapsed)}"
+        assert awaited.view is not None
+        text = f"queued for {seconds(elapsed)}" + (", held" if awaited.view.get("held") else "")
         return f"{awaited.name}: {text}" + (f", usually takes {about(usual)}" if usual else "")
     if usual is None:
         return f"{awaited.name}: {seconds(elapsed)}"

@@ -59,7 +59,11 @@ def read(asked: Mapping[str, str]) -> dict[str, object]:
     if not asked:
         raise SpecError("cannot set nothing: KEY=VALUE is missing")
     for key in asked:
-        if key in KEYS and key not in KEYS_TO_SET:
+        within = [known for known in KEYS if known.startswith(f"{key}.")]  # of a table
+        settable = [known for known in within if known in KEYS_TO_SET]
+        if settable:
+            raise SpecError(f"cannot set all of {key} at once: set a key of it, such as {settable[0]}")
+        if within or (key in KEYS and key not in KEYS_TO_SET):
             raise SpecError(f"cannot set {key} of a job that is there; its definition says that: edit it")
         if key not in KEYS:
             hint = jobwords.meant(key)

@@ -55,6 +55,13 @@ def test_one_run(elapsed: int, usual: int | None, state: str, text: str) -> None
     assert one(*awaited(elapsed, usual, state)) == text
 
 
+def test_one_that_waits_for_a_person_is_said_to_be_held() -> None:
+    each, now = awaited(75 * SEC, 3 * SEC, "queued")
+    assert each.view is not None
+    each.view["held"] = True
+    assert one(each, now) == "make-3: queued for 1min 15s, held, usually takes 3s"
+
+
 @pytest.mark.parametrize(
     ("usec", "text"),
     [

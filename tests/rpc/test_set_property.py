@@ -116,6 +116,8 @@ async def test_of_a_job_at_rest_all_is_for_the_next_start(autojump_clock: MockCl
 @pytest.mark.parametrize(
     ("key", "words"),
     [
+        ("schedule", "cannot set schedule of a job that is there; its definition says that: edit it"),
+        ("limits", "cannot set all of limits at once: set a key of it, such as limits.memory"),
         ("command", "cannot set command of a job that is there; its definition says that: edit it"),
         ("MemoryMax", 'cannot set "MemoryMax": there is no such key; here it is "limits.memory"'),
         ("limits.memry", 'cannot set "limits.memry": there is no such key; did you mean "limits.memory"?'),
