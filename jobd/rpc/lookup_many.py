@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_MATCHES: Final = 10_000  # jobs that one glob may mean; reading them takes 50 ms …
 STEP: Final = 200  # … and so many one
+FEW: Final = 32  # jobs of which it is looked up in one turn whether they are arrays
 
 
 class ManyLookup(JobLookup):
@@ -38,12 +39,16 @@ class ManyLookup(JobLookup):
             only: of an array, only elements that are there: arrays.QUEUED or RUNNING.
         """
         result: dict[str, None] = {}
+        looked_at = 0
         for word in words:
             found = await self._matching(word, at_rest, everybody) if names.is_glob(word) else {word: None}
             allowed = [name for name, key in found.items() if key is None or self.may(action, *key)]
             for name in allowed or found:
                 elements = None if whole else await self.elements(name, at_rest=at_rest, only=only)
                 result.update(dict.fromkeys([name] if elements is None else elements))
+                looked_at += 1
+                if looked_at % FEW == 0 and not whole:
+                    await self.turn()
         return list(result)
 
     async def elements(self, word: str, *, at_rest: bool, only: str = "") -> list[str] | None:

@@ -167,6 +167,10 @@ async def test_many_patterns_are_looked_at_in_turns(monkeypatch: pytest.MonkeyPa
         alice = town.context(ALICE)
         assert await alice.expand(["web-[1-5]"], "status", at_rest=True) == [f"web-{n}" for n in range(1, 6)]
         assert turns == 3
+        monkeypatch.setattr(lookup_many, "FEW", 2)  # of each that a glob may mean it is asked whether it is an array
+        turns = 0
+        await alice.expand(["web-1", "web-[1-5]"], "start", at_rest=True)
+        assert turns == 3 + 3
         patterns = [f"x{n}*" for n in range(99)] + ["*-3"]
         request = m.List(id=1, patterns=patterns, all=True)
         assert not TABLE[m.List].is_quick(alice, request)
