@@ -17,6 +17,7 @@ NOT_FOUND = 127
 INTERRUPTED = 130  # 128 + SIGINT
 SIGNALED = 128
 ENOENT = 2
+GOOD_RESULTS = ("success", "stopped", "canceled")  # jobd.core.exits.GOOD_RESULTS, and a test compares
 
 
 class UsageError(Exception):

@@ -13,7 +13,7 @@ import time
 from itertools import islice
 
 from jobctl import terminal
-from jobctl.exits import why
+from jobctl.exits import GOOD_RESULTS, why
 from jobctl.names import shown_name
 from jobctl.progress import SHOWN_NAMES, USEC, Ticker, listed, seconds
 
@@ -28,7 +28,6 @@ LOOKED_AT = 100  # runs of jobs named for the same program, of which those of th
 RATE_OF = 3  # runs that have to end before the pace of a batch is known
 REDRAW_SEC = 0.1  # a person reads no faster, and a terminal far away need not show a thousand lines a second
 FAILURES = 20  # that are shown one by one; jobctl history --state failed has them all
-NO_FAILURES = ("success", "stopped", "canceled")  # as history has it
 QUEUED_TICKS = 5  # whether a queued run has begun is asked every so many seconds; a running one is not asked about
 MINUTE, HOUR = 60 * USEC, 3600 * USEC
 NS_PER_USEC = 1000
@@ -75,7 +74,7 @@ class Waiting(Ticker):
         """This one need not be waited for any more."""
         self._left.pop(run["run"], None)
         self._pace.ended(run)
-        if run.get("result") not in NO_FAILURES:
+        if run.get("result") not in GOOD_RESULTS:
             self._failed += 1
             self._tell(run)
         if self._ticks and self._left:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobctl import names, terminal
 from jobctl.connect import grant, needs_grant
-from jobctl.exits import INTERRUPTED, ConnectionLostError, UsageError
+from jobctl.exits import GOOD_RESULTS, INTERRUPTED, ConnectionLostError, UsageError
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
 
@@ -50,7 +50,7 @@ def _until_ended(client: Client, runs: list[bytes]) -> int:
         terminal.warn("interrupted; the job goes on")
         return INTERRUPTED
     outcome.status()  # says why where a run has none of its own
-    return int(any(run.get("result") not in ("success", "stopped", "canceled") for run in outcome.runs))
+    return int(any(run.get("result") not in GOOD_RESULTS for run in outcome.runs))
 
 
 def stop(client: Client, jobs: Jobs, *, no_block: NoBlock = False) -> int:

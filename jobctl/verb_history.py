@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobctl import names, terminal, times
 from jobctl.escape import show_command
-from jobctl.exits import UsageError
+from jobctl.exits import GOOD_RESULTS, UsageError
 from jobctl.verb_runs import duration, exit_text
 
 TYPE_CHECKING = False
@@ -35,7 +35,6 @@ DEFAULT_LIMIT = "100"
 MAX_OFFSET = 2**40  # History.offset's
 MAX_CURSOR = 2**53  # History.before's
 COLUMNS = ("RUN", "JOB", "STATE", "EXIT", "STARTED", "DURATION", "COMMAND")
-GOOD_RESULTS = ("success", "stopped", "canceled")  # exits.GOOD_RESULTS, and a test compares
 NOT_BEGUN = ("queued", "canceled", "dependency")  # states and results of runs that have begun nothing
 WIDE = 110  # columns from which a full time leaves room for the command
 

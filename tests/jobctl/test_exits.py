@@ -111,6 +111,6 @@ def test_every_verb_ends_as_the_table_says(
 
 
 def test_good_results_are_those_of_the_daemon() -> None:
-    from jobctl.verb_history import GOOD_RESULTS
+    from jobctl.exits import GOOD_RESULTS
 
     assert set(GOOD_RESULTS) == core_exits.GOOD_RESULTS
