@@ -46,6 +46,7 @@ ELAPSED, ARMED, DUE = "schedule-elapsed", "timer-armed", "due"
 STEP: Final = 16  # what is seen to before others have the loop: a few milliseconds
 USEC_NSEC: Final = 1000
 SET_NSEC: Final = 10**9  # by which a clock is set back at least; time daemons correct what is less bit by bit
+LAST: Final = 2**63 - 1  # the last moment that a row can name, in the year 2262
 LATE: Final = "its time had passed when jobd came to it"
 
 
@@ -136,7 +137,11 @@ class Schedule:
             delay = delay_usec * USEC_NSEC
             if not delay or welcome is None:
                 return {}
-            return {"not_before": now + delay, "due_boot": self.clocks.boot() + delay, "boot_id": welcome.boot_id}
+            return {
+                "not_before": min(now + delay, LAST),
+                "due_boot": self.clocks.boot() + delay,
+                "boot_id": welcome.boot_id,
+            }
         return {"not_before": not_before} if not_before is not None and not_before > now else {}
 
     def take_on(self, run: Run) -> None:

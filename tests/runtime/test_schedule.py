@@ -304,6 +304,11 @@ async def test_a_delay_goes_by_no_clock_that_anybody_sets(autojump_clock: MockCl
         assert on.starts == ["11-23 15:10:00"]
 
 
+async def test_a_delay_has_no_end_that_a_row_could_not_name(autojump_clock: MockClock) -> None:
+    async with timed(SUNDAY) as on:
+        assert waiting(on, "never", delay_sec=2**53 / 10**6)["not_before"] == 2**63 - 1
+
+
 async def test_a_canceled_run_is_forgotten_and_does_not_begin(autojump_clock: MockClock) -> None:
     async with timed(SUNDAY) as on:
         waiting(on, "soon", delay_sec=600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobd.core.after import DEPENDENCY
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, only_run, words_meant
 from jobd.runtime import holding
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 HOLD: Final = "hold"
 RELEASE: Final = "release"
 CANCEL: Final = "cancel"
+# Of what cannot begin any more there is nothing to cancel: it may be so for another one that was canceled just now.
+NEVER_BEGAN: Final = (CANCELED, DEPENDENCY)
 
 
 async def hold(context: Context, request: m.Hold) -> None:
@@ -65,7 +68,7 @@ async def cancel(context: Context, request: m.CancelQueued) -> None:
             return m.Done(job=word)
         if run is None or only not in (None, run.id):
             newest = context.newest(row)
-            if newest is not None and newest.result == CANCELED and only in (None, newest.run):
+            if newest is not None and newest.result in NEVER_BEGAN and only in (None, newest.run):
                 return m.Done(job=word, run=newest.run, number=newest.number)
             raise _waits_not(CANCEL, word, row)
         holding.cancel(context.world.registry, run, context.caller)
