@@ -239,7 +239,8 @@ def _queue_state(change: Body) -> str:
     if slots is None or change["kind"] == "queue-removed":
         return ""
     count = "any number of slots" if slots < 0 else f"{slots} slot{'' if slots == 1 else 's'}"
-    return count if state in ("", "open") else f"{count}, {state}"
+    usual = state == "open" and change["kind"] == "queue-added"  # after a pause it is what has changed
+    return count if not state or usual else f"{count}, {state}"
 
 
 def _place(change: Body) -> list[str]:

@@ -80,6 +80,7 @@ def test_what_happens_to_queues_and_in_them(daemon: Callable[[Script], FakeDaemo
     made = [
         of_queue(2, "queue-added", os.geteuid(), slots=1, state="open"),
         of_queue(4, "queue-set", -1, slots=-1, state="paused"),
+        of_queue(5, "queue-set", -1, slots=4, state="open"),
         of_queue(6, "queue-removed", 0x7FFFFFF0, slots=1, state="open"),
         change(8, "accepted", active="activating", sub="queued", queue="build", priority=-3),
         change(10, "held", held=True, by_uid=0),
@@ -89,18 +90,19 @@ def test_what_happens_to_queues_and_in_them(daemon: Callable[[Script], FakeDaemo
     assert jobctl(fake.path, "events", "-o", "cat", env=UTC).stdout.decode().splitlines() == [
         "queue build: queue-added by root: 1 slot",
         "queue build: queue-set by root: any number of slots, paused",
+        "queue build: queue-set by root: 4 slots, open",
         "queue 2147483632/build: queue-removed by root",
         "web#3: accepted: activating (queued), queue build, priority -3",
         "web#3: held by root",
         "web: timer-armed: due Tue 2023-11-14 22:13:20 UTC",
     ]
     rows = [json.loads(line) for line in jobctl(fake.path, "events", "-o", "json").stdout.splitlines()]
-    assert [(row["job"], row["queue"], row["slots"], row["state"]) for row in rows[:3]] == [
+    assert [(row["job"], row["queue"], row["slots"], row["state"]) for row in [*rows[:2], rows[3]]] == [
         (None, "build", 1, "open"),
         (None, "build", None, "paused"),
         (None, "build", 1, "open"),
     ]
-    assert [row["owner"] for row in rows[1:3]] == [None, "2147483632"]
+    assert [row["owner"] for row in (rows[1], rows[3])] == [None, "2147483632"]
 
 
 def test_other_texts(daemon: Callable[[Script], FakeDaemon]) -> None:
