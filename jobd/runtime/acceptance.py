@@ -32,11 +32,9 @@ def accept(
 
     Args:
         world: the registry.
-        owner: of the job.
-        name: of the job.
+        owner, name: of the job.
         run_id: the run's.
-        spec: its definition, and
-        keys: the same as blobs.
+        spec, keys: its definition, and the same as blobs.
         old: the job's row as it was a moment ago: what came before this in the same act may have changed it.
         by: who asked, if somebody did.
         cause: why it is started, else.
@@ -50,8 +48,7 @@ def accept(
         LimitReached: there are too many, or its queue does not take it.
     """
     job = world.jobs.get((owner, name))
-    if job is not None:
-        old = job.row
+    old = old if job is None else job.row
     check_free(old, states.NO_RUN)
     run_id = new_run_id() if is_taken(world, owner, run_id) else run_id
     seq, queue, ticket, begins = _placed(world, owner, name, spec, terms, cause == RESTART, element)
@@ -62,8 +59,7 @@ def accept(
     sub = states.after(states.DEAD if old is None else old.sub, first)
     number = 1 if is_new else _number(world, owner, name, old)
     array = "" if element is None else element.array
-    row = job_row(owner, name, run_id, number, keys, old, sub, now, array)
-    row = counted(row, spec, cause, now)
+    row = counted(job_row(owner, name, run_id, number, keys, old, sub, now, array), spec, cause, now)
     if row.array_of:
         terms = {**terms, "array_index": arrays.index_of(name)}
     data: Data = {
