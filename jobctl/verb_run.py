@@ -312,7 +312,7 @@ def _print_name(body: Body, shown: str, output: str | None, follow: bool) -> Non
 
         run = names.full_id(body["run"])
         owner = names.owner_name(body["owner"])
-        row: dict[str, Json] = {"job": body["job"], "run": run, "number": body["number"], "owner": owner}
+        row: dict[str, Json] = {"job": body["job"], "run": run, "number": body["number"] or None, "owner": owner}
         if body.get("elements"):
             row["elements"] = body["elements"]
         print_json(row, output)

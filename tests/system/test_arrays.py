@@ -61,6 +61,8 @@ def test_an_array_from_its_submission_to_its_removal(shared: Program, name: str)
     assert row_of(shared, f"{name}@3")["active"] == "inactive"
     shared.jobctl("rm", "--purge", name, check=True)
     assert name not in shared.jobctl("list", "-a").stdout
+    row = json.loads(shared.jobctl("run", "--array", "1-2", "-u", "of-json", "-o", "json", "true").stdout)
+    assert (row["number"], row["elements"]) == (None, 2)
     assert shared.jobctl("history", f"{name}@3").returncode == 4
 
 

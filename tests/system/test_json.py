@@ -38,6 +38,7 @@ NEVER_SET = {
     "Changes": {"reason", "queue", "slots", "held", "priority", "cause", "due"}, "Timers": {"last"},
 }  # fmt: skip
 NEVER_NULL = {
+    "Submissions": {"number"},
     "Runs": {"submitted_by", "queued_at"}, "The daemon": {"keeper_pid", "user", "uid"}, "Rules": {"file"},
     "Reasons": {"time", "run", "number"}, "Plans": {"file"}, "Job files": {"file"}, "Lines": {"pid"},
     "Changes": {"job", "owner", "run", "number", "state", "active", "sub"},
