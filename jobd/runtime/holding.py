@@ -56,6 +56,12 @@ def cancel_line(world: Registry, row: JobRow, by: Caller) -> Commit | None:
     return commit
 
 
+def cancel_last(world: Registry, owner: int, name: str, count: int, by: Caller) -> None:
+    """The same of as many, from the end of the line."""
+    with world.journal.together():
+        world.singletons.cancel(owner, name, by, count=count)
+
+
 def cancel(world: Registry, run: Run, by: Caller) -> None:
     """End a run that waits. One that is about to begin, or is not accepted for good, has its walk see to it."""
     if run.slot or (run.accepted is not None and not run.accepted.done):

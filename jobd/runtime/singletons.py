@@ -119,9 +119,9 @@ class Singletons:
             if job is not None:
                 run.job = job
 
-    def cancel(self, owner: int, name: str, by: Caller | None, reason: str = "") -> None:
-        """None of them begins. Within the transaction of the act."""
-        for run in tuple(self.line(owner, name)):
+    def cancel(self, owner: int, name: str, by: Caller | None, reason: str = "", count: int | None = None) -> None:
+        """None of them begins, or none of the last `count`. Within the transaction of the act."""
+        for run in self.line(owner, name)[0 if count is None else -count :]:
             self.forget(run)
             end_unbegun(run, self._world, CANCELED, reason, by)
 

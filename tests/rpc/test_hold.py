@@ -8,8 +8,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import spec as specs
 from jobd.core.spec import JobSpec
-from jobd.rpc import views
-from jobd.rpc.handlers import hold
+from jobd.rpc import stopping, views
+from jobd.rpc.context import Context
+from jobd.rpc.handlers import hold, lifecycle
 from jobd.runtime.recovery import recover
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -82,6 +83,36 @@ async def test_those_in_line_behind_a_run_are_canceled_and_it_goes_on(autojump_c
         assert jobs.sub("one") == "running"
         assert await ask(bed, act(m.CancelQueued, "one")) == [errors.NOT_APPLICABLE]
         jobs.check()
+
+
+@pytest.mark.parametrize("ends_all", [False, True])
+async def test_of_a_long_line_others_have_their_turns(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, ends_all: bool
+) -> None:
+    monkeypatch.setattr(stopping, "STEP", 2)
+    left: list[int] = []
+    async with serving(Bed()) as bed:
+        spec, env = JobSpec(argv=(b"true",), cwd=b"/"), specs.encode_env([])
+        for at in range(1, 7):
+            bed.registry.submit(0, "one", at.to_bytes(16, "big"), spec, env, ROOT, singleton=True)
+            await wait_all_tasks_blocked()
+        context = context_of(bed, Answers())
+
+        async def turn(_: Context) -> None:
+            left.append(len(bed.registry.singletons.line(0, "one")))
+            await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(Context, "turn", turn)
+        if ends_all:
+            await lifecycle.stop(context, m.Stop(id=1, names=["one"], no_block=True))
+        else:
+            await hold.cancel(context, m.CancelQueued(id=1, names=["one"]))
+        await wait_all_tasks_blocked()
+        assert left[:2] == [3, 1]
+        assert kinds(bed) == ["canceled"] * 5
+        assert (bed.registry.jobs[0, "one"].row.sub == "running") is not ends_all
+        numbers = [bed.store.runs[event.run or b""].number for event in bed.store.events if event.kind == "canceled"]
+        assert numbers == [5, 6, 3, 4, 2]
 
 
 async def test_who_runs_already_is_told_of_stop(autojump_clock: MockClock) -> None:

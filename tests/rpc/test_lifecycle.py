@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.host.peer import Peer
-from jobd.rpc import runs
+from jobd.rpc import runs, stopping
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context
 from jobd.rpc.handlers import lifecycle
@@ -18,6 +18,7 @@ from jobd.runtime.slots import LimitReached
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.runtime.fakes import ROOT, Bed, serving
+from tests.runtime.jobs import Jobs
 
 
 class Answers:
@@ -125,6 +126,34 @@ async def test_stop_waits_for_the_run_that_it_stopped_and_not_for_the_next(autoj
         await wait_all_tasks_blocked()
         assert [body.run for body in answers.bodies if isinstance(body, m.Done)] == [run.id]
         nursery.cancel_scope.cancel()
+
+
+async def test_many_are_stopped_in_turns_and_those_that_need_each_other_at_once(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "STEP", 2)
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        jobs.make("base")
+        for name in ("a", "b", "c"):
+            jobs.make(name)
+        jobs.make("top", requires=("base",), after=("base",))
+        await wait_all_tasks_blocked()
+        context = context_of(bed, Answers())
+        asked: list[list[str]] = []
+
+        def wished() -> list[str]:
+            return [run.row.job for run in bed.registry.runs.values() if run.row.stop_asked]
+
+        async def turn(_: Context) -> None:
+            asked.append(wished())
+            await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(Context, "turn", turn)
+        words: dict[str, bytes | None] = {"a": None, "top": None, "b": bytes(16), "base": None, "c": None}
+        assert len(await stopping.stop_all(context, "stop", 0, words)) == 3
+        assert asked == [["base", "a", "top"]]
+        assert wished() == ["base", "a", "c", "top"], "the run of b is not the one that was meant"
 
 
 async def test_kill_without_a_keeper_is_refused_and_does_not_wait(autojump_clock: MockClock) -> None:

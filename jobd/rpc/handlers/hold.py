@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from jobd.core.after import DEPENDENCY
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, only_run, words_meant
+from jobd.rpc.stopping import shorten_line
 from jobd.runtime import holding
 from jobd.runtime.elements import QUEUED
 from jobd.runtime.ending import CANCELED
@@ -60,6 +61,9 @@ async def cancel(context: Context, request: m.CancelQueued) -> None:
 
     async def act(word: str, index: int) -> m.Done:
         row, only = context.job(word, CANCEL), only_run(request, index)
+        if only in (None, row.latest):
+            await shorten_line(context, CANCEL, row.owner, row.job)
+            row = context.job(word, CANCEL)  # by now
         run = _waiting(context, row)
         meant = only in (None, row.latest)
         commit = holding.cancel_line(context.world.registry, row, context.caller) if meant else None

@@ -11,7 +11,7 @@ from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead, only_run, words_meant
 from jobd.rpc.runs import is_at_rest, until_gone
 from jobd.rpc.starting import FEW, begin_all
-from jobd.runtime import together
+from jobd.rpc.stopping import stop_all
 from jobd.wire import errors
 from jobd.wire import messages as m
 
@@ -38,7 +38,7 @@ async def restart(context: Context, request: m.Restart) -> None:
 async def stop(context: Context, request: m.Stop) -> None:
     """Stop jobs, and what requires them; each is done when no process of it is left."""
     words = await words_meant(context, request, "stop")
-    names: dict[int, list[str]] = {}
+    names: dict[int, dict[str, bytes | None]] = {}
     runs: dict[str, Run] = {}
     failed: dict[str, Refused] = {}
     for index, word in enumerate(words):
@@ -49,12 +49,11 @@ async def stop(context: Context, request: m.Stop) -> None:
             continue
         run, only = None if is_at_rest(row) else context.live(row), only_run(request, index)
         if only is None or (run is not None and run.id == only):
-            names.setdefault(row.owner, []).append(row.job)
+            names.setdefault(row.owner, {})[row.job] = only
             runs.update({} if run is None else {word: run})
         if index % FEW == FEW - 1 and not request.runs:  # else another run may take the place of the one that is meant
             await context.turn()
-    registry = context.world.registry
-    commits = [together.stop(registry, owner, his, context.caller) for owner, his in names.items()]
+    commits = [commit for owner, his in names.items() for commit in await stop_all(context, "stop", owner, his)]
 
     async def act(word: str, _: int) -> m.Done:
         if word in failed:

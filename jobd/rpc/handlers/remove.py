@@ -10,6 +10,7 @@ from jobd.core import names, states
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, many
 from jobd.rpc.runs import until_gone
+from jobd.rpc.stopping import stop_all
 from jobd.runtime import acts, restarting, resting, together
 from jobd.wire import errors
 from jobd.wire import messages as m
@@ -109,7 +110,8 @@ async def _remove_elements(context: Context, request: m.Remove, word: str, row: 
     if live and not request.stop:
         text = f"cannot remove {word}: {len(live)} of its elements are queued or running; stop it first, or use --now"
         raise Refused(errors.EXISTS, text, job=word)
-    await together.stop(registry, row.owner, live, context.caller).wait()
+    for commit in await stop_all(context, "rm", row.owner, dict.fromkeys(live)):
+        await commit.wait()
 
     async def one(element: str) -> None:
         if context.find(element, "rm") is not None:
