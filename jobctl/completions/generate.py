@@ -153,7 +153,7 @@ def _zsh_operands(verb: Verb) -> list[str]:
         ]
     if verb.value == "QueueWords":
         words = " ".join(verb.operands.words) if isinstance(verb.operands, Words) else ""
-        return [f"':{verb.value}:({words})'", "'*: : _jobctl_of_queues'"]
+        return [f"':{verb.value}:({words})'", "': : _jobctl_of_queues'", "'*: : _jobctl_of_queues more'"]
     if verb.value == "JobSettings":
         words = " ".join(verb.operands.words) if isinstance(verb.operands, Words) else ""
         return ["':job: _jobctl_jobs any'", f"'*:{verb.value}: _jobctl_keys {words}'"]

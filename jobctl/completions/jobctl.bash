@@ -533,7 +533,18 @@ _jobctl() {
     elif [[ $verb == auth && $job ]]; then
         [[ $job != can-i ]] || if [[ $second ]]; then __jobctl_value jobs.any; else __jobctl_value verb; fi
     elif [[ $verb == queue && $job ]]; then
-        if [[ $job == switch ]]; then __jobctl_value jobs.waiting; else __jobctl_value queues; fi
+        case $job in
+        switch) __jobctl_value jobs.waiting ;;
+        add | set) # a queue, for add a new one, and then what it is to be
+            if [[ $second ]]; then
+                compopt -o nospace 2>/dev/null
+                __jobctl_offer slots=
+            elif [[ $job == set ]]; then
+                __jobctl_value queues
+            fi
+            ;;
+        *) __jobctl_value queues ;;
+        esac
     elif [[ $verb == set-property && ! $job ]]; then
         __jobctl_value jobs.any
     else

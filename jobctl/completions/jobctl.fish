@@ -86,10 +86,17 @@ end
 # What stands behind a verb of queue.
 function __jobctl_of_queues
     __jobctl_verb queue; and test -n "$__jobctl_job"; or return
-    if test "$__jobctl_job" = switch
-        __jobctl_jobs waiting
-    else
-        __jobctl_queues
+    switch $__jobctl_job
+        case switch
+            __jobctl_jobs waiting
+        case add set # a queue, for add a new one, and then what it is to be
+            if test -n "$__jobctl_second"
+                echo slots=
+            else if test "$__jobctl_job" = set
+                __jobctl_queues
+            end
+        case '*'
+            __jobctl_queues
     end
 end
 
