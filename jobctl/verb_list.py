@@ -122,9 +122,16 @@ def _boolean(word: str) -> bool:
     raise UsageError(f"cannot read --legend={word}: it is yes or no")
 
 
-def fetch(client: Client, patterns: tuple[str, ...], every: bool, states: list[str], queue: str = "") -> list[JobView]:
-    """All the pages of a list."""
-    return [view for page in _pages(client, patterns, every, states, queue) for view in page["jobs"]]
+def fetch(
+    client: Client,
+    patterns: tuple[str, ...],
+    every: bool,
+    states: list[str],
+    queue: str = "",
+    waiting: int | None = None,
+) -> list[JobView]:
+    """All the pages of a list. `waiting`: of each queue at most so many that wait."""
+    return [view for page in _pages(client, patterns, every, states, queue, waiting) for view in page["jobs"]]
 
 
 def _pages(

@@ -24,6 +24,7 @@ from jobd.wire import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeAlias
 
     from jobctl.client import Client
@@ -253,12 +254,34 @@ def _runs_of(client: Client, view: JobView) -> Targets:
 
 
 def _in_queue(client: Client, queue: str) -> Targets:
-    """The runs that are in a queue now, in its order, as far as the caller sees them."""
+    """The runs that are in a queue now, in its order, as far as the caller sees them; and of arrays those to come."""
+    from jobctl.verb_list import fetch
+
+    arrays = [view for view in fetch(client, (), every=False, states=[], queue=queue, waiting=0) if view.get("array")]
     found: Targets = {}
+    jobs: dict[tuple[int, str], int | None] = {}
     after = ""
     while True:
         body = client.call({"type": "queue-show", "name": queue, "after": after})
-        found |= {run["run"]: run["run"] for run in body["runs"]}
+        for run in body["runs"]:
+            found[run["run"]] = run["run"]
+            jobs[run["owner"], run["job"]] = run.get("array_index")
         after = body.get("more", "")
         if not after:
-            return found
+            break
+    for view in arrays:
+        found |= _to_come(view, jobs)
+    return found
+
+
+def _to_come(view: JobView, jobs: Mapping[tuple[int, str], int | None]) -> Targets:
+    """The elements of an array that were still to be accepted when these jobs were in its queue: behind all of them."""
+    from jobd.core.arrays import element_id, parse
+
+    begins = f"{view['job']}@"
+    there = [at for (owner, job), at in jobs.items() if owner == view["owner"] and job.startswith(begins)]
+    counts, base = view.get("counts", {}), view["run"]
+    if base is None or counts.get("queued", 0) + counts.get("running", 0) <= len(there):
+        return {}
+    last = max((at for at in there if at is not None), default=-1)
+    return {element_id(base, place): base for place, at in enumerate(parse(view["array"]).indices) if at > last}

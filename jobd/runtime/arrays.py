@@ -34,6 +34,7 @@ from jobd.runtime.submission import Element, Keys, NameTaken
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jobd.core.queueline import QueueKey
     from jobd.core.spec import JobSpec
     from jobd.runtime.job import Caller
     from jobd.runtime.journal import Commit
@@ -206,6 +207,11 @@ class Arrays:
     def to_come(self, owner: int) -> int:
         """How many of an owner's runs are accepted with their arrays, and are still to come."""
         return sum(self._live[key].left for key in self._filling if key[0] == owner and key in self._live)
+
+    def coming(self, queue: QueueKey) -> list[JobRow]:
+        """The rows of arrays of which elements are still to be accepted to a queue."""
+        arrays = [self._live[key] for key in self._filling if key in self._live]
+        return [a.job.row for a in arrays if a.left and key_of(a.job.row.owner, a.terms.queue) == queue]
 
     async def filled(self, owner: int, name: str) -> None:
         """Return when all elements of an array have been accepted."""

@@ -133,6 +133,9 @@ def test_wait_for_a_queue_is_for_the_runs_that_were_in_it(daemon: Make) -> None:
                 raise HangupError
             yield from table(wait=ends())(request)
             return
+        if isinstance(request, m.List):
+            yield m.Reply(id=request.id, body=m.Jobs(jobs=[]))
+            return
         assert isinstance(request, m.QueueShow)
         yield m.Reply(id=request.id, body=last if request.after else page)
 
@@ -144,13 +147,34 @@ def test_wait_for_a_queue_is_for_the_runs_that_were_in_it(daemon: Make) -> None:
     assert [request.after for request in fake.of(m.QueueShow) if isinstance(request, m.QueueShow)] == ["", "3"]
 
 
+@pytest.mark.parametrize("counts", [{"queued": 3, "success": 1}, {"queued": 1, "exit-code": 3}])
+def test_wait_for_a_queue_is_for_elements_that_are_still_to_come(daemon: Make, counts: dict[str, int]) -> None:
+    """All of them are accepted, and some of them not in the queue yet: those behind the last that is."""
+    base = bytes(15) + b"a"
+    ids = [element_id(base, place) for place in range(4)]
+    whole = view("arr", array="0-3", run=base, counts=counts)
+    there = [run_view("arr@1", run=ids[1], array_index=1)]
+    fake = daemon(
+        table(
+            list=lambda _: m.Jobs(jobs=[whole]),
+            queue_show=lambda _: m.QueueDetail(view=m.QueueView(name="q"), runs=there),
+            wait=ends(),
+        )
+    )
+    jobctl(fake.path, "wait", "--queue", "q")
+    asked = [request.runs for request in fake.of(m.Wait) if isinstance(request, m.Wait)]
+    assert asked[0] == ([ids[1], base] if counts["queued"] == 3 else [ids[1]])
+
+
 def test_wait_for_an_empty_queue_and_for_one_that_is_not_there(daemon: Make) -> None:
-    fake = daemon(table(queue_show=lambda _: m.QueueDetail(view=m.QueueView(name="q"), runs=[])))
+    fake = daemon(
+        table(list=lambda _: m.Jobs(jobs=[]), queue_show=lambda _: m.QueueDetail(view=m.QueueView(name="q"), runs=[]))
+    )
     for line in ("wait --queue=q", "wait --any --queue q"):
         result = jobctl(fake.path, *line.split())
         assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
     no_queue = m.Fault(code="not-found", message="cannot find queue 'q'; there are: batch")
-    result = jobctl(daemon(table(queue_show=lambda _: no_queue)).path, "wait", "--queue=q")
+    result = jobctl(daemon(table(list=lambda _: no_queue)).path, "wait", "--queue=q")
     assert (result.returncode, result.stderr) == (125, b"jobctl: cannot find queue 'q'; there are: batch\n")
 
 

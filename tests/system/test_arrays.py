@@ -111,3 +111,21 @@ def test_a_daemon_killed_while_it_accepts_one_leaves_none_out(jobd: Program) -> 
     assert row_of(jobd, "many")["elements"] == {"success": count}
     numbers = json.loads(jobd.jobctl("history", "-n", "all", "-o", "json", "many").stdout)
     assert sorted(run["array_index"] for run in numbers) == list(range(count))
+
+
+def test_wait_for_a_queue_is_for_all_of_an_array_that_was_just_accepted(shared: Program) -> None:
+    """Its elements come to the queue in steps: the first are there, and the others not yet."""
+    with Raw(shared.socket) as raw, Raw(shared.socket) as other:
+        assert isinstance(raw.ask(m.QueueAdd(id=raw.next_id(), name="later", slots=0)), m.Reply)
+        run = m.Run(
+            id=raw.next_id(), run=new_run_id(), argv=[b"true"], env=[], cwd=b"/", name="many", array="0-299",
+            settings={"queue": "later"}, exec_wait=False,
+        )  # fmt: skip
+        assert isinstance(raw.ask(run), m.Reply)
+        wait = raw.next_id()
+        raw.send(m.Wait(id=wait, queue="later"))
+        list(other.items(m.CancelQueued(id=other.next_id(), names=["many"])))
+        ended = 0
+        while isinstance(raw.receive(), m.Item):
+            ended += 1
+        assert ended == 300

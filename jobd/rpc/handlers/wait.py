@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from jobd.core.arrays import element_id
 from jobd.rpc import views
 from jobd.rpc.queueviews import in_order
 from jobd.wire import messages as m
 
 if TYPE_CHECKING:
-    from jobd.core.records import RunRow
+    from jobd.core.records import JobRow, RunRow
     from jobd.rpc.context import Context
     from jobd.runtime.run import Run
 
@@ -21,7 +22,8 @@ FEW: Final = 8  # runs that are looked for in one turn
 async def wait(context: Context, request: m.Wait) -> None:
     """Send one Ended for each run as it ends; with `any`, the first only.
 
-    Of a queue, those runs that are in it now and that the caller may wait for.
+    Of a queue, those runs that are in it now, or still to come to it as elements of an array, and that the caller may
+    wait for.
     """
     targets = await _targets(context, request)
     send, receive = trio.open_memory_channel["RunRow"](len(targets) or 1)
@@ -81,10 +83,27 @@ async def _targets(context: Context, request: m.Wait) -> list[RunRow]:
 
 async def _queued(context: Context, word: str) -> dict[bytes, RunRow]:
     queue = context.queue(word)
+    coming = context.world.registry.arrays.coming((queue.owner, queue.name))
     found: dict[bytes, RunRow] = {}
     for count, run in enumerate(in_order(context, (queue.owner, queue.name)), 1):
         if context.may("wait", run.row.owner, run.row.job):
             found[run.id] = run.row
         if count % FEW == 0:
             await context.turn()
+    for whole in coming:
+        if context.may("wait", whole.owner, whole.job):
+            await _come(context, whole, found)
     return found
+
+
+async def _come(context: Context, whole: JobRow, found: dict[bytes, RunRow]) -> None:
+    """Add the elements of an array that were still to be accepted."""
+    registry = context.world.registry
+    await registry.arrays.filled(whole.owner, whole.job)
+    assert whole.latest is not None
+    for place in range(whole.runs, len(registry.arrays.numbers(whole.array).indices)):
+        row = registry.waiting.row((whole.owner, element_id(whole.latest, place)))
+        if row is not None and context.may("wait", row.owner, row.job):
+            found[row.run] = row
+        if place % FEW == 0:
+            await context.turn()
