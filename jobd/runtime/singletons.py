@@ -54,13 +54,13 @@ class Singletons:
         self._lines: dict[Key, list[Run]] = {}  # by number, which is the order in which they came
 
     def must_wait(self, owner: int, name: str) -> Job | None:
-        """The job behind whose run a new one of its would wait; None: it may begin.
+        """The job behind whose run a new one of its would wait; None: it may begin, or (of an array) never may.
 
         Raises:
             Undecided: the live run could still not be accepted.
         """
         job = self._world.jobs.get((owner, name))
-        if job is None or job.row.sub in states.AT_REST:
+        if job is None or job.row.sub in states.AT_REST or job.row.array:
             return None
         run = job.run
         if run is not None and run.accepted is not None and not run.accepted.done:

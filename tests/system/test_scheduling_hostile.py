@@ -37,9 +37,12 @@ def eve(people: People) -> Iterator[CallerAs]:
     assert people.daemon_pid() == before
 
 
-def run(name: str, run_id: bytes, array: str = "") -> m.Run:
+def run(name: str, run_id: bytes, array: str = "", *, hold: bool = False, singleton: bool = False) -> m.Run:
     argv = [b"sleep", b"1000"]
-    return m.Run(id=I, run=run_id, argv=argv, env=[], cwd=b"/", name=name, exec_wait=False, array=array)
+    return m.Run(
+        id=I, run=run_id, argv=argv, env=[], cwd=b"/", name=name, exec_wait=False, array=array, hold=hold,
+        singleton=singleton,
+    )  # fmt: skip
 
 
 def pids(people: People, uid: int, *jobs: str) -> set[str]:
@@ -105,3 +108,12 @@ def test_a_queue_of_somebody_elses_is_as_one_that_is_not_there(people: People) -
     assert said("secret") == said("not-there")
     people.ask(EVE, "cancel", "waits", check=True)
     people.ask(ALICE, "queue", "rm", "secret", check=True)
+
+
+def test_what_an_array_is_stays_whole_under_acts_while_it_is_accepted(people: People, eve: CallerAs) -> None:
+    eve.body(run("whole", new_run_id(), "0-299", hold=True))
+    assert eve.fault(run("whole", new_run_id(), singleton=True)).code == errors.EXISTS
+    eve.body(m.SetProperty(id=I, name="whole", settings={"priority": "1"}))
+    assert people.said(EVE, "show", "whole@299", "-P", "Priority") == "1\n"
+    people.ask(EVE, "cancel", "whole", check=True)
+    assert "(300 canceled)" in people.ask(EVE, "status", "whole").stdout

@@ -29,7 +29,7 @@ async def set_property(context: Context, request: m.SetProperty) -> None:
 
     Of an array it is set for all elements that are not at rest.
     """
-    row = context.job(request.name, SET)
+    context.job(request.name, SET)
     elements = await context.elements(request.name, at_rest=False)
     lines: list[str] = []
 
@@ -39,7 +39,7 @@ async def set_property(context: Context, request: m.SetProperty) -> None:
 
     if elements:
         await many(context, elements, one)
-    of_whole = await _set(context, request, row)
+    of_whole = await _set(context, request, context.job(request.name, SET))  # as it is by now
     await context.connection.reply(request.id, m.Ok(text="\n".join(lines or of_whole)))
 
 
