@@ -34,6 +34,7 @@ HABITS: dict[str, dict[str, str]] = {
         "--timeout": "did you mean -p limits.runtime=TIME?", "-e": "did you mean -E?",
         "-g": "did you mean --queue?", "--group": "did you mean --queue?", "--weight": "did you mean -p weight=N?",
         "--stashed": "did you mean --hold?", "--partition": "did you mean --queue?", "--job-name": "did you mean -u?",
+        "-J": "did you mean -u?", "-a": "did you mean --array?",
         "--begin": "did you mean --at?", "--delay": "did you mean --in?", "--on-active": "did you mean --in?",
         "--dependency": AFTER, "--depend": AFTER, "--depends": AFTER, "--depends-on": AFTER,
         "--on-calendar": AGAIN, "--cron": AGAIN, "--schedule": AGAIN, "--every": AGAIN,

@@ -107,11 +107,18 @@ def of_runs(groups: tuple[str, ...]) -> list[str]:
     return _checked(groups, (*STATES, *RESULTS, FAILED), ())
 
 
+_OTHERS = {  # words of Slurm and pueue
+    "pending": "queued", "waiting": "queued", "stashed": "held", "completed": "success", "done": "success",
+    "cancelled": "canceled", "killed": "signal", "out_of_memory": "oom-kill", "node_fail": "lost",
+}  # fmt: skip
+
+
 def _checked(groups: tuple[str, ...], known: tuple[str, ...], silent: tuple[str, ...]) -> list[str]:
     words = [word for group in groups for word in group.split(",") if word]
     for word in words:
         if word not in known and word not in silent:
-            meant = closest(word, known)
+            other = _OTHERS.get(word.lower(), "")
+            meant = other if other in known else closest(word.lower(), known)
             hint = f"did you mean {meant!r}?" if meant else "see --state=help"
             raise UsageError(f"unknown state {word!r}; {hint}")
     return words

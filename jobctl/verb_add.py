@@ -87,6 +87,8 @@ def _name_of(word: str) -> str:
         raise UsageError("a job file from standard input needs a name: --name NAME")
     file = os.path.basename(word)
     if not file.endswith(jobfiles.SUFFIX):
+        if not os.path.exists(word):  # pueue's add
+            raise UsageError(f"cannot add {word!r}: there is no such file; a command is run by jobctl run")
         raise UsageError(f"cannot add {word!r}: a job file is called NAME{jobfiles.SUFFIX}; --name gives another name")
     return file.removesuffix(jobfiles.SUFFIX)
 

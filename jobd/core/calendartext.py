@@ -58,6 +58,8 @@ def parse(text: str) -> tuple[Calendar, ...]:
     cron = words[:5]
     if len(words) in (5, 6) and all(_CRON_FIELD.fullmatch(word) for word in cron):
         return _cron(cron, _zone(words[5], "; cron has five fields, without seconds") if len(words) == 6 else "")
+    if "*" in words and len(words) < 5:  # a date has at least two of them, in one word
+        raise ValueError("cron has five fields: minute, hour, day of the month, month and day of the week")
     return (_systemd(words),)
 
 

@@ -28,7 +28,8 @@ _KEYS: Final = {
     "oneshot": "type", "restartdelaysec": "restart_delay",
     "startlimitburst": "start_limit", "startlimitinterval": "start_limit", "memorylimit": "limits.memory",
     "limitmem": "limits.memory", "uid": "user", "runas": "user", "upholds": "requires",
-    "requisite": "requires", "nicelevel": "limits.nice", "documentation": "description", "name": "description",
+    "slots": "weight", "requisite": "requires", "nicelevel": "limits.nice", "documentation": "description",
+    "name": "description",
 }  # fmt: skip
 _ENABLE: Final = "; a job starts with jobd after jobctl enable"
 _LOGS: Final = "; all output is kept, see jobctl logs and [logs]"

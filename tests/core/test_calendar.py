@@ -166,7 +166,7 @@ def test_a_day_of_the_month_and_one_of_the_week_are_either_to_cron() -> None:
         ("0 3 L * *", "no number"),
         ("0 0 3 * * 1", "without seconds"),
         ("0 3 * * * nowhere", "no time zone"),
-        ("0 3 * *", "is not understood"),
+        ("0 3 * *", "cron has five fields: minute, hour"),
         ("*" * (MAX_TEXT + 1), "characters"),
         ("1٣:00", "no number"),
     ],

@@ -74,6 +74,7 @@ def test_settings_are_typed_by_their_key() -> None:
         ("RuntimeMaxSec", 'unknown key "RuntimeMaxSec"; here it is "limits.runtime"'),
         ("MemoryMax", 'unknown key "MemoryMax"; here it is "limits.memory"'),
         ("limits.MemoryMax", 'unknown key "limits.MemoryMax"; here it is "limits.memory"'),
+        ("slots", 'unknown key "slots"; here it is "weight"'),
         ("WantedBy", 'unknown key "WantedBy"; a job starts with jobd after jobctl enable'),
         ("colour", 'unknown key "colour"; jobd.job(5) has them all'),
         ("runtime", 'unknown key "runtime"; did you mean "limits.runtime"?'),

@@ -126,7 +126,8 @@ def test_a_template_is_added_and_not_enabled(daemon: Make, config: Path) -> None
     ("args", "said"),
     [
         (["-"], "a job file from standard input needs a name: --name NAME"),
-        (["web.conf"], "cannot add 'web.conf': a job file is called NAME.toml; --name gives another name"),
+        (["sleep 5"], "cannot add 'sleep 5': there is no such file; a command is run by jobctl run"),
+        (["/dev/null"], "cannot add '/dev/null': a job file is called NAME.toml; --name gives another name"),
         (["-u", "a b", "web.toml"], "cannot add 'web.toml': job name 'a b' has ' '; letters, digits and _ . @ - are"),
         (["-u", "web", "a.toml", "b.toml"], "--name is for one file"),
     ],
