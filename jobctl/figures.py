@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jobctl.client import Client
     from jobctl.shapes import StatsView
 
-COLUMNS = ("JOB", "RUNS", "FAILED", "SUCCESS", "P50", "P95", "MEM P50", "MEM P95", "LAST")
+COLUMNS = ("JOB", "RUNS", "FAILED", "SUCCESS", "P50", "P95", "MEM50", "MEM95", "LAST")
 
 
 def show(client: Client, request: dict[str, object], output: str | None, full: bool, *, legend: bool) -> int:
@@ -27,7 +27,9 @@ def show(client: Client, request: dict[str, object], output: str | None, full: b
     from jobctl.table import Table
 
     rows = [_cells(client, view) for view in found]
-    table = Table(COLUMNS, COLUMNS.index("JOB"), gap="  ", full=full)
+    table = Table(
+        COLUMNS, COLUMNS.index("JOB"), gap="  ", full=full, rest=max((len(row[-1]) for row in rows), default=0)
+    )
     table.fit(rows)
     lines = [table.top()] if legend else []
     lines += [

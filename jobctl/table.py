@@ -19,14 +19,17 @@ Row = tuple[str, ...]
 class Table:
     """Lays out rows of one table, a page of them at a time."""
 
-    def __init__(self, header: Row, name: int, *, gap: str = " ", indent: str = "", full: bool = False) -> None:
-        """`name`: which column holds names; `full`: nothing is cut."""
+    def __init__(
+        self, header: Row, name: int, *, gap: str = " ", indent: str = "", full: bool = False, rest: int = 0
+    ) -> None:
+        """`name`: which column holds names; `full`: nothing is cut; `rest`: what the last one keeps."""
         self.header = header
         self._name = name
         self._gap = gap
         self._indent = indent
         self._limit = 0 if full else terminal.columns()
         self._colour = terminal.use_colour()
+        self._rest = max(rest, len(header[-1]))
         self._widths = [len(cell) for cell in header[:-1]]
         self._shown = self._widths
         self._ascii = True
@@ -45,7 +48,7 @@ class Table:
             self._widths = [max(self._widths[i], max(columns_of(row[i]) for row in rows)) for i in padded]
         self._shown = self._widths
         if self._limit:
-            rest = len(self._indent) + sum(self._widths) + len(self._gap) * len(self._widths) + len(self.header[-1])
+            rest = len(self._indent) + sum(self._widths) + len(self._gap) * len(self._widths) + self._rest
             over = rest - self._limit
             if over > 0:
                 wide = self._widths[self._name]

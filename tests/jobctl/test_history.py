@@ -11,6 +11,7 @@ import pytest
 from jobctl.figures import success_rate
 from jobd.wire import messages as m
 from tests.jobctl.fakes import FakeDaemon, Script, jobctl, run_view, table
+from tests.jobctl.terminals import on_terminal
 from tests.jobctl.test_verbs import found
 
 if TYPE_CHECKING:
@@ -127,9 +128,9 @@ def figures(request: m.Request) -> m.Stats:
 def test_figures(daemon: Make) -> None:
     out = jobctl(daemon(table(history_stats=figures)).path, "history", "--stats", env=UTC).stdout.decode()
     assert out.splitlines() == [
-        "JOB     RUNS  FAILED  SUCCESS  P50   P95  MEM P50  MEM P95  LAST",
-        "make-*  1002  1       99.9%    1.5s  2s   5.0M     3.0G     Sep 09 01:46:40",
-        "web     1     0       -        -     -    -        -        Sep 09 01:46:40",
+        "JOB     RUNS  FAILED  SUCCESS  P50   P95  MEM50  MEM95  LAST",
+        "make-*  1002  1       99.9%    1.5s  2s   5.0M   3.0G   Sep 09 01:46:40",
+        "web     1     0       -        -     -    -      -      Sep 09 01:46:40",
     ]
     first, second = json.loads(
         jobctl(daemon(table(history_stats=figures)).path, "history", "--stats", "-o", "json").stdout
@@ -137,6 +138,19 @@ def test_figures(daemon: Make) -> None:
     assert (first["success_percent"], first["duration_p95_usec"], first["memory_p50_bytes"]) == (99, 2_000_000, 5 << 20)
     assert second["success_percent"] is second["duration_p50_usec"] is None
     assert success_rate({"job": "x", "owner": 0, "runs": 3, "success": 3}) == 1
+
+
+def test_figures_fit_a_terminal_and_keep_their_times(daemon: Make) -> None:
+    def wide(_: m.Request) -> m.Stats:
+        name = "a-job-with-a-long-name-*"
+        return m.Stats(stats=[m.StatsView(job=name, owner=os.geteuid(), runs=1, p50_usec=88 * 10**6, last_at=10**18)])
+
+    path = daemon(table(history_stats=wide)).path
+    shown = on_terminal(path, "history", "--stats", columns=80, NO_COLOR="1", TZ="UTC").decode().splitlines()
+    assert shown[0].split()[-1] == "LAST"
+    assert shown[1].startswith("a-job…ame-*  1 ")
+    assert shown[1].endswith("Sep 09 01:46:40")
+    assert len(shown[1]) <= 80
 
 
 @pytest.mark.parametrize(
