@@ -85,7 +85,7 @@ class Registry:
         self.waiting = Waiting(self)
         self.arrays = Arrays(self)
         self.slots.array_of = self.arrays.limit_of
-        self.slots.to_come = self.arrays.to_come
+        self.slots.to_come, self.slots.coming = self.arrays.to_come, self.arrays.coming
         self.singletons = Singletons(self)
         self.aftermath = Aftermath(self)
         self.schedule = Schedule(self)

@@ -56,7 +56,10 @@ class Slots:
         self.on_taken_back: Callable[[Run], None] = lambda _: None  # what had been let begin waits again
         self.taking_up = False  # nothing begins until `give`: not all that runs has been taken up
         self._groups: dict[QueueKey, Group] = {}
-        queues.is_used = lambda key: not self.board.is_empty(key)
+        self.coming: Callable[[QueueKey], Sequence[object]] = (
+            lambda _: ()
+        )  # arrays that are to come to a queue
+        queues.is_used = lambda key: not self.board.is_empty(key) or bool(self.coming(key))
         queues.on_change = self._set_anew
 
     def limit_of(self, owner: int) -> int | None:

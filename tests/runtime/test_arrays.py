@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
@@ -15,6 +16,7 @@ from jobd.core.spec import JobSpec
 from jobd.runtime import arrays as module
 from jobd.runtime import together
 from jobd.runtime.journal import NotDurable
+from jobd.runtime.queues import QueueRefused
 from jobd.runtime.recovery import recover
 from jobd.runtime.slots import LimitReached
 from jobd.runtime.submission import NameTaken
@@ -99,6 +101,22 @@ async def test_it_is_accepted_in_steps_each_with_the_count(autojump_clock: MockC
         assert sorted(row.array_index for row in bed.store.runs.values()) == list(range(4 * module.STEP + 1))  # type: ignore[type-var]  # all have one
         assert all(row.held for row in bed.store.runs.values())
     check_replay(bed)
+
+
+async def test_the_queue_of_one_that_is_still_to_come_is_not_removed(autojump_clock: MockClock) -> None:
+    """Its first elements may have ended before the next are there."""
+    bed = Bed()
+    async with serving(bed):
+        bed.registry.queues.add(0, "q", None, ROOT)
+        spec = JobSpec(argv=(b"work",), cwd=b"/", array=f"0-{module.STEP}", queue="q")
+        bed.registry.arrays.submit(0, "train-1", BASE, spec, specs.encode_env([]), ROOT, {})
+        bed.registry.handing_over = trio.Event()  # nothing more is accepted
+        await wait_all_tasks_blocked()
+        end(bed, 0)
+        await wait_all_tasks_blocked()
+        assert bed.registry.slots.board.is_empty((0, "q"))
+        with pytest.raises(QueueRefused, match="runs are in it"):
+            bed.registry.queues.remove((0, "q"), ROOT)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
