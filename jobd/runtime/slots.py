@@ -18,7 +18,7 @@ from jobd.core.queueline import key_of
 from jobd.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jobd.core.policy import UserLimits
     from jobd.core.queue import QueueKey
@@ -56,9 +56,7 @@ class Slots:
         self.on_taken_back: Callable[[Run], None] = lambda _: None  # what had been let begin waits again
         self.taking_up = False  # nothing begins until `give`: not all that runs has been taken up
         self._groups: dict[QueueKey, Group] = {}
-        self.coming: Callable[[QueueKey], Sequence[object]] = (
-            lambda _: ()
-        )  # arrays that are to come to a queue
+        self.coming: Callable[[QueueKey], Sequence[object]] = lambda _: ()  # arrays that are to come to a queue
         queues.is_used = lambda key: not self.board.is_empty(key) or bool(self.coming(key))
         queues.on_change = self._set_anew
 
