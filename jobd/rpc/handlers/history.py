@@ -76,7 +76,7 @@ async def stats(context: Context, request: m.HistoryStats) -> None:
     while generation != context.access.generation:  # else rules may have been taken back meanwhile
         generation = context.access.generation
         wanted = replace(wanted, scope=context.scope())
-        found, more = await statistician.figures(wanted, after, request.limit, context.turn)
+        found, more = await statistician.figures(context.caller.uid, wanted, after, request.limit, context.turn)
     figures = [
         m.StatsView(
             job=each.job, owner=each.owner, runs=each.runs, success=each.success, failed=each.failed,
