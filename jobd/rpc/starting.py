@@ -1,4 +1,4 @@
-"""Starting and restarting jobs for a request: all of one owner's at once, then each until it is up."""
+"""Starting and restarting jobs for a request: those that need each other at once, then each until it is up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobd.core import states
 from jobd.core.arrays import element_id, index_of
 from jobd.rpc import privileges
 from jobd.rpc.context import Refused
-from jobd.rpc.handlers.each import each
+from jobd.rpc.handlers.each import each, steps
 from jobd.rpc.runs import refused, until_up
 from jobd.runtime import together
 from jobd.runtime.registry import Stopping
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from jobd.rpc.context import Context
 
 FEW: Final = 16  # jobs that are looked at in one turn
+STEP: Final = 16  # that are accepted in one: 3 ms of the loop
 RESTARTS: Final = ("restart", "try-restart")
 
 
 async def begin_all(context: Context, request: m.Start | m.Restart, action: str) -> None:
-    """Accept all that the request comes to, at once; then each job is done when it is up, or will not be."""
+    """Accept all that the request comes to; then each job is done when it is up, or will not be."""
     if len(request.runs) != len(request.names):
         text = f"{len(request.names)} names and {len(request.runs)} run ids: one for each"
         raise Refused(errors.INVALID, text)
@@ -44,9 +45,8 @@ async def begin_all(context: Context, request: m.Start | m.Restart, action: str)
             failed[word] = why
         if at % FEW == FEW - 1:
             await context.turn()
-    await context.world.registry.may_submit()
     for owner, his in ids.items():
-        for name, refusal in _begin(context, owner, his, action in RESTARTS).items():
+        for name, refusal in (await _begin_all(context, owner, his, action)).items():
             failed.update(dict.fromkeys(words[owner, name], refusal))
 
     async def act(word: str, index: int) -> m.Done:
@@ -84,6 +84,29 @@ async def begin_one(
     for refusal in _begin(context, row.owner, {row.job: run_id}, restarts).values():
         raise refusal
     return await until_up(context, request, word, run_id, action, no_block)
+
+
+async def _begin_all(context: Context, owner: int, ids: dict[str, bytes], action: str) -> dict[str, Refused]:
+    """Begin with one owner's jobs, of thousands a few in a turn; those that cannot be."""
+    failed: dict[str, Refused] = {}
+    for at, few in enumerate(steps(context, owner, ids, STEP)):
+        if at:
+            await context.turn()
+        await context.world.registry.may_submit()
+        failed |= _begin_few(context, owner, {name: ids[name] for name in few}, action)
+    return failed
+
+
+def _begin_few(context: Context, owner: int, ids: dict[str, bytes], action: str) -> dict[str, Refused]:
+    """Begin with some of one owner's jobs, if the caller still may; those that cannot be."""
+    failed: dict[str, Refused] = {}
+    for name in ids:
+        try:
+            context.job(context.word(owner, name), action)
+        except Refused as why:
+            failed[name] = why
+    left = {name: run_id for name, run_id in ids.items() if name not in failed}
+    return failed | _begin(context, owner, left, action in RESTARTS)
 
 
 def _runs(row: JobRow) -> bool:

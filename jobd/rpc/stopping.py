@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobd.rpc.handlers.each import steps
 from jobd.runtime import holding, together
 
 if TYPE_CHECKING:
@@ -21,23 +22,14 @@ async def stop_all(context: Context, action: str, owner: int, jobs: Mapping[str,
     What depends on others, or others on it, is one act. All else goes in turns, and in each it is looked up whether the
     caller still may.
     """
-    registry, graph = context.world.registry, context.world.registry.catalog.graphs.of(owner)
     for job in jobs:
         await shorten_line(context, action, owner, job)
-    alone = [job for job in jobs if graph.is_alone(job)]
-    needed = jobs.keys() - set(alone)
     commits: list[Commit] = []
-
-    def wish(some: list[str]) -> None:
-        meant = [job for job in some if context.may(action, owner, job) and _is_meant(context, owner, job, jobs[job])]
-        commits.append(together.stop(registry, owner, meant, context.caller))
-
-    if needed:
-        wish([job for job in jobs if job in needed])
-    for at in range(0, len(alone), STEP):
-        if at:
+    for few in steps(context, owner, jobs, STEP):
+        if commits:
             await context.turn()
-        wish(alone[at : at + STEP])
+        meant = [job for job in few if context.may(action, owner, job) and _is_meant(context, owner, job, jobs[job])]
+        commits.append(together.stop(context.world.registry, owner, meant, context.caller))
     return commits
 
 

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.host.peer import Peer
-from jobd.rpc import runs, stopping
+from jobd.rpc import runs, starting, stopping
 from jobd.rpc.access import Access
 from jobd.rpc.context import Context
 from jobd.rpc.handlers import lifecycle
@@ -152,8 +152,38 @@ async def test_many_are_stopped_in_turns_and_those_that_need_each_other_at_once(
         monkeypatch.setattr(Context, "turn", turn)
         words: dict[str, bytes | None] = {"a": None, "top": None, "b": bytes(16), "base": None, "c": None}
         assert len(await stopping.stop_all(context, "stop", 0, words)) == 3
-        assert asked == [["base", "a", "top"]]
+        assert asked == [["base", "top"], ["base", "a", "top"]]
         assert wished() == ["base", "a", "c", "top"], "the run of b is not the one that was meant"
+
+
+async def test_many_are_started_in_turns_and_asked_for_again_those_that_are_left(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "STEP", 2)
+    async with serving(Bed()) as bed:
+        jobs = Jobs(bed)
+        names = ["a", "b", "c", "d", "e"]
+        for name in names:
+            jobs.make(name)
+            await wait_all_tasks_blocked()
+            await jobs.end(name)
+        seen: list[int] = []
+
+        async def turn(_: Context) -> None:
+            seen.append(len(bed.registry.runs))
+            if len(seen) == 2:
+                raise ConnectionError  # the daemon is killed, say
+            await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(Context, "turn", turn)
+        request = m.Start(id=1, names=names, runs=[bytes([at]) * 16 for at in range(1, 6)], no_block=True)
+        with pytest.raises(ConnectionError):
+            await lifecycle.start(context_of(bed, Answers()), request)
+        assert seen == [2, 4]
+        answers = Answers()
+        await lifecycle.start(context_of(bed, answers), request)
+        assert [body.code for body in answers.bodies if isinstance(body, m.Done)] == [""] * 5
+        assert [run.row.job for run in bed.registry.runs.values()] == names
 
 
 async def test_kill_without_a_keeper_is_refused_and_does_not_wait(autojump_clock: MockClock) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -120,6 +120,30 @@ def keeper_is_dead(verb: str, word: str) -> Refused:
     """The refusal of what only a keeper can do."""
     text = f"cannot {verb} {word}: the keeper has died; try again when another has taken over"
     return Refused(errors.UNAVAILABLE, text, job=word)
+
+
+def steps(context: Context, owner: int, names: Iterable[str], count: int) -> Iterator[list[str]]:
+    """Jobs of one owner as an act takes them: all at once, or of many first those that need others or that others need.
+
+    Args:
+        context: of the request.
+        owner: of the jobs.
+        names: theirs.
+        count: how many that need nobody are taken in one turn.
+    """
+    names = list(names)
+    if len(names) <= count:
+        yield names
+        return
+    graph = context.world.registry.catalog.graphs.of(owner)
+    alone: list[str] = []
+    needed: list[str] = []
+    for name in names:
+        (alone if graph.is_alone(name) else needed).append(name)
+    if needed:
+        yield needed
+    for at in range(0, len(alone), count):
+        yield alone[at : at + count]
 
 
 async def many(context: Context, elements: list[str], act: Callable[[str], Awaitable[None]]) -> None:
