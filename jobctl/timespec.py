@@ -16,6 +16,7 @@ DAY_SEC = 86_400
 USEC_NS = 1_000
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LONG_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+LAST = 2**63 - 1  # nanoseconds that a message can say: until the year 2262
 MAX_DELAY_USEC = 2**53  # of the message: 285 years
 _WORDS = {"today": 0, "yesterday": -1, "tomorrow": 1}  # midnight of the day, so many from now
 _CLOCKS = {"noon": "12:00", "midnight": "00:00"}
@@ -32,7 +33,7 @@ def parse_time(text: str, now: int) -> int:
         now: nanoseconds since the epoch.
 
     Returns:
-        Nanoseconds since the epoch.
+        Nanoseconds since the epoch. What no message can say is the first or the last moment that one can.
 
     Raises:
         UsageError: it is no point in time.
@@ -41,7 +42,7 @@ def parse_time(text: str, now: int) -> int:
     try:
         if not word:
             raise ValueError(text)
-        return _parse(word, now)
+        return max(-LAST - 1, min(LAST, _parse(word, now)))
     except (ValueError, OverflowError):
         raise UsageError(f"cannot read time {text!r}: write 2026-11-22 18:17:16, 18:17, yesterday or -1h") from None
 
@@ -63,6 +64,8 @@ def parse_start(text: str, now: int) -> int:
             at = parse_time(word, now)
     except (ValueError, OverflowError, UsageError):
         raise UsageError(f"cannot read time {text!r}: {_what_to_write(word)}") from None
+    if at >= LAST:
+        raise UsageError(f"cannot start anything at {text!r}: that is for ever")
     if at < now:
         from jobctl.times import timestamp
 

@@ -208,3 +208,10 @@ def test_parse_delay() -> None:
     for text in ("soon", "", "-5s", "infinity", "999y"):
         with pytest.raises(UsageError):
             parse_delay(text)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "@99999999999999", "+400y"])
+def test_a_time_beyond_all_that_a_message_can_say(text: str) -> None:
+    assert parse_time(text, NOW) == 2**63 - 1
+    with pytest.raises(UsageError, match="that is for ever"):
+        parse_start(text, NOW)
