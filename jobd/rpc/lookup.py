@@ -230,7 +230,8 @@ class JobLookup:
     async def defined(self, action: str, owner: int, after: str) -> AsyncIterator[JobRow]:
         """All jobs with a definition that he may do this with, by owner and name, from behind a name; in turns."""
         store, catalog = self.world.registry.store, self.world.registry.catalog
-        for uid in sorted({*store.defining_owners(), *self.world.registry.owners()}):
+        others = self.sees_others()
+        for uid in sorted({*store.defining_owners(), *self.world.registry.owners()} if others else (self.own,)):
             if uid < owner:
                 continue
             name = after if uid == owner else ""

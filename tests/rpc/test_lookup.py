@@ -289,3 +289,16 @@ def test_audits_are_scoped_to_ones_own() -> None:
     ):
         wanted = events._wanted(town.context(uid), m.Events(id=1, audit=audit))
         assert (wanted.scope, wanted.by, wanted.acts) == (scope, by, audit)
+
+
+async def test_who_sees_nobody_elses_definitions_looks_at_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed()
+    async with serving(bed):
+        asked: list[int] = []
+        monkeypatch.setattr(bed.registry, "owners", lambda: {ALICE, BOB, EVE})
+        monkeypatch.setattr(bed.store, "defining_owners", set, raising=False)
+        monkeypatch.setattr(bed.registry.catalog, "defined_after", lambda uid, *_: asked.append(uid))
+        for rules, whose in (((), [BOB]), ((WEBS,), [ALICE, BOB, EVE])):
+            asked.clear()
+            assert [row async for row in Town(bed, *rules).context(BOB).defined("list-timers", -1, "")] == []
+            assert asked == whose
