@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from tests.keeper.harness import Daemon
 
 pytestmark = pytest.mark.slow
-RUN, ENDED, KILLED = (bytes([i]) * 16 for i in range(1, 4))
+# No other process has these in its environment: a new keeper looks for them among all there are, other tests' too.
+RUN, ENDED, KILLED = sorted(os.urandom(16) for _ in range(3))
 
 
 def test_a_second_jobd_refuses_and_names_the_first(plain_keeper: KeeperProcess) -> None:

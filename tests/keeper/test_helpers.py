@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.keeper.harness import KeeperProcess
 
 pytestmark = pytest.mark.slow
-RUN = b"\1" * 16
+RUN = os.urandom(16)  # no other process has it in its environment: a keeper that takes over looks at all there are
 FIELDS = {name: SPAWN[name] for name in ("cwd", "umask", "rlimits", "nice")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tests.keeper.harness import Daemon
 
 pytestmark = pytest.mark.slow
-RUN, OTHER = (bytes([i]) * 16 for i in range(1, 3))
+RUN, OTHER = os.urandom(16), os.urandom(16)  # of no other test: who has them in his environment is ended
 SCRIPT = b"trap '' HUP; sleep 60 & wait"
 
 
