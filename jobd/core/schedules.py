@@ -29,6 +29,7 @@ NSEC: Final = 1000  # in a microsecond
 GRACE_NSEC: Final = 60 * 10**9
 # cron(8): by how much the clock may be set back without a time of the day being done again.
 CORRECTION_NSEC: Final = 3 * 3600 * 10**9
+LAST_NSEC: Final = 2**63 - 1  # that a row can name, in the year 2262: a jitter of centuries goes beyond
 SPACING_NSEC: Final = 10**8  # between two times of a job
 CAUSE: Final = "schedule"  # of the runs
 
@@ -72,7 +73,10 @@ def after(spec: JobSpec, moment: int, here: tzinfo, chance: float = 0.0) -> int 
         found = calendar.elapse_after(calendars(spec.schedule), moment // NSEC, here)
     except (KeyError, ValueError, OverflowError, OSError):  # no such zone any more; a clock beyond all calendars
         return None
-    return None if found is None else (found + round(spec.schedule_jitter_usec * chance)) * NSEC
+    if found is None:
+        return None
+    at = (found + round(spec.schedule_jitter_usec * chance)) * NSEC
+    return at if at <= LAST_NSEC else None
 
 
 def following(spec: JobSpec, due: int, now: int, here: tzinfo, chance: float = 0.0) -> int | None:

@@ -378,6 +378,14 @@ async def test_a_schedule_that_fails_by_an_error_of_ours_is_left_alone(
         assert on.starts == ["11-22 16:00:00", "11-23 16:00:00"]
 
 
+async def test_a_jitter_of_centuries_is_no_time_at_all(autojump_clock: MockClock) -> None:
+    """No row can name it."""
+    async with timed(SUNDAY) as on:
+        on.define("16:00", schedule_jitter_usec=1000 * 365 * 86400 * 10**6)
+        assert on.row().elapse_next is None
+        assert on.starts == []
+
+
 async def test_a_clock_beyond_all_calendars_starts_nothing(autojump_clock: MockClock) -> None:
     async with timed("9999-12-31 23:00:00") as on:
         assert on.define("*:*").elapse_next is None
