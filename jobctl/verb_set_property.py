@@ -31,7 +31,10 @@ def set_property(client: Client, words: JobSettings, *, quiet: Quiet = False) ->
     if not pairs:
         raise UsageError("set-property needs a job, and KEY=VALUE")
     asked = read_settings(tuple(pairs), {})
-    (definition,) = client.call({"type": "cat", "names": [job]})["definitions"]
+    definitions = client.call({"type": "cat", "names": [job]})["definitions"]
+    if len(definitions) != 1:
+        raise UsageError(f"set-property is about one job, or an array as a whole, and {job!r} is a pattern")
+    (definition,) = definitions
     if definition.get("load", "loaded") != "not-found" and not definition.get("transient", True):
         status = _keep(client, job, definition, asked)
         if status:

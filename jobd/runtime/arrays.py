@@ -267,7 +267,9 @@ class Arrays:
 
     def _uncount(self, array: Array, row: JobRow, by: int = 1) -> None:
         """An element that had ended begins anew."""
-        run = None if row.latest is None else self._world.store.run(row.owner, row.latest)
+        run = (
+            None if row.latest is None else self._world.waiting.row((row.owner, row.latest))
+        )  # not written yet, perhaps
         result = row.result if run is None else run.result or row.result
         array.counts[result] = max(0, array.counts.get(result, 0) - by)
 

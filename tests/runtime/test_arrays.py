@@ -14,7 +14,7 @@ from jobd.core import spec as specs
 from jobd.core.policy import UserLimits
 from jobd.core.spec import JobSpec
 from jobd.runtime import arrays as module
-from jobd.runtime import together
+from jobd.runtime import holding, together
 from jobd.runtime.journal import NotDurable
 from jobd.runtime.queues import QueueRefused
 from jobd.runtime.recovery import recover
@@ -314,3 +314,26 @@ async def test_elements_of_which_damage_took_the_definition_are_lost(autojump_cl
         assert (whole(second).sub, whole(second).array_ended) == (states.FAILED, "lost=10")
         assert not second.registry.jobs
     check_replay(second)
+
+
+async def test_an_element_that_begins_anew_before_its_end_is_written_is_counted_once(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed = Bed()
+    async with serving(bed):
+        submit(bed, "0-2", held=True)
+        await wait_all_tasks_blocked()
+        written = dict(bed.store.runs)
+        monkeypatch.setattr(bed.store, "run", lambda _owner, run_id: written.get(run_id))
+        bed.journal.held = []
+        for place in range(3):
+            holding.cancel(bed.registry, bed.registry.runs[element(place)], ROOT)
+        again = bytes(15) + b"\x07"
+        together.start(bed.registry, 0, {"train-1@0": again}, together.Act(ROOT))
+        counts = bed.registry.arrays.counts(bed.registry.jobs[0, "train-1"].row)
+        assert sum(counts.values()) == 3, counts
+        assert counts["canceled"] == 2
+        held, bed.journal.held = bed.journal.held, None
+        for commit in held:
+            commit.settle(None)
+        await wait_all_tasks_blocked()

@@ -51,6 +51,13 @@ def test_a_transient_job(own: Program) -> None:
     own.jobctl("stop", "live")
 
 
+def test_a_pattern_means_no_one_job(own: Program) -> None:
+    done = own.jobctl("set-property", "nobody@[0-4]?", "priority=1", check=False)
+    assert (done.returncode, done.stderr) == (
+        2, "jobctl: set-property is about one job, or an array as a whole, and 'nobody@[0-4]?' is a pattern\n"
+    )  # fmt: skip
+
+
 def test_a_runtime_limit_that_a_later_daemon_keeps(own: Program) -> None:
     own.jobctl("run", "-u", "long", "sleep", "1000")
     own.jobctl("set-property", "-q", "long", "limits.runtime=1s")
