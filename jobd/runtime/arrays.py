@@ -266,10 +266,8 @@ class Arrays:
             self._look_for_end(array)
 
     def _uncount(self, array: Array, row: JobRow, by: int = 1) -> None:
-        """An element that had ended begins anew."""
-        run = (
-            None if row.latest is None else self._world.waiting.row((row.owner, row.latest))
-        )  # not written yet, perhaps
+        """An element that had ended begins anew; that end may not be written yet."""
+        run = None if row.latest is None else self._world.waiting.row((row.owner, row.latest))
         result = row.result if run is None else run.result or row.result
         array.counts[result] = max(0, array.counts.get(result, 0) - by)
 
