@@ -1,4 +1,4 @@
-"""Fixtures of the system tests: a fresh jobd a test where it is hurt, one jobd for all tests that only use it."""
+"""Fixtures of the system tests: a fresh jobd a test where it is hurt, one jobd for those of a file that only use it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,12 @@ def impatient(tmp_path: Path) -> Iterator[Program]:
         program.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """One jobd for all tests that leave it as they found it, but for finished jobs."""
+    """One jobd for those tests of a file that leave it as they found it, but for finished jobs.
+
+    Not for all files: which of them a worker has is not always the same, and two may have jobs of one name.
+    """
     with Program(tmp_path_factory.mktemp("shared")) as program:
         yield program
 
