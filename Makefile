@@ -2,7 +2,7 @@
 #
 #   make demo     install into .venv, run a real job, kill the daemon half-way, show that nothing was lost
 #   make test     ruff, mypy and all tests                          make test ARGS='-k stop -x' WORKERS=0
-#   make fault    the long kill campaigns                           make fault SEED=7 KILLS=300
+#   make fault    all campaigns, in full                            make fault FAULT=F1 SEED=7 SIZE=300
 #   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop
 #   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc, shells and shellcheck
 #   make install  into PREFIX (default ~/.local), with man pages and completion; make uninstall
@@ -11,11 +11,9 @@
 
 PYTHON ?= python3
 PREFIX ?= $(HOME)/.local
+FAULT ?=
 SEED ?=
-KILLS ?= 300
-KEEPER_KILLS ?= 30
-SERVICE_KILLS ?= 100
-QUEUE_KILLS ?= 60
+SIZE ?=
 BENCH ?=
 ARGS ?=
 # Processes that the tests are shared among, file by file; 0: none but pytest's own, as a debugger needs it. Half of
@@ -55,8 +53,7 @@ lint: $(VENV)/.tests
 	$(RUN) -m mypy
 
 fault: $(VENV)/.tests
-	$(RUN) -m tests.fault --kills $(KILLS) --keeper-kills $(KEEPER_KILLS) --service-kills $(SERVICE_KILLS) \
-	  --queue-kills $(QUEUE_KILLS) $(if $(SEED),--seed $(SEED))
+	$(RUN) -m tests.fault $(FAULT) $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.tests
 	$(RUN) -m compileall -q jobd jobctl

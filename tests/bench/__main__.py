@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -37,7 +35,8 @@ from tests.bench import (
     start_stop,
     throughput,
 )
-from tests.bench.measure import PYTHON, CannotMeasureError, Figure
+from tests.bench.machine import machine, replace_table
+from tests.bench.measure import CannotMeasureError, Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,17 +49,8 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     )
 }  # fmt: skip
 RESULTS = Path("build/bench.json")
-README = Path("README.md")
 HEAD = "| figure | measured | reach | that is | beside |\n|---|---|---|---|---|"
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-
-
-def machine() -> dict[str, str]:
-    return {
-        "cores": str(os.cpu_count()),
-        "kernel": platform.release(),
-        "python": f"{platform.python_version()} ({PYTHON})",
-    }
 
 
 def shown(value: float) -> str:
@@ -103,18 +93,8 @@ def main() -> int:
     results = {"machine": machine(), "figures": [{**f._asdict(), "reached": f.reached} for f in figures]}
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if options.readme:
-        write_readme(figures)
+        replace_table(BEGIN, END, "\n".join([HEAD, *map(row, figures)]))
     return 0
-
-
-def write_readme(figures: list[Figure]) -> None:
-    """Replace the table of README.md, with what it was measured on."""
-    text = README.read_text()
-    where = machine()
-    note = f"Linux {where['kernel']}, {where['cores']} cores, Python {platform.python_version()}."
-    table = "\n".join([BEGIN, HEAD, *map(row, figures), "", note, END])
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    README.write_text(before + table + after)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,17 @@ import sqlite3
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
 from tests.fault import work
-from tests.fault.checker import Observed, Problem, check, summary
+from tests.fault.checker import KINDS, Observed, check
+from tests.fault.report import CannotRunError, Report, details, tally
 from tests.system.program import DEADLINE_SEC, Program, is_alive, until
 from tests.system.raw import Raw
+from tests.system.test_keeper import has_pidfd_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,31 +36,6 @@ MAX_LIVE = 60  # submitted and not known to have ended
 KILL_WITHIN_SEC = 0.9
 KEEPER_KILL_WITHIN_SEC = 1.5
 WAIT_CHUNK = 200  # runs a Wait request
-
-
-class Report(NamedTuple):
-    """What a campaign found; `errors` are what clients saw besides a connection that ended."""
-
-    seed: int
-    what: str
-    kills: int
-    plans: dict[str, work.Plan]
-    problems: list[Problem]
-    errors: list[str]
-    integrity: str
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        return not self.problems and not self.errors and self.integrity == "ok"
-
-    def __str__(self) -> str:
-        size = sum(len(plan.out) + len(plan.err) for plan in self.plans.values())
-        return (
-            f"seed {self.seed}: {self.kills} kills of the {self.what}, {len(self.plans)} jobs, {size / 1e6:.0f} MB: "
-            f"{summary(self.problems)}, {len(self.errors)} client errors, integrity {self.integrity}, "
-            f"{self.seconds:.0f} s: {'passed' if self.passed else 'FAILED'}"
-        )
 
 
 class Load(threading.Thread):
@@ -173,11 +151,28 @@ def observe(program: Program, runs: list[str]) -> dict[str, Observed]:
     return found
 
 
-def run_campaign(
+def integrity(program: Program) -> int:
+    """0 when SQLite finds its database whole."""
+    with closing(sqlite3.connect(program.state_dir / "state.db")) as db:
+        return int(db.execute("PRAGMA integrity_check").fetchone()[0] != "ok")
+
+
+def run_daemon_kills(root: Path, size: int, seed: int) -> Report:
+    """F1: the daemon dies `size` times under load."""
+    return run_kills(root, "daemon", kill_daemons, size, seed)
+
+
+def run_keeper_kills(root: Path, size: int, seed: int) -> Report:
+    """F2a: the keeper dies `size` times under load, and the daemon lives."""
+    if not has_pidfd_info():
+        raise CannotRunError("the kernel tells exits to nobody but the parent before Linux 6.15")
+    return run_kills(root, "keeper", kill_keepers, size, seed)
+
+
+def run_kills(
     root: Path, what: str, kill: Callable[[Program, random.Random, int], None], kills: int, seed: int
 ) -> Report:
     """One campaign in `root`, which may be thrown away afterwards when it passed."""
-    began = time.monotonic()
     program = Program(root)
     try:
         program.start()
@@ -192,7 +187,7 @@ def run_campaign(
     finally:
         program.close()
     problems = check(load.plans, observed, load.ledger.read_text().split())
-    with sqlite3.connect(program.state_dir / "state.db") as db:
-        integrity = str(db.execute("PRAGMA integrity_check").fetchone()[0])
-    db.close()
-    return Report(seed, what, kills, load.plans, problems, load.errors, integrity, time.monotonic() - began)
+    size = sum(len(plan.out) + len(plan.err) for plan in load.plans.values())
+    counts = {**tally(KINDS, problems), "client errors": len(load.errors), "integrity errors": integrity(program)}
+    done = f"{kills} kills of the {what}, {len(load.plans)} jobs, {size / 1e6:.0f} MB"
+    return Report(seed, done, counts, [*details(problems), *load.errors])

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.fault.report import Problem
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,12 +28,6 @@ class Observed(NamedTuple):
     signal: int | None
     out: bytes
     err: bytes
-
-
-class Problem(NamedTuple):
-    kind: str  # one of KINDS
-    run: str
-    text: str
 
 
 def check(plans: Mapping[str, Plan], observed: Mapping[str, Observed], ledger: Iterable[str]) -> list[Problem]:
@@ -70,8 +66,3 @@ def _differences(run: str, plan: Plan, seen: Observed) -> list[Problem]:
 def _where(got: bytes, wanted: bytes) -> str:
     same = next((i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
     return f"{len(got)} bytes for {len(wanted)}, the same up to byte {same}"
-
-
-def summary(problems: Iterable[Problem]) -> str:
-    counts = Counter(problem.kind for problem in problems)
-    return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)

@@ -6,9 +6,9 @@ import hashlib
 import random
 import subprocess
 import threading
-import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from tests.fault.report import Report
 from tests.system.program import Program
 
 if TYPE_CHECKING:
@@ -19,30 +19,9 @@ PAUSE_SEC: Final = 0.2  # between an answering daemon and the kill
 END_SEC: Final = 600.0  # a GiB takes about a minute; whatever takes longer hangs
 
 
-class Report(NamedTuple):
-    """What a campaign found. `problem` is empty when it passed."""
-
-    seed: int
-    size: int
-    kills: int
-    seconds: float
-    problem: str
-
-    @property
-    def passed(self) -> bool:
-        return not self.problem
-
-    def __str__(self) -> str:
-        verdict = self.problem or "passed"
-        return (
-            f"seed {self.seed}: {self.size >> 20} MiB through run --pipe, {self.kills} kills of the daemon, "
-            f"{self.seconds:.0f} s: {verdict}"
-        )
-
-
-def run_feeding(root: Path, size: int, seed: int) -> Report:
-    """Feed `size` bytes to `cat` by jobctl, killing the daemon 0.2 s after each start, and compare."""
-    data = root / "data"
+def run_feeding(root: Path, mib: int, seed: int) -> Report:
+    """Feed `mib` MiB to `cat` by jobctl, killing the daemon 0.2 s after each start, and compare."""
+    data, size = root / "data", mib << 20
     right = _make(data, size, seed)
     program = Program(root / "jobd")
     stop = threading.Event()
@@ -54,7 +33,6 @@ def run_feeding(root: Path, size: int, seed: int) -> Report:
             program.replace_daemon()
             kills += 1
 
-    began = time.monotonic()
     killer = threading.Thread(target=kill, name="killer")
     try:
         program.start()
@@ -73,7 +51,8 @@ def run_feeding(root: Path, size: int, seed: int) -> Report:
         if killer.ident is not None:
             killer.join()
         program.close()
-    return Report(seed, size, kills, time.monotonic() - began, problem)
+    done = f"{mib} MiB through run --pipe, {kills} kills of the daemon"
+    return Report(seed, done, {"wrong": int(bool(problem))}, [problem] if problem else [])
 
 
 def _make(path: Path, size: int, seed: int) -> str:

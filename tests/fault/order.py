@@ -7,9 +7,10 @@ import random
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tests.fault.order_checker import Step, check
+from tests.fault.order_checker import KINDS, Step, check
+from tests.fault.report import Report, details, tally
 from tests.system.program import Program, until
 
 if TYPE_CHECKING:
@@ -21,24 +22,7 @@ LINES = 3  # jobs whose runs wait for each other
 ALL_SEC = 60.0
 
 
-class OrderReport(NamedTuple):
-    """What a campaign found."""
-
-    seed: int
-    kills: int
-    steps: list[Step]
-    problems: list[str]
-
-    @property
-    def passed(self) -> bool:
-        return not self.problems
-
-    def __str__(self) -> str:
-        found = "passed" if self.passed else f"FAILED: {len(self.problems)} problems"
-        return f"seed {self.seed}: {self.kills} kills of the daemon under {len(self.steps)} runs in order: {found}"
-
-
-def run_order(root: Path, kills: int, seed: int) -> OrderReport:
+def run_order(root: Path, kills: int, seed: int) -> Report:
     """Submit, kill, wait, and compare with the model."""
     chance, log = random.Random(seed), root / "began"
     log.touch()
@@ -50,7 +34,9 @@ def run_order(root: Path, kills: int, seed: int) -> OrderReport:
             steps.append(_submit(program, chance, steps, log))
         killer.join()
         results = until(lambda: _results(program, len(steps)), "all have ended", ALL_SEC)
-    return OrderReport(seed, kills, steps, check(steps, results, log.read_text().split()))
+    problems = check(steps, results, log.read_text().split())
+    done = f"{kills} kills of the daemon, {len(steps)} runs that wait for others"
+    return Report(seed, done, tally(KINDS, problems), details(problems))
 
 
 class Killer(threading.Thread):

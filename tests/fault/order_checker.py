@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.fault.report import Problem
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+KINDS = ("wrong result", "doubled or lost", "too early", "out of turn")
 
 
 class Step(NamedTuple):
@@ -28,7 +33,7 @@ def expected(steps: Sequence[Step]) -> dict[str, str]:
     return found
 
 
-def check(steps: Sequence[Step], results: Mapping[str, str], began: Sequence[str]) -> list[str]:
+def check(steps: Sequence[Step], results: Mapping[str, str], began: Sequence[str]) -> list[Problem]:
     """What is wrong.
 
     Args:
@@ -36,21 +41,23 @@ def check(steps: Sequence[Step], results: Mapping[str, str], began: Sequence[str
         results: by key, from the history.
         began: keys in the order in which their programs began, from the programs themselves.
     """
-    wanted, problems = expected(steps), []
+    wanted = expected(steps)
+    problems: list[Problem] = []
     at = {key: index for index, key in enumerate(began)}
     for step in steps:
         result, count = results.get(step.key), began.count(step.key)
         if result != wanted[step.key]:
-            problems.append(f"{step.key} ended as {result} and not as {wanted[step.key]}")
+            text = f"ended as {result} and not as {wanted[step.key]}"
+            problems.append(Problem("wrong result", step.key, text))
         if count != (wanted[step.key] != "dependency"):
-            problems.append(f"{step.key} has run {count} times")
+            problems.append(Problem("doubled or lost", step.key, f"has run {count} times"))
         problems += [
-            f"{step.key} began before {key}, for whose end it was to wait"
+            Problem("too early", step.key, f"began before {key}, for whose end it was to wait")
             for key, _ in step.needs
             if at.get(key, -1) > at.get(step.key, len(began))
         ]
     for job in dict.fromkeys(step.job for step in steps if step.line):
         turns = [at[step.key] for step in steps if step.job == job and step.key in at]
         if turns != sorted(turns):
-            problems.append(f"the runs of {job} did not have their turns in order")
+            problems.append(Problem("out of turn", job, "its runs did not have their turns in order"))
     return problems

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.fault.queue_work import Plan, in_order
+from tests.fault.report import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +24,6 @@ class Seen(NamedTuple):
     state: str
     result: str | None
     exit_code: int | None
-
-
-class Problem(NamedTuple):
-    kind: str  # one of KINDS
-    run: str
-    text: str
 
 
 def check(
@@ -92,8 +87,3 @@ def _crowds(
         taken[plan.queue] += plan.weight if word == "begin" else -plan.weight
         if word == "begin" and taken[plan.queue] > slots[plan.queue]:
             yield Problem("crowded", run, f"{taken[plan.queue]} of {slots[plan.queue]} slots of {plan.queue} are taken")
-
-
-def summary(problems: Iterable[Problem]) -> str:
-    counts = Counter(problem.kind for problem in problems)
-    return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)

@@ -13,13 +13,14 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
-from tests.fault.campaign import WAIT_CHUNK, daemon_of
-from tests.fault.queue_checker import Problem, Seen, check, summary
+from tests.fault.campaign import WAIT_CHUNK, daemon_of, integrity
+from tests.fault.queue_checker import KINDS, Seen, check
 from tests.fault.queue_work import SCRIPT, Plan, plans
+from tests.fault.report import Report, details, tally
 from tests.system.program import DEADLINE_SEC, Program, until
 from tests.system.raw import Raw
 
@@ -28,30 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SLOTS = {"one": 1, "four": 4}
+RUNS_A_KILL = 33
 KILL_WITHIN_SEC = 0.5  # of the fork of a daemon: it takes 0.2 s to be there
-
-
-class Report(NamedTuple):
-    """What a campaign found; `errors` are what the client saw that it should not."""
-
-    seed: int
-    kills: int
-    runs: int
-    problems: list[Problem]
-    errors: list[str]
-    integrity: str
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        return not self.problems and not self.errors and self.integrity == "ok"
-
-    def __str__(self) -> str:
-        return (
-            f"seed {self.seed}: {self.kills} kills under queues, {self.runs} runs: {summary(self.problems)}, "
-            f"{len(self.errors)} client errors, integrity {self.integrity}, {self.seconds:.0f} s: "
-            f"{'passed' if self.passed else 'FAILED'}"
-        )
 
 
 class Client:
@@ -162,9 +141,9 @@ def observe(client: Client, runs: list[str]) -> dict[str, Seen]:
     return found
 
 
-def run_queued(root: Path, runs: int, kills: int, seed: int) -> Report:
+def run_queued(root: Path, kills: int, seed: int) -> Report:
     """One campaign in `root`, which may be thrown away afterwards when it passed."""
-    began, dice = time.monotonic(), random.Random(seed)
+    dice, runs = random.Random(seed), kills * RUNS_A_KILL
     queued = {new_run_id().hex(): plan for plan in plans(seed, runs, SLOTS)}
     program, ledger = Program(root), root / "ledger"
     client = Client(program)
@@ -180,7 +159,8 @@ def run_queued(root: Path, runs: int, kills: int, seed: int) -> Report:
         client.close()
         program.close()
     with closing(sqlite3.connect(program.state_dir / "state.db")) as db:
-        integrity = str(db.execute("PRAGMA integrity_check").fetchone()[0])
         begun = [run.hex() for (run,) in db.execute("SELECT run FROM events WHERE kind = 'starting' ORDER BY seq")]
     problems = check(queued, SLOTS, seen, begun, ledger.read_text().splitlines())
-    return Report(seed, first.kills + second.kills, runs, problems, client.errors, integrity, time.monotonic() - began)
+    counts = {**tally(KINDS, problems), "client errors": len(client.errors), "integrity errors": integrity(program)}
+    done = f"{first.kills + second.kills} kills of the daemon, {runs} runs"
+    return Report(seed, done, counts, [*details(problems), *client.errors])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.fault.report import Problem
 from tests.fault.service_work import Fate
 
 if TYPE_CHECKING:
@@ -28,12 +29,6 @@ class Seen(NamedTuple):
     signal: int | None
     out: bytes
     writes: bool
-
-
-class Problem(NamedTuple):
-    kind: str  # one of KINDS
-    run: str
-    text: str
 
 
 def check(lines: Iterable[str], seen: Mapping[str, Seen]) -> list[Problem]:
@@ -63,8 +58,3 @@ def _of_run(run: str, one: Seen, begun: int, code: int | None) -> Iterable[Probl
     whole = Fate(run).out if one.writes else b""
     if not whole.startswith(one.out) or (code not in (0, None) and one.out != whole):  # by SIGTERM at any byte
         yield Problem("wrong stdout", run, f"{len(one.out)} bytes for {len(whole)}")
-
-
-def summary(problems: Iterable[Problem]) -> str:
-    counts = Counter(problem.kind for problem in problems)
-    return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)

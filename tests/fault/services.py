@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 import sys
 import threading
-import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jobd.wire import messages as m
 from tests.fault import service_work
-from tests.fault.service_checker import Problem, Seen, check, summary
+from tests.fault.campaign import integrity, kill_daemons
+from tests.fault.report import Report, details, tally
+from tests.fault.service_checker import KINDS, Seen, check
 from tests.system.program import Program, marked_processes, until
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 JOBS = 8
@@ -30,30 +29,6 @@ CLIENTS = 2
 ACTS = ("start", "start", "stop", "restart", "try-restart", "kill", "daemon-reload", "set-property")
 STATUSES = (0, 1, 3, 5)  # what acts may end with here: done, failed or canceled, not applicable, no such job
 PAGE = 200  # runs a History request
-
-
-class Report(NamedTuple):
-    """What a campaign found; `errors` are what clients saw that they should not."""
-
-    seed: int
-    kills: int
-    acts: Counter[str]
-    runs: int
-    problems: list[Problem]
-    errors: list[str]
-    integrity: str
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        return not self.problems and not self.errors and self.integrity == "ok"
-
-    def __str__(self) -> str:
-        return (
-            f"seed {self.seed}: {self.kills} kills under services, {self.acts.total()} acts, {self.runs} runs: "
-            f"{summary(self.problems)}, {len(self.errors)} client errors, integrity {self.integrity}, "
-            f"{self.seconds:.0f} s: {'passed' if self.passed else 'FAILED'}"
-        )
 
 
 def job_file(dice: random.Random, number: int, ledger: Path, mark: str) -> str:
@@ -121,9 +96,9 @@ def observe(program: Program) -> dict[str, Seen]:
                 return found
 
 
-def run_services(root: Path, kill: Callable[[Program, random.Random, int], None], kills: int, seed: int) -> Report:
+def run_services(root: Path, kills: int, seed: int) -> Report:
     """One campaign in `root`, which may be thrown away afterwards when it passed."""
-    began, dice = time.monotonic(), random.Random(seed)
+    dice = random.Random(seed)
     program = Program(root)
     ledger, jobs = root / "ledger", program.config_dir / "jobs"
     jobs.mkdir()
@@ -139,7 +114,7 @@ def run_services(root: Path, kill: Callable[[Program, random.Random, int], None]
         for client in clients:
             client.start()
         try:
-            kill(program, dice, kills)
+            kill_daemons(program, dice, kills)
         finally:
             done.set()
             for client in clients:
@@ -153,10 +128,9 @@ def run_services(root: Path, kill: Callable[[Program, random.Random, int], None]
         seen = observe(program)
     finally:
         program.close()
-    with sqlite3.connect(program.state_dir / "state.db") as db:
-        integrity = str(db.execute("PRAGMA integrity_check").fetchone()[0])
-    db.close()
     errors += [error for client in clients for error in client.errors]
     acts = sum((client.acts for client in clients), Counter[str]())
     problems = check(ledger.read_text().splitlines(), seen)
-    return Report(seed, kills, acts, len(seen), problems, errors, integrity, time.monotonic() - began)
+    counts = {**tally(KINDS, problems), "client errors": len(errors), "integrity errors": integrity(program)}
+    words = f"{kills} kills of the daemon, {acts.total()} acts, {len(seen)} runs of services"
+    return Report(seed, words, counts, [*details(problems), *errors])

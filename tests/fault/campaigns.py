@@ -1,0 +1,56 @@
+"""The table of the campaigns: what each is called, does, and how large it is."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.fault import campaign, feeding, order, queued, services
+from tests.fault.report import CannotRunError, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Campaign(NamedTuple):
+    """One campaign. `full` is its size in `make fault`, `short` in `make test`, counted in `unit`."""
+
+    name: str
+    what: str
+    run: Callable[[Path, int, int], Report]
+    unit: str
+    full: int
+    short: int
+    alone: bool = False  # it measures time: nothing else runs beside it
+
+
+CAMPAIGNS = {
+    one.name: one
+    for one in (
+        Campaign("F1", "the daemon is killed under load", campaign.run_daemon_kills, "kills", 1000, 8),
+        Campaign("F2a", "the keeper is killed under load", campaign.run_keeper_kills, "kills", 100, 3),
+        Campaign("services", "the daemon is killed under services", services.run_services, "kills", 100, 8),
+        Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
+        Campaign("queues", "the daemon is killed under queued runs", queued.run_queued, "kills", 60, 4),
+        Campaign("feeding", "the daemon is killed under a large stdin", feeding.run_feeding, "MiB", 1024, 64),
+    )
+}
+
+
+def new_seed() -> int:
+    return random.SystemRandom().randrange(1 << 30)
+
+
+def run(one: Campaign, root: Path, size: int, seed: int) -> Report:
+    """Run a campaign. What it raises is a failure, too; CannotRunError alone goes through."""
+    began = time.monotonic()
+    try:
+        return one.run(root, size, seed)._replace(seconds=time.monotonic() - began)
+    except CannotRunError:
+        raise
+    except Exception:  # whatever it is, it has to be seen beside the seed
+        lines = traceback.format_exc().splitlines()
+        return Report(seed, f"{size} {one.unit}", {"broke off": 1}, lines, time.monotonic() - began)
