@@ -36,6 +36,9 @@ RETRY_SEC = 0.05  # between attempts to connect while no socket is there: a keep
 LIVED_SEC = 5.0  # a connection that held this long was a good one, and its loss counts as the first
 MAX_POLL_MS = 2**31 - 1  # poll(2) takes an int
 MAX_LOSSES = 10  # in a row; a daemon that dies at each of our requests is not to be asked for ever
+# Before each further attempt of a lasting request, so that it costs a jobd that it might itself bring down no more than
+# the pauses of its keeper, which forks the next daemon more slowly, too (jobd.keeper.daemonproc.BACKOFF_MAX_SEC).
+PAUSE_SEC = 1.0
 
 
 class Client:
@@ -56,6 +59,7 @@ class Client:
         self._id = 0
         self._losses = 0
         self._since = 0.0
+        self._greeted = False  # by the daemon of this connection
         self._asides: dict[int, Callable[[Body], None]] = {}  # by request: who takes the answer
         self._pending = b""  # our Hello, until the first request takes it along
 
@@ -68,20 +72,30 @@ class Client:
         self._data, self._pos = b"", 0
         self._asides.clear()
 
-    def reconnect(self) -> None:
+    def reconnect(self, lasting: bool = False) -> None:
         """Connect again after a ConnectionLostError, waiting a while for the socket to come back.
 
         The user's own daemon is started again if it is gone: one that was told to end says so before it closes, so
         this one has left for want of work, or was killed.
+
+        Args:
+            lasting: the answer takes as long as a job, and so is lost with every daemon that dies meanwhile. Such a
+                request goes on as long as there are daemons that greet us: its bound is its user's patience.
 
         Raises:
             NoDaemonError: it did not, or connections keep being lost.
         """
         lived = time.monotonic() - self._since
         self._losses = 1 if lived > LIVED_SEC else self._losses + 1
+        greeted = self._greeted
         self.close()
         if self._losses > MAX_LOSSES:
-            raise NoDaemonError(f"cannot go on: the connection to jobd at {self.path} is lost again and again")
+            often = f"the connection to jobd at {self.path} is lost again and again"
+            if not (lasting and greeted):
+                raise NoDaemonError(f"cannot go on: {often}")
+            if self._losses == MAX_LOSSES + 1:
+                terminal.warn(f"{often}; going on")
+            time.sleep(PAUSE_SEC)
         began = time.monotonic()
         while True:
             try:
@@ -105,6 +119,7 @@ class Client:
     def _open(self, start: bool) -> None:
         self._sock, self.path = open_target(self.target, start)
         self._since = time.monotonic()
+        self._greeted = False
         self._pending = frames.pack(packb({"type": "hello", "version": PROTOCOL_VERSION, "software": SOFTWARE}))
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -328,6 +343,7 @@ class Client:
 
     def _greet(self, hello: Message) -> None:
         check_version(hello, self.target)
+        self._greeted = True
         self.uid = hello.get("uid", self.uid)
 
 

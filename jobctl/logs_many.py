@@ -149,7 +149,7 @@ class _Reader:
                 if not self.client.held():
                     return found, False
         except ConnectionLostError:
-            self.client.reconnect()
+            self.client.reconnect(lasting=True)
             self._ask(self.source.resume())
             return found, False
 

@@ -104,7 +104,7 @@ class Source:
                         yield fresh
                 request = self.next_request()
             except ConnectionLostError:
-                self.client.reconnect()
+                self.client.reconnect(lasting=self.query.follow)
                 request = self.resume()
             except Fault as fault:
                 if fault.code != NOT_FOUND or not self._resumed or self.place is None:

@@ -175,7 +175,7 @@ def _ask(client: Client, request: dict[str, object], goes_on: str, begun: list[b
             try:
                 return _done(client, request, begun)
             except ConnectionLostError:
-                client.reconnect()
+                client.reconnect(lasting=True)  # it lasts as long as the jobs take to start or to stop
     except KeyboardInterrupt:
         terminal.warn(f"interrupted; {goes_on}")
         return INTERRUPTED

@@ -151,7 +151,7 @@ def await_runs(client: Client, targets: Targets, any_one: bool, deadline: float 
             except ConnectionLostError:
                 if any_one and ended:
                     break
-                client.reconnect()
+                client.reconnect(lasting=True)
                 waiting.connected_again()
     except TimeoutError:
         raise DeadlineError from None

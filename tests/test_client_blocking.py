@@ -243,7 +243,7 @@ def test_lost_re_exec_is_not_asked_for_twice(path: Path) -> None:
 
 
 def test_gives_up_in_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobd._client.blocking.RETRY_DELAYS_SEC", (0.0, 0.0))
+    monkeypatch.setattr("jobd._client.session.RETRY_DELAYS_SEC", (0.0, 0.0))
 
     def script(peer: Peer) -> None:
         peer.receive()
@@ -252,6 +252,20 @@ def test_gives_up_in_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(Unavailable, match="cannot reach the daemon any more: the connection was closed"):
             jobs.get("web")
         assert daemon.connections == 3
+
+
+def test_a_wait_goes_on_as_long_as_daemons_come_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobd._client.session.RETRY_DELAYS_SEC", (0.0, 0.0))
+
+    def script(peer: Peer) -> None:
+        request = peer.receive()
+        if peer.number == 5:
+            peer.send(m.Item(id=request.id, body=m.Ended(run=view())), m.End(id=request.id))
+            peer.receive()
+
+    with FakeDaemon(path, script) as daemon, connect_blocking(daemon.path) as jobs:
+        assert jobs.wait(runs=[RUN])[0].ok
+        assert daemon.connections == 6
 
 
 def test_no_daemon(path: Path) -> None:

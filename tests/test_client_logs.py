@@ -352,7 +352,7 @@ class LateDaemon:
 
 
 async def test_gives_up_in_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobd._client.call.RETRY_DELAYS_SEC", (0.0, 0.0))
+    monkeypatch.setattr("jobd._client.session.RETRY_DELAYS_SEC", (0.0, 0.0))
 
     def script(peer: Peer) -> None:
         peer.receive()
@@ -362,6 +362,21 @@ async def test_gives_up_in_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(Unavailable, match="cannot reach the daemon any more: the connection was closed"):
                 await jobs.get("web")
         assert daemon.connections == 3
+
+
+async def test_a_follower_goes_on_as_long_as_daemons_come_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobd._client.session.RETRY_DELAYS_SEC", (0.0, 0.0))
+
+    def script(peer: Peer) -> None:
+        request = peer.receive()
+        if peer.number == 5:
+            peer.send(m.End(id=request.id))
+            peer.receive()
+
+    with FakeDaemon(path, script) as daemon:
+        async with jobd.client.connect(daemon.path) as jobs:
+            assert [chunk async for chunk in jobs.logs("web", follow=True)] == []
+        assert daemon.connections == 6
 
 
 async def test_refusal_is_read_though_the_hello_cannot_be_sent() -> None:

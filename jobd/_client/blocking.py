@@ -15,7 +15,7 @@ from jobd._client.blocking_scheduling import BlockingScheduling
 from jobd._client.exchanges import Exchange, State
 from jobd._client.faults import LostError, StartFailed, Unavailable, error_for
 from jobd._client.results import Chunk, RunResult, of_all
-from jobd._client.session import RETRY_DELAYS_SEC
+from jobd._client.session import delay_before
 from jobd.wire import endpoint, errors
 from jobd.wire import messages as m
 
@@ -232,22 +232,22 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining, BlockingSch
                     yield from exchange.take(answer)
             except LostError as e:
                 broken = True
-                self._lost(exchange, e, losses, end)
+                self._lost(exchange, e, delay_before(losses, exchange.lasting and channel is not None), end)
                 losses += 1
             finally:
                 if channel is not None:
                     self._put_back(channel, clean=not broken and not exchange.open and end is None)
 
-    def _lost(self, exchange: Exchange[T], error: LostError, losses: int, end: float | None) -> None:
+    def _lost(self, exchange: Exchange[T], error: LostError, delay: float | None, end: float | None) -> None:
         """Wait a moment before the next try. Raises Unavailable, TimeoutError when there is to be none."""
         self.close()  # the idle ones led to the same daemon
         if exchange.state is State.WAITING:  # else it was not sent, and may be sent now
             exchange.again(str(error))
-        if losses >= len(RETRY_DELAYS_SEC):
+        if delay is None:
             raise Unavailable(errors.UNAVAILABLE, f"cannot reach the daemon any more: {error}") from error
         if end is not None and time.monotonic() >= end:
             raise TimeoutError("timed out")
-        time.sleep(RETRY_DELAYS_SEC[losses])
+        time.sleep(delay)
 
     def _channel(self, exchange: Exchange[T]) -> Channel:
         """A connection of our own. Raises LostError, or JobdError for a daemon that refuses us."""

@@ -11,7 +11,7 @@ from jobd._client.exchanges import Exchange, State
 from jobd._client.faults import JobdError, LostError, OverflowedError, Unavailable, error_for
 from jobd._client.link import Link, Mailbox
 from jobd._client.results import Chunk
-from jobd._client.session import RETRY_DELAYS_SEC
+from jobd._client.session import RETRY_DELAYS_SEC, delay_before
 from jobd._client.watching import Told
 from jobd.wire import endpoint, errors
 
@@ -98,6 +98,7 @@ class Call(Generic[T]):
         self._box: Mailbox | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._losses = 0  # since the last answer
+        self._greeted = False  # by the daemon that was asked last
 
     async def take(self) -> Sequence[T] | None:
         """What the next answer that gives something gives; None when all is said. Cancelling loses nothing."""
@@ -124,8 +125,10 @@ class Call(Generic[T]):
 
     async def _send(self) -> Mailbox:
         self.leave()
+        self._greeted = False
         self._token = trio.lowlevel.current_trio_token()
         self._link = await self._connector.connected()
+        self._greeted = True
         self._box = await self._link.open(self._exchange)
         self._exchange.sent()
         return self._box
@@ -133,10 +136,11 @@ class Call(Generic[T]):
     async def _lost(self, error: LostError) -> None:
         if self._exchange.state is State.WAITING:  # else it was not sent, and may be sent now
             self._exchange.again(str(error))
-        if self._losses >= len(RETRY_DELAYS_SEC):
+        delay = delay_before(self._losses, self._exchange.lasting and self._greeted)
+        if delay is None:
             raise Unavailable(errors.UNAVAILABLE, f"cannot reach the daemon any more: {error}") from error
         self._losses += 1
-        await trio.sleep(RETRY_DELAYS_SEC[self._losses - 1])
+        await trio.sleep(delay)
 
     @property
     def id(self) -> int:

@@ -37,10 +37,13 @@ class Exchange(Generic[T]):
 
     Attributes:
         repeatable: the daemon can be asked again without doing anything twice.
+        lasting: the answer takes as long as a job, and so is lost with every daemon that dies meanwhile. It goes on as
+            long as there are daemons that greet us; its bound is its user's patience.
         open: the daemon still owes the end of the last request: leaving now takes a Cancel.
     """
 
     repeatable = True
+    lasting = False
     resumable = False  # it can be interrupted and asked again at any time, even while answers are on their way
 
     def __init__(self) -> None:
@@ -154,6 +157,8 @@ class RunPages(Exchange[list[m.RunView]]):
 
 class Action(Exchange[list[m.Done]]):
     """Start, Stop, Restart or Kill: gives how each job went once all are done, or raises for the first that failed."""
+
+    lasting = True
 
     def __init__(
         self, request: m.Request, progress: Callable[[m.Progress], None] | None, *, repeatable: bool = True

@@ -41,6 +41,7 @@ class Reading(Exchange[Chunk]):
 
     def __init__(self, request: m.Logs) -> None:
         super().__init__()
+        self.lasting = request.follow
         self._request = request
         self._now: _Position | None = None
         self._seen: dict[bytes, _Position] = {}  # more than one only with `run` "all" or `follow`

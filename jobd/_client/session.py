@@ -23,6 +23,16 @@ RECEIVE_BYTES: Final = 1 << 16  # measured: from 256 KiB malloc maps fresh memor
 RETRY_DELAYS_SEC: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, *(1.0,) * 28)
 
 
+def delay_before(losses: int, endless: bool) -> float | None:
+    """Seconds before the next try after so many losses without an answer; None when there is to be none.
+
+    `endless`: the exchange lasts, and the daemon that was lost had greeted us. It did come back: so may the next.
+    """
+    if losses < len(RETRY_DELAYS_SEC):
+        return RETRY_DELAYS_SEC[losses]
+    return RETRY_DELAYS_SEC[-1] if endless else None
+
+
 class Session:
     """The protocol's state of one connection. `peer` is the daemon's Hello, once it has come."""
 

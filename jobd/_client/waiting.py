@@ -22,6 +22,8 @@ class Waiting(Exchange[RunResult]):
     A queue means the runs that are in it now, a job its newest run, an array all of its elements.
     """
 
+    lasting = True
+
     def __init__(
         self,
         jobs: Sequence[str],

@@ -22,6 +22,7 @@ class Watching(Exchange[Told]):
 
     def __init__(self, request: m.Events) -> None:
         super().__init__()
+        self.lasting = request.follow
         self.cursor = request.after
         self._request = request
         self._moved = False

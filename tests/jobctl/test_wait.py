@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jobctl.client import MAX_LOSSES, Client
+from jobctl.connect import Target
+from jobctl.exits import NoDaemonError
+from jobctl.verb_wait import await_runs
 from jobd.core.arrays import element_id
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
@@ -29,6 +36,7 @@ from tests.jobctl.test_run import accept, ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.jobctl.fakes import Answer, Script
 
@@ -55,6 +63,44 @@ def test_wait_goes_on_after_the_daemon_was_replaced(daemon: Make) -> None:
 
     fake = daemon(script)
     assert jobctl(fake.path, "wait", "a", "b").returncode == 4
+
+
+def test_wait_goes_on_as_long_as_daemons_come_back(daemon: Make) -> None:
+    def script(request: m.Request) -> Answer:
+        if len(fake.of(m.Wait)) == MAX_LOSSES + 2:
+            yield m.Item(id=request.id, body=m.Ended(run=run_view("a", run=RUN_ID, exit_code=4, finished_at=2)))
+            yield m.End(id=request.id)
+        elif isinstance(request, m.Get):
+            yield m.Reply(id=request.id, body=m.Jobs(jobs=[view("a", run=RUN_ID)]))
+        else:
+            raise HangupError
+
+    fake = daemon(script)
+    done = jobctl(fake.path, "wait", "a")
+    assert (done.returncode, done.stdout) == (4, b"")
+    assert done.stderr.count(b"is lost again and again; going on") == 1
+
+
+def test_a_wait_gives_up_on_what_takes_connections_and_never_greets(tmp_path: Path) -> None:
+    path, taken = str(tmp_path / "sock"), 0
+    listener = socket.create_server(path, family=socket.AF_UNIX)
+
+    def hang_up() -> None:
+        nonlocal taken
+        with contextlib.suppress(OSError):
+            while True:
+                listener.accept()[0].close()
+                taken += 1
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    client = Client(Target(socket=path))
+    with pytest.raises(NoDaemonError, match="lost again and again"):
+        await_runs(client, {RUN_ID: RUN_ID}, any_one=False, deadline=None)
+    listener.shutdown(socket.SHUT_RDWR)
+    thread.join(DEADLINE_SEC)
+    listener.close()
+    assert taken == MAX_LOSSES + 1
 
 
 def test_several_give_the_status_of_the_first_that_failed(daemon: Make) -> None:
