@@ -7,7 +7,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fault import campaign, feeding, order, queued, services
+from tests.fault import campaign, feeding, order, pumping, queued, services
 from tests.fault.report import CannotRunError, Report
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ CAMPAIGNS = {
     for one in (
         Campaign("F1", "the daemon is killed under load", campaign.run_daemon_kills, "kills", 1000, 8),
         Campaign("F2a", "the keeper is killed under load", campaign.run_keeper_kills, "kills", 100, 3),
+        Campaign("F3", "the pump is killed under floods of output", pumping.run_pumping, "kills", 1500, 25),
         Campaign("services", "the daemon is killed under services", services.run_services, "kills", 100, 8),
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
         Campaign("queues", "the daemon is killed under queued runs", queued.run_queued, "kills", 60, 4),
