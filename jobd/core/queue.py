@@ -17,6 +17,8 @@ next `begin`; where the limit of all is what keeps them, they stay noted.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from jobd.core.queueline import BEGUN, FREE, GONE, OUT, WAITS, Group, Line, QueueKey, Setting, Ticket
@@ -59,6 +61,7 @@ class Board:
         self._running: dict[QueueKey | None, dict[Ticket, None]] = {}
         self._out: dict[QueueKey | None, dict[Ticket, None]] = {}
         self._aside: dict[QueueKey | None, int] = {}  # how many wait in no line, for their array's limit
+        self._single: Counter[tuple[int, QueueKey | None]] = Counter()  # that wait or are kept out, of no array
         self._turns = 0
         self.begun = 0  # of all
 
@@ -102,7 +105,7 @@ class Board:
         if ticket.state == WAITS:
             return
         self._drop(ticket)
-        self._owner(ticket.owner).waiting += 1
+        self._count(ticket, 1)
         ticket.state = WAITS
         group = ticket.group
         if group is None:
@@ -122,7 +125,7 @@ class Board:
         if ticket.state == OUT:
             return
         self._drop(ticket)
-        self._owner(ticket.owner).waiting += 1
+        self._count(ticket, 1)
         self._out.setdefault(ticket.queue, {})[ticket] = None
         ticket.state = OUT
 
@@ -187,6 +190,10 @@ class Board:
         """What has begun in a queue, in that order."""
         return list(self._running.get(queue, ()))
 
+    def all_running(self) -> Iterator[Ticket]:
+        """What has begun anywhere. Not to be kept over a turn."""
+        return chain.from_iterable(self._running.values())
+
     def out(self, queue: QueueKey | None) -> list[Ticket]:
         """What is kept out of a queue's line."""
         return sorted(self._out.get(queue, ()))
@@ -196,6 +203,10 @@ class Board:
         line = self._lines.get(queue)
         waiting = (0 if line is None else len(line)) + self._aside.get(queue, 0)
         return len(self._running.get(queue, ())), waiting, len(self._out.get(queue, ()))
+
+    def singles(self) -> Counter[tuple[int, QueueKey | None]]:
+        """How many wait or are kept out that are no elements of arrays, by owner and queue."""
+        return self._single.copy()
 
     def is_empty(self, queue: QueueKey) -> bool:
         """Whether no run is in it."""
@@ -306,11 +317,21 @@ class Board:
         if state == BEGUN:
             self._end(ticket)
         elif state == WAITS:
-            self._owner(ticket.owner).waiting -= 1
+            self._count(ticket, -1)
             self._out_of_waiting(ticket)
         elif state == OUT:
-            self._owner(ticket.owner).waiting -= 1
+            self._count(ticket, -1)
             _remove(self._out, ticket)
+
+    def _count(self, ticket: Ticket, change: int) -> None:
+        """One that waits or is kept out has come, or goes."""
+        self._owner(ticket.owner).waiting += change
+        if ticket.group is not None:
+            return
+        key = ticket.owner, ticket.queue
+        self._single[key] += change
+        if not self._single[key]:
+            del self._single[key]
 
     def _out_of_waiting(self, ticket: Ticket) -> None:
         group, lined = ticket.group, ticket.lined

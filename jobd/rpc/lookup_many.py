@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import globs, names
+from jobd.core.records import QUEUED
 from jobd.rpc.lookup import JobLookup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
+    from jobd.core.queue import QueueKey
     from jobd.core.records import JobRow
     from jobd.rpc.lookup import Key
 
@@ -138,12 +141,28 @@ class ManyLookup(JobLookup):
                 break
         return rows
 
-    def live_jobs(self) -> Iterator[JobRow]:
-        """Rows of the jobs that he sees and that have a live run, as they are now."""
-        every = self.who.is_admin
-        for (owner, name), job in self.world.registry.jobs.items():
-            if every or owner == self.own or self.sees(owner, name):
-                yield job.row
+    def live_jobs(self, *, waiting: bool = True) -> Iterator[JobRow]:
+        """Rows of the jobs that he sees and that have a live run, as they are now.
+
+        Without those that are `waiting` for it to begin ten thousand of these cost half a millisecond.
+        """
+        every, jobs = self.who.is_admin, self.world.registry.jobs.values()
+        rows = [job.row for job in jobs if waiting or job.row.sub != QUEUED or job.row.array]
+        for row in rows:
+            if every or row.owner == self.own or self.sees(row.owner, row.job):
+                yield row
+
+    def waiting_jobs(self) -> Counter[tuple[int, QueueKey | None]] | None:
+        """How many jobs that he sees wait, by owner and queue, without elements of arrays.
+
+        None: each has to be looked at, whether he sees it.
+        """
+        if self.filters():
+            return None
+        registry, every = self.world.registry, self.who.is_admin
+        counts = registry.slots.waiting_alone()
+        counts.subtract(registry.singletons.counts())  # their jobs do not wait
+        return Counter({key: count for key, count in counts.items() if count > 0 and (every or key[0] == self.own)})
 
     def own_failed(self) -> list[str]:
         """Names of his own jobs that have failed."""

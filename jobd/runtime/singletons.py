@@ -13,12 +13,14 @@ from __future__ import annotations
 import logging
 import time
 from bisect import bisect_left
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from jobd.core import states
 from jobd.core.ids import new_run_id
+from jobd.core.queueline import key_of
 from jobd.core.records import job_data
 from jobd.runtime import together
 from jobd.runtime.ending import CANCELED, end_unbegun
@@ -28,6 +30,7 @@ from jobd.runtime.submission import Keys, counted, job_row
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobd.core.queue import QueueKey
     from jobd.core.records import RunRow
     from jobd.runtime.job import Caller, Job
     from jobd.runtime.registry import Registry
@@ -70,6 +73,11 @@ class Singletons:
     def line(self, owner: int, name: str) -> Sequence[Run]:
         """Who waits for a job's run, in order. Not to be kept over an await, nor over a change."""
         return self._lines.get((owner, name), ())
+
+    def counts(self) -> Counter[tuple[int, QueueKey | None]]:
+        """How many are in line, by owner and queue."""
+        runs = (run.row for line in self._lines.values() for run in line)
+        return Counter((row.owner, key_of(row.owner, row.queue)) for row in runs)
 
     def before(self, run: Run) -> RunRow | None:
         """Behind which run one in line is."""

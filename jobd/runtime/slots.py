@@ -18,6 +18,7 @@ from jobd.core.queueline import key_of
 from jobd.wire import errors
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jobd.core.policy import UserLimits
@@ -163,6 +164,14 @@ class Slots:
     def out(self, key: QueueKey) -> list[Run]:
         """What is kept out of the line."""
         return [cast("Run", ticket.item) for ticket in self.board.out(key)]
+
+    def waiting_alone(self) -> Counter[tuple[int, QueueKey | None]]:
+        """How many wait, by owner and queue, but for elements of arrays: also those that have a slot and no place."""
+        counts = self.board.singles()
+        for ticket in self.board.all_running():
+            if ticket.group is None and cast("Run", ticket.item).row.state == records.QUEUED:
+                counts[ticket.owner, ticket.queue] += 1
+        return counts
 
     # --- changes --------------------------------------------------------------------------------------------------
     def move(self, by: Caller | None, *moves: tuple[Run, Mapping[str, Value]]) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.system.program import Program
 
 MANY = measure.quick(10_000, 2000)
-FEW = 10
+FEW = 100  # as many as `list` shows of a queue: what it costs to draw them is in both
 DRAINED = measure.quick(1500, 300)
 ROUNDS = measure.quick(5, 3)
 LOOP = measure.quick(200, 40)  # calls of a shell loop

@@ -170,14 +170,16 @@ def _listed(context: Context, request: m.List, page: Sequence[JobRow], fits: Fit
     if len(page) > LIST_PAGE:
         page = page[:LIST_PAGE]
         more = page[-1].owner, page[-1].job
-    rows = {(row.owner, row.job): row for row in page if brief is None or row.array or row.sub != QUEUED}
     is_wanted = _picker(context, request, fits)
-    for row in context.live_jobs():
+    if brief is None:
+        live, rows = context.live_jobs(), {(row.owner, row.job): row for row in page}
+    else:
+        live, rows = brief.rows(), {(row.owner, row.job): row for row in page if brief.is_alone(row)}
+        if after is None:
+            brief.leave_out(is_wanted if request.patterns or request.queue else None)
+    for row in live:
         key = (row.owner, row.job)
-        if brief is not None and row.sub == QUEUED and row.latest not in brief.shown:
-            if after is None and is_wanted(row):
-                brief.leave_out(row)
-        elif (after is None or key > after) and (more is None or key <= more):
+        if (after is None or key > after) and (more is None or key <= more):
             rows[key] = row
     registry = context.world.registry
     shown = (registry.arrays.shown(row) if row.array else row for _, row in sorted(rows.items()))
