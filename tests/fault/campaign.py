@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# From the note on prototypes: about twenty jobs a second, and a kill at any time from the fork of a daemon on, so that
-# imports, recovery and adoption are hit as well as work.
+# About twenty jobs a second, and a kill at any time from the fork of a daemon on, so that imports, recovery and
+# adoption are hit as well as work. A daemon answers 0.2 s after its fork.
 JOBS_PER_SEC = 20.0
+STARTING_SEC = 0.25
+WORKING_SEC = 0.3
+CATCH_UP_SEC = 1.0
 MAX_LIVE = 60  # submitted and not known to have ended
-KILL_WITHIN_SEC = 0.9
 KEEPER_KILL_WITHIN_SEC = 1.5
 WAIT_CHUNK = 200  # runs a Wait request
 
@@ -41,14 +43,18 @@ WAIT_CHUNK = 200  # runs a Wait request
 class Load(threading.Thread):
     """Submits jobs until told to stop; every submission is repeated under its run id until it is answered."""
 
-    def __init__(self, program: Program, seed: int) -> None:
+    def __init__(self, program: Program, seed: int, *, goes_away: bool = False) -> None:
+        """`goes_away`: now and then there is no jobd at all, and its clients wait for the next."""
         super().__init__(name="load")
+        self.goes_away = goes_away
+        self.over = 0  # runs that will not execute any more, as somebody knows
         self.program = program
         self.seed = seed
         self.ledger = program.root / "ledger"
         self.plans: dict[str, work.Plan] = {}
         self.errors: list[str] = []
         self.done = threading.Event()
+        self._next_at = time.monotonic()
         self._env = {b"JOBD_TEST_MARK": program.mark.encode(), b"PATH": b"/usr/bin:/bin"}
 
     def run(self) -> None:
@@ -64,8 +70,10 @@ class Load(threading.Thread):
             raw.sock.close()
 
     def _pace(self) -> None:
-        self.done.wait(1 / JOBS_PER_SEC)
-        while not self.done.is_set() and len(self.plans) - self._executed() > MAX_LIVE:
+        """Wait for the time of the next; those whose time came while no daemon was there come at once."""
+        self._next_at = max(self._next_at + 1 / JOBS_PER_SEC, time.monotonic() - CATCH_UP_SEC)
+        self.done.wait(max(0.0, self._next_at - time.monotonic()))
+        while not self.done.is_set() and len(self.plans) - self._executed() - self.over > MAX_LIVE:
             self.done.wait(0.1)
 
     def _executed(self) -> int:
@@ -84,7 +92,8 @@ class Load(threading.Thread):
                 raw = None  # its daemon is dead: ask the next
                 continue
             except OSError as e:
-                self.errors.append(f"job {index}: {e!r}")
+                if not (self.goes_away and isinstance(e, ConnectionRefusedError | FileNotFoundError)):
+                    self.errors.append(f"job {index}: {e!r}")
                 raw = None
                 time.sleep(0.1)
                 continue
@@ -96,9 +105,12 @@ class Load(threading.Thread):
         return None
 
 
-def daemon_of(program: Program) -> int:
-    """The pid of the keeper's newest daemon, also of one that has not got to its main function; 0 if none."""
-    pid = program.keeper.pid
+def daemon_of(program: Program, keeper: int = 0) -> int:
+    """The pid of the keeper's newest daemon, also of one that has not got to its main function; 0 if none.
+
+    `keeper`: its pid, where it is another than was started last.
+    """
+    pid = keeper or program.keeper.pid
     try:
         with open(f"/proc/{pid}/task/{pid}/children") as f:
             children = [int(word) for word in f.read().split()]
@@ -112,16 +124,21 @@ def daemon_of(program: Program) -> int:
 
 
 def kill_daemons(program: Program, dice: random.Random, kills: int) -> None:
-    """SIGKILL the daemon `kills` times, each at a random moment of its life."""
+    """SIGKILL the daemon `kills` times: by turns while it comes up, and while it works.
+
+    (Were more than one in a row to die on its way up, the keeper would rightly wait longer and longer.)
+    """
     last = 0
 
     def next_daemon() -> int:
         pid = daemon_of(program)
         return pid if pid != last else 0
 
-    for _ in range(kills):
+    for number in range(kills):
         pid = until(next_daemon, "the keeper forks a daemon")
-        time.sleep(dice.uniform(0, KILL_WITHIN_SEC))
+        if number % 2:
+            program.daemon_status()
+        time.sleep(dice.uniform(0, WORKING_SEC if number % 2 else STARTING_SEC))
         os.kill(pid, signal.SIGKILL)
         last = pid
 

@@ -7,7 +7,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fault import campaign, feeding, order, pumping, queued, services
+from tests.fault import both, campaign, feeding, order, pumping, queued, services
 from tests.fault.report import CannotRunError, Report
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ class Campaign(NamedTuple):
 CAMPAIGNS = {
     one.name: one
     for one in (
-        Campaign("F1", "the daemon is killed under load", campaign.run_daemon_kills, "kills", 1000, 8),
+        Campaign("F1", "the daemon is killed under load", campaign.run_daemon_kills, "kills", 1000, 6),
         Campaign("F2a", "the keeper is killed under load", campaign.run_keeper_kills, "kills", 100, 3),
+        Campaign("F2b", "keeper and daemon are killed together", both.run_both, "kills", 50, 2),
         Campaign("F3", "the pump is killed under floods of output", pumping.run_pumping, "kills", 1500, 25),
         Campaign("services", "the daemon is killed under services", services.run_services, "kills", 100, 8),
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.fault.report import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tests.fault.work import Plan
 
@@ -30,8 +30,31 @@ class Observed(NamedTuple):
     err: bytes
 
 
-def check(plans: Mapping[str, Plan], observed: Mapping[str, Observed], ledger: Iterable[str]) -> list[Problem]:
-    """Every way in which history, logs and ledger differ from the plans; keys are run ids in hex."""
+class Kill(NamedTuple):
+    """One death of keeper and daemon together: by the wall's clock, when, and when jobd answered again."""
+
+    at: int
+    back: int
+
+
+def live_at(kills: Sequence[Kill], spans: Mapping[str, tuple[int, int]]) -> set[str]:
+    """Of these runs those that one of the kills has ended, and that may be lost: accepted before it, and over between
+    then and jobd's return. `spans`: when each was accepted, and when jobd says that it was over."""
+    return {
+        run for run, (accepted, over) in spans.items() if any(accepted < kill.at <= over <= kill.back for kill in kills)
+    }
+
+
+def check(
+    plans: Mapping[str, Plan],
+    observed: Mapping[str, Observed],
+    ledger: Iterable[str],
+    may_be_lost: Collection[str] = (),
+) -> list[Problem]:
+    """Every way in which history, logs and ledger differ from the plans; keys are run ids in hex.
+
+    `may_be_lost`: jobd may say of these that it does not know their end; what they wrote is right as far as it goes.
+    """
     executions = Counter(ledger)
     problems = [Problem("stranger", run, "ran, and nobody submitted it") for run in executions.keys() - plans.keys()]
     problems += [
@@ -42,12 +65,25 @@ def check(plans: Mapping[str, Plan], observed: Mapping[str, Observed], ledger: I
         seen = observed.get(run)
         if times > 1:
             problems.append(Problem("doubled", run, f"ran {times} times"))
-        if seen is None or not times:
+        if seen is not None and seen.result == "lost" and run in may_be_lost:
+            problems += _beginnings(run, plan, seen)
+        elif seen is None or not times:
             problems.append(Problem("lost", run, f"ran {times} times, history says {seen and seen.result}"))
         elif seen.result == "lost":
             problems.append(Problem("unknown", run, "ran, and jobd says that it does not know its end"))
         else:
             problems += _differences(run, plan, seen)
+    return problems
+
+
+def _beginnings(run: str, plan: Plan, seen: Observed) -> list[Problem]:
+    problems = []
+    if (seen.state, seen.exit_code, seen.signal) != ("finished", None, None):
+        text = f"lost, but {seen.state}, code {seen.exit_code}, signal {seen.signal}"
+        problems.append(Problem("wrong exit", run, text))
+    for kind, got, whole in (("wrong stdout", seen.out, plan.out), ("wrong stderr", seen.err, plan.err)):
+        if not whole.startswith(got):
+            problems.append(Problem(kind, run, _where(got, whole)))
     return problems
 
 

@@ -22,6 +22,7 @@ from tests.system.program import Program, marked_processes, until
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 JOBS = 8
@@ -73,13 +74,13 @@ class Clients(threading.Thread):
                 self.errors.append(f"{act} {' '.join(words)}: {done.returncode}: {done.stderr}")
 
 
-def observe(program: Program) -> dict[str, Seen]:
-    """What jobd says of all runs, with what they wrote."""
+def observe(program: Program, jobs: Sequence[str] = ()) -> dict[str, Seen]:
+    """What jobd says of all runs, or of those of some jobs, with what they wrote."""
     found = {}
     with Raw(program.socket) as raw:
         before = None
         while True:
-            answer = raw.ask(m.History(id=raw.next_id(), limit=PAGE, before=before))
+            answer = raw.ask(m.History(id=raw.next_id(), jobs=list(jobs), limit=PAGE, before=before))
             assert isinstance(answer, m.Reply), answer
             assert isinstance(answer.body, m.Runs), answer
             for view in answer.body.runs:

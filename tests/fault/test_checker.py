@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fault import work
-from tests.fault.checker import Observed, check
+from tests.fault.both import changed
+from tests.fault.checker import Kill, Observed, check, live_at
 from tests.fault.work import Plan
 
 if TYPE_CHECKING:
@@ -58,6 +59,44 @@ def test_a_run_missing_from_history_is_lost_and_an_unknown_one_a_stranger() -> N
     missing = {run: seen for run, seen in CLEAN.items() if run != VICTIM}
     assert [problem.kind for problem in check(PLANS, missing, RUNS)] == ["lost"]
     assert [problem.kind for problem in check(PLANS, {**CLEAN, "e" * 32: CLEAN[VICTIM]}, RUNS)] == ["stranger"]
+
+
+LOST = SEEN._replace(result="lost", exit_code=None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "ledger", "kinds"),
+    [
+        (LOST, RUNS, []),
+        (LOST, [run for run in RUNS if run != VICTIM], []),
+        (LOST._replace(out=SEEN.out[:7], err=b""), RUNS, []),
+        (LOST, [*RUNS, VICTIM], ["doubled"]),
+        (LOST._replace(exit_code=0), RUNS, ["wrong exit"]),
+        (LOST._replace(state="running"), RUNS, ["wrong exit"]),
+        (LOST._replace(out=SEEN.out[:7] + bytes([SEEN.out[7] ^ 1])), RUNS, ["wrong stdout"]),
+        (SEEN._replace(exit_code=99), RUNS, ["wrong exit"]),
+        (SEEN, [run for run in RUNS if run != VICTIM], ["lost"]),
+    ],
+)
+def test_of_a_run_that_may_be_lost_a_wrong_answer_is_found(seen: Observed, ledger: list[str], kinds: list[str]) -> None:
+    problems = check(PLANS, {**CLEAN, VICTIM: seen}, ledger, {VICTIM})
+    assert [problem.kind for problem in problems] == kinds
+
+
+def test_lost_may_be_what_was_live_at_a_kill_and_nothing_else() -> None:
+    kills = [Kill(100, 150), Kill(300, 350)]
+    spans = {
+        "live": (90, 120), "later": (200, 310), "ended before": (10, 99), "long over": (10, 160),
+        "after": (120, 140), "between": (160, 299),
+    }  # fmt: skip
+    assert live_at(kills, spans) == {"live", "later"}
+
+
+def test_an_answer_that_changes_is_found() -> None:
+    said = {"a": ("success", 0, None), "b": ("signal", None, 9)}
+    assert changed(said, said | {"c": ("success", 0, None)}) == []
+    assert [problem.run for problem in changed(said, said | {"b": ("lost", None, None)})] == ["b"]
+    assert [problem.run for problem in changed(said, {"a": said["a"]})] == ["b"]
 
 
 @pytest.mark.slow

@@ -40,8 +40,19 @@ def test_a_clean_history_has_no_problems() -> None:
         ([], {ONE: CLEAN[ONE]._replace(exit_code=None, signal=9)}, "wrong exit"),
         ([], {ONE: CLEAN[ONE]._replace(out=Fate(ONE).out[:-1])}, "wrong stdout"),
         ([], {TWO: CLEAN[TWO]._replace(out=b"?")}, "wrong stdout"),
+        ([], {ONE: CLEAN[ONE]._replace(out=bytes([Fate(ONE).out[0] ^ 1]) + Fate(ONE).out[1:])}, "wrong stdout"),
         ([], {HOOK: CLEAN[HOOK]._replace(out=b"?")}, "wrong stdout"),
     ],
 )
 def test_a_planted_fault_is_found(lines: list[str], changed: dict[str, Seen], kind: str) -> None:
     assert [problem.kind for problem in check([*LEDGER, *lines], {**CLEAN, **changed})] == [kind]
+
+
+def test_a_run_that_may_be_lost_may_be_lost_and_has_written_what_it_would() -> None:
+    lost = CLEAN[ONE]._replace(result="lost", exit_code=None)
+    lines = [line for line in LEDGER if not line.startswith("end s1")]
+    assert check(lines, {**CLEAN, ONE: lost}, {ONE}) == []
+    assert [problem.kind for problem in check(lines, {**CLEAN, ONE: lost}, {TWO})] == ["lost"]
+    flipped = lost._replace(out=bytes([lost.out[0] ^ 1]) + lost.out[1:])
+    assert [problem.kind for problem in check(lines, {**CLEAN, ONE: flipped}, {ONE})] == ["wrong stdout"]
+    assert [problem.kind for problem in check([*lines, f"begin s1 {ONE}"], {**CLEAN, ONE: lost}, {ONE})] == ["doubled"]
