@@ -79,6 +79,10 @@ class Load(threading.Thread):
     def _executed(self) -> int:
         return self.ledger.stat().st_size // 33 if self.ledger.exists() else 0
 
+    def pardons(self, _: m.Fault) -> bool:
+        """Whether a submission may be refused so."""
+        return False
+
     def _submit(self, raw: Raw | None, run: bytes, index: int) -> Raw | None:
         words = [sys.executable, "-I", "-S", work.__file__, str(self.seed), str(index), str(self.ledger), run.hex()]
         end = time.monotonic() + DEADLINE_SEC
@@ -98,7 +102,8 @@ class Load(threading.Thread):
                 time.sleep(0.1)
                 continue
             if isinstance(answer, m.Fault):
-                self.errors.append(f"job {index}: {answer.code}: {answer.message}")
+                if not self.pardons(answer):
+                    self.errors.append(f"job {index}: {answer.code}: {answer.message}")
                 del self.plans[run.hex()]  # refused: if it runs all the same, it is a stranger
             return raw
         self.errors.append(f"job {index}: no answer in {DEADLINE_SEC:.0f} s")
