@@ -49,7 +49,8 @@ class EventSource:
     def want(self, wanted: Wanted) -> None:
         """Go on with these: what the reader may see has changed."""
         self._wanted = wanted
-        self._owners = frozenset(owner for owner, _ in (*wanted.jobs, *wanted.globs))
+        # A glob may be of an owner that there is none of; a cursor is one of all events then, and nothing is told.
+        self._owners = frozenset(owner for owner, _ in (*wanted.jobs, *wanted.globs)) or frozenset({None})
 
     async def begin(self, after: int | None, lines: int | None) -> Gap | None:
         """Find where to begin: behind `after`, and with the last `lines` of those. Returns what is to be told first."""

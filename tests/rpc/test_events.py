@@ -204,6 +204,12 @@ async def test_a_name_that_means_nothing_is_refused_with_what_was_meant(desk: De
         await desk.read(jobs=[f"{n}*" for n in range(events.MAX_WORDS + 1)])
 
 
+async def test_a_glob_of_an_owner_that_nobody_is_means_nothing(desk: Desk) -> None:
+    live(desk.book, 1, "web")
+    read = await desk.read(jobs=["no-such-user/*"], after=1)
+    assert (read.changes, read.gaps, read.ended) == ([], [], True)
+
+
 async def test_a_job_that_has_gone_since_is_no_mistake(desk: Desk) -> None:
     live(desk.book, 1, "web")
     last = (await desk.read(jobs=["web"])).changes[-1].seq

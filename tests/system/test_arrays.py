@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core.ids import new_run_id
+from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.system.program import Gate, until
-from tests.system.raw import Raw
+from tests.system.raw import Raw, fault, started
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,3 +130,15 @@ def test_wait_for_a_queue_is_for_all_of_an_array_that_was_just_accepted(shared: 
         while isinstance(raw.receive(), m.Item):
             ended += 1
         assert ended == 300
+
+
+@pytest.mark.parametrize("array", ["0-9%0", "+1", "9-1"])
+def test_what_is_no_array_is_refused_also_when_it_would_wait_for_others(shared: Program, name: str, array: str) -> None:
+    with Raw(shared.socket) as raw:
+        started(raw.run([b"sleep", b"600"], name=name))
+        request = m.Run(
+            id=raw.next_id(), run=new_run_id(), argv=[b"true"], env=[], cwd=b"/", after=[f"{name}:ok"], array=array
+        )
+        refused = fault(raw.ask(request))
+        assert (refused.code, "array" in refused.message) == (errors.INVALID, True)
+    shared.jobctl("stop", name, check=True)

@@ -12,7 +12,7 @@ from jobd.core import spec as specs
 from jobd.core.graph import Refusal
 from jobd.core.spec import JobSpec, SpecError
 from jobd.rpc import privileges
-from jobd.rpc.arrays import run_array, submit
+from jobd.rpc.arrays import check, run_array, submit
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.runs import refused, submit_once
 from jobd.rpc.terms import terms
@@ -53,6 +53,7 @@ async def run(context: Context, request: m.Run) -> None:
 
 def _submit_array(context: Context, request: m.Run) -> Commit:
     spec, name = _named(context, request)
+    check(context, request, name)
     return submit(context, request, spec, name, terms(context, request, name, spec))
 
 
