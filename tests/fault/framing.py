@@ -1,0 +1,381 @@
+"""F6: frames that nobody should send, to the decoders in this process, and to a daemon by eight clients at once.
+
+In process each body is read by every decoder of ours that somebody else's bytes reach; it comes to a value that is the
+same by every way and survives the way back, or to the decoder's own error. Over the socket the frames come whole, in
+halves, a byte at a time, with a length that lies, before the hello and behind it. After a few of them follows a plain
+question on the same connection: it is answered, or the connection was ended with a reason.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections import Counter
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from jobd.core.ids import new_run_id
+from jobd.keeper.link import LinkCodec, LinkError
+from jobd.runtime.linkcodec import FastCodec
+from jobd.wire import codec, errors, frames
+from jobd.wire import messages as m
+from jobd.wire.plainpack import PlainpackError, packb, unpackb
+from tests.fault.mutations import Mutator
+from tests.fault.probing import Asked, Probe
+from tests.fault.report import Problem, Report, details, tally
+from tests.system.crowd import ALICE, BOB, CAROL, User, for_everybody
+from tests.system.program import Program, until
+from tests.system.raw import Raw
+from tests.wire.example_views import OTHER, RUN
+from tests.wire.examples import CLIENT, DAEMON
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+CLIENTS: Final = 8
+IN_PROCESS: Final = 10  # bodies in this process for each frame over the socket
+WARM: Final = 5  # a fifth of the frames comes before memory is measured: pools, caches, the first jobs
+MOST_GROWTH_BYTES: Final = 20 << 20  # security.md, C.5
+MOST_STALL_SEC: Final = 0.1  # the same, of p99.9
+ENOUGH: Final = 1000  # questions, without which nobody knows a p99.9
+ANSWER_SEC: Final = 20.0  # for a plain question on a connection that had odd ones before
+KINDS: Final = (
+    "decoder exceptions", "internal errors", "log errors", "bad answers", "unanswered", "deaths", "growth", "stalls",
+    "probe errors",
+)  # fmt: skip
+SENT: Final = [codec.encode(message)[frames.HEADER :] for message in CLIENT.values()]
+TOLD: Final = [codec.encode(message)[frames.HEADER :] for message in DAEMON.values()]
+DEADLY: Final = (m.Shutdown, m.DaemonReexec)  # who is not root is refused; in a test of a user's own jobd he is not
+
+
+# --- in this process ------------------------------------------------------------------------------------------------
+def misread(body: bytes) -> str:
+    """What is wrong with how the decoders read a body; "" for nothing."""
+    try:
+        for why in (_by_types(body), _plainly(body), _as_datagram(body)):
+            if why:
+                return why
+    except Exception as e:
+        return f"{type(e).__name__}: {e}"
+    return ""
+
+
+def _by_types(body: bytes) -> str:
+    try:
+        sent = codec.decode_client(body)
+        if codec.decode_client(codec.encode(sent)[frames.HEADER :]) != sent and b"\xcb" not in body:  # NaN
+            return f"{sent} does not come back from its own frame"
+        seen: object = codec.decode_client(memoryview(body))
+        if seen != sent:
+            return f"{sent} is {seen} of a view"
+    except codec.ProtocolError as e:
+        if e.code not in errors.CODES or not e.message.isprintable():
+            return f"its error is {e.code!r}: {e.message!r}"
+    with suppress(codec.ProtocolError):
+        codec.encode(codec.decode_daemon(body))
+    return ""
+
+
+def _plainly(body: bytes) -> str:
+    try:
+        value = unpackb(body)
+    except PlainpackError:
+        return ""
+    again = unpackb(packb(value))
+    return "" if repr(again) == repr(value) else f"{value!r} comes back as {again!r}"
+
+
+def _as_datagram(body: bytes) -> str:
+    for one in (LinkCodec(), FastCodec()):
+        try:
+            one.decode(body, [])
+        except LinkError:
+            continue
+    return ""
+
+
+def read_all(count: int, seed: int) -> list[Problem]:
+    """So many bodies through every decoder, and all of them through a buffer of frames, cut at random."""
+    mutator = Mutator(f"{seed}:in", [*SENT, *TOLD])
+    buffer = frames.FrameBuffer()
+    problems = []
+    expected: list[bytes] = []
+    for number in range(count):
+        body = mutator.body()
+        if why := misread(body):
+            problems.append(Problem("decoder exceptions", f"body {number}", f"{why}: {body[:200].hex()}"))
+        expected.append(body)
+        if len(expected) == 64:
+            problems += _through(buffer, expected, mutator.dice, number)
+            expected = []
+    return problems
+
+
+def _through(buffer: frames.FrameBuffer, bodies: list[bytes], dice: random.Random, number: int) -> list[Problem]:
+    data = b"".join(map(frames.pack, bodies))
+    found: list[frames.Body] = []
+    while data:
+        cut = dice.choice((1, 3, 100, 5000, len(data)))
+        buffer.feed(data[:cut])
+        data = data[cut:]
+        while (body := buffer.next()) is not None:
+            found.append(body)
+    if found == bodies and not buffer.pending:
+        return []
+    return [Problem("decoder exceptions", f"bodies to {number}", "the buffer gives out others than it was fed")]
+
+
+# --- over the socket ------------------------------------------------------------------------------------------------
+class Ended(Exception):  # noqa: N818  # an event
+    """The daemon has ended the connection, and may: something before was malformed."""
+
+
+class Hostile:
+    """One connection that brings odd frames; what comes back is looked at."""
+
+    def __init__(self, path: str, seen: Counter[str], found: list[list[str]]) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(ANSWER_SEC)
+        self.sock.connect(path)
+        self._buffer = frames.FrameBuffer()
+        self._seen, self._found = seen, found
+        self._sent: list[bytes] = []
+
+    def push(self, data: bytes) -> None:
+        """Send all of it, and read meanwhile: nobody is to wait for us. Raises Ended."""
+        view = memoryview(data)
+        end = time.monotonic() + ANSWER_SEC
+        while view:
+            readable, writable, _ = select.select([self.sock], [self.sock], [], end - time.monotonic())
+            if readable:
+                self._read(0)
+            if writable:
+                try:
+                    view = view[self.sock.send(view, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    continue
+                except OSError as e:
+                    raise Ended from e
+            if not readable and not writable:
+                self._found.append(["unanswered", "the daemon reads no more", self._last()])
+                raise Ended
+
+    def bring(self, body: bytes, manner: int) -> None:
+        """Send a body, in one of several manners."""
+        self._sent.append(body)
+        frame = frames.pack(body)
+        if manner == 0 and len(frame) < 200:
+            for byte in frame:
+                self.push(bytes((byte,)))
+        elif manner == 1:
+            self.push(frame[: len(frame) // 2])
+            self.push(frame[len(frame) // 2 :])
+        else:
+            self.push(frame)
+
+    def ask(self, number: int) -> None:
+        """A plain question: whoever asks it has an answer, or knows why there is none. Raises Ended."""
+        self.push(codec.encode(m.AuthWhoami(id=number)))
+        end = time.monotonic() + ANSWER_SEC
+        while time.monotonic() < end:
+            if number in self._read(end - time.monotonic()):
+                return
+        self._found.append(["unanswered", f"no answer in {ANSWER_SEC:g} s", self._last()])
+        raise Ended
+
+    def _read(self, timeout_sec: float) -> list[int | None]:
+        """Take what comes; the requests that were answered. Raises Ended."""
+        if not select.select([self.sock], [], [], max(0.0, timeout_sec))[0]:
+            return []
+        try:
+            data = self.sock.recv(1 << 16)
+        except OSError as e:
+            raise Ended from e
+        if not data:
+            raise Ended
+        self._buffer.feed(data)
+        answered = []
+        while (body := self._buffer.next()) is not None:
+            answered.append(self._take(body))
+        return answered
+
+    def _take(self, body: frames.Body) -> int | None:
+        try:
+            message = codec.decode_daemon(body)
+        except codec.ProtocolError as e:
+            self._found.append(["bad answers", str(e), self._last()])
+            raise Ended from e
+        code, text = "answers", ""
+        if isinstance(message, m.Fault):
+            code, text = message.code, message.message
+        elif isinstance(message, m.Item) and isinstance(message.body, m.Done) and message.body.code:
+            code, text = message.body.code, message.body.text
+        self._seen[code] += 1
+        if code not in ("answers", *errors.CODES):
+            self._found.append(["bad answers", f"code {code!r}", self._last()])
+        if code == errors.INTERNAL:
+            self._found.append(["internal errors", text, self._last()])
+        return getattr(message, "id", None)
+
+    def _last(self) -> str:
+        return " ".join(body[:150].hex() for body in self._sent[-4:])
+
+
+def is_safe(message: m.FromClient) -> bool:
+    """Whether this may be sent: what ends the daemon as it should is not an attack, nor is a command of the dice's."""
+    return not isinstance(message, DEADLY) and not (isinstance(message, m.Run) and message.argv[0] != b"true")
+
+
+def chosen(mutator: Mutator) -> bytes:
+    """The next body. One in eight ends its connection; the rest are read, or there would be little behind them."""
+    dice = mutator.dice
+    may_end = dice.random() < 0.125
+    while True:
+        body = mutator.body() if may_end else mutator.odd()
+        if dice.random() < 0.5:
+            body = body.replace(RUN, new_run_id()).replace(OTHER, new_run_id())
+        try:
+            if is_safe(codec.decode_client(body)):
+                return body
+        except codec.ProtocolError as e:
+            if may_end or e.id is not None:
+                return body
+
+
+def sent_by(uid: int, mark: str) -> list[bytes]:
+    """What a client would send who has two jobs: the samples that the dice change."""
+    env = [b"JOBD_TEST_MARK=" + mark.encode(), b"PATH=/usr/bin:/bin"]
+    shown: dict[str, m.FromClient] = {
+        **CLIENT,
+        "run": m.Run(id=1, run=RUN, argv=[b"true"], env=env, cwd=b"/", name="web", settings={"stop.timeout": "5s"}),
+        "run-shell": m.Run(id=2, run=RUN, argv=[b"true"], env=env, cwd=b"/", shell=True, stdin="pipe"),
+        "run-later": m.Run(id=2, run=RUN, argv=[b"true"], env=env, cwd=b"/", delay_usec=600_000_000, name="later"),
+        "run-array": m.Run(id=2, run=RUN, argv=[b"true"], env=env, cwd=b"/", array="0-3%2", after=["web:any"]),
+        "define": m.Define(id=30, name="made", text='command = "true"', base=b"/srv", replace=True),
+        "owned": m.Get(id=7, names=[f"{uid}/web"]),
+        "logs": m.Logs(id=11, jobs=["web"], run="-1", lines=20),
+        "follow": m.Logs(id=12, jobs=["live"], follow=True),
+        "cursors": m.ListTimers(id=48, patterns=[], after="7 1000/backup"),
+    }
+    return [codec.encode(message)[frames.HEADER :] for message in shown.values()]
+
+
+def make_jobs(raw: Raw, mark: str) -> None:
+    """Two jobs, one of which has ended."""
+    env = {b"JOBD_TEST_MARK": mark.encode(), b"PATH": b"/usr/bin:/bin"}
+    raw.run([b"sh", b"-c", b"seq 3000"], name="web", env=env)
+    raw.run([b"sleep", b"600"], name="live", env=env)
+
+
+def attack(path: str, mark: str, count: int, seed: str) -> list[object]:
+    """Bring so many odd frames; the answers by their code, and [kind, text, what was sent last] of what is wrong."""
+    mutator = Mutator(seed, sent_by(os.getuid(), mark))
+    dice = mutator.dice
+    seen: Counter[str] = Counter()
+    found: list[list[str]] = []
+    with Raw(path) as raw:
+        make_jobs(raw, mark)
+    brought = 0
+    while brought < count:
+        hostile = Hostile(path, seen, found)
+        try:
+            if dice.random() < 0.1:
+                hostile.bring(mutator.damaged(SENT[0]), dice.randrange(4))
+            hostile.push(codec.encode(m.Hello(version=m.PROTOCOL_VERSION, software="hostile 0")))
+            while brought < count:
+                for _ in range(dice.randint(1, 12)):
+                    brought += 1
+                    hostile.bring(chosen(mutator), dice.randrange(8))
+                hostile.ask(dice.randrange(1 << 40, 1 << 50))
+                if dice.random() < 0.03:
+                    hostile.push(frames.header(dice.randrange(frames.MAX)) + b"\x81")  # and never the rest
+                    break
+        except Ended:
+            seen["ended"] += 1
+        finally:
+            hostile.sock.close()
+    return [seen, found]
+
+
+# --- the campaign ---------------------------------------------------------------------------------------------------
+class Seen(NamedTuple):
+    """What the socket part of a campaign has seen."""
+
+    found: list[list[str]]  # [kind, text, what was sent last]
+    log: str
+    pids: tuple[list[int], list[int]]  # daemon and keeper, before and after
+    resident: tuple[int, int]  # bytes of the daemon, when it was warm and at the end
+    asked: Asked
+
+
+def judge(seen: Seen) -> list[Problem]:
+    """What is wrong with that."""
+    problems = [Problem(kind, text, f"after {sent}") for kind, text, sent in seen.found]
+    wrong = [line for line in seen.log.splitlines() if "Traceback" in line or ": error: " in line]
+    problems += [Problem("log errors", "log", line) for line in dict.fromkeys(wrong)]
+    if seen.pids[0] != seen.pids[1]:
+        problems.append(Problem("deaths", "daemon, keeper", f"were {seen.pids[0]}, are {seen.pids[1]}"))
+    growth = seen.resident[1] - seen.resident[0]
+    if growth > MOST_GROWTH_BYTES:
+        problems.append(Problem("growth", "daemon", f"by {growth / 1e6:.1f} MB, from {seen.resident[0] / 1e6:.1f} MB"))
+    stall = seen.asked.quantile(0.999)
+    if len(seen.asked.seconds) >= ENOUGH and stall > MOST_STALL_SEC:
+        problems.append(Problem("stalls", "p99.9", f"{stall * 1000:.0f} ms of {len(seen.asked.seconds)} questions"))
+    return problems + [Problem("probe errors", "probe", error) for error in seen.asked.errors]
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has to itself."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        found = dict(line.split(":", 1) for line in file.read().splitlines()[1:])
+    return sum(int(found[name].split()[0]) << 10 for name in ("Private_Clean", "Private_Dirty"))
+
+
+def pids(jobd: Program) -> list[int]:
+    return [jobd.daemon_pid(), jobd.keeper_pid]
+
+
+def settle(jobd: Program) -> None:
+    """Return when those who attacked are gone from the daemon, too; the probe and we who ask remain."""
+    until(lambda: jobd.daemon_status().connections <= 2, "the daemon has seen them leave")
+
+
+def attack_by_all(jobd: Program, count: int, seed: str) -> tuple[Counter[str], list[list[str]]]:
+    uids = (ALICE, CAROL) if os.geteuid() == 0 else (os.geteuid(),)
+    them = [
+        User(uids[at % len(uids)], partial(attack, str(jobd.socket), jobd.mark, count // CLIENTS, f"{seed}:{at}"))
+        for at in range(CLIENTS)
+    ]
+    seen: Counter[str] = Counter()
+    found: list[list[str]] = []
+    for user in them:
+        result = user.result()
+        assert isinstance(result, list)
+        seen.update(result[0])
+        found += result[1]
+    settle(jobd)
+    return seen, found
+
+
+def run_frames(_root: Path, size: int, seed: int) -> Report:
+    """F6: so many frames over the socket, and ten times as many bodies in this process."""
+    problems = read_all(size * IN_PROCESS, seed)
+    prober = BOB if os.geteuid() == 0 else os.geteuid()
+    with for_everybody("F6") as jobd:
+        before = pids(jobd)
+        with Probe(str(jobd.socket), prober, before[0]) as probe:
+            codes, found = attack_by_all(jobd, size // WARM, f"{seed}:warm")
+            warm = resident(before[0])
+            more, also = attack_by_all(jobd, size - size // WARM, f"{seed}:hot")
+            end = resident(before[0])
+        seen = Seen(found + also, jobd.log_text(), (before, pids(jobd)), (warm, end), probe.asked)
+    problems += judge(seen)
+    codes += more
+    stall = f"p99.9 {probe.asked.quantile(0.999) * 1000:.1f} ms of {len(probe.asked.seconds)} questions meanwhile"
+    words = f"{size * IN_PROCESS} bodies, {size} frames of {CLIENTS} clients ({codes['answers']} answers, "
+    words += f"{codes['ended']} ends), {(end - warm) / 1e6:+.1f} MB, {stall}"
+    return Report(seed, words, tally(KINDS, problems), details(problems))
