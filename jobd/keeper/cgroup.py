@@ -242,12 +242,18 @@ def freeze(path: str, hold: bool) -> None:
 
 def processes(path: str) -> Iterator[int]:
     """The pids in a cgroup and below it."""
-    for directory, _, _ in os.walk(path):
-        try:
-            with open(directory + "/cgroup.procs", "rb") as file:
-                yield from map(int, file.read().split())
-        except OSError:
-            continue  # removed meanwhile
+    yield from _processes_in(path)  # first, and without a look at what is below: that one may fail
+    for directory, names, _ in os.walk(path):
+        for name in names:
+            yield from _processes_in(f"{directory}/{name}")
+
+
+def _processes_in(path: str) -> list[int]:
+    try:
+        with open(path + "/cgroup.procs", "rb") as file:
+            return [int(word) for word in (file.read() or b"").split()]
+    except OSError:
+        return []  # removed meanwhile
 
 
 def terminate(path: str) -> None:
@@ -286,6 +292,6 @@ def write(path: str, text: str) -> None:
 def _read(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
-            return file.read(256)
+            return file.read(256) or b""
     except OSError:
         return b""

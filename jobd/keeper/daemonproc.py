@@ -57,11 +57,12 @@ class DaemonProcess:
         """Fork and execute the daemon. Raises OSError; then it is tried again later."""
         self.next_at = now + BACKOFF_MAX_SEC
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        link = Link(ours, MAX_REQUEST, MAX_UNSENT)  # all that can fail comes before there is somebody to look after
         pid, fd, _ = kernel.clone(None)
         if pid == 0:
             _execute(self.argv, theirs.fileno(), self.user)
         theirs.close()
-        self.pid, self.pidfd, self.link = pid, fd, Link(ours, MAX_REQUEST, MAX_UNSENT)
+        self.pid, self.pidfd, self.link = pid, fd, link
         self.incarnation += 1
         self.next_at = self.kill_at = None
         self.ready = self.replacing = self._killed = False

@@ -50,11 +50,13 @@ class Ends:
         self._looked: tuple[set[int], dict[int, procs.Process]] = set(), {}
         self._doubtful: dict[bytes, float] = {}  # runs of which only such strangers may be left, and since when
         self._round_at: float | None = None
+        self.unreaped = False  # children may have ended that are not reaped: an error came over it
+        self._untold: list[Entry] = []  # those that are reaped and have ended, until the daemon is told
 
     # --- reaping ----------------------------------------------------------------------------------------------------
     def reap(self) -> None:
-        """Reap all children that have ended, strangers too."""
-        ended: list[Entry] = []
+        """Reap all children that have ended, strangers too. After an error it is to be done again: `unreaped`."""
+        self.unreaped = True
         strangers = False
         while True:
             try:
@@ -67,11 +69,12 @@ class Ends:
             if entry is None:
                 strangers |= not self._other_ended(pid, status)
             elif self._main_ended(entry, status, usage):
-                ended.append(entry)
-        if ended:
-            self._settle(ended)
+                self._untold.append(entry)
+        if self._untold:
+            self._settle(self._untold)
         if strangers:
             self.recheck()
+        self.unreaped = False
 
     def _other_ended(self, pid: int, status: int) -> bool:
         """Note the end of a child that is no main process. Returns whether it is known."""
@@ -111,7 +114,8 @@ class Ends:
         return True
 
     def _settle(self, ended: list[Entry]) -> None:
-        for entry, empty in zip(ended, self._emptiness(ended), strict=True):
+        for entry, empty in zip(list(ended), self._emptiness(ended), strict=True):
+            ended.remove(entry)
             self._tell_exited(entry, empty)
 
     def _tell_exited(self, entry: Entry, empty: bool) -> None:
@@ -194,8 +198,11 @@ class Ends:
             try:
                 fd = os.open(entry.cgroup + "/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
                 self._keeper.watch(fd, lambda: self._on_events(entry, fd), select.EPOLLPRI)
-            except OSError:
-                self._round_at = self._round_at or time.monotonic()  # removed this instant
+            except OSError:  # removed this instant, or not to be watched: looked at by the clock
+                if fd >= 0:
+                    os.close(fd)
+                    fd = -1
+                self._round_at = self._round_at or time.monotonic()
         elif not entry.child:
             self._round_at = self._round_at or time.monotonic()
         self._late[entry.run] = fd
@@ -285,7 +292,7 @@ class Ends:
             entry.killing += 1
             self._kill_once(entry)
         fast = self._lagging or self._doubtful or any(entry.killing <= ROUNDS for entry in killing)
-        slow = killing or any(fd < 0 and not table[run].child for run, fd in self._late.items())
+        slow = killing or any(fd < 0 and (table[run].cgroup or not table[run].child) for run, fd in self._late.items())
         self._round_at = now + ROUND_SEC if fast else now + SLOW_ROUND_SEC if slow else None
         return self._round_at
 

@@ -37,7 +37,8 @@ ROUNDS = 16  # datagrams of one receive(); the kernel queues ten (net.unix.max_d
 MAX_REQUEST, MAX_UNSENT = 2 << 20, 64 << 20
 _MEMFD = packb({"op": "memfd"})
 _F_GET_SEALS = 1034  # linux/fcntl.h
-_LATER = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # the second: too many descriptors in flight
+SHORTAGES = (errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # of memory or descriptors, just now
+_LATER = (errno.EAGAIN, errno.ETOOMANYREFS, *SHORTAGES)  # the second: too many descriptors in flight
 
 
 class LinkClosed(Exception):  # noqa: N818  # an event, not an error
@@ -174,7 +175,8 @@ class Link:
     """One end of the link. `send` queues, `flush` sends what goes without waiting, `receive` takes what is there.
 
     Of an end that is not trusted no body is larger than `most`, and no more than `most_unsent` bytes wait for it to
-    read: what comes on top is dropped, `overrun` says so, and such an end is to be left.
+    read: what comes on top is dropped, `overrun` says so, and such an end is to be left. So is one that the kernel
+    sends nothing to for another reason than its death (`broken`): it would wait for ever for what was dropped.
     """
 
     def __init__(
@@ -188,7 +190,7 @@ class Link:
         sock.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
         self.sock = sock
         self.crowded = False  # the last flush met a shortage that POLLOUT says nothing about: try again a little later
-        self.overrun = False
+        self.overrun = self.broken = False
         self._most, self._most_unsent = most, most_unsent
         self._codec = codec()
         self._queue: list[tuple[bytes, list[int]]] = []
@@ -222,8 +224,13 @@ class Link:
         return bool(self._queue or self._outbox)
 
     def flush(self) -> bool:
-        """Send what goes now. Returns whether nothing is left; what a dead end cannot take is dropped."""
+        """Send what goes now. Returns whether nothing is left; what a dead end cannot take is dropped.
+
+        Raises LinkError once something could not be sent for good.
+        """
         self.crowded = False
+        if self.broken:
+            raise LinkError("cannot send to the other end")
         if self._queue:
             queue, self._queue, self._queued = self._queue, [], 0
             fresh = self._codec.encode(queue)
@@ -238,7 +245,8 @@ class Link:
                     self.crowded = e.errno != errno.EAGAIN
                     return False
                 self._drop()
-                return True  # receive() will say that the other end is gone
+                self.broken = e.errno not in (errno.EPIPE, errno.ECONNRESET)  # of these receive() tells
+                return not self.broken
             self._waiting -= _size(self._outbox.pop(0))
             _close(fds)
         return True
@@ -247,6 +255,8 @@ class Link:
         """What has come, possibly nothing. Raises LinkClosed after the last message, LinkError for what is not ours."""
         messages: list[tuple[Message, Fds]] = []
         try:
+            if self.broken:
+                raise LinkError("cannot send to the other end")
             for _ in range(ROUNDS):
                 datagram = self._receive()
                 if datagram is None:
@@ -271,6 +281,10 @@ class Link:
             return None
         except ConnectionResetError:
             return self._receive()  # said once by the kernel, ahead of what still lies in the queue
+        except OSError as e:
+            if e.errno in SHORTAGES:  # it lies there still, and whoever polls is told so again
+                return None
+            raise LinkError(f"cannot receive: {e.strerror}") from e
         fds = array("i")
         for level, kind, part in ancillary:
             if level == SOL_SOCKET and kind == SCM_RIGHTS:

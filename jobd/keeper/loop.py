@@ -15,8 +15,7 @@ import sys
 import time
 from contextlib import suppress
 
-import jobd
-from jobd.host import procs
+from jobd.core import logline
 from jobd.keeper import kernel, sockets, unprivileged
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.daemonproc import PING_SEC, DaemonProcess, default_argv
@@ -36,6 +35,7 @@ from jobd.keeper.rootfiles import FileGrants
 from jobd.keeper.shutdown import Shutdown
 from jobd.keeper.strays import Strays
 from jobd.keeper.unixchecks import UnixChecks
+from jobd.keeper.welcome import welcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from jobd.keeper.spawn import Base
     from jobd.keeper.table import Entry
 
-LINK_VERSION = 2  # 2: helpers, notify sockets, checks; a daemon does not ask an older keeper for them
 CROWDED_SEC = 0.05  # until the next attempt to send when the kernel was short of memory or descriptors
 GIVE_UP_STARTS = 3  # daemons that die on their way up before --daemonize tells its caller that it cannot be done
 
@@ -83,6 +82,7 @@ class Keeper:
         self._handlers: dict[int, Callable[[], object]] = {}
         self._check_at = 0.0
         self._link_waits = False
+        self._survived = ""  # the last error that was said
         self._peers: set[Link] = set()
         self.ends = Ends(self)
         self.helpers = Helpers(self)
@@ -109,21 +109,41 @@ class Keeper:
         gc.collect()
         gc.freeze()  # what is here now stays for good; the collector need not touch (and so copy) it after a fork
         while self.exit_code is None:
-            timeout = self._deadlines(time.monotonic())
-            self._flush()
-            late, self.late = self.late, []
-            for message in late:
-                self.requests.handle(message, {})
-            if self._busy_soon():
-                timeout = min(timeout, CROWDED_SEC)
-            if self.exit_code is None:
-                for fd, _ in self._poll.poll(timeout):
-                    handler = self._handlers.get(fd)  # one handler of this round may have closed another's
-                    if handler is not None:
-                        handler()
+            timeout = CROWDED_SEC
+            try:
+                timeout = self._what_is_due()
+            except (OSError, MemoryError) as e:
+                self._survive(e)
+            try:
+                if self.exit_code is None:
+                    for fd, _ in self._poll.poll(timeout):
+                        handler = self._handlers.get(fd)  # one handler of this round may have closed another's
+                        if handler is not None:
+                            handler()
+            except (OSError, MemoryError) as e:
+                self._survive(e)
             if self.reexec is not None and not self._busy():
                 self.reexec()
         return self.exit_code
+
+    def _what_is_due(self) -> float:
+        """All that no event announces. Returns for how many seconds there is nothing of it."""
+        if self.ends.unreaped:
+            self.ends.reap()
+        timeout = self._deadlines(time.monotonic())
+        self._flush()
+        late, self.late = self.late, []
+        for message in late:
+            self._request(message, {})
+        return min(timeout, CROWDED_SEC) if self._busy_soon() else timeout
+
+    def _survive(self, error: OSError | MemoryError) -> None:
+        """What the kernel refuses just now ends no keeper: events stay until they are served, what is due stays due."""
+        text = f"going on after an error: {logline.brief(error)}"
+        if text != self._survived:
+            self._survived = text
+            self.log(text, "error")
+        time.sleep(CROWDED_SEC)  # it may come again at once
 
     def _listen(self) -> None:
         """The sockets besides the clients': for another keeper, and for root."""
@@ -135,8 +155,8 @@ class Keeper:
 
     def watch(self, fd: int, handler: Callable[[], object], mask: int = select.EPOLLIN) -> None:
         """Call `handler` whenever `fd` is ready."""
-        self._handlers[fd] = handler
         self._poll.register(fd, mask)
+        self._handlers[fd] = handler
 
     def unwatch(self, fd: int) -> None:
         """Stop watching; before the descriptor is closed."""
@@ -146,7 +166,7 @@ class Keeper:
     def _busy_soon(self) -> bool:
         """Whether something waits that no event will announce."""
         link = self.daemon.link
-        return self.reexec is not None or (link is not None and link.crowded)
+        return self.reexec is not None or bool(self.late) or (link is not None and link.crowded)
 
     def _deadlines(self, now: float) -> float:
         """Do what is due, and say in how many seconds the next thing is."""
@@ -179,17 +199,17 @@ class Keeper:
 
     def _flush(self) -> None:
         link = self.daemon.link
-        if link is None or not link.unsent:
+        if link is None or not (link.unsent or link.broken):
             return
         if link.overrun:
-            self.log(f"daemon {self.daemon.pid} asks and does not read the answers: killing it", "error")
-            self.daemon.kill()
-            self.lose_link()
+            self._give_up_link("it asks and does not read the answers")
             return
-        waits = not link.flush() and not link.crowded
-        if waits != self._link_waits:
-            self._link_waits = waits
+        waits = not link.broken and not link.flush() and not link.crowded
+        if link.broken:
+            self._give_up_link("the kernel sends it nothing")
+        elif waits != self._link_waits:
             self._poll.modify(link.fileno(), select.EPOLLIN | select.EPOLLOUT if waits else select.EPOLLIN)
+            self._link_waits = waits
 
     def _busy(self) -> bool:
         link = self.daemon.link
@@ -214,11 +234,11 @@ class Keeper:
         if sockets.is_spent(self.listener) and not self.shutdown.begun:  # the last daemon died over an idle exit
             self.renew_listener()
         try:
-            link = self.daemon.fork(now)
+            self.adopt_link(self.daemon.fork(now))
         except OSError as e:
-            self.log(f"cannot fork the daemon: {e}", "error")
-            return
-        self.adopt_link(link)
+            self.log(f"cannot start the daemon: {e}", "error")
+            self.daemon.kill()  # if it was forked: nobody has heard of its link
+            self.lose_link()
 
     def adopt_link(self, link: Link) -> None:
         """Take up the link to a daemon (or, after a re-exec, the same one again) and introduce ourselves."""
@@ -226,24 +246,8 @@ class Keeper:
         self.log.set_level(self.config.log_level)  # until this daemon says something else
         self.watch(link.fileno(), self._on_link)
         assert self.handover is not None
-        link.send(self._welcome(), [self.listener.fileno(), self.lock, *self.relay, self.handover.fileno()])
+        link.send(welcome(self), [self.listener.fileno(), self.lock, *self.relay, self.handover.fileno()])
         self.shutdown.tell()
-
-    def _welcome(self) -> Message:
-        config = self.config
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot_id = file.read().strip()
-        return {
-            "op": "welcome", "version": LINK_VERSION, "keeper": self.id, "keeper_pid": os.getpid(),
-            "keeper_version": jobd.__version__, "boot_id": boot_id, "incarnation": self.daemon.incarnation,
-            "mode": config.mode, "socket": config.socket, "state_dir": config.state_dir,
-            "config_dir": config.config_dir, "tracking": "cgroup" if self.cgroups.usable else "process",
-            "started_at": self.started_at, "idle_exit_sec": config.idle_exit_sec, "rss": procs.resident(),
-            "activated": self.activated, "supervised": self.notifier.present, "shared": config.shared,
-            "daemon_uid": config.daemon_uid if config.shared else os.geteuid(), "rlimits": self.base.rlimits(),
-            "heir": self.heir, "controllers": self.cgroups.controllers,
-            "fds": ["listener", "lock", "relay_read", "relay_write", "handover"],
-        }  # fmt: skip
 
     def told(self) -> bool:
         """Send what waits for the daemon; whether it all went."""
@@ -268,12 +272,21 @@ class Keeper:
         except LinkClosed:
             self.lose_link()
         except LinkError as e:
-            self.log(f"daemon {self.daemon.pid} is not understood: {e}", "error")
-            self.daemon.kill()
-            self.lose_link()
+            self._give_up_link(f"it is not understood: {e}")
             for fd in (fd for _, fds in batch for fd in fds.values()):
                 os.close(fd)
         return False
+
+    def _request(self, message: Message, fds: Fds) -> None:
+        try:
+            self.requests.handle(message, fds)
+        except LinkError as e:
+            self._give_up_link(f"it is not understood: {e}")
+
+    def _give_up_link(self, why: str) -> None:
+        self.log(f"killing daemon {self.daemon.pid}: {why}", "error")
+        self.daemon.kill()
+        self.lose_link()
 
     def lose_link(self) -> None:
         """The daemon is dead, or as good as dead: kill it, and the children that nobody will ever let go."""

@@ -17,7 +17,7 @@ from jobd.keeper.child import GO
 from jobd.keeper.configdirs import ConfigDirs
 from jobd.keeper.freezer import STOPS
 from jobd.keeper.limits import Changes
-from jobd.keeper.link import LinkError, chunks
+from jobd.keeper.link import SHORTAGES, LinkError, chunks
 from jobd.keeper.membership import Membership
 from jobd.keeper.spawn import SpawnFailed, spawn
 from jobd.wire.plainpack import packb
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SPARE_FDS = 320  # a message takes 250
 RUN_BYTES = 16  # of a run id, which names a directory
 ERRNO_DIGITS = 5  # more than a number of an error has; after a handover, who says it may be anybody
+SHORT_TRIES = 3  # to hear a child's last words when the kernel is short of memory
 MAX_CODE = 255  # the largest exit status
 MAX_PIDS = 64  # of a question: 50 µs each
 # What is kept of a daemon's own words: bytes of what it says of a run, characters of an operation and of why it could
@@ -154,29 +155,46 @@ class Requests:
         entry.label = label
         self._table[run] = entry
         keeper.ends.own[entry.pid] = entry
+        try:
+            self._look_after(entry)
+        except OSError as e:
+            self._give_up(entry, e)
+            return
+        self._tell_spawned(entry)
+
+    def _look_after(self, entry: Entry) -> None:
+        """Hear of what becomes of a child, and know it again. Raises OSError."""
         limit, spare = spare_fds()
         if max(entry.fds()) >= limit - spare:
-            keeper.ends.discard(entry)
-            keeper.send({"op": "spawn-failed", "run": run, "step": "descriptors", "errno": errno.EMFILE})
-            return
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         assert entry.ctl is not None
-        keeper.watch(entry.ctl.fileno(), lambda: self.on_ctl(entry))
+        self._keeper.watch(entry.ctl.fileno(), lambda: self.on_ctl(entry))
         if entry.looks_up:
-            keeper.lookups.add(entry)
-        process = procs.process(entry.pid)  # ours and not reaped, so it is this one
+            self._keeper.lookups.add(entry)
+        # Ours and not reaped, so it is this one, and is there: what is not to be read now is asked for again.
+        process = procs.process(entry.pid) or procs.process(entry.pid)
         entry.start = process.start if process else 0
-        self._tell_spawned(entry)
+
+    def _give_up(self, entry: Entry, why: OSError) -> None:
+        """Nobody could look after a run that was not let go."""
+        self._keeper.ends.discard(entry)
+        number = why.errno or errno.EIO
+        self._keeper.send({"op": "spawn-failed", "run": entry.run, "step": "descriptors", "errno": number})
 
     def on_ctl(self, entry: Entry) -> None:
         """The child says what failed, or (end of file) executes the program, or is dead."""
-        while entry.ctl is not None:
+        tries = SHORT_TRIES
+        while entry.ctl is not None and tries:
             try:
                 data = entry.ctl.recv(128)
             except BlockingIOError:
                 return
             except ConnectionResetError:
                 continue  # it left without reading its `go`; the kernel says so once, and before what it had to say
-            except OSError:
+            except OSError as e:
+                if e.errno in SHORTAGES:  # what it had to say lies there still
+                    tries -= 1
+                    continue
                 data = b""
             if data:
                 self._step_failed(entry, data)
@@ -203,11 +221,10 @@ class Requests:
             fds.append(entry.ctl.fileno())
         try:
             self._keeper.send(message, fds)
-        except OSError as e:  # out of descriptors: nobody could look after it
+        except OSError as e:  # out of descriptors
             if entry.went:
                 raise
-            self._keeper.ends.discard(entry)
-            self._keeper.send({"op": "spawn-failed", "run": entry.run, "step": "descriptors", "errno": e.errno or 0})
+            self._give_up(entry, e)
 
     def _step_failed(self, entry: Entry, data: bytes) -> None:
         step, _, number = data.decode("ascii", "replace").partition(":")
@@ -232,15 +249,22 @@ class Requests:
         elif not entry.went and entry.ctl is not None:
             if not self._keeper.told():
                 # The daemon must have this run's descriptors before it can run, or our death would leave it in doubt.
-                late: Message = {"op": "go", "run": run}
-                if late not in self._keeper.late:
-                    self._keeper.late.append(late)
+                self._go_later(run)
                 return
             entry.went = True  # before the byte: a keeper that dies between the two has not lied
             try:
                 entry.ctl.send(GO)
-            except OSError:
-                entry.went = False  # the child is dead and its end is told at the reap
+            except OSError as e:
+                entry.went = False
+                if e.errno in SHORTAGES:
+                    self._go_later(run)
+                elif entry.pidfd is not None:  # it is dead, or as good as dead; its end is told at the reap
+                    pidfd.send_signal(entry.pidfd, signal.SIGKILL)
+
+    def _go_later(self, run: object) -> None:
+        late: Message = {"op": "go", "run": run}
+        if late not in self._keeper.late:
+            self._keeper.late.append(late)
 
     # --- signals and trees ------------------------------------------------------------------------------------------
     def _signal(self, message: Message, _: Fds) -> None:
@@ -252,6 +276,8 @@ class Requests:
         if entry is not None and not repeated:
             stops = op.startswith(STOPS)
             count = self._send(entry, sig, str(message["whom"]), stops)
+            if not count and message["whom"] == "all":  # a look that failed finds nobody, and we have the pidfd
+                count = self._send(entry, sig, "main", stops)
             if stops:
                 self._keeper.freezer.thaw(entry)
             elif sig == signal.SIGCONT:

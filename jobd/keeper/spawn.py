@@ -101,6 +101,7 @@ def spawn(
         plan.notify = None if notify is None else (theirs[0], entry.run)
         entry.looks_up = plan.wish is not None and not plan.wish.sure_root
         entry.ctl, child_ctl = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        entry.ctl.setblocking(False)  # now: once there is a child nothing here may fail
         child_fd = child_ctl.detach()
         theirs.append(child_fd)
         plan.stdio = _stdio(entry, message, base, theirs)
@@ -125,7 +126,6 @@ def spawn(
     finally:
         for fd in theirs if directory is None else (*theirs, directory):
             os.close(fd)
-    entry.ctl.setblocking(False)
     return entry
 
 

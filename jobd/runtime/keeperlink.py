@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Fields = dict[str, object]
-SERVICES = 2  # jobd.keeper.loop.LINK_VERSION: from here on a keeper knows helpers, notify sockets and checks
+SERVICES = 2  # jobd.keeper.welcome.LINK_VERSION: from here on a keeper knows helpers, notify sockets and checks
 MAX_PIDS = 64  # jobd.keeper.requests.MAX_PIDS: of one question
 QUIET_SEC = 0.001  # after so long without a message one leaves at once; in a burst they leave together
 CROWDED_SEC = 0.05  # until the next attempt when the kernel is short of memory or descriptors (as in the keeper)

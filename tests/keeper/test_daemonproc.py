@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobd.keeper import daemonproc, loop
+from jobd.keeper import daemonproc
 from jobd.keeper.daemonproc import BACKOFF_MAX_SEC, DaemonProcess
+from jobd.keeper.welcome import LINK_VERSION
 from tests.keeper.harness import KEEPER, KeeperProcess, alive, close_all
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_a_daemon_that_lived_or_was_killed_comes_back_at_once() -> None:
 def test_welcome_says_who_and_where(keeper: KeeperProcess) -> None:
     daemon = keeper.daemon()
     welcome, fds = daemon.expect("welcome")
-    assert welcome["version"] == loop.LINK_VERSION
+    assert welcome["version"] == LINK_VERSION
     assert welcome["keeper_pid"] == keeper.processes[0].pid
     assert welcome["incarnation"] == 1
     assert (welcome["mode"], welcome["tracking"]) == ("socket", keeper.tracking)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
@@ -14,6 +15,7 @@ from jobd.runtime.linkcodec import FastCodec
 from jobd.wire.plainpack import packb
 
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Iterator
 
 CODECS = [LinkCodec(), FastCodec()]
@@ -206,3 +208,68 @@ def test_hostile_bytes_decode_or_raise(codec: LinkCodec) -> None:
 def test_too_many_descriptors_in_one_message_are_refused(codec: LinkCodec) -> None:
     with pytest.raises(LinkError, match="cannot send 250 descriptors"):
         codec.encode([({"op": "x", "fds": ["f"] * 250}, [0] * 250)])
+
+
+class Refusing:
+    """A socket of which the next send or receive fails."""
+
+    def __init__(self, sock: socket) -> None:
+        self.sock = sock
+        self.error = 0
+
+    def __getattr__(self, name: str) -> object:
+        if self.error and name in ("sendmsg", "recvmsg"):
+            number, self.error = self.error, 0
+            raise OSError(number, os.strerror(number))
+        return getattr(self.sock, name)
+
+
+@pytest.fixture
+def refusing(links: tuple[Link, Link]) -> Refusing:
+    """Of the first end."""
+    found = Refusing(links[0].sock)
+    links[0].sock = found  # type: ignore[assignment]
+    return found
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS, errno.EMFILE])
+def test_what_a_shortage_keeps_from_being_sent_is_sent_later(
+    links: tuple[Link, Link], refusing: Refusing, number: int
+) -> None:
+    a, b = links
+    a.send({"op": "x"})
+    refusing.error = number
+    assert (a.flush(), a.crowded, a.unsent) == (False, True, True)
+    assert (a.flush(), a.crowded, a.unsent) == (True, False, False)
+    assert b.receive() == [({"op": "x"}, {})]
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.ENOBUFS])
+def test_what_a_shortage_keeps_from_being_received_comes_later(
+    links: tuple[Link, Link], refusing: Refusing, number: int
+) -> None:
+    a, b = links
+    b.send({"op": "x"})
+    b.flush()
+    refusing.error = number
+    assert a.receive() == []
+    assert a.receive() == [({"op": "x"}, {})]
+
+
+def test_an_end_that_nothing_can_be_sent_to_is_left(links: tuple[Link, Link], refusing: Refusing) -> None:
+    a, _ = links
+    a.send({"op": "x"})
+    refusing.error = errno.EMSGSIZE
+    assert not a.flush()
+    assert a.broken
+    for act in (a.flush, a.receive):
+        with pytest.raises(LinkError):
+            act()
+
+
+def test_a_receive_that_fails_for_good_is_no_death_of_the_other_end(
+    links: tuple[Link, Link], refusing: Refusing
+) -> None:
+    refusing.error = errno.EIO
+    with pytest.raises(LinkError):
+        links[0].receive()
