@@ -103,13 +103,17 @@ class Line:
 
     def add(self, ticket: Ticket) -> None:
         """A new owner's turn is last."""
-        insort(self.turns.setdefault(ticket.owner, []), ticket)
+        his = self.turns.setdefault(ticket.owner, [])
+        if his and ticket < his[-1]:
+            insort(his, ticket)
+        else:
+            his.append(ticket)  # as most: in the order of acceptance
         ticket.lined = True
 
     def remove(self, ticket: Ticket) -> bool:
         """Returns whether it was its owner's last."""
         his = self.turns[ticket.owner]
-        del his[bisect_left(his, ticket)]
+        del his[-1 if his[-1] is ticket else bisect_left(his, ticket)]
         ticket.lined = False
         if not his:
             del self.turns[ticket.owner]

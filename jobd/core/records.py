@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from msgspec import NODEFAULT, Struct, convert
-from msgspec.structs import fields, replace
+from msgspec import Struct, convert
+from msgspec.structs import astuple, fields, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,7 +181,11 @@ _KEY: Final = ("owner", "job", "run")  # the event itself says these (a JobRow h
 _RUN_FIELDS: Final = tuple(f for f in RunRow.__struct_fields__ if f not in _KEY)
 _JOB_FIELDS: Final = tuple(f for f in JobRow.__struct_fields__ if f not in _KEY)
 _QUEUE_FIELDS: Final = tuple(f for f in QueueRow.__struct_fields__ if f != "owner")
-_JOB_DEFAULTS: Final = {f.name: f.default for f in fields(JobRow)}
+_JOB_DEFAULTS: Final = tuple((JOB_PREFIX + f.name, f.default) for f in fields(JobRow))
+_NOT_OF_RUN: Final = (JOB_PREFIX, ACT_PREFIX)
+_PREFIX: Final = len(JOB_PREFIX)
+assert {len(prefix) for prefix in _NOT_OF_RUN} == {_PREFIX}  # they are cut off, and not looked for: 100 times a run
+_JOB_KEY: Final = frozenset(JOB_PREFIX + f for f in _KEY)
 _RUN_SETTABLE: Final = frozenset(_RUN_FIELDS)
 _JOB_SETTABLE: Final = frozenset(_JOB_FIELDS)
 _RUN_CREATES: Final = frozenset({"seq", "number", "spec", "env", "by_uid", "queued_at"})  # RunRow without defaults
@@ -208,7 +212,8 @@ def job_data(row: JobRow, old: JobRow | None = None) -> Data:
 
 def new_job_data(row: JobRow) -> Data:
     """As `job_data`, for a job that has no row: what is not as it is by default."""
-    return {JOB_PREFIX + f: v for f in _JOB_FIELDS if (v := getattr(row, f)) != _JOB_DEFAULTS.get(f, NODEFAULT)}
+    values = zip(_JOB_DEFAULTS, astuple(row), strict=True)
+    return {f: v for (f, default), v in values if v != default and f not in _JOB_KEY}
 
 
 def queue_data(row: QueueRow) -> Data:
@@ -231,7 +236,7 @@ def apply_run(row: RunRow | None, event: Event) -> RunRow:
 
     Raises ValueError if there is no row and the event does not make one, or if it names a field that is not there.
     """
-    changes = {k: v for k, v in event.data.items() if not k.startswith((JOB_PREFIX, ACT_PREFIX))}
+    changes = {k: v for k, v in event.data.items() if k[:_PREFIX] not in _NOT_OF_RUN}
     if not changes and row is not None:
         return row
     _check(event, changes, _RUN_SETTABLE, "run")
@@ -252,7 +257,7 @@ def queue_of(event: Event) -> QueueRow | None:
 
 def apply_job(row: JobRow | None, event: Event) -> JobRow:
     """The job's row after the event; as `apply_run`."""
-    changes = {k[len(JOB_PREFIX) :]: v for k, v in event.data.items() if k.startswith(JOB_PREFIX)}
+    changes = {k[_PREFIX:]: v for k, v in event.data.items() if k[:_PREFIX] == JOB_PREFIX}
     if not changes and row is not None:
         return row
     _check(event, changes, _JOB_SETTABLE, "job")

@@ -171,7 +171,8 @@ TEXT_FIELDS: Final[dict[type, tuple[str, ...]]] = {
 
 def _refuse_nul(message: m.FromClient) -> None:
     for field in TEXT_FIELDS.get(type(message), ()):
-        if _has_nul(getattr(message, field)):
+        value = getattr(message, field)
+        if value and _has_nul(value):
             raise ProtocolError(errors.INVALID, f"cannot take {field}: it holds a NUL", getattr(message, "id", None))
 
 
@@ -181,8 +182,11 @@ def _has_nul(value: object) -> bool:
     if isinstance(value, bytes):
         return b"\0" in value
     if isinstance(value, dict):
-        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
-    return isinstance(value, (list, tuple)) and any(map(_has_nul, value))
+        value = [*value, *value.values()]
+    if not isinstance(value, (list, tuple)):
+        return False
+    words = [item for item in value if type(item) is bytes]  # an environment, at once: its own length may be the NUL
+    return b"\0" in b"".join(words) or (len(words) < len(value) and any(map(_has_nul, value)))
 
 
 def _check_run(run: m.Run) -> None:
