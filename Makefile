@@ -3,7 +3,8 @@
 #   make demo     install into .venv, run a real job, kill the daemon half-way, show that nothing was lost
 #   make test     ruff, mypy and all tests                          make test ARGS='-k stop -x' WORKERS=0
 #   make fault    all campaigns, in full                            make fault FAULT=F1 SEED=7 SIZE=300
-#   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop
+#   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop PLOTS=DIR
+#   make peers    the supervisors that jobd is measured beside, if you are root; circus into build/peers
 #   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc, shells and shellcheck
 #   make install  into PREFIX (default ~/.local), with man pages and completion; make uninstall
 #   make install-system    for a whole machine, started by systemd, as root: PREFIX (default /usr/local), DESTDIR
@@ -15,6 +16,7 @@ FAULT ?=
 SEED ?=
 SIZE ?=
 BENCH ?=
+PLOTS ?=
 ARGS ?=
 # Processes that the tests are shared among, file by file; 0: none but pytest's own, as a debugger needs it. Half of
 # the time of one goes by in waiting for what it has started. More of them disturb what is measured.
@@ -22,7 +24,7 @@ WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint fault bench tools install uninstall install-system uninstall-system clean
+.PHONY: demo test lint fault bench peers tools install uninstall install-system uninstall-system clean
 
 # The stamps are what make a second `make test` quick: an environment is made anew only when its recipe changes.
 $(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl scripts/jobd-stdio-bridge scripts/isolate
@@ -34,6 +36,11 @@ $(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl scripts/jobd-stdio
 
 $(VENV)/.tests: $(VENV)/.made
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	scripts/isolate $(VENV)/bin/jobctl $(VENV)/bin/jobd $(VENV)/bin/jobd-stdio-bridge
+	@touch $@
+
+$(VENV)/.plots: $(VENV)/.tests
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	scripts/isolate $(VENV)/bin/jobctl $(VENV)/bin/jobd $(VENV)/bin/jobd-stdio-bridge
 	@touch $@
 
@@ -55,9 +62,22 @@ lint: $(VENV)/.tests
 fault: $(VENV)/.tests
 	$(RUN) -m tests.fault $(FAULT) $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.tests
+bench: $(VENV)/.tests $(if $(PLOTS),$(VENV)/.plots)
 	$(RUN) -m compileall -q jobd jobctl
-	$(RUN) -m tests.bench $(BENCH)
+	$(RUN) -m tests.bench $(BENCH) $(if $(PLOTS),--plots $(PLOTS))
+
+# With RUNLEVEL=1 they are installed and not started where init is no systemd; where it is, supervisord's service runs then.
+peers:
+	@for tool in supervisord:supervisor s6-svscan:s6 runsvdir:runit tsp:task-spooler nq:nq; do \
+	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && RUNLEVEL=1 apt-get install -qqy --no-install-recommends$$missing || \
+	  echo "cannot install$$missing: going on without"; \
+	else echo "not installed:$$missing (what needs it is skipped, and says so)"; fi
+	@[ -x build/peers/bin/circusd ] || { $(PYTHON) -m venv build/peers && \
+	  build/peers/bin/pip install --quiet --disable-pip-version-check circus; } || echo "cannot install circus: going on without"
 
 # Services in CI only: installed anywhere else they would also be started. (RUNLEVEL=1 keeps them from that where init is no systemd.)
 tools:

@@ -1,7 +1,8 @@
 """`make bench`: every figure, each beside its yardstick. Prints a table; writes build/bench.json.
 
 `make bench BENCH=recovery` runs one. BENCH_QUICK=1 uses small sizes: good for a look, not for a claim.
-`make bench BENCH=--readme` runs all and puts the table into README.md.
+`make bench BENCH=--readme` runs all and puts the tables into README.md. A section has a table, results and plots of its
+own (`make bench PLOTS=DIR` draws them as PNG): `peers`, the same work under other supervisors (`make peers`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tests.bench import (
     memory,
     million,
     output,
+    peers,
     queueing,
     recovery,
     remote,
@@ -37,9 +39,12 @@ from tests.bench import (
 )
 from tests.bench.machine import machine, replace_table
 from tests.bench.measure import CannotMeasureError, Figure
+from tests.bench.plots import can_draw, draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.bench.plots import Section
 
 BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     module.__name__.rpartition(".")[2]: module.measure_all
@@ -48,6 +53,7 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
         idle, recovery, history, fairness, remote, dependencies, queueing, followers, million,
     )
 }  # fmt: skip
+SECTIONS: dict[str, Callable[[Path], Section]] = {"peers": peers.measure_section}
 RESULTS = Path("build/bench.json")
 HEAD = "| figure | measured | reach | that is | beside |\n|---|---|---|---|---|"
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
@@ -64,6 +70,30 @@ def row(figure: Figure) -> str:
     return f"| {figure.name} | {value} | {sign} {figure.reach:g}{verdict} | {figure.ours} | {figure.yardstick} |"
 
 
+def run_section(name: str, readme: bool, plots: Path | None) -> None:
+    """Measure a section; its table, results and plots."""
+    root = Path(tempfile.mkdtemp(prefix=f"jobd-bench-{name}-"))
+    try:
+        found = SECTIONS[name](root)
+    except CannotMeasureError as e:
+        print(f"{name}: skipped: {e}", file=sys.stderr)
+        return
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    print(f"\n{found.table}", flush=True)
+    write_results(RESULTS.with_name(f"{name}.json"), found.results)
+    if readme:
+        replace_table(f"<!-- {name} -->", f"<!-- /{name} -->", found.table)
+    if plots is not None:
+        for chart in found.charts:
+            print(draw(chart, plots), file=sys.stderr)
+
+
+def write_results(path: Path, results: dict[str, object]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), **results}, indent=2, ensure_ascii=False) + "\n")
+
+
 def run_one(name: str) -> list[Figure]:
     root = Path(tempfile.mkdtemp(prefix=f"jobd-bench-{name}-"))
     try:
@@ -78,22 +108,27 @@ def run_one(name: str) -> list[Figure]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
-    parser.add_argument("names", nargs="*", metavar="BENCH", help=", ".join(BENCHES))
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the sections as PNG files in DIR")
+    parser.add_argument("names", nargs="*", metavar="BENCH", help=", ".join([*BENCHES, *SECTIONS]))
     options = parser.parse_args()
-    names = options.names or list(BENCHES)
-    if unknown := [name for name in names if name not in BENCHES]:
-        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHES)}")
-    figures = []
-    print(HEAD, flush=True)
+    names = options.names or [*BENCHES, *SECTIONS]
+    if unknown := [name for name in names if name not in BENCHES and name not in SECTIONS]:
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join([*BENCHES, *SECTIONS])}")
+    if options.plots is not None and not can_draw():
+        parser.error("--plots needs matplotlib (make bench PLOTS=DIR installs it)")
+    if figures_of := [name for name in names if name in BENCHES]:
+        figures = []
+        print(HEAD, flush=True)
+        for name in figures_of:
+            for figure in run_one(name):
+                figures.append(figure)
+                print(row(figure), flush=True)
+        write_results(RESULTS, {"figures": [{**f._asdict(), "reached": f.reached} for f in figures]})
+        if options.readme:
+            replace_table(BEGIN, END, "\n".join([HEAD, *map(row, figures)]))
     for name in names:
-        for figure in run_one(name):
-            figures.append(figure)
-            print(row(figure), flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    results = {"machine": machine(), "figures": [{**f._asdict(), "reached": f.reached} for f in figures]}
-    RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    if options.readme:
-        replace_table(BEGIN, END, "\n".join([HEAD, *map(row, figures)]))
+        if name in SECTIONS:
+            run_section(name, options.readme, options.plots)
     return 0
 
 
