@@ -26,9 +26,10 @@ from jobd.keeper.spawn import Base
 from jobd.keeper.strays import Strays
 from jobd.keeper.table import Entry
 from jobd.keeper.unixchecks import UnixChecks
-from jobd.wire.plainpack import packb
+from jobd.wire.plainpack import MAX_DEPTH, packb
 from tests.keeper import harness
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, alive, close_all
+from tests.wire.test_plainpack import nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +76,7 @@ LIES: list[Message] = [
     {"op": "log-level"},
     {"op": "tree", "run": RUN, "tag": b"x" * 100_000},
     {"op": "spawn", **START, "label": {"job": "x" * 100_000}},
+    {"op": "spawn", **START, "label": nested(MAX_DEPTH - 3)},
     {"op": "signal", "run": RUN, "o": "x" * 100_000, "sig": 0, "whom": "main"},
     {"op": "kill-tree", "run": RUN, "o": "x" * 100_000},
     {"op": "helper"},
