@@ -40,6 +40,7 @@ ODD_BYTES: Final = (
 )  # fmt: skip
 ODD: Final[tuple[object, ...]] = (
     None, True, False, 0.0, -1.5, float("nan"), float("inf"), 1e300, [], {}, [[]], {"": ""}, msgspec.Raw(b"\xc1"),
+    *(msgspec.Raw(b"\x91" * depth + b"\x01") for depth in (30, 58, 59, 60, 61, 62, 63, 64, 500)),
 )  # fmt: skip
 LARGEST: Final = b"\xdd\xde\xdf\xdb\xdc\xda\xc6\xc5\xc9\xc8"  # first bytes that announce much, or what we never send
 
@@ -119,7 +120,7 @@ class Mutator:
     def _other(self, value: object) -> object:
         """Something else, of the same type mostly."""
         dice = self.dice
-        if dice.random() < 0.08:
+        if dice.random() < 0.15:
             return dice.choice((*ODD, 7, "x", b"x"))
         if isinstance(value, bool):
             return not value

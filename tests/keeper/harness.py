@@ -170,11 +170,11 @@ class KeeperProcess:
         self.tracking = tracking
         self.processes: list[subprocess.Popen[bytes]] = []
         self.daemons: list[Daemon] = []
-        self._listener = socket(AF_UNIX, SOCK_SEQPACKET)
+        self.listener = socket(AF_UNIX, SOCK_SEQPACKET)
         self._path = str(directory / "daemons")
-        self._listener.bind(self._path)
-        self._listener.listen(16)
-        self._listener.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("ll", int(DEADLINE_SEC), 0))
+        self.listener.bind(self._path)
+        self.listener.listen(16)
+        self.listener.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("ll", int(DEADLINE_SEC), 0))
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start a keeper process; its log is `log` in the directory."""
@@ -187,7 +187,7 @@ class KeeperProcess:
 
     def daemon(self) -> Daemon:
         """The next daemon that the keeper forks."""
-        fd, _ = self._listener._accept()  # type: ignore[attr-defined]
+        fd, _ = self.listener._accept()  # type: ignore[attr-defined]
         sock = socket(AF_UNIX, SOCK_SEQPACKET, 0, fd)
         data, ancillary, _, _ = sock.recvmsg(32, CMSG_SPACE(4))
         sock.close()
@@ -229,7 +229,7 @@ class KeeperProcess:
             if Path(f"/proc/{daemon.pid}/cmdline").exists() and self._path in command_line(daemon.pid):
                 os.kill(daemon.pid, signal.SIGKILL)
             daemon.close()
-        self._listener.close()
+        self.listener.close()
         kill_marked(str(self.directory))
         if self.tracking == "cgroup":
             deadline = time.monotonic() + DEADLINE_SEC
