@@ -2,7 +2,8 @@
 
 `make bench BENCH=recovery` runs one. BENCH_QUICK=1 uses small sizes: good for a look, not for a claim.
 `make bench BENCH=--readme` runs all and puts the tables into README.md. A section has a table, results and plots of its
-own (`make bench PLOTS=DIR` draws them as PNG): `peers`, the same work under other supervisors (`make peers`).
+own (`make bench PLOTS=DIR` draws them as PNG): `peers`, the same work under other supervisors (`make peers`), and
+`scale`, what more of everything costs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.bench import (
     recovery,
     remote,
     requests,
+    scale,
     spawn_latency,
     start_stop,
     throughput,
@@ -53,7 +55,7 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
         idle, recovery, history, fairness, remote, dependencies, queueing, followers, million,
     )
 }  # fmt: skip
-SECTIONS: dict[str, Callable[[Path], Section]] = {"peers": peers.measure_section}
+SECTIONS: dict[str, Callable[[Path], Section]] = {"peers": peers.measure_section, "scale": scale.measure_section}
 RESULTS = Path("build/bench.json")
 HEAD = "| figure | measured | reach | that is | beside |\n|---|---|---|---|---|"
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"

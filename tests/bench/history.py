@@ -23,28 +23,28 @@ REQUESTS = 500
 NOISE = 1.15  # the two within this of each other: the same
 
 
-def fill(jobd: Program) -> None:
-    """Copy the one run of the job `first` in the database, of a jobd that is not running."""
+def fill(jobd: Program, jobs: int = JOBS, runs_of_a_job: int = RUNS_OF_A_JOB) -> None:
+    """Copy the one run of the job `first` in the database, of a jobd that is not running, for so many other jobs."""
     with sqlite3.connect(jobd.state_dir / "state.db") as db:
         columns = [row[1] for row in db.execute("PRAGMA table_info(runs)")]
         own = {
             "seq": "(SELECT max(seq) FROM runs) + n",
             "run": "randomblob(16)",
-            "job": "printf('other-%d', n / :each)",
-            "number": "n % :each + 1",
+            "job": "printf('other-%d', (n - 1) / :each)",
+            "number": "(n - 1) % :each + 1",
             "tail": "abs(random()) % 4294967296",
         }
         values = ", ".join(own.get(column, column) for column in columns)
         db.execute(
             f"""WITH RECURSIVE count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < :all)
             INSERT INTO runs SELECT {values} FROM count, (SELECT * FROM runs LIMIT 1)""",
-            {"each": RUNS_OF_A_JOB, "all": JOBS * RUNS_OF_A_JOB},
+            {"each": runs_of_a_job, "all": jobs * runs_of_a_job},
         )
         columns = [row[1] for row in db.execute("PRAGMA table_info(jobs)")]
         own = {
             "job": "other.job",
             "latest": "(SELECT run FROM runs WHERE runs.job = other.job ORDER BY number DESC LIMIT 1)",
-            "runs": str(RUNS_OF_A_JOB),
+            "runs": str(runs_of_a_job),
         }
         values = ", ".join(own.get(column, f"first.{column}") for column in columns)
         db.execute(

@@ -54,7 +54,7 @@ QUESTIONS: dict[str, dict[str, object]] = {
 }
 
 
-def fill(jobd: Program) -> None:
+def fill(jobd: Program, runs: int = RUNS) -> None:
     """Copy the one run that there is, of a jobd that is not running; its indexes are made anew, which is quicker."""
     db = sqlite3.connect(jobd.state_dir / "state.db", isolation_level=None)
     try:
@@ -70,7 +70,7 @@ def fill(jobd: Program) -> None:
         db.execute(
             f"""WITH RECURSIVE count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < :all)
             INSERT INTO runs SELECT {values} FROM count, (SELECT * FROM runs LIMIT 1)""",
-            {"all": RUNS},
+            {"all": runs},
         )
         for _, sql in made:
             db.execute(sql)

@@ -1,0 +1,73 @@
+"""What more jobs cost: those that run, and those that only are there."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING
+
+from jobd.wire import messages as m
+from tests.bench import measure
+from tests.bench.history import fill
+from tests.bench.memory import start_sleepers, stop_sleepers
+from tests.bench.scale.line import Line, Lines, comes_back, life_cycle, memory, request, verb
+from tests.system.program import Program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FDS_OF_A_RUN = 3  # that keeper and daemon each hold: two pipes and a pidfd, or two files and a pidfd
+SPARE_FDS = 2000
+AT_REST = (1, 10, 100, 1000, 10_000) if not measure.QUICK else (1, 10, 100, 1000)
+
+
+def running_counts() -> list[int]:
+    """1 to 10,000, or as many as may have their descriptors."""
+    most = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE_FDS) // FDS_OF_A_RUN
+    counts = [1, 10, 100, 1000] if not measure.QUICK else [1, 10, 100, 300]
+    return [*counts, *([] if measure.QUICK else [min(10_000, most // 1000 * 1000)])]
+
+
+def running(root: Path) -> list[Line]:
+    lines = Lines("running jobs")
+    jobd = measure.program(root)
+    try:
+        there = 0
+        for count in running_counts():
+            if count <= there:
+                continue
+            took = measure.timed(lambda count=count, there=there: start_sleepers(jobd, count - there, there))  # type: ignore[misc]
+            if count - there >= 5:
+                lines.add("the start of one more", "ms", "flat", count, took / (count - there) * 1000)
+            there = count
+            lines.add("memory of keeper and daemon", "MiB", "linear", count, memory(jobd))
+            lines.add("a status request", "ms", "flat", count, request(jobd, m.Get(id=1, names=["sleep-0"])))
+            lines.add("a run's life", "ms", "flat", count, life_cycle(jobd))
+            lines.add("jobctl list", "ms", "linear", count, verb(jobd, "list", "-o", "json"))
+            lines.add("kill -9 of the daemon to the next answer", "ms", "linear", count, comes_back(jobd))
+        stop_sleepers(jobd, there)
+    finally:
+        jobd.close()
+    return lines.all()
+
+
+def at_rest(root: Path) -> list[Line]:
+    lines = Lines("jobs at rest")
+    for count in AT_REST:
+        jobd = Program(root / str(count))
+        try:
+            jobd.start()
+            jobd.jobctl("run", "--wait", "--name", "first", "--", "true", check=True)
+            jobd.keeper.terminate()
+            jobd.keeper.wait(60)
+            if count > 1:
+                fill(jobd, jobs=count - 1, runs_of_a_job=1)
+            jobd.start()
+            lines.add("memory of keeper and daemon", "MiB", "linear", count, memory(jobd))
+            lines.add("a status request", "ms", "flat", count, request(jobd, m.Get(id=1, names=["first"])))
+            lines.add("a run's life", "ms", "flat", count, life_cycle(jobd))
+            lines.add("jobctl list", "ms", "flat", count, verb(jobd, "list", "-o", "json"))
+            lines.add("jobctl list --all", "ms", "linear", count, verb(jobd, "list", "--all", "-o", "json"))
+            lines.add("kill -9 of the daemon to the next answer", "ms", "linear", count, comes_back(jobd))
+        finally:
+            jobd.close()
+    return lines.all()
