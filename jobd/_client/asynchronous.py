@@ -192,6 +192,7 @@ class Jobs(Acting, Asking, Defining, Scheduling):
         """The output of one job, byte-exact, as an async iterator of chunks.
 
         Args:
+            job: may be empty when `run` is an id: also that of a job which was removed.
             run: as in `result`, or "all".
             follow: go on with new output and with the job's next runs, until the job is at rest.
             lines: begin with the last so many lines.

@@ -59,7 +59,9 @@ class Reading(Exchange[Chunk]):
         )
 
     def fault(self, fault: m.Fault) -> Sequence[Chunk]:
-        if fault.code != errors.LAGGED:
+        if fault.code == errors.NOT_FOUND and self._request.one_run and self._request.jobs:
+            self._request = msgspec.structs.replace(self._request, jobs=[])  # the job was removed, and its runs stay
+        elif fault.code != errors.LAGGED:
             raise error_for(fault.code, fault.message, fault.details)
         self.state = State.SEND  # we were slow; the offsets say where to go on
         return ()

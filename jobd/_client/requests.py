@@ -195,7 +195,7 @@ def logs(
     return Reading(
         m.Logs(
             id=0,
-            jobs=[job],
+            jobs=[job] if job else [],  # a run by its id alone
             run=run,
             follow=follow,
             lines=lines,

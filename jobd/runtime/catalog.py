@@ -210,10 +210,14 @@ class Catalog:
         """Whether changes of the job are on their way: then it stays in the registry until they are durable."""
         return job in self._pending
 
+    def is_kept(self, row: JobRow) -> bool:
+        """Whether something keeps a job that has this row: its definition, what somebody wants, its state, a run."""
+        job = self._registry.jobs.get((row.owner, row.job))
+        return not plan.is_idle_leftover(row) or (job is not None and job.run is not None)
+
     def tidy(self, row: JobRow) -> None:
         """Take a job's row away if its definition has gone and nothing else keeps it. Call when it has come to rest."""
-        job = self._registry.jobs.get((row.owner, row.job))
-        if plan.is_idle_leftover(row) and (job is None or job.run is None):
+        if not self.is_kept(row):
             self.remove((row.owner, row.job), None)
 
     def tidy_key(self, owner: int, name: str) -> None:

@@ -93,8 +93,7 @@ class Settling:
 
     def _take_away(self, row: JobRow) -> Commit | None:
         gone = replace(row, load=records.NOT_FOUND, problem="")
-        job = self._registry.jobs.get(self._key)
-        if plan.is_idle_leftover(gone) and (job is None or job.run is None):
+        if not self._catalog.is_kept(gone):
             return self._catalog.remove(self._key, self._by)
         return None if gone == row else self._catalog.write(gone, records.UNDEFINED, self._by)
 

@@ -8,6 +8,7 @@ import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.fault import both, campaign, feeding, framing, full_disk, lying, order, pumping, queued, services
+from tests.fault.model_campaign import run_model
 from tests.fault.report import CannotRunError, Report
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ CAMPAIGNS = {
         Campaign("services", "the daemon is killed under services", services.run_services, "kills", 100, 8),
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
         Campaign("queues", "the daemon is killed under queued runs", queued.run_queued, "kills", 60, 4),
+        Campaign("model", "random acts beside a model, and kills", run_model, "examples", 150, 4),
         Campaign("feeding", "the daemon is killed under a large stdin", feeding.run_feeding, "MiB", 1024, 64),
     )
 }

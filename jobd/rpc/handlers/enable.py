@@ -66,11 +66,15 @@ async def mask(context: Context, request: m.Mask) -> None:
 
 
 async def _written(context: Context, row: records.JobRow, kind: str, failed: str) -> None:
-    """Make this the job's row. Without an await since it was looked up."""
+    """Make this the job's row, or take it away if nothing keeps it any more: who looks after the answer, or after the
+    death of this daemon, finds no rest of it. Without an await since it was looked up.
+    """
     catalog = context.world.registry.catalog
+    if not catalog.is_kept(row):
+        await catalog.remove((row.owner, row.job), context.caller).wait()
+        return
     blobs = context.world.definitions.placeholder_blobs(row)
     try:
         await catalog.write(row, kind, context.caller, blobs, may_fail=True).wait()
     except NotDurable as error:
         raise Refused(errors.NO_SPACE, f"{failed}: {error}", job=row.job) from error
-    catalog.tidy_key(row.owner, row.job)
