@@ -23,8 +23,8 @@ from jobd.keeper.become import LOOKUP_SEC
 from jobd.keeper.child import GO, child
 from jobd.keeper.environment import words
 from jobd.keeper.membership import Membership
-from jobd.keeper.requests import spare_fds
 from jobd.keeper.spawn import Plan, SpawnFailed
+from jobd.keeper.spawns import spare_fds
 from jobd.keeper.table import Helper
 
 TYPE_CHECKING = False

@@ -35,11 +35,16 @@ SIGINFO_SIZE = 128  # struct signalfd_siginfo, which begins with the number of t
 _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_execve = _libc.execve  # looked up here, since a child would have to do it anew
 _loaded: list[ctypes.CDLL] = []
 _MACHINE = os.uname().machine
 _vectors: dict[int, type[ctypes.Array[ctypes.c_char_p]]] = {}
 # Of ourselves; made here, since making a type takes longer than the call.
 _capability_header, _capability_sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+# struct clone_args of linux/sched.h: flags, where the pidfd goes, …, the signal at the end, …, the cgroup.
+_clone_pidfd = ctypes.c_int(-1)
+_clone_args = (ctypes.c_uint64 * 11)(0, ctypes.addressof(_clone_pidfd), 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, 0)
+_clone_args_at, _clone_args_size = ctypes.byref(_clone_args), ctypes.sizeof(_clone_args)
 _refused = False  # whether clone3 is not to be had here; found out once
 
 
@@ -51,12 +56,11 @@ def clone(cgroup: int | None) -> tuple[int, int, bool]:
     """
     global _refused
     if not _refused:
-        pidfd = ctypes.c_int(-1)
-        flags = _CLONE_PIDFD | (0 if cgroup is None else _CLONE_INTO_CGROUP)
-        args = (ctypes.c_uint64 * 11)(flags, ctypes.addressof(pidfd), 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, cgroup or 0)
-        pid = _syscall(_CLONE3, ctypes.byref(args), ctypes.sizeof(args))
+        _clone_args[0] = _CLONE_PIDFD | (0 if cgroup is None else _CLONE_INTO_CGROUP)
+        _clone_args[10] = cgroup or 0
+        pid = _syscall(_CLONE3, _clone_args_at, _clone_args_size)
         if pid >= 0:
-            return pid, pidfd.value, True
+            return pid, _clone_pidfd.value, True
         _refused = ctypes.get_errno() in (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP)
         if not _refused:
             raise _error("clone3")
@@ -93,7 +97,7 @@ def strings(values: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
 
 def execve(path: bytes, argv: ctypes.Array[ctypes.c_char_p], env: ctypes.Array[ctypes.c_char_p]) -> int:
     """Execute; returns only on failure, with the errno. Takes any environment, which os.execve would rearrange."""
-    _libc.execve(path, argv, env)
+    _execve(path, argv, env)
     return ctypes.get_errno()
 
 

@@ -265,9 +265,7 @@ class Keeper:
         batch: list[tuple[Message, Fds]] = []
         try:
             batch = link.receive() if link is not None else []
-            for i, (message, fds) in enumerate(batch):
-                self.requests.handle(message, fds)
-                batch[i] = (message, {})
+            self.requests.handle_all(batch)
             return bool(batch)
         except LinkClosed:
             self.lose_link()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 
 from jobd.host import pidfd, procs
@@ -19,27 +18,23 @@ from jobd.keeper.freezer import STOPS
 from jobd.keeper.limits import Changes
 from jobd.keeper.link import SHORTAGES, LinkError, chunks
 from jobd.keeper.membership import Membership
-from jobd.keeper.spawn import SpawnFailed, spawn
-from jobd.wire.plainpack import packb
+from jobd.keeper.spawns import Spawns, spare_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jobd.keeper.link import Fds, Message
     from jobd.keeper.loop import Keeper
     from jobd.keeper.table import Entry
 
-# Kept free of runs: without room to pass descriptors on, no next daemon could take the runs up. Of few, a quarter.
-SPARE_FDS = 320  # a message takes 250
-RUN_BYTES = 16  # of a run id, which names a directory
 ERRNO_DIGITS = 5  # more than a number of an error has; after a handover, who says it may be anybody
 SHORT_TRIES = 3  # to hear a child's last words when the kernel is short of memory
 MAX_CODE = 255  # the largest exit status
 MAX_PIDS = 64  # of a question: 50 µs each
-# What is kept of a daemon's own words: bytes of what it says of a run, characters of an operation and of why it could
-# not start; and operations of a run that are remembered, of which a stop has three.
-MAX_LABEL, MAX_OPERATION, MAX_WHY, MAX_OPERATIONS = 1024, 256, 1000, 10_000
+# What is kept of a daemon's own words: characters of an operation and of why it could not start; and how many
+# operations of a run are remembered, of which a stop has three.
+MAX_OPERATION, MAX_WHY, MAX_OPERATIONS = 256, 1000, 10_000
 # What `close` closes, by what it is to the run.
 _CLOSES = {"stdin": ("stdin", "input"), "stdout": ("out",), "pty": ("pty_out",), "output": ("err_in",)}
 
@@ -52,8 +47,10 @@ class Requests:
         self._table = keeper.table
         self._configdirs = ConfigDirs(keeper)
         self._limits = Changes(keeper)
+        self.spawns = Spawns(keeper, self.on_ctl)
         self._handlers: dict[str, Callable[[Message, Fds], None]] = {
-            "list": self._list, "ready": self._ready, "pong": self._pong, "spawn": self._spawn, "go": self._go,
+            "list": self._list, "ready": self._ready, "pong": self._pong, "go": self._go,
+            "spawn": lambda message, fds: self.spawns.spawn([(message, fds)]),
             "signal": self._signal, "kill-tree": self._kill_tree, "watch": self._watch, "tree": self._tree,
             "close": self._close, "ack": self._ack, "freeze": self._freeze, "shutdown-begun": self._shutdown_begun,
             "bye": self._bye, "log-level": self._log_level,
@@ -65,18 +62,48 @@ class Requests:
         } | keeper.helpers.handlers | keeper.unix_checks.handlers  # fmt: skip
         self._handlers |= keeper.mains.handlers | keeper.strays.handlers
 
+    def handle_all(self, batch: Sequence[tuple[Message, Fds]]) -> None:
+        """Do what the messages of a batch ask, with as many spawns as go at once. Raises LinkError as `handle` does.
+
+        A `go` between spawns waits for them: it costs more to tell the daemon of each run ahead of the next.
+        """
+        spawns: list[tuple[Message, Fds]] = []
+        goes: list[tuple[Message, Fds]] = []
+        for message, fds in batch:
+            op = message["op"]
+            if op == "spawn":
+                spawns.append((message, fds))
+            elif op == "go" and spawns:
+                goes.append((message, fds))
+            else:
+                self._start(spawns, goes)
+                spawns, goes = [], []
+                self.handle(message, fds)
+        self._start(spawns, goes)
+
+    def _start(self, spawns: Sequence[tuple[Message, Fds]], goes: Sequence[tuple[Message, Fds]]) -> None:
+        if spawns:
+            self._checked("spawn", lambda: self.spawns.spawn(spawns), [fds for _, fds in spawns])
+        for message, fds in goes:
+            self.handle(message, fds)
+
     def handle(self, message: Message, fds: Fds) -> None:
         """Do what a message asks. Raises LinkError for one that is not as agreed."""
+        op = str(message["op"])
+        self._checked(op, lambda: self._handlers[op](message, fds), [fds])
+
+    def _checked(self, op: str, act: Callable[[], None], passed: Sequence[Fds]) -> None:
         try:
-            self._handlers[str(message["op"])](message, fds)
+            act()
         except OSError as e:
-            raise LinkError(f"cannot do {message['op']!r}: {e}") from e
+            raise LinkError(f"cannot do {op!r}: {e}") from e
         except Exception as e:  # a daemon that was taken over may say anything, and must not end the keeper
-            raise LinkError(f"{message['op']!r}: {type(e).__name__}: {e}") from e
+            raise LinkError(f"{op!r}: {type(e).__name__}: {e}") from e
         finally:
-            for fd in fds.values():
-                os.close(fd)
-            fds.clear()
+            for fds in passed:
+                for fd in fds.values():
+                    os.close(fd)
+                fds.clear()
 
     # --- the daemon itself ------------------------------------------------------------------------------------------
     def _list(self, _: Message, __: Fds) -> None:
@@ -135,52 +162,6 @@ class Requests:
         self._keeper.listener.listen(max(1, min(length, sockets.BACKLOG)))
 
     # --- starting ---------------------------------------------------------------------------------------------------
-    def _spawn(self, message: Message, fds: Fds) -> None:
-        run = message["run"]
-        assert isinstance(run, bytes)
-        assert len(run) == RUN_BYTES
-        entry = self._table.get(run)
-        if entry is not None:
-            self._tell_spawned(entry)
-            return
-        keeper, label = self._keeper, message.get("label")
-        assert len(packb([[[[label]]]])) <= MAX_LABEL  # as deep as it stands in a list of all: that has to go out, too
-        try:
-            cgroups = keeper.cgroups if keeper.cgroups.usable else None
-            granted = keeper.grants is not None and keeper.grants.has(message)
-            entry = spawn(message, fds, keeper.base, cgroups, granted, keeper.notify_sockets)
-        except SpawnFailed as e:
-            keeper.send({"op": "spawn-failed", "run": run, "step": e.step, "errno": e.errno})
-            return
-        entry.label = label
-        self._table[run] = entry
-        keeper.ends.own[entry.pid] = entry
-        try:
-            self._look_after(entry)
-        except OSError as e:
-            self._give_up(entry, e)
-            return
-        self._tell_spawned(entry)
-
-    def _look_after(self, entry: Entry) -> None:
-        """Hear of what becomes of a child, and know it again. Raises OSError."""
-        limit, spare = spare_fds()
-        if max(entry.fds()) >= limit - spare:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        assert entry.ctl is not None
-        self._keeper.watch(entry.ctl.fileno(), lambda: self.on_ctl(entry))
-        if entry.looks_up:
-            self._keeper.lookups.add(entry)
-        # Ours and not reaped, so it is this one, and is there: what is not to be read now is asked for again.
-        process = procs.process(entry.pid) or procs.process(entry.pid)
-        entry.start = process.start if process else 0
-
-    def _give_up(self, entry: Entry, why: OSError) -> None:
-        """Nobody could look after a run that was not let go."""
-        self._keeper.ends.discard(entry)
-        number = why.errno or errno.EIO
-        self._keeper.send({"op": "spawn-failed", "run": entry.run, "step": "descriptors", "errno": number})
-
     def on_ctl(self, entry: Entry) -> None:
         """The child says what failed, or (end of file) executes the program, or is dead."""
         tries = SHORT_TRIES
@@ -209,22 +190,6 @@ class Requests:
         if entry.ctl is not None:
             self._keeper.unwatch(entry.ctl.fileno())
             entry.close_ctl()
-
-    def _tell_spawned(self, entry: Entry) -> None:
-        fields = entry.plain()
-        message = {name: fields[name] for name in ("run", "pid", "start", "tracking", "cgroup", "fds")}
-        message["op"] = "spawned"
-        fds = entry.fds()
-        if entry.ctl is not None and not entry.went:
-            # For a daemon that survives us over `go`: through it the child can be let go, and says whether it ran.
-            fields["fds"].append("ctl")  # type: ignore[attr-defined]  # our own list
-            fds.append(entry.ctl.fileno())
-        try:
-            self._keeper.send(message, fds)
-        except OSError as e:  # out of descriptors
-            if entry.went:
-                raise
-            self._give_up(entry, e)
 
     def _step_failed(self, entry: Entry, data: bytes) -> None:
         step, _, number = data.decode("ascii", "replace").partition(":")
@@ -387,9 +352,3 @@ def _is_done(entry: Entry, op: str) -> bool:
     assert len(op) <= MAX_OPERATION
     assert len(entry.ops) < MAX_OPERATIONS
     return entry.done(op)
-
-
-def spare_fds() -> tuple[int, int]:
-    """How many descriptors there may be, and how many of them are kept free."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return limit, max(4, min(SPARE_FDS, limit // 4))

@@ -70,12 +70,28 @@ def _signed(limit: int) -> int:
     return -1 if limit == resource.RLIM_INFINITY else limit
 
 
+def plan_of(message: Message, base: Base, granted: bool, sockets: NotifySockets) -> Plan:
+    """What the child of a run will do. Raises SpawnFailed.
+
+    Args:
+        message: the request.
+        base: what the keeper was given.
+        granted: root has allowed this command to run as uid 0.
+        sockets: where its notify socket will be made.
+    """
+    fixed = []
+    if message.get("notify"):
+        run = message["run"]
+        fixed.append(b"NOTIFY_SOCKET=" + os.fsencode(sockets.path_of(run)))  # type: ignore[arg-type]  # checked before
+    return Plan(message, base, granted, fixed)
+
+
 def spawn(
     message: Message,
     fds: Fds,
+    plan: Plan,
     base: Base,
     cgroups: Cgroups | None,
-    granted: bool = False,
     sockets: NotifySockets | None = None,
 ) -> Entry:
     """Fork the child of a run, and let it come up to `go`. Raises SpawnFailed; then nothing is left behind.
@@ -83,9 +99,9 @@ def spawn(
     Args:
         message: the request.
         fds: what came with it; what is taken is removed.
+        plan: what the child does.
         base: what the keeper was given.
         cgroups: where to make a cgroup for it.
-        granted: root has allowed this command to run as uid 0.
         sockets: where to make its notify socket.
     """
     entry = Entry(message["run"])  # type: ignore[arg-type]  # checked by the caller
@@ -95,10 +111,11 @@ def spawn(
     directory = None
     step = "notify"
     try:
-        notify = _notify_socket(entry, sockets, theirs) if sockets is not None and message.get("notify") else None
+        if sockets is not None and message.get("notify"):
+            entry.notify, place = sockets.make(entry.run)
+            theirs.append(place)
+            plan.notify = place, entry.run
         step = "pipe"
-        plan = Plan(message, base, granted, [] if notify is None else [notify])
-        plan.notify = None if notify is None else (theirs[0], entry.run)
         entry.looks_up = plan.wish is not None and not plan.wish.sure_root
         entry.ctl, child_ctl = socketpair(AF_UNIX, SOCK_SEQPACKET)
         entry.ctl.setblocking(False)  # now: once there is a child nothing here may fail
@@ -136,13 +153,6 @@ def _leave(entry: Entry, cgroups: Cgroups | None, sockets: NotifySockets | None)
     entry.close()
     if cgroups is not None:
         cgroups.leave(entry.cgroup)
-
-
-def _notify_socket(entry: Entry, sockets: NotifySockets, theirs: list[int]) -> bytes:
-    """Make the socket on which the run says how it does; returns what it is told of it."""
-    entry.notify, place = sockets.make(entry.run)
-    theirs.append(place)
-    return b"NOTIFY_SOCKET=" + os.fsencode(sockets.path_of(entry.run))
 
 
 def _pipe(theirs: list[int]) -> int:

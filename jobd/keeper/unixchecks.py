@@ -14,7 +14,7 @@ from _socket import AF_UNIX, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STR
 
 from jobd.host import pidfd
 from jobd.keeper import become, kernel
-from jobd.keeper.requests import spare_fds
+from jobd.keeper.spawns import spare_fds
 from jobd.wire.grants import unix_digest
 
 TYPE_CHECKING = False

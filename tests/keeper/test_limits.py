@@ -13,7 +13,7 @@ import pytest
 
 from jobd.keeper import kernel, limits
 from jobd.keeper.cgroup import Cgroups
-from jobd.keeper.spawn import Base, SpawnFailed, spawn
+from jobd.keeper.spawn import Base, Plan, SpawnFailed, spawn
 from tests.keeper.harness import close_all, read_all
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_all_of_a_run_is_killed_together_where_memory_is_controlled(
     message: dict[str, object] = {"run": b"r" * 16, "argv": [b"true"], "env": [], "cwd": b"/", "cpu_percent": 50}
     base = Base()
     with pytest.raises(SpawnFailed, match="fork"):
-        spawn(message, {}, base, cgroups)  # type: ignore[arg-type]  # as far as it is asked
+        spawn(message, {}, Plan(message, base), base, cgroups)  # type: ignore[arg-type]  # as far as it is asked
     os.close(base.null)
     assert written == [("cpu.max", "50000 100000"), *([limits.OOM_GROUP] if "memory" in controllers else [])]
 
