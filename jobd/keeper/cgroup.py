@@ -25,6 +25,9 @@ TRACKING_VARIABLE = "JOBD_TRACKING"  # "process" does without cgroups; for tests
 KEEPER = "keeper"  # our leaf; the unit has it as DelegateSubgroup=
 CONTROLLERS = ("cpu", "io", "memory", "pids")  # for limits and accounting; systemd gives a user's manager less
 _MARKS = ("user.delegate", "trusted.delegate")  # how systemd marks a cgroup as given away with all below it
+# Looks that a signal to all takes: the second finds what was forked between the first and its signals, and so on for
+# what that has forked before it got one.
+ROUNDS = 8
 _ATTEMPTS = 1000  # names to try: a run id comes twice only when a child that never went is still dying in the first
 
 
@@ -257,13 +260,19 @@ def _processes_in(path: str) -> list[int]:
 
 
 def terminate(path: str) -> None:
-    """SIGTERM to all in the cgroup, which may be held."""
-    for pid in processes(path):
-        for sig in (signal.SIGTERM, signal.SIGCONT):
-            try:
-                os.kill(pid, sig)
-            except OSError:
-                break  # it has ended
+    """SIGTERM to all in the cgroup, which may be held; also to those that are forked meanwhile."""
+    told: set[int] = set()
+    for _ in range(ROUNDS):
+        fresh = set(processes(path)) - told
+        if not fresh:
+            break
+        told |= fresh
+        for pid in fresh:
+            for sig in (signal.SIGTERM, signal.SIGCONT):
+                try:
+                    os.kill(pid, sig)
+                except OSError:
+                    break  # it has ended
     freeze(path, False)
 
 

@@ -30,6 +30,7 @@ from jobd.keeper.mains import Mains
 from jobd.keeper.notify import Notifier
 from jobd.keeper.notifysockets import NotifySockets
 from jobd.keeper.preparing import FORWARDED, HANDLED
+from jobd.keeper.reaching import Reaching
 from jobd.keeper.requests import Requests
 from jobd.keeper.rootfiles import FileGrants
 from jobd.keeper.shutdown import Shutdown
@@ -91,6 +92,7 @@ class Keeper:
         self.strays = Strays(self)
         self.notify_sockets = NotifySockets(config)
         self.freezer = Freezer(self)
+        self.reaching = Reaching(self)
         self.lookups = Lookups(self)
         self.requests = Requests(self)
         self.shutdown = Shutdown(self)
@@ -187,7 +189,7 @@ class Keeper:
         due = [daemon.kill_at, next_fork, self._check_at]
         due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now), self.lookups.tick(now)]
         due += [self.helpers.tick(now), self.unix_checks.tick(now), self.file_grants.tick(now)]
-        due.append(self._notify(now))
+        due += [self.reaching.tick(now), self._notify(now)]
         return max(0.0, min(at for at in due if at is not None) - now)
 
     def _notify(self, now: float) -> float | None:

@@ -259,11 +259,9 @@ class Requests:
         if whom == "all":
             if entry.empty:
                 return 0  # the number of its group may be somebody else's by now
-            found = tree.members(entry, self._keeper.ends.strangers()).values()
-            count = tree.send_each(found, sig)
             if wake:
-                tree.send_each([p for p in found if p.state == tree.STOPPED], signal.SIGCONT)
-            return count
+                return self._keeper.reaching.send(entry, sig)
+            return tree.send_all(entry, sig, self._keeper.ends.strangers())
         if entry.ended or entry.pidfd is None:
             return 0
         try:

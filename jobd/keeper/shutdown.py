@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from jobd.keeper import cgroup, files, sockets, tree
+from jobd.keeper import cgroup, files, sockets
 from jobd.keeper.table import Entry
 from jobd.wire.plainpack import PlainpackError, packb, unpackb
 
@@ -127,9 +127,8 @@ class Shutdown:
         self._stage, self._until = "term", time.monotonic() + TERM_SEC
         for entry in list(keeper.table.values()):
             if not entry.empty:
-                tree.send_all(entry, signal.SIGTERM, keeper.ends.strangers())
+                keeper.reaching.send(entry, signal.SIGTERM)
                 keeper.freezer.thaw(entry)
-                tree.send_all(entry, signal.SIGCONT, keeper.ends.strangers())  # a stopped process must see its TERM
         self._until = min(self._until, time.monotonic() + TERM_SEC)
 
     def _strays(self) -> list[str]:

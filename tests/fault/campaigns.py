@@ -7,7 +7,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fault import both, campaign, feeding, framing, full_disk, lying, order, pumping, queued, services
+from tests.fault import both, campaign, feeding, framing, full_disk, lying, order, pumping, queued, races, services
 from tests.fault.model_campaign import run_model
 from tests.fault.report import CannotRunError, Report
 
@@ -38,6 +38,7 @@ CAMPAIGNS = {
         Campaign("F8", "the disk is full under load, and free again", full_disk.run_full_disk, "times", 20, 1),
         Campaign("F6", "frames that nobody should send", framing.run_frames, "frames", 100_000, 1000, alone=True),
         Campaign("lies", "a daemon that was taken over lies to its keeper", lying.run_lies, "lies", 2000, 40),
+        Campaign("F12", "runs are stopped and killed as they start", races.run_races, "races", 1000, 24),
         Campaign("services", "the daemon is killed under services", services.run_services, "kills", 100, 8),
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
         Campaign("queues", "the daemon is killed under queued runs", queued.run_queued, "kills", 60, 4),

@@ -73,8 +73,9 @@ class Client:
 class Killer(threading.Thread):
     """Kills one daemon after the other, each at a random moment of its life, until it has done so or is told to end."""
 
-    def __init__(self, program: Program, dice: random.Random, kills: int) -> None:
+    def __init__(self, program: Program, dice: random.Random, kills: int, within_sec: float = KILL_WITHIN_SEC) -> None:
         super().__init__(name="killer")
+        self.within_sec = within_sec
         self.program, self.left, self.kills = program, kills, 0
         self.over = threading.Event()
         self._dice = dice
@@ -95,7 +96,7 @@ class Killer(threading.Thread):
             return pid if pid != last else -1 if self.over.is_set() else 0
 
         while self.kills < self.left and (pid := until(fresh, "the keeper forks a daemon")) > 0:
-            self.over.wait(self._dice.uniform(0, KILL_WITHIN_SEC))
+            self.over.wait(self._dice.uniform(0, self.within_sec))
             if self.over.is_set():
                 return
             os.kill(pid, signal.SIGKILL)

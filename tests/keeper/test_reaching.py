@@ -1,0 +1,135 @@
+"""A signal that is to end a tree gets to each of its processes, also to those that the first look has not met."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from jobd.host.procs import Process
+from jobd.keeper import cgroup, reaching, tree
+from jobd.keeper.reaching import LATER_SEC, Reaching, reach
+from jobd.keeper.table import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobd.keeper.loop import Keeper
+
+RUN = b"\1" * 16
+BEFORE, AFTER = 100, 10**12  # starts, in clock ticks: before the signal was sent, and after that
+Look = dict[int, Process]
+
+
+def process(pid: int, start: int = BEFORE, state: bytes = b"S") -> Process:
+    return Process(pid, b"%d (x) %s 1 1 1 %s%d" % (pid, state, b"0 " * 15, start))
+
+
+class Tree:
+    """What one look after the other finds, the last of them for good, and who was sent what."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *looks: Iterable[Process]) -> None:
+        self.looks = [list(look) for look in looks]
+        self.sent: list[tuple[int, int]] = []
+        monkeypatch.setattr(tree, "members", self._members)
+        monkeypatch.setattr(tree, "send_each", self._send)
+        monkeypatch.setattr(tree, "all_processes", dict)
+
+    def _members(self, *_: object) -> Look:
+        seen = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        return {p.pid: p for p in seen}
+
+    def _send(self, found: Iterable[Process], sig: int) -> int:
+        pids = [p.pid for p in found]
+        self.sent += [(pid, sig) for pid in pids]
+        return len(pids)
+
+
+def entry_of(path: str) -> Entry:
+    entry = Entry(RUN)
+    entry.cgroup = path
+    return entry
+
+
+def test_a_child_that_is_forked_between_look_and_signal_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Tree(monkeypatch, [process(10)], [process(10), process(11)], [process(11)])
+    assert reach(entry_of("/cgroup"), signal.SIGTERM)[1] == 2
+    assert seen.sent == [(10, signal.SIGTERM), (11, signal.SIGTERM)]
+
+
+def test_what_a_program_starts_to_end_well_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Tree(monkeypatch, [process(10)], [process(10), process(11, AFTER)])
+    assert reach(entry_of("/cgroup"), signal.SIGTERM)[1] == 1
+    assert seen.sent == [(10, signal.SIGTERM)]
+
+
+def test_who_is_stopped_goes_on_to_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Tree(monkeypatch, [process(10, state=b"T")])
+    reach(entry_of("/cgroup"), signal.SIGTERM)
+    assert seen.sent == [(10, signal.SIGTERM), (10, signal.SIGCONT)]
+
+
+def test_a_tree_that_forks_for_ever_is_left_to_sigkill(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Tree(monkeypatch, *([process(number)] for number in range(1, 100)))
+    assert reach(entry_of("/cgroup"), signal.SIGTERM)[1] == cgroup.ROUNDS + 1
+    assert len(seen.sent) == cgroup.ROUNDS + 1
+
+
+class FakeEnds:
+    def strangers(self) -> set[int]:
+        return set()
+
+
+class FakeKeeper:
+    def __init__(self) -> None:
+        self.table: dict[bytes, Entry] = {}
+        self.ends = FakeEnds()
+
+
+@pytest.fixture
+def keeper(monkeypatch: pytest.MonkeyPatch) -> FakeKeeper:
+    monkeypatch.setattr(time, "monotonic", lambda: 50.0)
+    return FakeKeeper()
+
+
+def begin(keeper: FakeKeeper) -> tuple[Reaching, Entry]:
+    entry = keeper.table[RUN] = entry_of("")
+    found = Reaching(cast("Keeper", keeper))
+    found.send(entry, signal.SIGTERM)
+    return found, entry
+
+
+def test_without_a_cgroup_there_are_looks_a_while_later(keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Tree(monkeypatch, [process(10)], [process(10)], [process(10), process(11), process(12, AFTER)])
+    found, _ = begin(keeper)
+    assert seen.sent == [(10, signal.SIGTERM)]
+    now, times = 50.0, []
+    while (at := found.tick(now)) is not None:
+        times.append(round(at - now, 3))
+        now = at
+    assert times == list(LATER_SEC)
+    assert seen.sent == [(10, signal.SIGTERM), (11, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("why", ["empty", "forgotten"])
+def test_what_has_ended_is_not_looked_for(keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    seen = Tree(monkeypatch, [process(10)], [process(11)])
+    found, entry = begin(keeper)
+    if why == "empty":
+        entry.empty = True
+    else:
+        keeper.table.clear()
+    assert found.tick(50.0 + LATER_SEC[0]) is None
+    assert seen.sent == [(10, signal.SIGTERM)]
+
+
+def test_the_start_of_a_process_is_by_the_same_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "send_each", lambda found, _: len(list(found)))
+    me = tree.look([1])[1]
+    found = reaching.Reach(entry_of(""), signal.SIGTERM)
+    found.tell([])
+    ticks = time.clock_gettime(time.CLOCK_BOOTTIME) * 100
+    assert 0 <= me.start <= ticks
+    assert found.tell([me]) == 1
