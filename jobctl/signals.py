@@ -10,6 +10,7 @@ _NUMBERS = {
     name: number for name in dir(_signal) if name.startswith("SIG") and "_" not in name
     for number in (getattr(_signal, name),) if isinstance(number, int)
 }  # fmt: skip
+MAX_DIGITS = 9  # that are looked at: more are no signal anyway, and int() refuses thousands of them
 _OTHER_NAMES = ("SIGCLD", "SIGIOT", "SIGPOLL")  # second names of SIGCHLD, SIGABRT and SIGIO
 _NAMES = {number: name for name, number in _NUMBERS.items() if name not in _OTHER_NAMES}
 
@@ -32,9 +33,9 @@ def signal_number(text: str) -> int:
     word = text.strip().upper().removeprefix("SIG")
     base, plus, extra = word.partition("+")
     if word.isdecimal():
-        number = int(word)
+        number = int(word[:MAX_DIGITS])
     elif plus:
-        number = _NUMBERS["SIGRTMIN"] + int(extra) if base == "RTMIN" and extra.isdecimal() else 0
+        number = _NUMBERS["SIGRTMIN"] + int(extra[:MAX_DIGITS]) if base == "RTMIN" and extra.isdecimal() else 0
     else:
         number = _NUMBERS.get(f"SIG{word}", 0)
     if not 1 <= number <= _NUMBERS["SIGRTMAX"]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from jobd.core import calendartext, envfile, names
 from jobd.core.readers import MAX_TEXT, quoted, text
-from jobd.core.spec import SpecError, parse_signal
+from jobd.core.spec import MAX_DIGITS, SpecError, parse_signal
 from jobd.core.tomlread import SHOWN, ReadError, kind
 
 MAX_ITEMS: Final = 4096
@@ -123,7 +123,7 @@ def statuses(value: object) -> tuple[tuple[int, ...], tuple[int, ...]]:
     codes, signals, wrong = set(), set(), []
     for at, item in enumerate(items):
         if (isinstance(item, int) and not isinstance(item, bool)) or (isinstance(item, str) and _is_number(item)):
-            code = int(item) if not isinstance(item, str) or len(item) < 10 else MAX_CODE + 1
+            code = int(item.strip()[:MAX_DIGITS]) if isinstance(item, str) else item
             if 0 <= code <= MAX_CODE:
                 codes.add(code)
             else:

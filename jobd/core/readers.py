@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import warnings
 from typing import TYPE_CHECKING, Final
 
 from jobd.core import names, targets, units
@@ -363,7 +364,9 @@ def pattern(value: object) -> str:
     if "[" in bare and bare.count("-") > MAX_WIDE_RANGES and _WIDE.search(bare):
         raise ReadError(f"has more than {MAX_WIDE_RANGES} ranges of characters that are not ASCII")
     try:
-        re.compile(word)
+        with warnings.catch_warnings():  # of what another Python may read otherwise: not a line of jobd's log each time
+            warnings.simplefilter("ignore")
+            re.compile(word)
     except (re.error, RecursionError, OverflowError) as error:
         raise ReadError(f"must be a regular expression: {error}") from error
     return word

@@ -26,6 +26,7 @@ OVERLAPS: Final = (SKIP, QUEUE, REPLACE)  # what comes of a time of the schedule
 DEFAULT_STOP_TIMEOUT_USEC: Final = 10 * units.USEC_PER_SEC  # DESIGN.md, section 8, [stop]
 NULL, PIPE, PTY = "null", "pipe", "pty"  # what a run's stdin is; with a pty its output as well
 FOR_EVER: Final = -1
+MAX_DIGITS: Final = 9  # of a signal or a status that are looked at: int() refuses thousands of them
 NOBODY: Final = 0xFFFF_FFFF  # the uid -1, which setresuid(2) takes for "as it is"
 HASH_BYTES: Final = 16  # 128 bits: no collision by chance in any number of specs a disk can hold
 
@@ -129,13 +130,13 @@ def parse_signal(text: str) -> int:
     """
     word = text.strip().upper()
     if word.isdecimal():
-        number = int(word)
+        number = int(word[:MAX_DIGITS])
     else:
         base, plus, extra = word.removeprefix("SIG").partition("+")
         found = signal.Signals.__members__.get(f"SIG{base}")
         number = int(found) if found is not None else 0
         if plus:
-            number = number + int(extra) if base == "RTMIN" and extra.isdecimal() else 0
+            number = number + int(extra[:MAX_DIGITS]) if base == "RTMIN" and extra.isdecimal() else 0
     if not 1 <= number <= signal.SIGRTMAX:
         known = [name.removeprefix("SIG") for name in signal.Signals.__members__]
         meant = names.closest(word.removeprefix("SIG"), known)
