@@ -215,7 +215,7 @@ def _wait(fd: int, mask: int, timeout_sec: float) -> bool:
 
 
 def _messages(link: Link, timeout_sec: float) -> Iterator[tuple[Message, Fds]]:
-    """What comes, sending meanwhile what waits to be sent."""
+    """What comes, sending meanwhile what waits to be sent. The descriptors of what is not taken are closed."""
     until = time.monotonic() + timeout_sec
     while True:
         writes = 0 if link.flush() or link.crowded else select.POLLOUT
@@ -223,7 +223,14 @@ def _messages(link: Link, timeout_sec: float) -> Iterator[tuple[Message, Fds]]:
         if wait <= 0:
             raise TimeoutError("no answer in time")
         if _wait(link.fileno(), select.POLLIN | writes, wait):
-            yield from link.receive()
+            batch = link.receive()
+            try:
+                while batch:
+                    yield batch.pop(0)
+            finally:
+                for _, fds in batch:
+                    for fd in fds.values():
+                        os.close(fd)
 
 
 def holder(lock: int) -> str:

@@ -12,6 +12,7 @@ from jobd.keeper.loop import Keeper
 from jobd.keeper.notify import Notifier
 from jobd.keeper.preparing import prepare, raise_limits, take_signals
 from jobd.keeper.spawn import Base
+from jobd.keeper.table import HELD as HELD_FDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def _adopt(keeper: Keeper, fields: Message, fds: Fds) -> bool:
         for fd in fds.values():
             os.close(fd)
         return False
+    for name in fds.keys() - {*HELD_FDS, "ctl"}:
+        os.close(fds[name])  # nothing that we would know what to do with
     if "ctl" in fds:
         entry.ctl = socket(AF_UNIX, SOCK_SEQPACKET, 0, fds["ctl"])
         entry.ctl.setblocking(False)
