@@ -53,7 +53,10 @@ class Piece(NamedTuple):
 
 
 class Cursor:
-    """A position in the combined view of a log. Made by RunLog.start, tail or since; moved by RunLog.pieces."""
+    """A position in the combined view of a log. Made by RunLog.start, tail or since; moved by RunLog.pieces.
+
+    It may be made by one RunLog and moved by another of the same directory.
+    """
 
     __slots__ = ("gone", "merge", "positions", "ready", "record", "wanted")
 
@@ -158,6 +161,7 @@ class RunLog:
     ) -> Piece | None:
         """The next of `pieces`, or None if there is nothing now."""
         ready = cursor.ready
+        cursor.merge.look_through(self)  # another may have made it, which is closed by now: it would open files anew
         while True:
             while len(ready) < 2 and not (ready and ready[0].end - ready[0].start >= max_piece):
                 if not self._feed_block(cursor, split):

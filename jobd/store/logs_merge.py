@@ -51,6 +51,10 @@ class Merge:
         self._held_bytes = 0
         self._over = 0  # streams that ended, as bits
 
+    def look_through(self, data: Bytes) -> None:
+        """Have the bytes be those of `data` from now on: the same ones, by who has them open now."""
+        self._bytes = data
+
     @property
     def held(self) -> int:
         """How many bytes are held back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -118,3 +120,14 @@ def test_seeking_in_an_empty_log_is_its_start(tmp_path: Path) -> None:
     with RunLog(tmp_path / "none") as log:
         assert list(log.pieces(tail(log, 5))) == []
         assert list(log.pieces(since(log, 5))) == []
+
+
+def test_whoever_goes_on_from_a_place_found_opens_no_file_of_him_who_found_it(tmp_path: Path) -> None:
+    write_log(tmp_path, [(STDOUT, b"a\n"), (STDERR, b"b\n")] * 20)
+    for find in (partial(tail, lines=5, final=True), partial(since, wall=1), RunLog.start):
+        with RunLog(tmp_path) as found_by:
+            cursor = find(found_by)
+        before = set(os.listdir("/proc/self/fd"))
+        with RunLog(tmp_path) as log:
+            assert b"".join(log.read(piece) for piece in log.pieces(cursor, final=True)).endswith(b"a\nb\n")
+        assert set(os.listdir("/proc/self/fd")) == before
