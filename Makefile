@@ -3,6 +3,7 @@
 #   make demo     install into .venv, run a real job, kill the daemon half-way, show that nothing was lost
 #   make test     ruff, mypy and all tests                          make test ARGS='-k stop -x' WORKERS=0
 #   make fault    all campaigns, in full                            make fault FAULT=F1 SEED=7 SIZE=300
+#   make soak     everything at once for 20 minutes: what grows?    make soak MINUTES=240
 #   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop PLOTS=DIR
 #   make peers    the supervisors that jobd is measured beside, if you are root; circus into build/peers
 #   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc, shells and shellcheck
@@ -15,6 +16,7 @@ PREFIX ?= $(HOME)/.local
 FAULT ?=
 SEED ?=
 SIZE ?=
+MINUTES ?=
 BENCH ?=
 PLOTS ?=
 ARGS ?=
@@ -24,7 +26,7 @@ WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint fault bench peers tools install uninstall install-system uninstall-system clean
+.PHONY: demo test lint fault soak bench peers tools install uninstall install-system uninstall-system clean
 
 # The stamps are what make a second `make test` quick: an environment is made anew only when its recipe changes.
 $(VENV)/.made: pyproject.toml jobd/__init__.py scripts/jobctl scripts/jobd-stdio-bridge scripts/isolate
@@ -61,6 +63,9 @@ lint: $(VENV)/.tests
 
 fault: $(VENV)/.tests
 	$(RUN) -m tests.fault $(FAULT) $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/.tests
+	$(RUN) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.tests $(if $(PLOTS),$(VENV)/.plots)
 	$(RUN) -m compileall -q jobd jobctl
