@@ -7,7 +7,21 @@ import time
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fault import both, campaign, feeding, framing, full_disk, lying, order, pumping, queued, races, services
+from tests.fault import (
+    attacked,
+    both,
+    campaign,
+    feeding,
+    framing,
+    full_disk,
+    lying,
+    order,
+    pumping,
+    queued,
+    races,
+    services,
+    uids,
+)
 from tests.fault.model_campaign import run_model
 from tests.fault.report import CannotRunError, Report
 
@@ -37,6 +51,8 @@ CAMPAIGNS = {
         Campaign("F3", "the pump is killed under floods of output", pumping.run_pumping, "kills", 1500, 25),
         Campaign("F8", "the disk is full under load, and free again", full_disk.run_full_disk, "times", 20, 1),
         Campaign("F6", "frames that nobody should send", framing.run_frames, "frames", 100_000, 1000, alone=True),
+        Campaign("F7", "what B feels of A's attack", attacked.run_attacked, "seconds", 60, 2, alone=True),
+        Campaign("F11", "who may do what with whose job", uids.run_uids, "cells", 1500, 40),
         Campaign("lies", "a daemon that was taken over lies to its keeper", lying.run_lies, "lies", 2000, 40),
         Campaign("F12", "runs are stopped and killed as they start", races.run_races, "races", 1000, 24),
         Campaign("services", "the daemon is killed under services", services.run_services, "kills", 100, 8),

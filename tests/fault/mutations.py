@@ -33,6 +33,7 @@ ODD_TEXTS: Final = (
     "\uffff", "\U0001f600", "é" * 48, "a" * 63, "a" * 64, "a" * 65, "a" * 96, "a" * 97, "a" * 4096, "*" * 96,
     "[" * 96, "a\0b", "shared/batch", "running", "failed", "enabled", "main", "status", "stop", "override.toml",
     "../x.toml", "x = 1", "command = 'true'", "[", "a = " + "[" * 200, "command = 'true'\nrestart.when = 'always'",
+    "99999999999999999999/web", "99999999999999999999 0/web", "9" * 5000, "0\x1f", "[[a]", "(a", "a*" * 40,
     "schedule.on = '*-*-* *:*:*'", "'''", "queue", "paused", "pty", "pipe",
 )  # fmt: skip
 ODD_BYTES: Final = (
