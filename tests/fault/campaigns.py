@@ -57,7 +57,7 @@ CAMPAIGNS = {
         Campaign("F12", "runs are stopped and killed as they start", races.run_races, "races", 1000, 24),
         Campaign("services", "the daemon is killed under services", services.run_services, "kills", 100, 8),
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
-        Campaign("queues", "the daemon is killed under queued runs", queued.run_queued, "kills", 60, 4),
+        Campaign("queues", "daemon or keeper are killed under queued runs", queued.run_queued, "kills", 60, 4),
         Campaign("model", "random acts beside a model, and kills", run_model, "examples", 150, 4),
         Campaign("feeding", "the daemon is killed under a large stdin", feeding.run_feeding, "MiB", 1024, 64),
     )

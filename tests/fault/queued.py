@@ -1,4 +1,4 @@
-"""Random `kill -9` over queues: runs are queued in two paused queues, released, and run empty, while the daemon dies.
+"""Random `kill -9` over queues: runs are queued in two paused queues, released, and run empty, while jobd dies.
 
 One seed decides the runs and when is killed. Half of the kills are for the time in which runs are accepted and held,
 the others for that in which they begin and end.
@@ -23,6 +23,7 @@ from tests.fault.queue_work import SCRIPT, Plan, plans
 from tests.fault.report import Report, details, tally
 from tests.system.program import DEADLINE_SEC, Program, until
 from tests.system.raw import Raw
+from tests.system.test_keeper import has_pidfd_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 SLOTS = {"one": 1, "four": 4}
 RUNS_A_KILL = 33
+OF_KEEPERS = 0.25  # of the kills
 KILL_WITHIN_SEC = 0.5  # of the fork of a daemon: it takes 0.2 s to be there
 
 
@@ -73,9 +75,20 @@ class Client:
 class Killer(threading.Thread):
     """Kills one daemon after the other, each at a random moment of its life, until it has done so or is told to end."""
 
-    def __init__(self, program: Program, dice: random.Random, kills: int, within_sec: float = KILL_WITHIN_SEC) -> None:
+    def __init__(
+        self,
+        program: Program,
+        dice: random.Random,
+        kills: int,
+        *,
+        within_sec: float = KILL_WITHIN_SEC,
+        keepers: float = 0.0,
+    ) -> None:
+        """`keepers`: how many of the kills are for the keeper, where the kernel lets nothing be lost by that."""
         super().__init__(name="killer")
         self.within_sec = within_sec
+        self._keepers = keepers if has_pidfd_info() else 0.0
+        self.of_keepers = 0
         self.program, self.left, self.kills = program, kills, 0
         self.over = threading.Event()
         self._dice = dice
@@ -89,18 +102,25 @@ class Killer(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        last = 0
+        last, keeper = 0, self.program.keeper_pid
 
         def fresh() -> int:
-            pid = daemon_of(self.program)
+            pid = daemon_of(self.program, keeper)
             return pid if pid != last else -1 if self.over.is_set() else 0
 
         while self.kills < self.left and (pid := until(fresh, "the keeper forks a daemon")) > 0:
+            if self.kills % 2:
+                self.program.daemon_status()  # were two in a row killed on their way up, the keeper would wait
             self.over.wait(self._dice.uniform(0, self.within_sec))
             if self.over.is_set():
                 return
-            os.kill(pid, signal.SIGKILL)
-            last = pid
+            if self._dice.random() < self._keepers:
+                self.program.kill_keeper()
+                keeper = self.program.keeper_pid
+                self.of_keepers += 1
+            else:
+                os.kill(pid, signal.SIGKILL)
+                last = pid
             self.kills += 1
 
 
@@ -150,9 +170,9 @@ def run_queued(root: Path, kills: int, seed: int) -> Report:
     client = Client(program)
     try:
         program.start()
-        with Killer(program, dice, kills // 2) as first:
+        with Killer(program, dice, kills // 2, keepers=OF_KEEPERS) as first:
             queue_all(client, queued, ledger, program.mark)
-        with Killer(program, dice, kills - kills // 2) as second:
+        with Killer(program, dice, kills - kills // 2, keepers=OF_KEEPERS) as second:
             for name in SLOTS:
                 client.ask(lambda number, name=name: m.QueueSet(id=number, name=name, state="open"))  # type: ignore[misc]
             seen = observe(client, list(queued))
@@ -163,5 +183,6 @@ def run_queued(root: Path, kills: int, seed: int) -> Report:
         begun = [run.hex() for (run,) in db.execute("SELECT run FROM events WHERE kind = 'starting' ORDER BY seq")]
     problems = check(queued, SLOTS, seen, begun, ledger.read_text().splitlines())
     counts = {**tally(KINDS, problems), "client errors": len(client.errors), "integrity errors": integrity(program)}
-    done = f"{first.kills + second.kills} kills of the daemon, {runs} runs"
+    both = first.of_keepers + second.of_keepers
+    done = f"{first.kills + second.kills - both} kills of the daemon and {both} of the keeper, {runs} runs"
     return Report(seed, done, counts, [*details(problems), *client.errors])
