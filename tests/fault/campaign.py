@@ -17,6 +17,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from jobd.core.ids import new_run_id
+from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.fault import work
 from tests.fault.checker import KINDS, Observed, check
@@ -35,6 +36,7 @@ JOBS_PER_SEC = 20.0
 STARTING_SEC = 0.25
 WORKING_SEC = 0.3
 CATCH_UP_SEC = 1.0
+AWAY = (errors.UNAVAILABLE,)  # what a jobd answers that is ending
 MAX_LIVE = 60  # submitted and not known to have ended
 KEEPER_KILL_WITHIN_SEC = 1.5
 WAIT_CHUNK = 200  # runs a Wait request
@@ -100,6 +102,11 @@ class Load(threading.Thread):
                     self.errors.append(f"job {index}: {e!r}")
                 raw = None
                 time.sleep(0.1)
+                continue
+            if isinstance(answer, m.Fault) and self.goes_away and answer.code in AWAY:
+                raw.sock.close()
+                raw = None
+                time.sleep(0.05)
                 continue
             if isinstance(answer, m.Fault):
                 if not self.pardons(answer):

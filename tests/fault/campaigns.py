@@ -21,6 +21,7 @@ from tests.fault import (
     races,
     services,
     uids,
+    upgrades,
 )
 from tests.fault.model_campaign import run_model
 from tests.fault.report import CannotRunError, Report
@@ -55,9 +56,10 @@ CAMPAIGNS = {
         Campaign("F11", "who may do what with whose job", uids.run_uids, "cells", 1500, 40),
         Campaign("lies", "a daemon that was taken over lies to its keeper", lying.run_lies, "lies", 2000, 40),
         Campaign("F12", "runs are stopped and killed as they start", races.run_races, "races", 1000, 24),
+        Campaign("F9", "jobd is replaced politely under load", upgrades.run_upgrades, "acts", 50, 3),
         Campaign("services", "the daemon is killed under services", services.run_services, "kills", 100, 8),
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
-        Campaign("queues", "daemon or keeper are killed under queued runs", queued.run_queued, "kills", 60, 4),
+        Campaign("queues", "the daemon is killed under queued runs", queued.run_queued, "kills", 60, 4),
         Campaign("model", "random acts beside a model, and kills", run_model, "examples", 150, 4),
         Campaign("feeding", "the daemon is killed under a large stdin", feeding.run_feeding, "MiB", 1024, 64),
     )

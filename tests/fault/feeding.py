@@ -22,7 +22,7 @@ END_SEC: Final = 600.0  # a GiB takes about a minute; whatever takes longer hang
 def run_feeding(root: Path, mib: int, seed: int) -> Report:
     """Feed `mib` MiB to `cat` by jobctl, killing the daemon 0.2 s after each start, and compare."""
     data, size = root / "data", mib << 20
-    right = _make(data, size, seed)
+    right = make(data, size, seed)
     program = Program(root / "jobd")
     stop = threading.Event()
     kills = 0
@@ -44,7 +44,7 @@ def run_feeding(root: Path, mib: int, seed: int) -> Report:
         assert source.stdout is not None
         source.stdout.close()
         killer.start()
-        problem = _compare(client, size, right)
+        problem = compare(client, size, right)
         source.wait()
     finally:
         stop.set()
@@ -55,7 +55,8 @@ def run_feeding(root: Path, mib: int, seed: int) -> Report:
     return Report(seed, done, {"wrong": int(bool(problem))}, [problem] if problem else [])
 
 
-def _make(path: Path, size: int, seed: int) -> str:
+def make(path: Path, size: int, seed: int) -> str:
+    """Write a file of random bytes; its hash."""
     numbers = random.Random(seed)
     found = hashlib.sha256()
     with path.open("wb") as file:
@@ -66,7 +67,7 @@ def _make(path: Path, size: int, seed: int) -> str:
     return found.hexdigest()
 
 
-def _compare(client: subprocess.Popen[bytes], size: int, right: str) -> str:
+def compare(client: subprocess.Popen[bytes], size: int, right: str) -> str:
     """Read all that comes out; what is wrong with it, or with the client's end."""
     timer = threading.Timer(END_SEC, client.kill)
     timer.start()

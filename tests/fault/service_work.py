@@ -36,8 +36,8 @@ def tell(ledger: str, *words: str) -> None:
     os.close(fd)
 
 
-def serve(ledger: str, job: str, run: str) -> None:
-    """The main process."""
+def serve(ledger: str, job: str, run: str, lives: bool = False) -> None:
+    """The main process. With `lives` it goes on until it is stopped."""
     lock = os.open(f"{ledger}.{job}", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,7 +58,7 @@ def serve(ledger: str, job: str, run: str) -> None:
     if "NOTIFY_SOCKET" in os.environ:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-    time.sleep(fate.life_sec)
+    time.sleep(LIVES_SEC[-1] if lives else fate.life_sec)
     end(fate.code)
 
 
@@ -66,6 +66,8 @@ def main(ledger: str, part: str) -> None:
     job, run = os.environ["JOBD_JOB"], os.environ["JOBD_RUN"].replace("-", "")
     if part == "main":
         serve(ledger, job, run)
+    elif part == "steady":
+        serve(ledger, job, run, lives=True)
     elif part == "stop":
         tell(ledger, "stop", job, run)
         with contextlib.suppress(ProcessLookupError):

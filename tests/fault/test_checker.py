@@ -11,6 +11,7 @@ import pytest
 from tests.fault import work
 from tests.fault.both import changed
 from tests.fault.checker import Kill, Observed, check, live_at
+from tests.fault.upgrades import counts_on, without_stopped
 from tests.fault.work import Plan
 
 if TYPE_CHECKING:
@@ -97,6 +98,19 @@ def test_an_answer_that_changes_is_found() -> None:
     assert changed(said, said | {"c": ("success", 0, None)}) == []
     assert [problem.run for problem in changed(said, said | {"b": ("lost", None, None)})] == ["b"]
     assert [problem.run for problem in changed(said, {"a": said["a"]})] == ["b"]
+
+
+def test_only_what_was_live_at_a_restart_may_have_been_stopped_by_it() -> None:
+    stopped, canceled = SEEN._replace(result="stopped"), SEEN._replace(result="canceled")
+    seen = {"a": stopped, "b": canceled, "c": stopped, "d": SEEN}
+    assert without_stopped(seen, {"a", "b", "d"}) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("out", "right"), [(b"1\n2\n3\n", True), (b"1\n3\n", False), (b"1\n2\n2\n", False), (b"1\n2", False), (b"", False)]
+)
+def test_a_gap_in_what_counts_is_found(out: bytes, right: bool) -> None:
+    assert counts_on(out, b"\n") is right
 
 
 @pytest.mark.slow
