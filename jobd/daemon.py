@@ -48,7 +48,7 @@ from jobd.runtime.pump_relay import Relay
 from jobd.runtime.recovery import recover
 from jobd.runtime.registry import Registry
 from jobd.runtime.upkeep import Upkeep
-from jobd.store.batch import StoreError
+from jobd.store.batch import StoreError, StoreTooNew
 from jobd.store.db import Store
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Daemon:
             try:
                 store = Store.open(Path(welcome.state_dir))
             except StoreError as error:
-                await self._give_up(str(error))
+                await self._give_up(str(error), final=isinstance(error, StoreTooNew))
             else:
                 journal = Journal(store)
                 journal.start()
@@ -146,11 +146,11 @@ class Daemon:
                     store.close()
             link_nursery.cancel_scope.cancel()
 
-    async def _give_up(self, why: str) -> None:
-        """This daemon cannot be. The keeper tries again; whoever waits for the start is told."""
+    async def _give_up(self, why: str, *, final: bool) -> None:
+        """This daemon cannot be. The keeper tries again, if it is not `final`; whoever waits for the start is told."""
         log.error("%s", why)
         self.failed = True
-        self.keeper.send("start-failed", why=why)
+        self.keeper.send("start-failed", why=why, final=final)
         with trio.move_on_after(1):
             await self.keeper.flushed()
 

@@ -51,6 +51,7 @@ class DaemonProcess:
         self.born = 0.0
         self.replacing = False
         self.why = ""  # what it said of its end, if it could not serve
+        self.final = False  # and neither could the next one: there is no use in trying
         self._killed = False  # by us, so its death is no proof of anybody else's hand
 
     def fork(self, now: float) -> Link:
@@ -66,7 +67,7 @@ class DaemonProcess:
         self.incarnation += 1
         self.next_at = self.kill_at = None
         self.ready = self.replacing = self._killed = False
-        self.why = ""
+        self.why, self.final = "", False
         self.born = now
         return self.link
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from jobd.keeper.table import Entry
 
 CROWDED_SEC = 0.05  # until the next attempt to send when the kernel was short of memory or descriptors
+REFUSED = 2  # as for wrong usage: an exit status after which no service manager starts us again
 GIVE_UP_STARTS = 3  # daemons that die on their way up before --daemonize tells its caller that it cannot be done
 
 
@@ -307,10 +308,11 @@ class Keeper:
         self.daemon.reaped(status, time.monotonic())
         meant = self.shutdown.begun or self.daemon.replacing
         self.log(f"the daemon has {'ended' if meant else 'died'} ({_words(status)})", "info" if meant else "warning")
-        if self.config.ready_fd >= 0 and self.daemon.failures >= GIVE_UP_STARTS and not self.table:
+        hopeless = self.config.ready_fd >= 0 and self.daemon.failures >= GIVE_UP_STARTS
+        if (hopeless or self.daemon.final) and not self.table:
             died = f"the daemon died {GIVE_UP_STARTS} times ({_words(status)})"
             self.tell_starter(f"cannot start: {self.daemon.why or died}")
-            self.shutdown.finish(1)
+            self.shutdown.finish(REFUSED if self.daemon.final else 1)
         self.shutdown.daemon_left()
 
     def daemon_ready(self) -> None:

@@ -120,7 +120,8 @@ class Requests:
         self._keeper.daemon_ready()
 
     def _start_failed(self, message: Message, _: Fds) -> None:
-        self._keeper.daemon.why = str(message["why"])[:MAX_WHY]
+        daemon = self._keeper.daemon
+        daemon.why, daemon.final = str(message["why"])[:MAX_WHY], message.get("final") is True
 
     def _pong(self, _: Message, __: Fds) -> None:
         self._keeper.daemon.answered()

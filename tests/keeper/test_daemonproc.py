@@ -76,6 +76,25 @@ def test_the_next_daemon_comes_after_the_last_is_gone(plain_keeper: KeeperProces
 
 
 @pytest.mark.slow
+def test_a_daemon_that_can_never_be_ends_a_keeper_without_runs(plain_keeper: KeeperProcess) -> None:
+    """As one whose state was made by a newer version. With a run there is something to keep."""
+    process = plain_keeper.processes[0]
+    daemon = plain_keeper.daemon()
+    _, fds = daemon.start(RUN, b"/bin/sleep", b"600")
+    close_all(fds)
+    daemon.send("start-failed", why="newer", final=True)
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon = plain_keeper.daemon()
+    close_all(daemon.expect("welcome")[1])
+    daemon.send("signal", run=RUN, o="kill-1", sig=9, whom="all")
+    daemon.expect("exited")
+    daemon.send("ack", run=RUN)
+    daemon.send("start-failed", why="newer", final=True)
+    os.kill(daemon.pid, signal.SIGKILL)
+    assert process.wait(30) == 2
+
+
+@pytest.mark.slow
 def test_hup_replaces_the_daemon(plain_keeper: KeeperProcess) -> None:
     first = plain_keeper.ready_daemon()
     _, fds = first.start(RUN, b"sleep", b"60")

@@ -221,3 +221,23 @@ async def test_start_does_not_take_the_id_of_another_jobs_run(autojump_clock: Mo
         assert isinstance(done, m.Done)
         assert (done.code, done.run) == (errors.MALFORMED, None)
         assert (bed.row(taken).job, bed.store.jobs[0, "job-2"].runs) == ("job-1", 1)
+
+
+async def test_kill_of_what_is_seen_to_be_over_is_refused_also_before_that_is_durable(
+    autojump_clock: MockClock,
+) -> None:
+    async with serving(Bed()) as bed:
+        run, answers = bed.submit(), Answers()
+        await wait_all_tasks_blocked()
+        bed.journal.held = []
+        bed.keeper.exited(run.id, 0)
+        await wait_all_tasks_blocked()
+        assert (run.job.row.sub, run.gone) == ("dead", False)
+        await lifecycle.kill(context_of(bed, answers), m.Kill(id=1, names=["job-1"], signal=9))
+        (done,) = answers.bodies
+        assert isinstance(done, m.Done)
+        assert done.code == errors.NOT_APPLICABLE
+        for commit in bed.journal.held:
+            commit.settle(None)
+        bed.journal.held = None
+        bed.pump.end(run.id)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobd.core import exits
+from jobd.core import exits, records
 from jobd.core.ids import ONCE_OPERATION, USER_OPERATION
-from jobd.core.records import ONCE
 from jobd.rpc.context import Context, Refused
 from jobd.rpc.handlers.each import each, keeper_is_dead, only_run, words_meant
 from jobd.rpc.runs import is_at_rest, until_gone
@@ -86,7 +85,7 @@ async def _signal(context: Context, request: m.Kill, word: str, index: int) -> m
     row = context.job(word, "kill")
     run, only = context.live(row), only_run(request, index)
     asked = _asked_of(context, row, only, request.once) if request.once else None
-    if run is None or run.gone or run.pid is None or not run.went or only not in (None, run.id):
+    if run is None or is_over(run) or run.pid is None or not run.went or only not in (None, run.id):
         if asked is not None:  # it has had its signal, and has ended
             return m.Done(job=word, run=asked)
         raise Refused(errors.NOT_APPLICABLE, f"cannot signal {word}: it is not running", job=word)
@@ -99,7 +98,7 @@ async def _signal(context: Context, request: m.Kill, word: str, index: int) -> m
         raise keeper_is_dead("signal", word)
     if asked is None:
         kind = f"kill {exits.signal_name(request.signal)} {request.whom}"
-        once = {ONCE: request.once} if request.once else {}
+        once = {records.ONCE: request.once} if request.once else {}
         await run.job.note(run, kind, context.caller, None, **once).wait()
     answers = run.signaled
     opid = f"{USER_OPERATION}{context.world.registry.store.next_event_seq()}-{index}"
@@ -113,6 +112,11 @@ async def _signal(context: Context, request: m.Kill, word: str, index: int) -> m
     return m.Done(job=word, run=run.id, number=run.row.number)
 
 
+def is_over(run: Run) -> bool:
+    """Whether nothing of it is left, as all who look are told already, though that need not be durable yet."""
+    return run.gone or run.row.state == records.FINISHED
+
+
 def _asked_of(context: Context, row: JobRow, only: bytes | None, once: str) -> bytes | None:
     """The run that was to get this very signal before: of a daemon that was killed over it, or whose answer is lost.
 
@@ -121,6 +125,6 @@ def _asked_of(context: Context, row: JobRow, only: bytes | None, once: str) -> b
     store = context.world.registry.store
     for run_id in store.last_runs(row.owner, row.job, ASKED_RUNS) if only is None else [only]:
         events = store.last_events_of_run(row.owner, row.job, run_id)
-        if any(event.data.get(ONCE) == once for event in events):
+        if any(event.data.get(records.ONCE) == once for event in events):
             return run_id
     return None
