@@ -48,6 +48,7 @@ from jobd.runtime.pump_relay import Relay
 from jobd.runtime.recovery import recover
 from jobd.runtime.registry import Registry
 from jobd.runtime.upkeep import Upkeep
+from jobd.runtime.waking import wake
 from jobd.store.batch import StoreError, StoreTooNew
 from jobd.store.db import Store
 
@@ -165,13 +166,7 @@ class Daemon:
                 if registry is not None:
                     take(registry)
 
-            def wake() -> None:
-                try:
-                    token.run_sync_soon(taken, idempotent=True)
-                except trio.RunFinishedError:
-                    return  # the thread outlives the loop by a moment
-
-            return wake
+            return partial(wake, token, taken)
 
         pump = Pump(soon(lambda registry: registry.streams.on_notices()), relay=self._relay(state_dir))
         pump.start()

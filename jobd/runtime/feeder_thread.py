@@ -100,7 +100,11 @@ class FeederThread:
         """Make the thread look at its commands."""
         if not self._poked:
             self._poked = True
-            os.eventfd_write(self._poke_fd, 1)
+            try:
+                os.eventfd_write(self._poke_fd, 1)
+            except OSError:
+                self._poked = False  # or nobody would poke it again
+                raise
 
     def run(self) -> None:
         """The thread's work, until `stop`."""

@@ -14,6 +14,7 @@ import trio
 
 from jobd.core.records import QUEUE_REMOVED
 from jobd.runtime.wake import Changed
+from jobd.runtime.waking import wake
 from jobd.store.db import Batch, Store
 
 if TYPE_CHECKING:
@@ -136,11 +137,7 @@ class Journal:
         self.store.start(self._wake)
 
     def _wake(self) -> None:
-        # From the writer thread, which may outlive the loop by a moment when the daemon leaves.
-        try:
-            self._token.run_sync_soon(self._settle, idempotent=True)
-        except trio.RunFinishedError:
-            return
+        wake(self._token, self._settle)  # from the writer thread
 
     def _settle(self) -> None:
         for batch in self.store.completions():

@@ -66,7 +66,11 @@ class PumpThread:
         """Makes the thread look at its commands."""
         if not self._poked:
             self._poked = True
-            os.eventfd_write(self._poke_fd, 1)
+            try:
+                os.eventfd_write(self._poke_fd, 1)
+            except OSError:
+                self._poked = False  # or nobody would poke it again
+                raise
 
     def run(self) -> None:
         """The thread's work, until `stop`."""
@@ -98,7 +102,8 @@ class PumpThread:
                 if pause and (not gather or pause < gather):
                     gather = pause
         if poked:
-            os.eventfd_read(self._poke_fd)
+            with contextlib.suppress(OSError):  # it is told again, then
+                os.eventfd_read(self._poke_fd)
             self._poked = False  # before the queue is looked at: a later command pokes again
             self.run_commands()
         if self._waiting and time.monotonic_ns() >= self._retry_at:
@@ -244,8 +249,12 @@ class PumpThread:
     def _unpark(self, run: Run) -> None:
         for stream in run.streams():
             if stream.parked:
-                stream.parked = False
-                self._epoll.register(stream.fd, select.EPOLLIN)
+                try:
+                    self._epoll.register(stream.fd, select.EPOLLIN)
+                except OSError as error:  # no memory, or as many as a user may watch (fs.epoll.max_user_watches)
+                    self._park(stream, f"cannot listen to the output: {error.strerror}", wait=True)
+                else:
+                    stream.parked = False
 
     def _retry(self) -> None:
         self._disk.ask_again()

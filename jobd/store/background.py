@@ -16,7 +16,7 @@ from .batch import StoreError
 from .damage import Check
 from .reader import Reader
 from .retention import Policy, Purge, Retention
-from .trouble import ERRORS
+from .trouble import ERRORS, kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("jobd.store")
 
+RETRY_SEC: Final = 1.0  # as the writer's own
 PAUSE_SEC: Final = 0.01  # between two steps: retention never takes more than half of the writer's time
 
 
@@ -43,6 +44,7 @@ class Background:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._check: Check | None = None
+        self._said = ""  # the last trouble that was told
 
     def check(self) -> None:
         """Look through the whole file; a damaged one is set aside."""
@@ -87,13 +89,22 @@ class Background:
                 if not self._wanted:
                     self._thread = None
                     return
-                work = self._wanted.pop(next(iter(self._wanted)))
+                what = next(iter(self._wanted))
+                work = self._wanted.pop(what)
             try:
                 work()
             except (StoreError, *ERRORS, OSError) as error:
-                # The disk is in trouble, which the writer says, or we were stopped: it will be asked for again.
-                if not self._stopping.is_set():
-                    log.warning("cannot go on with work on %s: %s", self._path, error)
+                self._put_off(what, work, str(error))
+
+    def _put_off(self, what: str, work: Callable[[], None], why: str) -> None:
+        """The disk is in trouble, or was for an instant: begin it anew a little later. Somebody may wait for it."""
+        if why != self._said and not self._stopping.is_set():
+            self._said = why
+            log.warning("cannot go on with work on %s: %s", self._path, why)
+        self._stopping.wait(RETRY_SEC)
+        with self._lock:
+            if not self._stopping.is_set():
+                self._wanted.setdefault(what, work)
 
     def _run_check(self) -> None:
         generation = self._writer.generation
@@ -107,6 +118,8 @@ class Background:
         except ERRORS as error:
             if self._stopping.is_set() or "interrupt" in str(error):
                 return
+            if kind(error) != "damage":  # the disk or the memory: that says nothing of what is in the file
+                raise
             found = str(error)
         finally:
             with self._lock:
