@@ -6,7 +6,7 @@
 #   make soak     everything at once for 20 minutes: what grows?    make soak MINUTES=240
 #   make bench    the figures, each beside its yardstick            make bench BENCH=start_stop PLOTS=DIR
 #   make peers    the supervisors that jobd is measured beside, if you are root; circus into build/peers
-#   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc, shells and shellcheck
+#   make tools    what some tests and all benchmarks can use, if you are root: gcc, mandoc, shells, shellcheck, strace
 #   make install  into PREFIX (default ~/.local), with man pages and completion; make uninstall
 #   make install-system    for a whole machine, started by systemd, as root: PREFIX (default /usr/local), DESTDIR
 #   make uninstall-system  takes that away again, but no state and no configuration
@@ -86,7 +86,7 @@ peers:
 
 # Services in CI only: installed anywhere else they would also be started. (RUNLEVEL=1 keeps them from that where init is no systemd.)
 tools:
-	@for tool in gcc mandoc zsh fish shellcheck; do \
+	@for tool in gcc mandoc zsh fish shellcheck strace; do \
 	  command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; \
 	if [ -n "$$CI" ] && ! [ -x /usr/sbin/sshd ]; then missing="$$missing openssh-server"; fi; \
