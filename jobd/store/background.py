@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from . import schema
@@ -31,10 +30,9 @@ PAUSE_SEC: Final = 0.01  # between two steps: retention never takes more than ha
 
 
 class Background:
-    """Does what it is asked for, in order. `removed` collects the keys of jobs that retention took."""
+    """Does what it is asked for, in order."""
 
     def __init__(self, path: Path, boot_id: str, writer: Writer, wake: Callable[[], None]) -> None:
-        self.removed: deque[tuple[int, str]] = deque()
         self._path = path
         self._boot_id = boot_id
         self._writer = writer
@@ -134,10 +132,7 @@ class Background:
         pass_ = what(reader.fetch, self._writer.call, self._path.parent, policy, now)
         try:
             while not self._stopping.is_set() and pass_.step():
-                if pass_.removed:
-                    self.removed.extend(pass_.removed)
-                    pass_.removed.clear()
-                    self._wake()
+                pass_.removed.clear()  # nobody asks, and it may be a million
                 time.sleep(PAUSE_SEC)
         finally:
             reader.close_reader()

@@ -160,7 +160,7 @@ class Store(Reader):
     def retain(self, policy: Policy | None = None, now: int | None = None) -> None:
         """Begin a pass of retention in the background, if none is under way or wanted. Returns at once.
 
-        `removed_jobs` tells, after a wake, which jobs went with their last run. `now`: the wall clock in ns, for tests.
+        `now`: the wall clock in ns, for tests.
         """
         assert self._background is not None
         self._background.retain(policy or Policy(), time.time_ns() if now is None else now)
@@ -172,13 +172,6 @@ class Store(Reader):
         """
         if self._background is not None and self.fetch(f"{PURGES} LIMIT 1"):
             self._background.purge(time.time_ns() if now is None else now)
-
-    def removed_jobs(self) -> list[tuple[int, str]]:
-        """Keys of transient jobs that retention took since the last call."""
-        if self._background is None:
-            return []
-        gone = self._background.removed
-        return [gone.popleft() for _ in range(len(gone))]
 
     def busy_in_background(self) -> bool:
         """Whether a check or a pass of retention is under way."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RESULTS = Path("build/soak.json")
 SAMPLE_SEC: Final = 2.0
 KILLED: Final = 1 / 3  # of the time daemons are killed
-WARM_SEC: Final = 120.0  # caches fill, the allocator's arenas and the database's pages come to their size …
+WARM_SEC: Final = 180.0  # caches fill, the allocator's arenas and the database's pages come to their size …
 WARM: Final = 1 / 6  # … in a short soak: of the time
 
 
