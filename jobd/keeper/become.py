@@ -10,14 +10,27 @@ from __future__ import annotations
 import errno
 import grp
 import os
-import pwd
 from contextlib import suppress
+from os import (
+    F_OK,
+    access,
+    fchown,
+    getgrouplist,
+    getgroups,
+    getresgid,
+    getresuid,
+    setgroups,
+    setresgid,
+    setresuid,
+)
+from pwd import getpwnam, getpwuid  # by name, as all that a child calls: see `child`
 
 from jobd.keeper import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pwd import struct_passwd
 
 NOBODY = 0xFFFF_FFFF  # uid or gid -1: setresuid(2) takes it for "leave it as it is"
 LOOKUP_SEC = 10.0  # for the user's name and groups, from the fork on
@@ -98,7 +111,7 @@ def load_name_service() -> None:
     Nobody but the local files is asked: whatever else answers could keep us waiting.
     """
     with suppress(KeyError):
-        pwd.getpwuid(0)
+        getpwuid(0)
     try:
         with open("/etc/nsswitch.conf", encoding="utf-8", errors="replace") as file:
             lines = [line.partition("#")[0].partition(":") for line in file]
@@ -138,7 +151,7 @@ def look_up(wish: Wish, overflow: int) -> Account:
         raise Refused(b"user", errno.EINVAL)
     if account.uid == 0 and not wish.granted:
         raise Refused(b"grant", errno.EPERM)
-    if account.uid and not wish.running and any(os.access(path, os.F_OK) for path in NOLOGIN):
+    if account.uid and not wish.running and any(access(path, F_OK) for path in NOLOGIN):
         raise Refused(b"nologin", errno.EPERM)
     return account
 
@@ -147,7 +160,7 @@ def _by_uid(uid: int, gid: int | None, believed: bool) -> Account:
     if not 0 <= uid < NOBODY:
         raise Refused(b"user", errno.EINVAL)
     try:
-        return _account(pwd.getpwuid(uid), uid)
+        return _account(getpwuid(uid), uid)
     except KeyError:
         if uid == 0:
             return Account(0, 0, [0], "root", "/", "/bin/sh")
@@ -158,16 +171,16 @@ def _by_uid(uid: int, gid: int | None, believed: bool) -> Account:
 
 def _by_name(name: str) -> Account:
     try:
-        return _account(pwd.getpwnam(name), None)
+        return _account(getpwnam(name), None)
     except (KeyError, ValueError, UnicodeError):  # the last two: no name of a user can be that
         raise Refused(b"user", errno.ESRCH) from None
 
 
-def _account(entry: pwd.struct_passwd, uid: int | None) -> Account:
+def _account(entry: struct_passwd, uid: int | None) -> Account:
     """What a passwd entry says. `uid` is the one that was asked for."""
     if uid not in (None, entry.pw_uid):
         raise Refused(b"user", errno.EINVAL)
-    groups = sorted({entry.pw_gid, *os.getgrouplist(entry.pw_name, entry.pw_gid)})
+    groups = sorted({entry.pw_gid, *getgrouplist(entry.pw_name, entry.pw_gid)})
     home, shell = entry.pw_dir or "/", entry.pw_shell or "/bin/sh"
     return Account(entry.pw_uid, entry.pw_gid, groups, entry.pw_name, home, shell)
 
@@ -184,19 +197,19 @@ def become(account: Account) -> None:
     """Change groups, gid and uid for good, and see that they are. Raises OSError, Refused."""
     own_groups = False
     try:
-        os.setgroups(account.groups)
+        setgroups(account.groups)
     except PermissionError:
         # A user namespace of one: root there has the groups that he came with, and may not put them off.
         own_groups = account.uid == os.getuid() == 0 and _groups_are_denied()
         if not own_groups:
             raise Refused(b"groups", errno.EPERM) from None
-    os.setresgid(account.gid, account.gid, account.gid)
-    os.setresuid(account.uid, account.uid, account.uid)
+    setresgid(account.gid, account.gid, account.gid)
+    setresuid(account.uid, account.uid, account.uid)
     if account.uid and kernel.capabilities():  # what jobd was started with may have left inheritable ones
         kernel.clear_capabilities()
-    if os.getresgid() != (account.gid,) * 3 or not (own_groups or sorted(os.getgroups()) == account.groups):
+    if getresgid() != (account.gid,) * 3 or not (own_groups or sorted(getgroups()) == account.groups):
         raise Refused(b"groups", errno.EPERM)
-    if os.getresuid() != (account.uid,) * 3 or (account.uid and kernel.capabilities()):
+    if getresuid() != (account.uid,) * 3 or (account.uid and kernel.capabilities()):
         raise Refused(b"user", errno.EPERM)
 
 
@@ -210,24 +223,24 @@ def _groups_are_denied() -> bool:
 
 def own_streams(account: Account, streams: Sequence[int], terminal: bool, tty: int) -> None:
     """Let the user open /dev/stdout and the like: what was made for this job is his. `tty` is that group, or -1."""
+    if not account.uid and not terminal:
+        return
     for fd in set(streams):
         with suppress(OSError):  # where even root may not: a container without CAP_CHOWN
+            fchown(fd, account.uid, tty if terminal else account.gid)
             if terminal:
-                os.fchown(fd, account.uid, tty)
                 os.fchmod(fd, 0o620)  # as login(1) leaves a terminal
-            elif account.uid:
-                os.fchown(fd, account.uid, account.gid)
 
 
-def is_complete(env: Sequence[bytes]) -> bool:
-    """Whether nothing of what login(1) would set is missing."""
-    return {entry.partition(b"=")[0] for entry in env}.issuperset(_USUAL)
+def missing(env: Sequence[bytes]) -> list[bytes]:
+    """What login(1) would set and nobody has."""
+    there = {entry.partition(b"=")[0] for entry in env}
+    return [name for name in _USUAL if name not in there]
 
 
-def completed(env: Sequence[bytes], account: Account) -> list[bytes]:
-    """The environment, with what login(1) would set and nobody has."""
+def login(names: Sequence[bytes], account: Account) -> list[bytes]:
+    """The words of an environment that login(1) would set, of those that are named."""
     name = os.fsencode(account.name)
     path = USER_PATH if account.uid else ROOT_PATH
     values = (os.fsencode(account.home), name, name, os.fsencode(account.shell), path)
-    there = {entry.partition(b"=")[0] for entry in env}
-    return [*env, *(key + b"=" + value for key, value in zip(_USUAL, values, strict=True) if key not in there)]
+    return [key + b"=" + value for key, value in zip(_USUAL, values, strict=True) if key in names]

@@ -2,6 +2,9 @@
 
 It never returns into the keeper's loop: every way out of it is execve or _exit. Each failing step comes back over its
 control socket as `step:errno`. First comes what needs privilege, and the user's own files only when it has become him.
+
+Each page that it writes to is copied first, 2 µs, and that is most of what it costs. So functions are imported by name
+in what it executes: to look one up in a module writes to a table of the interpreter's.
 """
 
 from __future__ import annotations
@@ -9,18 +12,23 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
 import termios
 from contextlib import suppress
 from fcntl import ioctl
+from os import _exit, chdir, dup2, read, setsid, umask, write
+from resource import setrlimit
+from signal import SIG_SETMASK, pthread_sigmask
 
-from jobd.keeper import become, kernel, notifysockets
+from jobd.keeper import kernel, notifysockets
+from jobd.keeper.become import Refused, become, look_up, own_streams
 from jobd.keeper.environment import candidates
+from jobd.keeper.kernel import close_from, execve, leave_session_keyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from jobd.keeper.become import Account, Wish
     from jobd.keeper.spawn import Plan
 
 CTL_FD = 3  # of the child; 0, 1 and 2 are always taken in the keeper, so nothing that is needed is ever below
@@ -35,11 +43,11 @@ def child(plan: Plan, ctl: int) -> NoReturn:
     try:
         account = _as_root(plan)
         _as_user(plan, account)
-        if os.read(plan.ctl, 1) != GO:
-            os._exit(NEVER_RAN)
+        if read(plan.ctl, 1) != GO:
+            _exit(NEVER_RAN)
         plan.step = b"exec"
         number = _execute(plan)
-    except become.Refused as e:
+    except Refused as e:
         plan.step, number = e.step, e.errno
     except OSError as e:
         number = e.errno or errno.EIO
@@ -48,14 +56,14 @@ def child(plan: Plan, ctl: int) -> NoReturn:
     except BaseException:
         number = errno.EINVAL  # nothing of ours may go on in this process
     try:
-        os.write(plan.ctl, b"%s:%d" % (plan.step, number))
+        write(plan.ctl, b"%s:%d" % (plan.step, number))
     finally:
-        os._exit(NEVER_RAN)
+        _exit(NEVER_RAN)
 
 
-def _as_root(plan: Plan) -> become.Account | None:
+def _as_root(plan: Plan) -> Account | None:
     """What needs privilege, where there is any: the user's own files are not touched before he is there."""
-    os.setsid()
+    setsid()
     for what, path, data in plan.writes:
         plan.step = what
         try:
@@ -71,46 +79,46 @@ def _as_root(plan: Plan) -> become.Account | None:
     plan.step = b"stdio"
     _take_stdio(plan)
     if plan.ctl != CTL_FD:
-        os.dup2(plan.ctl, CTL_FD, False)
+        dup2(plan.ctl, CTL_FD, False)
         plan.ctl = CTL_FD
-    kernel.close_from(CTL_FD + 1)
+    close_from(CTL_FD + 1)
     plan.step = b"limits"
     for which, limit in plan.limits:  # raising one needs root; after the look-up, which needs descriptors and memory
         _limit(which, *limit)
     return account
 
 
-def _as_user(plan: Plan, account: become.Account | None) -> None:
+def _as_user(plan: Plan, account: Account | None) -> None:
     """Become the user, for good, and do what depends on who he is."""
     plan.step = b"user"
     if account is not None:
-        become.become(account)
+        become(account)
     if plan.no_new_privileges:
         kernel.no_new_privileges()
     if plan.umask is not None:
-        os.umask(plan.umask)
+        umask(plan.umask)
     if plan.environment.late:
         plan.step = b"environment"
         env = plan.environment.complete(account)
         plan.env, plan.candidates = kernel.strings(env), candidates(plan.name, env)
     plan.step = b"chdir"
-    os.chdir(plan.cwd)
+    chdir(plan.cwd)
     plan.step = b"signals"
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    pthread_sigmask(SIG_SETMASK, ())
 
 
-def _prepare(plan: Plan, wish: become.Wish) -> become.Account:
+def _prepare(plan: Plan, wish: Wish) -> Account:
     """While still root: find the user, give him what is made for this job, and complete the environment."""
-    account = become.look_up(wish, plan.overflow_uid)
-    kernel.leave_session_keyring()
-    become.own_streams(account, plan.own, plan.terminal, plan.tty)
+    account = look_up(wish, plan.overflow_uid)
+    leave_session_keyring()
+    own_streams(account, plan.own, plan.terminal, plan.tty)
     if plan.notify is not None:
         plan.step = b"notify"
         notifysockets.give(*plan.notify, account.uid, account.gid)
     return account
 
 
-def _be_nice(plan: Plan, value: int, account: become.Account | None) -> None:
+def _be_nice(plan: Plan, value: int, account: Account | None) -> None:
     """Only root's jobs may be less nice than the keeper; who submits from a shell that is gets the keeper's."""
     if account is not None and account.uid != 0 and not plan.trusted and value < plan.least_nice:
         return
@@ -120,7 +128,7 @@ def _be_nice(plan: Plan, value: int, account: become.Account | None) -> None:
 
 def _take_stdio(plan: Plan) -> None:
     for number, fd in enumerate(plan.stdio):
-        os.dup2(fd, number)
+        dup2(fd, number)
     if plan.terminal:
         ioctl(0, termios.TIOCSCTTY, 0)
 
@@ -128,10 +136,10 @@ def _take_stdio(plan: Plan) -> None:
 def _limit(which: int, soft: int, hard: int) -> None:
     """Set a limit, or as much of it as there is for us: the submitter's own, which come along, may be higher."""
     try:
-        resource.setrlimit(which, (soft, hard))
+        setrlimit(which, (soft, hard))
     except ValueError:  # EPERM; RLIM_INFINITY is -1 here
         most = resource.getrlimit(which)[1]
-        resource.setrlimit(which, (min(soft, most, key=_unsigned), min(hard, most, key=_unsigned)))
+        setrlimit(which, (min(soft, most, key=_unsigned), min(hard, most, key=_unsigned)))
 
 
 def _unsigned(limit: int) -> int:
@@ -142,7 +150,7 @@ def _execute(plan: Plan) -> int:
     """Execute as execvpe does. Returns an errno; "not allowed" wins over "not there"."""
     result = errno.ENOENT
     for path in plan.candidates:
-        number = kernel.execve(path, plan.argv, plan.env)
+        number = execve(path, plan.argv, plan.env)
         if number == errno.EACCES or len(plan.candidates) == 1:
             result = number
         elif number not in _NOT_HERE:
@@ -153,6 +161,6 @@ def _execute(plan: Plan) -> int:
 def _write(path: str, data: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(fd, data)
+        write(fd, data)
     finally:
         os.close(fd)

@@ -49,8 +49,8 @@ class Environment:
                 raise TypeError("the interval of a watchdog is a number of microseconds")
             self.fixed.append(b"WATCHDOG_USEC=%d" % usec)
         self.files = files_of(message)
-        self.becomes = becomes and not become.is_complete(given)
-        self.late = self.becomes or self.watchdog or bool(self.files)
+        self.missing = become.missing(given) if becomes else []  # what the child adds when it knows its user
+        self.late = bool(self.missing or self.watchdog or self.files)
 
     def early(self) -> list[bytes]:
         """What there is without the child."""
@@ -59,8 +59,8 @@ class Environment:
     def complete(self, account: become.Account | None) -> list[bytes]:
         """In the child, as the user: all of it. Raises Refused: a file cannot be read."""
         env = self.given
-        if self.becomes and account is not None:
-            env = become.completed(env, account)
+        if self.missing and account is not None:
+            env = env + become.login(self.missing, account)
         read: dict[bytes, bytes] = {}
         for i, (path, optional) in enumerate(self.files):
             for word in _read(i, path, optional):

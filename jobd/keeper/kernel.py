@@ -11,12 +11,16 @@ import ctypes
 import errno
 import os
 import signal
+from array import array
 from contextlib import suppress
 from stat import S_ISLNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
+
+    Strings: TypeAlias = tuple[array[int], array[int]]
 
 _CLONE3, _CLOSE_RANGE, _OPENAT2 = 435, 436, 437  # the same numbers on all architectures since Linux 5.3 and 5.9
 _CLONE_PIDFD, _CLONE_INTO_CGROUP = 0x1000, 0x2_0000_0000  # linux/sched.h
@@ -36,9 +40,9 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _execve = _libc.execve  # looked up here, since a child would have to do it anew
+_execve.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
 _loaded: list[ctypes.CDLL] = []
 _MACHINE = os.uname().machine
-_vectors: dict[int, type[ctypes.Array[ctypes.c_char_p]]] = {}
 # Of ourselves; made here, since making a type takes longer than the call.
 _capability_header, _capability_sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
 # struct clone_args of linux/sched.h: flags, where the pidfd goes, …, the signal at the end, …, the cgroup.
@@ -86,18 +90,24 @@ def close_from(first: int) -> None:
                     continue  # the descriptor of the listing itself
 
 
-def strings(values: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
-    """A NULL-terminated array for execve."""
-    size = 1 << len(values).bit_length()  # few sizes: each is a type of its own, and types are dear
-    kind = _vectors.get(size)
-    if kind is None:
-        kind = _vectors[size] = ctypes.c_char_p * size
-    return kind(*values)
+def strings(values: Sequence[bytes]) -> Strings:
+    """A NULL-terminated array of pointers for execve, with what they point to.
+
+    Not of c_char_p, which remembers each string by a name that it makes: in a child that is 60 pages to be copied.
+    """
+    text = array("B", b"\0".join(values) + b"\0")
+    at = text.buffer_info()[0]
+    pointers = array("L")  # as wide as a pointer on all that Linux runs on
+    for value in values:
+        pointers.append(at)
+        at += len(value) + 1
+    pointers.append(0)
+    return text, pointers
 
 
-def execve(path: bytes, argv: ctypes.Array[ctypes.c_char_p], env: ctypes.Array[ctypes.c_char_p]) -> int:
+def execve(path: bytes, argv: Strings, env: Strings) -> int:
     """Execute; returns only on failure, with the errno. Takes any environment, which os.execve would rearrange."""
-    _execve(path, argv, env)
+    _execve(path, argv[1].buffer_info()[0], env[1].buffer_info()[0])
     return ctypes.get_errno()
 
 

@@ -9,14 +9,13 @@ and not in that order; so a run without one (`keep`) is told by a call, in which
 from __future__ import annotations
 
 from collections import deque
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
 # Runs between fork and exec at once, of one owner and of all. Each is a copy of the keeper that waits for `go`; a burst
 # of a thousand of them starts jobs at a third of the rate (measured), and on more processors than four times this the
@@ -56,22 +55,22 @@ class Places:
         if (named := self._named.pop(run, None)) is not None:
             self._leave(*named)
         if (owner := self._kept.pop(run, None)) is not None:
-            self._give_back(owner)
+            self.give_back(owner)
 
-    @asynccontextmanager
-    async def place(self, owner: int, run: bytes = b"") -> AsyncIterator[None]:
-        """Hold a place, or that which was kept for this run."""
+    def place(self, owner: int, run: bytes = b"") -> Place:
+        """For `async with`: hold a place, or that which was kept for this run."""
+        return Place(self, owner, run)
+
+    async def take(self, owner: int, run: bytes) -> None:
+        """Have a place, once there is one; `give_back` it."""
         if self._kept.pop(run, None) is None:
             if self._is_free(owner):
                 self._take(owner)
             else:
                 await self._wait(owner)
-        try:
-            yield
-        finally:
-            self._give_back(owner)
 
-    def _give_back(self, owner: int) -> None:
+    def give_back(self, owner: int) -> None:
+        """It goes to who is next in line."""
         self._free += 1
         self._held[owner] -= 1
         if not self._held[owner]:
@@ -121,3 +120,18 @@ class Places:
                 if line:
                     self._lines[owner] = line  # last, now
                 told()
+
+
+class Place:
+    """A place while it is held. Not a generator: trio keeps a list of those, and each run would be in it."""
+
+    __slots__ = ("_owner", "_places", "_run")
+
+    def __init__(self, places: Places, owner: int, run: bytes) -> None:
+        self._places, self._owner, self._run = places, owner, run
+
+    async def __aenter__(self) -> None:
+        await self._places.take(self._owner, self._run)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.give_back(self._owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core import envfile
+from jobd.keeper import kernel
 from tests.keeper.harness import Daemon, close_all, read_all
 
 if TYPE_CHECKING:
@@ -135,3 +137,11 @@ def test_it_is_the_user_who_connects(plain_keeper: KeeperProcess) -> None:
         ["ps", "--ppid", str(plain_keeper.processes[0].pid), "-o", "pid="], capture_output=True, check=False
     )
     assert len(listed.stdout.split()) == 1, "the daemon alone"
+
+
+def test_the_words_for_execve_are_as_they_were_given() -> None:
+    for words in ([], [b""], [b"A=1", b"", b"A=2", b"no-name", b"\xff" * 70_000]):
+        text, pointers = kernel.strings(words)
+        assert [ctypes.string_at(at) for at in pointers[:-1]] == words
+        assert pointers[-1] == 0
+        assert len(text) == sum(map(len, words)) + max(len(words), 1)
