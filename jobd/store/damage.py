@@ -9,6 +9,7 @@ Nothing is ever written over.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Final
@@ -39,7 +40,7 @@ def exchange(path: Path) -> Path:
 
 def _begin_move(path: Path) -> Path:
     """Say where the database at `path` goes."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    stamp = _stamp()
     name, n = f"{path.name}.damaged-{stamp}", 0
     while any(os.path.lexists(path.with_name(name + part)) for part in PARTS):
         n += 1
@@ -62,6 +63,22 @@ def finish_move(path: Path) -> None:
     if new.exists() and not path.exists():
         os.rename(new, path)
         sync_directory(path.parent)
+
+
+def keep_copy(path: Path) -> Path | None:
+    """Keep what a damaged file has, under a name of its own. Returns where; None if there is no room for it."""
+    copy = path.with_name(f"{path.name}.damaged-{_stamp()}")
+    try:
+        fd = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "wb") as target, path.open("rb") as source:
+            shutil.copyfileobj(source, target)
+    except OSError:
+        return None
+    return copy
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
 
 
 def sync_directory(directory: Path) -> None:

@@ -13,15 +13,16 @@ once (Reader). All of it belongs to the loop's thread, but for `submit`, which m
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import removed, schema
+from . import removed, schema, seal, wal
 from .background import Background
 from .ballast import Ballast
 from .batch import Batch, Removal, StoreError, StoreFenced, StoreFull, StoreTooNew
-from .damage import exchange, finish_move, fresh_path
+from .damage import exchange, finish_move, fresh_path, keep_copy
 from .reader import Counts, Reader
 from .removal import PURGES, highest_purged
 from .retention import Policy
@@ -40,6 +41,8 @@ __all__ = [
     "Batch", "Counts", "Policy", "Removal", "Store", "StoreError", "StoreFenced", "StoreFull", "StoreTooNew",
     "read_boot_id",
 ]  # fmt: skip
+
+log: Final = logging.getLogger("jobd.store")
 
 FILE: Final = "state.db"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -69,6 +72,8 @@ class Store(Reader):
         self._conn: sqlite3.Connection | None = None  # the writer's, until it starts
         self._writer: Writer | None = None
         self._background: Background | None = None
+        self._witness: wal.Witness | None = None
+        self._doubtful = False  # what is in the database is not what was written: the whole file is to be checked
         self._event_seqs = itertools.count(2, 2)
         self._run_seqs = itertools.count(1)
 
@@ -84,13 +89,22 @@ class Store(Reader):
         store = cls(state_dir, path, read_boot_id() if boot_id is None else boot_id)
         try:
             finish_move(path)
+            noted = seal.look(path)
+            store._witness = wal.Witness(path)
             try:
-                conn = store._take(schema.open_database(path))
+                conn = schema.open_database(path)
+                store._compare(conn, noted)
+                seal.remove(path)  # not before: a newer jobd's database is left as it is
+                conn = store._take(conn)
             except ERRORS as error:
                 if kind(error) != "damage":
                     raise
+                seal.remove(path)
                 conn = store._begin_anew(str(error))
-        except (*ERRORS, OSError) as error:
+        except (*ERRORS, OSError, StoreError) as error:
+            store._close_witness()
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(f"cannot open {path}: {error}") from error
         store._conn = conn  # not closed in between: the last one to close folds the log in, with several syncs
         return store
@@ -105,7 +119,7 @@ class Store(Reader):
         self._conn = None
         self._background = Background(self._path, self.boot_id, self._writer, wake)
         self._writer.start()
-        if self.last_boot_id != self.boot_id:
+        if self._doubtful or self.last_boot_id != self.boot_id:
             self._background.check()
 
     def close(self) -> None:
@@ -117,6 +131,9 @@ class Store(Reader):
             self._writer.close()
         if self._conn is not None:
             self._conn.close()
+        self._close_witness()
+        if self._epoch:
+            seal.apply(self._path, self._epoch)
 
     def queues(self) -> list[QueueRow]:
         """All queues that somebody has set."""
@@ -178,6 +195,28 @@ class Store(Reader):
         return self._background is not None and self._background.busy()
 
     # --- inside -------------------------------------------------------------------------------------------------
+    def _compare(self, conn: sqlite3.Connection, noted: tuple[seal.Seal, seal.Seal] | None) -> None:
+        """Say if the database, or its log, is not what was written last. It is used all the same: what else is there?
+
+        The connection is closed if that cannot be found out.
+        """
+        try:
+            epoch = schema.get_number(conn, "epoch")
+            lost = 0 if self._witness is None else self._witness.lost(schema.get_meta(conn, "boot_id") == self.boot_id)
+        except BaseException:
+            conn.close()
+            raise
+        if noted is not None and noted[0].epoch == epoch and noted[0] != noted[1]:
+            self._doubtful = True
+            self._tell("the database is not as it was when it was closed: what it says of the past may be wrong")
+        if lost:
+            self._doubtful = True
+            kept = keep_copy(self._path.with_name(f"{self._path.name}-wal"))
+            self._tell(
+                f"the log of the database was damaged: its last changes ({lost} pages) are lost, so that what it says"
+                f" may be older than what was answered{f'; the log was kept as {kept}' if kept else ''}"
+            )
+
     def _take(self, conn: sqlite3.Connection) -> sqlite3.Connection:
         """Learn where the database's numbers stand, and make it ours. The connection is closed if that fails."""
         try:
@@ -214,13 +253,21 @@ class Store(Reader):
             conn.close()
         aside = exchange(self._path)
         conn = schema.open_database(self._path)
-        self.notices.append(
+        self._tell(
             f"the database was damaged ({text}): it was set aside as {aside}; the new one has taken over"
             f" {saved.runs} live runs and {saved.jobs} jobs, and no history"
         )
         if self._writer is None:  # the counters are not in use yet
             self._count_from(saved.last_event, saved.last_run)
         return conn
+
+    def _close_witness(self) -> None:
+        if self._witness is not None:
+            self._witness.close()
+
+    def _tell(self, text: str) -> None:
+        self.notices.append(text)
+        log.error("%s", text)
 
     def _damaged(self, text: str, generation: int) -> bool:
         return self._writer is not None and self._writer.report_damage(text, generation)

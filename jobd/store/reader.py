@@ -16,12 +16,11 @@ from jobd.core.runfilter import EVERY, RunFilter
 
 from . import changes, pages, removed
 from .batch import StoreError
-from .elements import Elements
+from .blobs import Blobs
 from .removal import purge_key
-from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, event_of, job_row, run_row, tail_of
-from .schema import LISTED, LIVE, connect
+from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, are_sound, event_of, job_row, run_row, tail_of
+from .schema import LISTED, LIVE, connect, garbled
 from .trouble import ERRORS, kind
-from .usage import NAMES_BLOB
 
 if TYPE_CHECKING:
     import sqlite3
@@ -49,7 +48,7 @@ class Counts:
     database_bytes: int = 0
 
 
-class Reader(Elements):
+class Reader(Blobs):
     """Reads state.db at `path`.
 
     `generation()` grows when the file was replaced; `damaged(text)` is told of a damaged file and says whether it has
@@ -66,14 +65,20 @@ class Reader(Elements):
     def fetch(self, sql: str, args: Sequence[Value] = ()) -> list[Values]:
         """Ask. Raises StoreError."""
         try:
-            return self._reading().execute(sql, args).fetchall()
+            found = self._reading().execute(sql, args).fetchall()
+            if are_sound(sql, found):
+                return found
+            raise garbled("a row has values that no row can have")
         except ERRORS as error:
-            if kind(error) != "damage" or not self._report_damage(str(error), self._generation):
+            if kind(error) != "damage" or not self.damage(str(error)):
                 raise StoreError(f"cannot read {self._path}: {error}") from error
         try:
             return self._reading().execute(sql, args).fetchall()
         except ERRORS as error:
             raise StoreError(f"cannot read {self._path}: {error}") from error
+
+    def damage(self, text: str) -> bool:
+        return self._report_damage(text, self._generation)
 
     def _reading(self) -> sqlite3.Connection:
         generation = self._current_generation()
@@ -306,15 +311,6 @@ class Reader(Elements):
         return bool(self.runs_page(RunFilter(scope=scope, queue=(owner, queue)), limit=1).rows)
 
     # --- the rest -----------------------------------------------------------------------------------------------
-    def blob(self, digest: bytes) -> bytes | None:
-        """The bytes that were stored under this hash."""
-        found = self.fetch("SELECT data FROM blobs WHERE hash = ?", (digest,))
-        return found[0][0] if found else None  # type: ignore[return-value]  # data is a blob column
-
-    def has_blob(self, owner: int, digest: bytes) -> bool:
-        """Whether a job or run of this owner names the blob."""
-        return bool(self.fetch(f"SELECT {NAMES_BLOB}", (digest, owner))[0][0])
-
     def events_page(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Events behind `after`, in order. Kind `retired` sums up what retention took; its seq is an odd number."""
         sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"

@@ -10,6 +10,7 @@ than those of any event still to be written.
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from jobd.core.records import STATES, Event, JobRow, QueueRow, RunRow, job_data, queue_data, run_data
 from jobd.core.spec import digest as digest_of
 
-from . import removed
+from . import removed, trouble
 from .batch import Batch
 from .change import write
 from .rows import JOB_COLUMNS, QUEUE_COLUMNS, RUN_COLUMNS, Value, Values, job_row, queue_row, run_row
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+log: Final = logging.getLogger("jobd.store")
 
 Row = TypeVar("Row", RunRow, JobRow, QueueRow)
 
@@ -72,6 +75,19 @@ def salvage(old: Path, conn: sqlite3.Connection, now: int) -> Salvaged:
         gone = _first(damaged, removed.HIGHEST) or 0
     finally:
         damaged.close()
+    try:
+        _write(conn, batch)
+    except Exception as error:
+        if trouble.kind(error) != "change":
+            raise
+        log.exception("what was found in the damaged database cannot be taken over")
+        batch = Batch()
+    last_event = max([int(numbers[0]), int(gone), *(event.seq for event in batch.events)])
+    last_run = max([int(numbers[1]), *(row.seq for row in batch.runs)])
+    return Salvaged(len(batch.jobs), len(batch.runs), last_event, last_run)
+
+
+def _write(conn: sqlite3.Connection, batch: Batch) -> None:
     conn.execute("BEGIN IMMEDIATE")
     try:
         write(conn, [batch])
@@ -80,9 +96,6 @@ def salvage(old: Path, conn: sqlite3.Connection, now: int) -> Salvaged:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
-    last_event = max([int(numbers[0]), int(gone), *(event.seq for event in batch.events)])
-    last_run = max([int(numbers[1]), *(row.seq for row in batch.runs)])
-    return Salvaged(len(batch.jobs), len(batch.runs), last_event, last_run)
 
 
 def _read(damaged: sqlite3.Connection, now: int) -> Batch:
@@ -123,7 +136,7 @@ def _rows(
         try:
             for values in damaged.execute(sql, args):
                 try:
-                    yield msgspec.convert(make(values), kind, from_attributes=True)
+                    yield msgspec.convert(msgspec.structs.asdict(make(values)), kind)  # a Struct would pass unseen
                 except (msgspec.ValidationError, TypeError):
                     continue  # garbage in this row
         except ERRORS:

@@ -130,8 +130,8 @@ class Writer:
             self._set_trouble(NEARLY_FULL)
         wal.grow(self._path)
         while not self._is_closed():
-            self._gather()
             try:
+                self._gather()
                 self._flush()
                 self._serve()
             except Exception as error:  # the thread's crash boundary: without it every caller would wait for ever
@@ -177,9 +177,11 @@ class Writer:
             case Call():
                 self._calls.append(item)
             case _Damage():
-                if item.generation == self.generation:
-                    self._replace(item.text)
-                item.done.set()
+                try:
+                    if item.generation == self.generation:
+                        self._replace(item.text)
+                finally:
+                    item.done.set()
             case _Close():
                 self._close_by = time.monotonic() + CLOSE_SEC
         return 1

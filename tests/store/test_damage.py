@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core.records import QUEUE_ADDED, QueueRow
-from jobd.store import damage, schema
-from jobd.store.batch import StoreTooNew
+from jobd.store import change, damage, schema
+from jobd.store.batch import Batch, StoreTooNew
 from jobd.store.db import Store
 
 from .helpers import BLOBS, DEADLINE_SEC, OWNER, Book, assert_rows_equal_replay, run_id
@@ -210,10 +210,11 @@ def test_a_new_boot_has_the_file_checked_in_the_background(tmp_path: Path) -> No
     (page,) = conn.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'runs_by_env'").fetchone()
     conn.close()
     overwrite((page - 1) * 4096 + 8, os.urandom(2000))(path)
+    (tmp_path / "state.db.seal").unlink()  # as if it had not been closed
     with Book(tmp_path, boot_id="boot-1") as book:  # the same boot: nobody looks
         book.until_quiet()
         assert book.store.notices == []
-    with Book(tmp_path, boot_id="boot-2") as book:
+    with Book(tmp_path, boot_id="boot-2") as book:  # and it was noted as it is
         book.until_quiet()
         assert book.store.generation == 1
         assert len(book.store.notices) == 1
@@ -275,3 +276,92 @@ def test_random_harm_is_survived(tmp_path: Path) -> None:
             assert row == batch.runs[0], case
             book.store.runs_page()
             book.store.jobs_page(every=True)
+
+
+def test_a_blob_that_is_not_what_its_hash_says_is_damage(tmp_path: Path) -> None:
+    fill(tmp_path, 2)
+    path = tmp_path / "state.db"
+    overwrite(path.read_bytes().index(BLOBS[0][1]), b"A")(path)
+    (tmp_path / "state.db.seal").unlink()
+    with Book(tmp_path) as book:
+        assert book.store.blob(BLOBS[0][0]) is None
+        assert book.store.generation == 1
+        assert "not what its hash says" in book.store.notices[0]
+        assert len(book.store.live_runs()) == 3
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE queues SET slots = 'many'",
+        "UPDATE runs SET exit_code = x'00'",
+        "UPDATE jobs SET changed_at = 'now'",
+        "UPDATE jobs SET runs = -1.5",
+    ],
+)
+def test_values_of_other_types_are_not_taken_over(tmp_path: Path, sql: str) -> None:
+    fill(tmp_path, 2)
+    path = tmp_path / "state.db"
+    conn = sqlite3.connect(path, isolation_level=None)
+    conn.execute("PRAGMA writable_schema = ON")
+    conn.execute("UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'")
+    conn.close()
+    conn = sqlite3.connect(path, isolation_level=None)
+    conn.execute(sql)
+    conn.close()
+    with Book(tmp_path) as book:  # its tables are not those of this schema
+        assert len(book.store.notices) == 1
+        book.durable(book.accept(run_id(1000), "new"))
+        assert_rows_equal_replay(book.store)
+
+
+def test_a_salvage_that_fails_leaves_an_empty_database_and_not_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, 2)
+    drop_table(tmp_path / "state.db")
+
+    def write(conn: sqlite3.Connection, batches: list[Batch]) -> None:
+        if batches[0].runs:
+            raise TypeError("a mistake of ours")
+        change.write(conn, batches)
+
+    monkeypatch.setattr("jobd.store.salvage.write", write)
+    with Book(tmp_path) as book:
+        assert "0 live runs and 0 jobs" in book.store.notices[0]
+        assert "a mistake of ours" in caplog.text
+        book.durable(book.accept(run_id(1000), "new"))
+
+
+def test_damage_that_cannot_be_mended_ends_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, 2)
+    with Book(tmp_path) as book:
+        assert book.store._writer is not None
+        monkeypatch.setattr(book.store._writer, "_begin_anew", None)  # not to be called: a mistake of ours
+        began = time.monotonic()
+        assert not book.store._writer.report_damage("hello", 0)
+        assert time.monotonic() - began < 5  # it is answered, and nobody waits
+        batch = book.wait(book.accept(run_id(1000), "new"))
+        assert batch.error is not None
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE runs SET queue = x'00' WHERE number = 1",
+        "UPDATE runs SET exit_code = 'none' WHERE state <> 'queued'",
+    ],
+)
+def test_a_row_that_no_row_can_be_is_damage_when_it_is_read(tmp_path: Path, sql: str) -> None:
+    with Book(tmp_path) as book:
+        book.accept(run_id(1), "make-1")
+        book.finish(run_id(1))
+        book.durable(book.accept(run_id(2), "make-2"))
+        assert book.store.runs_page().rows
+        conn = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        conn.execute(sql)
+        conn.close()
+        book.store.runs_page()
+        assert book.store.generation == 1
+        assert "no row can have" in book.store.notices[0]
+        assert book.store.live_runs() is not None
