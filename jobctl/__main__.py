@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jobctl.argv import Call, Value
+    from jobctl.client import Client
     from jobctl.connect import Target
 
 FAILURE = 1
@@ -135,6 +136,10 @@ def _status(call: Call) -> int:
 
     try:
         client = Client(target_of(call.target))
+    except UsageError as e:
+        warn(str(e))
+        return usage_status(call)
+    try:
         operands = () if call.operands is None else (call.operands,)
         if call.operands and "" in call.operands and call.verb not in NO_JOBS:  # "$j" of a j that was never set
             raise UsageError(f"{call.verb} needs the name of a job, and '' is none")
@@ -156,14 +161,29 @@ def _status(call: Call) -> int:
         warn(str(e))
         return NOT_THE_JOBS if _kind(call) == JOB else FAILURE
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as e:
-        from jobctl.connect import FAR
+        return _not_understood(e, call, client)
 
-        if FAR.remote is None:
-            raise  # a mistake of ours
-        from jobd.core.logline import brief
 
-        warn(f"cannot understand {FAR.remote.host.word}: {brief(e)}")  # whose words nobody has looked at
-        return _fault_status("internal", call)
+def _not_understood(error: Exception, call: Call, client: Client) -> int:
+    """Say whose words make no sense. Those of a daemon of our own version do, and then the mistake is ours.
+
+    To be called while the error is handled, which is raised again then.
+    """
+    from jobctl.connect import FAR
+    from jobctl.versions import other_software
+
+    software = client.target.software
+    hint = other_software(software)
+    if FAR.remote is not None:
+        who = FAR.remote.host.word
+    elif client.has_heard and (hint or not software):
+        who = software or f"what answers at {client.path}"
+    else:
+        raise  # as the docstring says
+    from jobd.core.logline import brief
+
+    warn(f"cannot understand {who}: {brief(error)}{hint}")
+    return _fault_status("internal", call)
 
 
 def usage_status(call: Call) -> int:

@@ -332,6 +332,11 @@ class Client:
             if self.ticker is not None and now >= ticks:
                 self.ticker.tick()
 
+    @property
+    def has_heard(self) -> bool:
+        """Whether anything has come on this connection."""
+        return bool(self._data)
+
     def held(self) -> bytes:
         """What has been received and not been taken."""
         return self._data[self._pos :]

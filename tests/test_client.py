@@ -10,8 +10,9 @@ import trio
 
 import jobd.client
 from jobd.client import Conflict, Denied, Invalid, JobdError, NotFound, RunFailed, StartFailed, Unavailable
-from jobd.wire import errors
+from jobd.wire import errors, frames
 from jobd.wire import messages as m
+from jobd.wire.plainpack import packb
 from tests.fakes_daemon import NEXT, RUN, FakeDaemon, Peer, answer, started, view
 
 if TYPE_CHECKING:
@@ -326,6 +327,18 @@ async def test_another_version(path: Path) -> None:
             async with jobd.client.connect(daemon.path):
                 pytest.fail("spoke with a stranger")
         assert info.value.code == errors.VERSION
+
+
+async def test_another_version_that_says_more(path: Path) -> None:
+    hello = {"type": "hello", "version": 2, "software": "jobd 9", "features": ["zstd"]}
+
+    def script(peer: Peer) -> None:
+        peer.sock.sendall(frames.pack(packb(hello)))
+
+    refused = pytest.raises(Unavailable, match="cannot speak with jobd 9: its protocol is 2, ours 1")
+    with FakeDaemon(path, script, greets=False) as daemon, refused:
+        async with jobd.client.connect(daemon.path):
+            pytest.fail("spoke with a stranger")
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,8 @@ class Session:
                 body = self._buffer.next()
                 if body is None:
                     return None
+                if self.peer is None and (other := codec.other_hello(body)) is not None:
+                    self._greet(other)
                 message = codec.decode_daemon(body)
             except (frames.FrameError, codec.ProtocolError) as e:
                 raise JobdError(errors.MALFORMED, f"cannot understand the daemon: {e}") from e

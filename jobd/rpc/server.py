@@ -192,11 +192,10 @@ class Server:
         body = await connection.read_body(first_within=HELLO_SEC)
         if body is None:
             return
-        hello = codec.decode_client(body)
-        if not isinstance(hello, m.Hello):
+        if (other := codec.other_hello(body)) is not None:
+            raise codec.ProtocolError(errors.VERSION, _other_protocol(other))
+        if not isinstance(codec.decode_client(body), m.Hello):
             raise codec.ProtocolError(errors.MALFORMED, "the first message must be a hello")
-        if hello.version != m.PROTOCOL_VERSION:
-            raise codec.ProtocolError(errors.VERSION, _other_protocol(hello))
         connection.greeted()
         ours = m.Hello(version=m.PROTOCOL_VERSION, software=SOFTWARE, uid=peer.uid, gid=peer.gid, pid=peer.pid)
         await connection.send(codec.encode(ours))

@@ -23,10 +23,18 @@ class _InputView(m.Input, frozen=True, kw_only=True, tag="input"):
     data: Annotated[memoryview, msgspec.Meta(max_length=m.MAX_INPUT_BYTES)] = memoryview(b"")  # type: ignore[assignment]
 
 
+class _AnyHello(msgspec.Struct, tag="hello", tag_field="type"):
+    """What every hello has, of any version; what else is in one is for those who speak it."""
+
+    version: int
+    software: str = "a program"
+
+
 _INPUT: Final = msgspec.msgpack.encode({"type": "input"})[1:]  # what an Input from our clients begins with, at byte 1
 _encoder = msgspec.msgpack.Encoder()
 _client_decoder: msgspec.msgpack.Decoder[m.FromClient] = msgspec.msgpack.Decoder(m.FromClient)
 _input_decoder = msgspec.msgpack.Decoder(_InputView)
+_hello_decoder = msgspec.msgpack.Decoder(_AnyHello)
 _daemon_decoder: msgspec.msgpack.Decoder[m.FromDaemon] = msgspec.msgpack.Decoder(m.FromDaemon)
 
 
@@ -111,6 +119,17 @@ def decode_daemon(body: frames.Body) -> m.FromDaemon:
         return _daemon_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise _malformed(e) from e
+
+
+def other_hello(body: frames.Body) -> m.Hello | None:
+    """The hello of another version of the protocol, which may have fields that nobody knew here; None: it is none."""
+    try:
+        found = _hello_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if found.version == m.PROTOCOL_VERSION:
+        return None
+    return m.Hello(version=found.version, software=clean(found.software))
 
 
 def clean(text: str) -> str:

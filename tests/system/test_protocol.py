@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobd.core.ids import new_run_id
-from jobd.wire import codec, errors
+from jobd.wire import codec, errors, frames
 from jobd.wire import messages as m
+from jobd.wire.plainpack import packb
 from tests.system.raw import Raw, fault, started
 
 if TYPE_CHECKING:
@@ -171,3 +172,53 @@ def test_descriptors_sent_to_the_socket_are_not_kept(shared: Program) -> None:
         assert os.read(read, 1) == b""
         os.close(read)
         assert isinstance(raw.ask(m.DaemonStatus(id=raw.next_id())), m.Reply)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [  # as other versions may send them: with fields that nobody knows here, or without those that we have
+        (
+            {"type": "hello", "version": 2, "software": "jobctl 9.9", "features": ["zstd"]},
+            "jobctl 9.9: it speaks version 2",
+        ),
+        ({"type": "hello", "version": 2**63, "software": "x" * 9000}, f"it speaks version {2**63}"),
+        ({"type": "hello", "version": -1}, "a program: it speaks version -1"),
+        ({"version": 0, "type": "hello", "name": "past"}, "a program: it speaks version 0"),
+    ],
+)
+def test_the_hello_of_another_version_is_understood_so_far(
+    shared: Program, body: dict[str, object], words: str
+) -> None:
+    with Raw(shared.socket, hello=False) as raw:
+        raw.sock.sendall(frames.pack(packb(body)))
+        (fault,) = [answer for answer in raw.drain() if isinstance(answer, m.Fault)]
+    assert fault.code == errors.VERSION
+    assert words in fault.message or len(fault.message) == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"type": "hello", "version": m.PROTOCOL_VERSION, "software": "x", "features": []}, "unknown field `features`"),
+        ({"type": "hello", "version": "1", "software": "x"}, "Expected `int`"),
+        ({"type": "greet", "version": 2}, "Invalid value 'greet'"),
+    ],
+)
+def test_what_is_no_hello_is_malformed(shared: Program, body: dict[str, object], words: str) -> None:
+    with Raw(shared.socket, hello=False) as raw:
+        raw.sock.sendall(frames.pack(packb(body)))
+        (fault,) = [answer for answer in raw.drain() if isinstance(answer, m.Fault)]
+    assert (fault.code, words in fault.message) == (errors.MALFORMED, True)
+
+
+def test_a_request_of_a_later_jobctl_is_refused_by_its_name_and_the_daemon_goes_on(shared: Program) -> None:
+    for body, words in (
+        ({"type": "frobnicate", "id": 7}, "'frobnicate'"),
+        ({"type": "get", "id": 7, "names": ["x"], "colour": 1}, "`colour`"),
+    ):
+        with Raw(shared.socket) as raw:
+            raw.sock.sendall(frames.pack(packb(body)))
+            (fault,) = raw.drain()
+        assert isinstance(fault, m.Fault)
+        assert (fault.code, words in fault.message) == (errors.MALFORMED, True)
+    assert shared.jobctl("daemon-status").returncode == 0
