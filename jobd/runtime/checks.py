@@ -33,7 +33,7 @@ _RESET: Final = struct.pack("ii", 1, 0)  # struct linger: close at once, and lea
 
 
 class NotAsked(Exception):  # noqa: N818  # what is the case
-    """The keeper has too many under way to ask another: nobody knows how the service is."""
+    """The keeper has too many under way to ask another, or is dead: nobody knows how the service is."""
 
     def __init__(self) -> None:
         super().__init__("too many checks are under way")
@@ -168,7 +168,8 @@ def _status(line: bytes) -> str:
 async def _unix(path: str, run: Run, world: Registry) -> str:
     who = identity(run.spec, run.row.owner, world.keeper, world.policy)
     number = await world.keeper.check_unix(os.fsencode(path), who)
-    if number == errno.EAGAIN:  # of a socket whose queue is full the keeper says that somebody is there
+    # Of a socket whose queue is full the keeper says that somebody is there. Without a keeper nobody has asked.
+    if number in (errno.EAGAIN, errno.ECONNRESET):
         raise NotAsked
     return os.strerror(number) if number else ""
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from jobd.wire import messages as m
 from tests.fault import service_work
-from tests.fault.campaign import integrity, kill_daemons
+from tests.fault.campaign import integrity
+from tests.fault.queued import OF_KEEPERS, Killer
 from tests.fault.report import Report, details, tally
 from tests.fault.service_checker import KINDS, Seen, check
 from tests.system.program import Program, marked_processes, until
@@ -29,6 +30,7 @@ JOBS = 8
 CLIENTS = 2
 ACTS = ("start", "start", "stop", "restart", "try-restart", "kill", "daemon-reload", "set-property")
 STATUSES = (0, 1, 3, 5)  # what acts may end with here: done, failed or canceled, not applicable, no such job
+KILL_WITHIN_SEC = 0.9  # of the fork of a daemon
 PAGE = 200  # runs a History request
 
 
@@ -115,7 +117,9 @@ def run_services(root: Path, kills: int, seed: int) -> Report:
         for client in clients:
             client.start()
         try:
-            kill_daemons(program, dice, kills)
+            with Killer(program, dice, kills, within_sec=KILL_WITHIN_SEC, keepers=OF_KEEPERS) as killer:
+                until(lambda: killer.kills == kills or not killer.is_alive(), "all kills are done", kills * 10.0)
+            errors += [f"{kills - killer.kills} kills were not done"] if killer.kills < kills else []
         finally:
             done.set()
             for client in clients:
@@ -133,5 +137,6 @@ def run_services(root: Path, kills: int, seed: int) -> Report:
     acts = sum((client.acts for client in clients), Counter[str]())
     problems = check(ledger.read_text().splitlines(), seen)
     counts = {**tally(KINDS, problems), "client errors": len(errors), "integrity errors": integrity(program)}
-    words = f"{kills} kills of the daemon, {acts.total()} acts, {len(seen)} runs of services"
+    both = killer.of_keepers
+    words = f"{kills - both} kills of the daemon and {both} of the keeper, {acts.total()} acts, {len(seen)} runs"
     return Report(seed, words, counts, [*details(problems), *errors])

@@ -154,12 +154,13 @@ async def test_command(end: dict[str, object], why: str) -> None:
     assert opid.startswith("check-")
 
 
-async def test_what_the_keeper_has_no_room_to_ask_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ECONNRESET])
+async def test_what_the_keeper_cannot_ask_is_no_answer(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     bed = Bed()
     bed.keeper.script["helper"] = [("helper-done", {**HELPER, "done": True, "step": "spawn", "errno": errno.EAGAIN})]
 
     async def crowded(*_: object) -> int:
-        return errno.EAGAIN
+        return number
 
     monkeypatch.setattr(bed.keeper, "check_unix", crowded)
     for kind, target, argv in ((service.COMMAND, "", (b"curl",)), (service.UNIX, "/run/x", ())):

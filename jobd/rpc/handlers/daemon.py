@@ -8,6 +8,8 @@ import platform
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 import jobd
 from jobd.core import plan, records
 from jobd.core.configfile import ConfigError
@@ -103,6 +105,8 @@ async def reload(context: Context, request: m.DaemonReload) -> None:
         changes, more = await context.world.definitions.reload(only, by, dry=request.dry)
         outcome = ", ".join(filter(None, [outcome if only is None else "", _counted(changes)]))
     except ConfigError as error:
+        if not context.world.keeper.alive:  # who opens the files: the daemon of the next one is asked again
+            await trio.sleep_forever()
         outcome = f"refused: {error}"
         log.warning("daemon-reload by uid %d is refused: what was in force still is", by.uid)
         raise Refused(errors.BAD_SETTING, f"cannot reload, and what was in force still is: {error}") from error
