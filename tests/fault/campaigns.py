@@ -64,7 +64,7 @@ CAMPAIGNS = {
         Campaign("arrays", "daemon or keeper is killed under arrays", repeated.run_arrays, "kills", 60, 3),
         Campaign("schedules", "daemon or keeper is killed under schedules", repeated.run_schedules, "kills", 30, 2),
         Campaign("F10", "the database is damaged at rest", damage.run_damage, "starts", 200, 3),
-        Campaign("services", "daemon or keeper is killed under services", services.run_services, "kills", 100, 8),
+        Campaign("services", "daemon or keeper is killed under services", services.run_services, "kills", 80, 5),
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
         Campaign("queues", "daemon or keeper is killed under queued runs", queued.run_queued, "kills", 60, 4),
         Campaign("model", "random acts beside a model, and kills", run_model, "examples", 150, 4),
