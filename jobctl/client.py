@@ -14,9 +14,9 @@ from struct import Struct
 
 from jobctl import terminal
 from jobctl.connect import Target, open_target
-from jobctl.exits import ConnectionLostError, Fault, NoDaemonError, ShutDownError
+from jobctl.exits import ConnectionLostError, Fault, NoDaemonError, ShutDownError, UsageError
 from jobd.wire import frames
-from jobd.wire.plainpack import packb, unpackb
+from jobd.wire.plainpack import PlainpackError, packb, unpackb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -209,12 +209,16 @@ class Client:
         return found
 
     def ask(self, *requests: dict[str, object]) -> int:
-        """Send requests in one write, and answer the id of the first. Their answers are then read by `receive`."""
+        """Send requests in one write, and answer the id of the first. Their answers are then read by `receive`.
+
+        Raises:
+            UsageError: a word in them can be said to no jobd, as it is not UTF-8.
+        """
         if self._sock is None:
             self._open(self.start)
         first = self._id + 1
         self._id += len(requests)
-        numbered = (frames.pack(packb({**request, "id": first + i})) for i, request in enumerate(requests))
+        numbered = (pack_request({**request, "id": first + i}) for i, request in enumerate(requests))
         data = b"".join((self._pending, *numbered))
         self._pending = b""
         self._send(data)
@@ -356,6 +360,16 @@ def _fault(message: Message) -> Fault:
     if message["code"] == UNAVAILABLE and message.get("id") is None:
         return ShutDownError(message["message"])
     return Fault(message["code"], message["message"], message.get("details"))
+
+
+def pack_request(request: dict[str, object]) -> bytes:
+    """The frame of a request. Raises UsageError: a word in it, or a number, can be said to no jobd."""
+    try:
+        return frames.pack(packb(request))
+    except PlainpackError as e:
+        word = getattr(e.__cause__, "object", None)
+        what = f"for {word[:80]!r}: it is not valid UTF-8" if isinstance(word, str) else f"jobd: {e}"
+        raise UsageError(f"cannot ask {what}") from None
 
 
 def check_version(hello: Message, target: Target) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from _socket import SO_SNDBUF, SOL_SOCKET
 from struct import Struct
 
-from jobctl.client import LENGTH, MALFORMED, MSG_NOSIGNAL, PROTOCOL_VERSION, SOFTWARE, check_version
+from jobctl.client import LENGTH, MALFORMED, MSG_NOSIGNAL, PROTOCOL_VERSION, SOFTWARE, check_version, pack_request
 from jobctl.connect import open_target
 from jobctl.exits import ConnectionLostError, Fault
 from jobctl.foreground_pages import Pages
@@ -65,7 +65,7 @@ class Link:
     def send(self, request: dict[str, object]) -> int:
         """Send a request; the id it got."""
         self._id += 1
-        self._queue.append(frames.pack(packb({**request, "id": self._id})))
+        self._queue.append(pack_request({**request, "id": self._id}))
         self.flush()
         return self._id
 
