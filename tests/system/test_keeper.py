@@ -129,20 +129,6 @@ def test_keeper_killed_again_and_again(jobd: Program, tmp_path: Path) -> None:
     assert jobd.output("counter").split() == [*(b"%d" % i for i in range(1, 9)), b"over"]
 
 
-def test_a_reload_without_a_keeper_waits_for_the_next_one(jobd: Program) -> None:
-    (jobd.config_dir / "jobs").mkdir(exist_ok=True)
-    (jobd.config_dir / "jobs" / "web.toml").write_text('command = "true"\n')
-    daemon = jobd.kill_daemon(signal.SIGSTOP)
-    jobd.keeper.kill()
-    jobd.keeper.wait()
-    client = jobd.start_jobctl("daemon-reload")  # who opens the files is dead when it is served
-    until(lambda: any(link.startswith("socket:") for link in open_fds(client.pid).values()), "it is connected")
-    os.kill(daemon, signal.SIGCONT)
-    assert client.communicate(timeout=DEADLINE_SEC)[1] == b""
-    assert client.returncode == 0
-    assert "web" in jobd.jobctl("list-job-files", check=True).stdout
-
-
 def test_new_keeper_from_outside_takes_over_too(jobd: Program) -> None:
     jobd.jobctl("run", "--name", "job", "--", "sleep", "600", check=True)
     main = jobd.show("job", "MainPID")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.people import ALICE, BOB, DAEMON, EVE, ROOT, many_users, why_not
-from tests.system.program import DEADLINE_SEC, Program, until
+from tests.system.program import DEADLINE_SEC, Program, open_fds, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,3 +212,17 @@ def test_a_jobd_that_starts_with_a_broken_file_has_no_rules(tmp_path: Path) -> N
         assert lines(program) == [1]
     finally:
         program.close()
+
+
+def test_a_reload_without_a_keeper_waits_for_the_next_one(jobd: Program) -> None:
+    (jobd.config_dir / "jobs").mkdir(exist_ok=True)
+    (jobd.config_dir / "jobs" / "web.toml").write_text('command = "true"\n')
+    daemon = jobd.kill_daemon(signal.SIGSTOP)
+    jobd.keeper.kill()
+    jobd.keeper.wait()
+    client = jobd.start_jobctl("daemon-reload")  # who opens the files is dead when it is served
+    until(lambda: any(link.startswith("socket:") for link in open_fds(client.pid).values()), "it is connected")
+    os.kill(daemon, signal.SIGCONT)
+    assert client.communicate(timeout=DEADLINE_SEC)[1] == b""
+    assert client.returncode == 0
+    assert "web" in jobd.jobctl("list-job-files", check=True).stdout
