@@ -114,14 +114,15 @@ class Spawns:
         self._fail(entry.run, SpawnFailed("descriptors", why.errno or errno.EIO))
 
     def _tell(self, entry: Entry) -> None:
-        fields = entry.plain()
-        message = {name: fields[name] for name in ("run", "pid", "start", "tracking", "cgroup", "fds")}
-        message["op"] = "spawned"
-        fds = entry.fds()
+        names, fds = entry.held(), entry.fds()
         if entry.ctl is not None and not entry.went:
             # For a daemon that survives us over `go`: through it the child can be let go, and says whether it ran.
-            fields["fds"].append("ctl")  # type: ignore[attr-defined]  # our own list
+            names.append("ctl")
             fds.append(entry.ctl.fileno())
+        message = {
+            "op": "spawned", "run": entry.run, "pid": entry.pid, "start": entry.start, "tracking": entry.tracking,
+            "cgroup": entry.cgroup, "fds": names,
+        }  # fmt: skip
         try:
             self._keeper.send(message, fds)
         except OSError as e:  # out of descriptors

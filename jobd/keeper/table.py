@@ -119,11 +119,15 @@ class Entry:
         """The ENTRY of the protocol."""
         fields: Message = {name: getattr(self, name) for name in PLAIN}
         fields["helpers"] = [helper.plain() for helper in self.helpers.values()]
-        fields["fds"] = [name for name in HELD if getattr(self, name) is not None]
+        fields["fds"] = self.held()
         return fields
 
+    def held(self) -> list[str]:
+        """What there is of descriptors."""
+        return [name for name in HELD if getattr(self, name) is not None]
+
     def fds(self) -> list[int]:
-        """The descriptors that `plain` names."""
+        """The descriptors that `held` names."""
         return [fd for name in HELD if (fd := getattr(self, name)) is not None]
 
     @classmethod
