@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from jobd.core import globs
 from jobd.core.records import REMOVED
 from jobd.core.runfilter import EVERY, RunFilter
@@ -20,7 +18,7 @@ from .blobs import Blobs
 from .removal import purge_key
 from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, are_sound, event_of, job_row, run_row, tail_of
 from .schema import LISTED, LIVE, connect, garbled
-from .trouble import ERRORS, kind
+from .trouble import ERRORS, UNREADABLE, kind
 
 if TYPE_CHECKING:
     import sqlite3
@@ -376,7 +374,8 @@ class Reader(Blobs):
     def _decoded(self, rows: list[Values]) -> list[Event]:
         try:
             return [event_of(v) for v in rows]
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
+            self.damage(f"an event cannot be read: {error}")  # who asks again has the new one
             raise StoreError(f"cannot read an event in {self._path}: {error}") from error
 
     def counts(self) -> Counts:

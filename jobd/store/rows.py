@@ -132,9 +132,11 @@ def job_row(values: Values) -> JobRow:
 
 
 def event_of(values: Values) -> Event:
-    """An event from EVENT_COLUMNS."""
+    """An event from EVENT_COLUMNS. Raises what is in trouble.UNREADABLE."""
     fields = dict(zip(_EVENT_FIELDS, values, strict=True))
     data = _decode_data(fields.pop("data"))  # type: ignore[arg-type]  # a blob column
+    if type(data) is not dict:
+        raise msgspec.DecodeError("its data is no map")
     return Event(**fields, data=data)  # type: ignore[arg-type]  # the columns' types are the fields'
 
 

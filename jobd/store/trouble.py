@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Final, Literal, TypeAlias
 
+import msgspec
+
 Kind: TypeAlias = Literal["disk", "damage", "change"]
 
 # Primary result codes, sqlite.org/rescode.html. BUSY and LOCKED: somebody's own session holds the file for long.
@@ -15,6 +17,8 @@ _DISK: Final = frozenset({
 })  # fmt: skip
 # What reading or writing a damaged file may raise: Python decodes texts, SQLite's own messages included.
 ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+# What garbled bytes raise in place of a row. A text within them is decoded by Python.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, TypeError)
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 # Our SQL does not change: what it names is gone, because the file was cut, replaced, or garbled.

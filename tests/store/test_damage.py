@@ -13,7 +13,7 @@ import pytest
 
 from jobd.core.records import QUEUE_ADDED, QueueRow
 from jobd.store import change, damage, schema
-from jobd.store.batch import Batch, StoreTooNew
+from jobd.store.batch import Batch, StoreError, StoreTooNew
 from jobd.store.db import Store
 
 from .helpers import BLOBS, DEADLINE_SEC, OWNER, Book, assert_rows_equal_replay, run_id
@@ -365,3 +365,19 @@ def test_a_row_that_no_row_can_be_is_damage_when_it_is_read(tmp_path: Path, sql:
         assert book.store.generation == 1
         assert "no row can have" in book.store.notices[0]
         assert book.store.live_runs() is not None
+
+
+@pytest.mark.parametrize("data", [b"", b"\x07", b"\x81\xa3ab", b"\x81\xa1\xff\x01", b"\x81\x81\x01\x01\x01", b"\xc1"])
+def test_an_event_that_cannot_be_read_is_damage_and_not_for_good(tmp_path: Path, data: bytes) -> None:
+    with Book(tmp_path) as book:
+        book.accept(run_id(1), "make-1")
+        book.durable(book.finish(run_id(1)))
+        book.durable(book.accept(run_id(2), "make-2"))
+        assert book.store.events_page()
+        conn = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        conn.execute("UPDATE events SET data = ? WHERE seq = 4", (data,))
+        conn.close()
+        with pytest.raises(StoreError, match="cannot read an event"):
+            book.store.events_page()
+        assert "an event cannot be read" in book.store.notices[0]
+        assert [event.kind for event in book.store.events_page()] == ["salvaged", "salvaged"]
