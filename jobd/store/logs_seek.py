@@ -11,8 +11,10 @@ from jobd.store.logs import PIECE_MAX, Cursor, Piece, RunLog
 from jobd.store.logs_index import STDERR, STDOUT, STREAM_MASK
 from jobd.store.logs_merge import Extent
 
-# Bytes and records looked at in one step backwards.
+# Bytes and records looked at in one step backwards: few at first, as few lines are mostly wanted, then twice as many.
 _STEP_BYTES = 1024 * 1024
+_FIRST_BYTES = 16 * 1024
+_FIRST_RECORDS = 64
 _READ_BYTES = 256 * 1024
 
 
@@ -72,6 +74,7 @@ class _Backwards:
         self._ends = dict(zip((STDOUT, STDERR), log.sizes(), strict=True))
         self._positions = dict(self._ends)
         self._newlines = 0
+        self._step_records, self._step_bytes = _FIRST_RECORDS, _FIRST_BYTES
         if not final:  # bytes without a record do not count yet
             there = {stream for stream in self._wanted if self._ends[stream]}
             covered = index_.covered(log.index(), total, there) if total else {STDOUT: 0, STDERR: 0}
@@ -93,7 +96,7 @@ class _Backwards:
         return Cursor(self._log, self._record, out, err, **self._select)
 
     def _step(self) -> None:
-        first = max(self._first, self._record - index_.BLOCK)
+        first = max(self._first, self._record - self._step_records)
         passed = 0
         before = dict(self._positions)
         for _, _, offset, length, flags in reversed(index_.read_block(self._log.index(), first, self._record - first)):
@@ -102,8 +105,10 @@ class _Backwards:
             if stream in self._wanted and not flags & index_.DROPPED:
                 self._positions[stream] = min(self._positions[stream], offset)
                 passed += length
-                if passed >= _STEP_BYTES:
+                if passed >= self._step_bytes:
                     break
+        self._step_records = min(index_.BLOCK, 2 * self._step_records)
+        self._step_bytes = min(_STEP_BYTES, 2 * self._step_bytes)
         for stream in self._wanted:
             self._newlines += _count(self._log, stream, self._positions[stream], before[stream])
 

@@ -6,6 +6,7 @@ is answered by a Fault; without one the stream cannot be trusted any more, and t
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import Annotated, Final, cast
 
 import msgspec
@@ -31,6 +32,7 @@ class _AnyHello(msgspec.Struct, tag="hello", tag_field="type"):
 
 
 _INPUT: Final = msgspec.msgpack.encode({"type": "input"})[1:]  # what an Input from our clients begins with, at byte 1
+_find_sign: Final = methodcaller("find", b"=")
 _encoder = msgspec.msgpack.Encoder()
 _client_decoder: msgspec.msgpack.Decoder[m.FromClient] = msgspec.msgpack.Decoder(m.FromClient)
 _input_decoder = msgspec.msgpack.Decoder(_InputView)
@@ -109,7 +111,7 @@ def decode_client(body: frames.Body) -> m.FromClient:
     if b"\0" in body:  # else no text of it can hold one; most bodies end here
         _refuse_nul(message)
     if type(message) is m.Run:
-        _check_run(message)
+        _check_run(message, len(body))
     return message
 
 
@@ -204,18 +206,22 @@ def _has_nul(value: object) -> bool:
         value = [*value, *value.values()]
     if not isinstance(value, (list, tuple)):
         return False
-    words = [item for item in value if type(item) is bytes]  # an environment, at once: its own length may be the NUL
-    return b"\0" in b"".join(words) or (len(words) < len(value) and any(map(_has_nul, value)))
+    try:
+        return b"\0" in b"".join(value)  # of an environment, of which the length alone may be the NUL that was seen
+    except TypeError:
+        return any(map(_has_nul, value))
 
 
-def _check_run(run: m.Run) -> None:
-    """What execve(2) would refuse, or take and not mean."""
+def _check_run(run: m.Run, length: int) -> None:
+    """What execve(2) would refuse, or take and not mean; `length`: of the whole message."""
     if not run.argv[0]:
         raise ProtocolError(errors.INVALID, "cannot run an empty command", run.id)
-    for entry in run.env:
-        if entry.find(b"=") < 1:
-            text = clean(entry.decode("utf-8", "backslashreplace"))
-            raise ProtocolError(errors.INVALID, f"cannot take environment entry {text!r}: not NAME=value", run.id)
+    if run.env and min(map(_find_sign, run.env)) < 1:
+        entry = next(entry for entry in run.env if _find_sign(entry) < 1)
+        text = clean(entry.decode("utf-8", "backslashreplace"))
+        raise ProtocolError(errors.INVALID, f"cannot take environment entry {text!r}: not NAME=value", run.id)
+    if length <= m.MAX_ARGV_ENV_BYTES:
+        return  # each word takes two bytes more in it, and one more for execve
     size = sum(map(len, run.argv)) + len(run.argv) + sum(map(len, run.env)) + len(run.env)
     if size > m.MAX_ARGV_ENV_BYTES:
         text = f"cannot take arguments and environment of {size} bytes: the limit is {m.MAX_ARGV_ENV_BYTES}"

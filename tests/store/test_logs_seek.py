@@ -6,10 +6,11 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobd.store import logs
+from jobd.store import logs, logs_index
 from jobd.store.logs import RunLog
 from jobd.store.logs_index import INDEX, RECORD, STDERR, STDOUT, segment_path
 from jobd.store.logs_seek import since, tail
@@ -18,8 +19,6 @@ from tests.store.test_logs import LINES
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def lines_of(view: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
@@ -131,3 +130,32 @@ def test_whoever_goes_on_from_a_place_found_opens_no_file_of_him_who_found_it(tm
         with RunLog(tmp_path) as log:
             assert b"".join(log.read(piece) for piece in log.pieces(cursor, final=True)).endswith(b"a\nb\n")
         assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("count", [1, 22, 100, 1000, 2500])
+def test_the_last_lines_are_found_over_many_steps_backwards(tmp_path: Path, count: int) -> None:
+    ends = [b"\n" if n % 7 == 0 or n % 3 == 2 else b"" for n in range(6000)]
+    write_log(tmp_path, [(STDOUT if n % 7 else STDERR, b"%d %s" % (n, end)) for n, end in enumerate(ends)])
+    with RunLog(tmp_path) as log:
+        everything = lines_of(shown(log, list(log.pieces(log.start(), final=True))))
+        last = lines_of(shown(log, list(log.pieces(tail(log, count, final=True), final=True))))
+        assert len(last) == count < len(everything)
+        for stream in (STDOUT, STDERR):
+            mine = b"".join(line for number, line in last if number == stream)
+            assert b"".join(line for number, line in everything if number == stream).endswith(mine)
+
+
+def test_few_lines_cost_few_records_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_log(tmp_path, [(STDOUT, b"a line\n")] * 10_000)
+    looked_at: list[int] = []
+    read_block = logs_index.read_block
+
+    def counted(index: int, first: int, count: int) -> list[tuple[int, int, int, int, int]]:
+        found = read_block(index, first, count)
+        looked_at.append(len(found))
+        return found
+
+    monkeypatch.setattr(logs_index, "read_block", counted)
+    with RunLog(tmp_path) as log:
+        tail(log, 20, final=True)
+    assert sum(looked_at) < 200
