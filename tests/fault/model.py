@@ -141,12 +141,12 @@ class Model:
         job = self.jobs.get(name)
         if job is None:
             return errors.NOT_FOUND
-        if job.masked:
-            return errors.MASKED
         if job.live is not None:
             return ""
-        if job.plan.queue and job.plan.queue not in self.queues:
-            return errors.NOT_FOUND
+        if job.masked:
+            return errors.MASKED
+        if self._why_not_queued(job.plan):
+            return errors.FAILED
         self._accept(job, run)
         return self._code_of_start(job)
 
@@ -164,6 +164,29 @@ class Model:
         if job is None:
             return errors.NOT_FOUND
         return "" if job.sub in ("dead", "failed") else self.restart(name, run, no_block=no_block)
+
+    def rerun(self, name: str, run: str) -> str:
+        job = self.jobs.get(name)
+        if job is None or job.bare:
+            return errors.NOT_FOUND
+        code = self._why_not_submitted(job) or self._why_not_queued(job.plan)
+        if code:
+            return code
+        self._accept(job, run)
+        return self._code_of_start(job)
+
+    def set_priority(self, name: str, priority: int) -> str:
+        """What waits is moved at once; for what runs or is at rest it counts from the next start on."""
+        job = self.jobs.get(name)
+        if job is None:
+            return errors.NOT_FOUND
+        if job.bare:  # what would change nothing is done
+            return "" if priority == job.plan.priority else errors.NOT_APPLICABLE
+        job.plan = job.plan._replace(priority=priority)
+        if job.live is not None and job.live.state == WAITS:
+            job.live.plan = job.live.plan._replace(priority=priority)
+            self.settle()
+        return ""
 
     def waits_long(self, name: str) -> bool:
         """Whether a start may wait for more than its program: who asks must not wait with it."""

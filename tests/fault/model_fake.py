@@ -41,6 +41,9 @@ class Fake:
     def run(self, name: str, plan: Plan, run: str, *, hold: bool) -> str:
         return self._tell(self.model.run(name, plan, run, hold=hold))
 
+    def rerun(self, name: str, run: str) -> str:
+        return self._tell(self.model.rerun(name, run))
+
     def act(self, verb: str, name: str, **how: object) -> tuple[str, str]:
         run = new_run_id().hex()
         if verb in ("start", "restart", "try_restart"):

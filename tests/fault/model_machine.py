@@ -78,8 +78,8 @@ def fits(verb: str, job: Job) -> bool:
         return waits and job.live is not None and job.live.held == (verb == "release")
     if verb in ("kill", "stop", "try_restart"):
         return job.live is not None
-    if verb == "run":
-        return job.live is None and not job.masked
+    if verb in ("run", "rerun"):
+        return job.live is None and not (job.masked or (verb == "rerun" and not job.runs))
     if verb == "reset_failed":
         return job.sub in ("failed", "auto-restart")
     return verb != "unmask" or job.masked
@@ -144,6 +144,7 @@ class Subject(Protocol):
     def begin(self) -> None: ...
     def finish(self) -> None: ...
     def run(self, name: str, plan: Plan, run: str, *, hold: bool) -> str: ...
+    def rerun(self, name: str, run: str) -> str: ...
     def act(self, verb: str, name: str, **how: object) -> tuple[str, str]: ...
     def tell_text(self, name: str, out: bytes, err: bytes) -> None: ...
     def tell_end(self, name: str, ending: Ending) -> None: ...
@@ -208,7 +209,19 @@ class ModelMachine(RuleBasedStateMachine):
         there = sorted(self.model.queues)
         self.run(pick, plan._replace(queue=there[pick % len(there)]), hold=False)
 
+    @rule(pick=picks)
+    def rerun(self, pick: int) -> None:
+        name = self.fitting("rerun", pick)
+        run = new_run_id().hex()
+        self.did(f"rerun {name}", self.subject.rerun(name, run), self.model.rerun(name, run))
+
     # --- acts ---------------------------------------------------------------------------------------------------
+    @rule(pick=picks, priority=st.integers(-1, 2))
+    def set_priority(self, pick: int, priority: int) -> None:
+        name = self.fitting("cancel", pick)
+        found, _ = self.subject.act("set_priority", name, priority=priority)
+        self.did(f"set-property {name} priority={priority}", found, self.model.set_priority(name, priority))
+
     @rule(pick=picks, verb=verbs)
     def act(self, pick: int, verb: str) -> None:
         """One rule, as hypothesis takes rules in equal shares, and what it ends would end all of the time else."""
@@ -270,6 +283,8 @@ class ModelMachine(RuleBasedStateMachine):
             wanted = self.model.queue_add(name, slots)
         elif verb == "remove":
             wanted = self.model.queue_remove(name)
+            if wanted == errors.NOT_FOUND and self.steps and self.steps[-1].endswith("killed"):
+                wanted = found and wanted  # asked a second time, the client takes it for gone by the first
         elif verb == "slots":
             wanted = self.model.queue_set(name, slots=slots)
         else:

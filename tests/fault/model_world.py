@@ -106,6 +106,10 @@ class World:
         gate = self.gates.get(name) or self.gates.setdefault(name, Gate(self.program.root / self.full(name)))
         return ["/bin/sh", "-c", SCRIPT.format(gate=gate.path, greeting=GREETING)]
 
+    def rerun(self, name: str, run: str) -> str:
+        self.acts += 1
+        return self.code_of(lambda: self.jobs.rerun(self.full(name), run_id=run))
+
     def code_of(self, act: Callable[[], object]) -> str:
         try:
             act()
@@ -118,6 +122,8 @@ class World:
     def act(self, verb: str, name: str, **how: object) -> tuple[str, str]:
         self.acts += 1
         full = self.full(name)
+        if verb == "set_priority":
+            return self.code_of(lambda: self.jobs.set_property(full, {"priority": str(how["priority"])})), ""
         try:
             done = getattr(self.jobs, verb)(full, **how)
         except JobdError as e:
