@@ -20,8 +20,10 @@ from jobd import config
 from jobd.core import (
     after,
     arrays,
+    configfile,
     globs,
     listreaders,
+    mounts,
     readers,
     spec,
     tomlplace,
@@ -57,6 +59,24 @@ class Parser(NamedTuple):
     errors: tuple[type[Exception], ...] = ()
 
 
+class Nobody:
+    """A machine without users."""
+
+    def uid(self, _: str) -> int | None:
+        return None
+
+    gid = uid
+
+
+CONFIG = st.lists(st.sampled_from((
+    "[limits]", "[limits.per-user]", "[[allow]]", "[retention]", "[limits.rlimits]", "[log]", "running = ", "queued = ",
+    "actions = ", "users = ", "owners = ", "jobs = ", "keep_for = ", "keep_runs = ", "log_size = ", '["*"]',
+    '["@read"]',
+    "[1]", '"1G"', "-1", "1e400", "9" * 30, '"infinity"', "true", "{}", '"x"', "[[1]]", "nofile = ", '"soft:hard"', "",
+)), max_size=12).map(lambda pieces: "".join(piece + "\n" * (not piece.endswith("= ")) for piece in pieces))  # fmt: skip
+MOUNTS = st.lists(st.sampled_from((
+    "36 35 0:30 / /", "1 1 0:1 / /a\\040b", "/\\9", "\\", " rw - ext4 /dev/x rw", " - ", " -", "nfs4", "\n", "x", " ",
+)), max_size=10).map("".join)  # fmt: skip
 PARSERS: dict[str, Parser] = {
     "durations": Parser(units.parse_duration, (ValueError,)),
     "sizes": Parser(units.parse_size, (ValueError,)),
@@ -134,6 +154,21 @@ def test_any_text_is_a_value_or_a_typed_error(name: str, text: str) -> None:
 )
 def test_what_was_once_another_error_is_none_now(name: str, text: str) -> None:
     read_or_refuse(name, text)
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(text=CONFIG)
+def test_any_jobd_toml_is_a_policy_or_a_typed_error(text: str) -> None:
+    with suppress(configfile.ConfigError):
+        configfile.parse(text, "jobd.toml", Nobody())
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(text=MOUNTS)
+def test_any_mountinfo_names_a_file_system_or_none(text: str) -> None:
+    assert isinstance(mounts.filesystem(text, "/a b"), str)
 
 
 def test_another_error_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:

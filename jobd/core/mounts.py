@@ -88,4 +88,11 @@ def _unescaped(text: str) -> str:
     if "\\" not in text:
         return text
     head, *rest = text.split("\\")
-    return head + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
+    return head + "".join(map(_character, rest))
+
+
+def _character(part: str) -> str:
+    """What comes behind a backslash, with the character that its digits mean; without such it is not the kernel's."""
+    if len(part) < 3 or not set(part[:3]) <= set("01234567"):
+        return f"\\{part}"
+    return chr(int(part[:3], 8)) + part[3:]

@@ -88,3 +88,10 @@ def test_what_is_merely_slow_is_allowed() -> None:
     for kind in ("ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuse", "fuse.gocryptfs", "fuse.fuse-overlayfs",
                  "ecryptfs", "gpfs", "lustre", "ceph", "gfs2", "ocfs2", "beegfs", "virtiofs"):  # fmt: skip
         assert kind not in mounts.UNSAFE
+
+
+def test_a_backslash_that_is_no_escape_of_the_kernels_is_one() -> None:
+    line = "36 35 0:30 / /{} rw - ext4 /dev/x rw"
+    assert mounts.filesystem(line.format("a\\040b"), "/a b/c") == "ext4"
+    assert mounts.filesystem(line.format("a\\9"), "/a\\9/c") == "ext4"
+    assert mounts.filesystem(line.format("a\\"), "/a\\/c") == "ext4"
