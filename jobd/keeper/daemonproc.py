@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PING_SEC = 5.0
 PONG_SEC = 10.0  # DESIGN.md section 3: without an answer for so long it is killed
+LISTEN = 64  # batches that are read for an answer before a daemon is killed; one that floods us does not answer, either
 REPLACE_SEC = 5.0  # from SIGTERM to SIGKILL of a daemon that is to be replaced
 HEALTHY_SEC = 10.0  # a daemon that lived so long was not part of a crash loop
 BACKOFF_MIN_SEC, BACKOFF_MAX_SEC = 0.2, 5.0
@@ -75,6 +76,10 @@ class DaemonProcess:
         """Note that a ping left."""
         if self.kill_at is None:
             self.kill_at = now + PONG_SEC
+
+    def overdue(self, now: float) -> bool:
+        """Whether it has had all its time."""
+        return self.kill_at is not None and now >= self.kill_at
 
     def answered(self) -> None:
         """Note that the ping was answered."""

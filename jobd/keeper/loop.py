@@ -18,7 +18,7 @@ from contextlib import suppress
 from jobd.core import logline
 from jobd.keeper import kernel, sockets, unprivileged
 from jobd.keeper.cgroup import Cgroups
-from jobd.keeper.daemonproc import PING_SEC, DaemonProcess, default_argv
+from jobd.keeper.daemonproc import LISTEN, PING_SEC, DaemonProcess, default_argv
 from jobd.keeper.ends import Ends
 from jobd.keeper.freezer import Freezer
 from jobd.keeper.grants import Grants, RootSocket
@@ -174,7 +174,7 @@ class Keeper:
     def _deadlines(self, now: float) -> float:
         """Do what is due, and say in how many seconds the next thing is."""
         daemon = self.daemon
-        if daemon.kill_at is not None and now >= daemon.kill_at:
+        if daemon.overdue(now) and not self._heard(now):
             self.log(f"daemon {daemon.pid} does not answer or leave: killing it", "warning")
             daemon.kill()
         if daemon.next_at is not None and now >= daemon.next_at and self.shutdown.wants_daemon:
@@ -192,6 +192,10 @@ class Keeper:
         due += [self.helpers.tick(now), self.unix_checks.tick(now), self.file_grants.tick(now)]
         due += [self.reaching.tick(now), self._notify(now)]
         return max(0.0, min(at for at in due if at is not None) - now)
+
+    def _heard(self, now: float) -> bool:
+        """Whether the daemon has answered, and it was we who have not listened: a machine may be very busy."""
+        return any(not self.daemon.overdue(now) for _ in range(LISTEN) if self._on_link())
 
     def _notify(self, now: float) -> float | None:
         at = self.notifier.tick(now, len(self.table), self.daemon.failures >= GIVE_UP_STARTS)

@@ -128,6 +128,27 @@ def test_a_stopped_daemon_is_killed_and_replaced(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
+def test_a_daemon_is_not_killed_for_an_answer_that_was_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed while the keeper stopped thousands of runs, or got no processor for ten seconds."""
+    short = "from jobd.keeper import loop, daemonproc\nloop.PING_SEC, daemonproc.PONG_SEC = 0.2, 1.0\n"
+    monkeypatch.setattr("tests.keeper.harness.KEEPER", short + KEEPER)
+    with KeeperProcess(tmp_path) as keeper:
+        daemon = keeper.ready_daemon()
+        daemon.list()
+        while not [message for message, _ in daemon.link.receive() if message["op"] == "ping"]:
+            select.select([daemon.link.sock], [], [], 10)
+        keeper.processes[0].send_signal(signal.SIGSTOP)
+        daemon.send("pong")
+        time.sleep(1.2)  # longer than PONG_SEC
+        keeper.processes[0].send_signal(signal.SIGCONT)
+        daemon.list()
+        assert alive(daemon.pid)
+        assert "does not answer" not in keeper.log
+
+
+@pytest.mark.slow
 def test_a_daemon_that_is_not_understood_is_replaced(plain_keeper: KeeperProcess) -> None:
     first = plain_keeper.ready_daemon()
     first.send("no such op")
