@@ -127,8 +127,10 @@ class Ends:
             self._add_late(entry)
 
     # --- trees ------------------------------------------------------------------------------------------------------
-    def strangers(self) -> set[int]:
-        """Our children that are nobody's main process: orphans from the trees of runs."""
+    def strangers(self, entry: Entry | None = None) -> set[int]:
+        """Our children that are nobody's main process: orphans from the trees of runs, perhaps of one run."""
+        if entry is not None and entry.cgroup:
+            return set()  # that knows its own; to read our children takes milliseconds when there are thousands
         known = {self._keeper.daemon.pid, self.helper[0] if self.helper else 0, *self.readers}
         known |= self._keeper.helpers.pids() | self._keeper.unix_checks.pids()
         return tree.children() - self.own.keys() - self.dying.keys() - known

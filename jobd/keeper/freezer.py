@@ -93,7 +93,7 @@ class Freezer:
         if entry.cgroup:
             cgroup.freeze(entry.cgroup, False)
         else:
-            tree.send_all(entry, signal.SIGCONT, self._keeper.ends.strangers())
+            tree.send_all(entry, signal.SIGCONT, self._keeper.ends.strangers(entry))
         self._set(entry, False)
 
     def continued(self, entry: Entry) -> None:

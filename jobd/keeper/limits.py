@@ -145,7 +145,7 @@ class Changes:
         score = oom_score(asked, base.oom_score, not base.guarded)
         if asked is not None and int(score) != asked:
             raise PermissionError(EPERM, os.strerror(EPERM))
-        for pid in tree.members(entry, self._keeper.ends.strangers()):
+        for pid in tree.members(entry, self._keeper.ends.strangers(entry)):
             with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
                 fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
                 try:

@@ -76,7 +76,7 @@ class Reaching:
 
     def send(self, entry: Entry, sig: int) -> int:
         """Send a signal that is to end the tree. Returns how many got it now."""
-        found, count = reach(entry, sig, self._keeper.ends.strangers())
+        found, count = reach(entry, sig, self._keeper.ends.strangers(entry))
         if not entry.cgroup:
             self._later.append((time.monotonic() + LATER_SEC[0], 0, found))
         return count

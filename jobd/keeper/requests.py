@@ -262,7 +262,7 @@ class Requests:
                 return 0  # the number of its group may be somebody else's by now
             if wake:
                 return self._keeper.reaching.send(entry, sig)
-            return tree.send_all(entry, sig, self._keeper.ends.strangers())
+            return tree.send_all(entry, sig, self._keeper.ends.strangers(entry))
         if entry.ended or entry.pidfd is None:
             return 0
         try:
@@ -304,7 +304,7 @@ class Requests:
         holders: list[list[object]] = []
         if entry is not None:
             if not entry.empty:
-                processes = tree.describe(tree.members(entry, self._keeper.ends.strangers()))
+                processes = tree.describe(tree.members(entry, self._keeper.ends.strangers(entry)))
             if message.get("holders"):
                 holders = tree.holders(entry)
         answer = {"run": message["run"], "tag": _tag(message), "processes": processes, "holders": holders}

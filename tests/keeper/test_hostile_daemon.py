@@ -126,7 +126,8 @@ def test_a_lie_is_an_error_of_the_link(tmp_path: Path, lie: Message) -> None:
     said: list[Message] = []
     double = SimpleNamespace(
         table={RUN: entry}, send=said.append, base=Base(), cgroups=Cgroups(str(tmp_path), parent=""), grants=None,
-        ends=SimpleNamespace(strangers=set), config=SimpleNamespace(config_dir=str(tmp_path)), daemon=SimpleNamespace(),
+        ends=SimpleNamespace(strangers=lambda _=None: set()),
+        config=SimpleNamespace(config_dir=str(tmp_path)), daemon=SimpleNamespace(),
     )  # fmt: skip
     double.config.socket, double.config.state_dir, double.config.shared = f"{tmp_path}/s", str(tmp_path), False
     double.notify_sockets = NotifySockets(double.config)
@@ -230,7 +231,7 @@ def test_of_a_tree_that_is_empty_nobody_is_signalled() -> None:
     said: list[Message] = []
     entry.pid, entry.start, entry.exit, entry.empty = leader.pid, 1, {"status": 0}, True
     double = SimpleNamespace(
-        table={RUN: entry}, send=said.append, ends=SimpleNamespace(strangers=set),
+        table={RUN: entry}, send=said.append, ends=SimpleNamespace(strangers=lambda _=None: set()),
         freezer=SimpleNamespace(thaw=lambda _: None, continued=lambda _: None), grants=None,
         helpers=NONE, unix_checks=NONE, mains=NONE, strays=NONE,
     )  # fmt: skip
