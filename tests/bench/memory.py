@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.system.program import Program
 
 JOBS = measure.quick(1000, 200)
+AT_A_TIME = 4096  # names of one message
 
 
 def start_sleepers(jobd: Program, count: int, first: int = 0) -> None:
@@ -26,10 +27,13 @@ def start_sleepers(jobd: Program, count: int, first: int = 0) -> None:
             started(raw.run([b"/bin/sleep", b"100000"], name=f"sleep-{number}", env=env))
 
 
-def stop_sleepers(jobd: Program, count: int) -> None:
+def stop_sleepers(jobd: Program, count: int, first: int = 0) -> None:
+    """Stop those from `first` to before `count`, as many at a time as a message may name."""
     with Raw(jobd.socket) as raw:
-        for _ in raw.items(m.Stop(id=raw.next_id(), names=[f"sleep-{number}" for number in range(count)])):
-            pass
+        for at in range(first, count, AT_A_TIME):
+            names = [f"sleep-{number}" for number in range(at, min(count, at + AT_A_TIME))]
+            for _ in raw.items(m.Stop(id=raw.next_id(), names=names)):
+                pass
 
 
 def measure_all(root: Path) -> list[Figure]:

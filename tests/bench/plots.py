@@ -48,6 +48,7 @@ def draw(chart: Bars | Lines, folder: Path) -> Path:
     """Write the file, and return its path. The folder is made."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     figure = Figure(figsize=(7, 3 if isinstance(chart, Bars) else 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -67,6 +68,8 @@ def draw(chart: Bars | Lines, folder: Path) -> Path:
         axes.plot(*zip(*chart.points, strict=True), "o", color="C1", label="measured")
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        axes.yaxis.set_major_formatter(LogFormatter())
         axes.set_xlabel(chart.x)
         axes.set_ylabel(chart.y)
         axes.legend()

@@ -10,7 +10,7 @@ from jobd.wire import codec
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.memory import start_sleepers, stop_sleepers
-from tests.bench.scale.line import Line, Lines, life_cycle, memory, quiet, request
+from tests.bench.scale.line import Line, Lines, least, life_cycle, memory, request
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def asking(clients: list[Raw]) -> float:
                         clients[key.data].sock.sendall(frame)
                         asked += 1
 
-        return quiet(5, lambda: measure.timed(all_of_them)) / left * 1000
+        return least(5, lambda: measure.timed(all_of_them)) / left * 1000
 
 
 def follow(raw: Raw) -> None:
