@@ -65,7 +65,7 @@ CAMPAIGNS = {
         Campaign("F9", "jobd is replaced politely under load", upgrades.run_upgrades, "acts", 50, 2),
         Campaign("arrays", "daemon or keeper is killed under arrays", repeated.run_arrays, "kills", 60, 3),
         Campaign("schedules", "daemon or keeper is killed under schedules", repeated.run_schedules, "kills", 30, 2),
-        Campaign("F10", "the database is damaged at rest", damage.run_damage, "starts", 200, 3),
+        Campaign("F10", "the database is damaged at rest", damage.run_damage, "starts", 200, 2),
         Campaign("services", "daemon or keeper is killed under services", services.run_services, "kills", 80, 5),
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
         Campaign("queues", "daemon or keeper is killed under queued runs", queued.run_queued, "kills", 60, 4),

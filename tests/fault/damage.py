@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
+from tests.fault.damage_store import try_store
 from tests.fault.damage_work import Past, check_past, harm, past
 from tests.fault.report import Problem, Report, details, tally
 from tests.system.program import Gate, Program, is_alive, until
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KINDS: Final = ("refused to start", "lost running jobs", "silent wrong history", "false alarms")
+KINDS: Final = ("refused to start", "lost running jobs", "silent wrong history", "false alarms", "unreadable")
 STATES: Final = ("closed", "killed", "closed", "killed", "live")
 RUNS: Final = 120
 LATE_RUNS: Final = 40  # of `killed`, behind the last time that the log was folded in
 QUEUED: Final = 5
 LIVE: Final = 3
 START_SEC: Final = 20.0
+STORES: Final = 5  # times as often the store alone
 TRIES: Final = 5
 
 
@@ -240,5 +242,7 @@ def run_damage(root: Path, size: int, seed: int) -> Report:
         unseen += trial.unseen
         if not found:
             shutil.rmtree(trial.root)
-    done = f"{size} starts on a damaged database, {unseen} times a value in one that was not closed"
+    for number in range(STORES * size):
+        problems += try_store(root / "killed", root / "store", f"store {number}", dice)
+    done = f"{size} starts on a damaged database, {STORES * size} of the store alone; {unseen} values not seen"
     return Report(seed, done, tally(KINDS, problems), details(problems))
