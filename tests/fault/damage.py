@@ -37,6 +37,7 @@ LATE_RUNS: Final = 40  # of `killed`, behind the last time that the log was fold
 QUEUED: Final = 5
 LIVE: Final = 3
 START_SEC: Final = 20.0
+SMALL: Final = 10  # starts: with fewer there are fewer runs, too
 STORES: Final = 5  # times as often the store alone
 TRIES: Final = 5
 
@@ -98,17 +99,18 @@ class Template:
         self.truth = truth
 
 
-def make_templates(root: Path) -> dict[str, Template]:
-    """States without damage."""
+def make_templates(root: Path, share: float) -> dict[str, Template]:
+    """States without damage, with a share of the full number of runs."""
+    runs, late_runs = int(RUNS * share), int(LATE_RUNS * share)
     closed, killed = root / "closed", root / "killed"
     program = Damaged(root / "made")
     with program:
-        work(program, 0, RUNS)
+        work(program, 0, runs)
         queue(program)
         truth = program.seen()
     shutil.copytree(program.state_dir, closed)
     with program:
-        work(program, RUNS, LATE_RUNS)
+        work(program, runs, late_runs)
         late = program.seen()
         keeper, daemon = program.keeper.pid, program.daemon_pid()
         os.kill(keeper, signal.SIGSTOP)  # else it would begin the next daemon
@@ -231,7 +233,7 @@ class Trial:
 def run_damage(root: Path, size: int, seed: int) -> Report:
     """Damage the database `size` times."""
     dice = random.Random(seed)
-    templates = make_templates(root)
+    templates = make_templates(root, min(1.0, size / SMALL))
     problems: list[Problem] = []
     unseen = 0
     for number in range(size):
