@@ -19,7 +19,7 @@ from jobd.keeper import cgroup, tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from jobd.host.procs import Process
     from jobd.keeper.loop import Keeper
@@ -43,7 +43,8 @@ class Reach:
 
         Those that are stopped go on after it, to see it: what systemd.kill(5) does, too.
         """
-        fresh = [p for p in found if (p.pid, p.start) not in self._told and self._was_there(p)]
+        seen = {p.pid: p for p in found}
+        fresh = [p for p in seen.values() if (p.pid, p.start) not in self._told and self._was_there(p, seen)]
         count = tree.send_each(fresh, self._sig)
         tree.send_each([p for p in fresh if p.state == tree.STOPPED], signal.SIGCONT)
         if self._sent_at is None:
@@ -51,8 +52,16 @@ class Reach:
         self._told |= {(p.pid, p.start) for p in fresh}
         return count
 
-    def _was_there(self, process: Process) -> bool:
-        return self._sent_at is None or process.start <= self._sent_at
+    def _was_there(self, process: Process, seen: Mapping[int, Process]) -> bool:
+        """Whether it was started before the signal was sent.
+
+        The kernel counts starts in hundredths of a second, and a handler of SIGTERM forks sooner than that. So of those
+        that began in the same one, an orphan is taken for what the signal has missed: its parent is dead of it. Whose
+        parent lives is taken for what that one does to end well.
+        """
+        if self._sent_at is None or process.start < self._sent_at:
+            return True
+        return process.start == self._sent_at and process.parent not in seen
 
 
 def reach(entry: Entry, sig: int, strangers: Iterable[int] = ()) -> tuple[Reach, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import TYPE_CHECKING, cast
@@ -24,8 +25,8 @@ BEFORE, AFTER = 100, 10**12  # starts, in clock ticks: before the signal was sen
 Look = dict[int, Process]
 
 
-def process(pid: int, start: int = BEFORE, state: bytes = b"S") -> Process:
-    return Process(pid, b"%d (x) %s 1 1 1 %s%d" % (pid, state, b"0 " * 15, start))
+def process(pid: int, start: int = BEFORE, state: bytes = b"S", parent: int = 1) -> Process:
+    return Process(pid, b"%d (x) %s %d 1 1 %s%d" % (pid, state, parent, b"0 " * 15, start))
 
 
 class Tree:
@@ -66,6 +67,20 @@ def test_what_a_program_starts_to_end_well_is_left_alone(monkeypatch: pytest.Mon
     assert seen.sent == [(10, signal.SIGTERM)]
 
 
+@pytest.mark.parametrize("path", ["/cgroup", ""])
+def test_in_the_tick_of_the_signal_only_an_orphan_was_there(
+    keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A handler of SIGTERM that runs a command was there in the same hundredth of a second, and lost its command."""
+    monkeypatch.setattr(time, "clock_gettime", lambda _: BEFORE / os.sysconf("SC_CLK_TCK"))
+    seen = Tree(
+        monkeypatch, [process(10, 5)], [process(10, 5), process(11, parent=10), process(12), process(13, 5, parent=10)]
+    )
+    found, _ = begin(keeper, path)
+    found.tick(50.0 + LATER_SEC[0])
+    assert seen.sent == [(10, signal.SIGTERM), (12, signal.SIGTERM), (13, signal.SIGTERM)]
+
+
 def test_who_is_stopped_goes_on_to_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Tree(monkeypatch, [process(10, state=b"T")])
     reach(entry_of("/cgroup"), signal.SIGTERM)
@@ -100,8 +115,8 @@ def keeper(monkeypatch: pytest.MonkeyPatch) -> FakeKeeper:
     return FakeKeeper()
 
 
-def begin(keeper: FakeKeeper) -> tuple[Reaching, Entry]:
-    entry = keeper.table[RUN] = entry_of("")
+def begin(keeper: FakeKeeper, path: str = "") -> tuple[Reaching, Entry]:
+    entry = keeper.table[RUN] = entry_of(path)
     found = Reaching(cast("Keeper", keeper))
     found.send(entry, signal.SIGTERM)
     return found, entry
