@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.history import fill
+from tests.bench.measure import CannotMeasureError
 from tests.bench.memory import start_sleepers, stop_sleepers
-from tests.bench.scale.line import Line, Lines, comes_back, life_cycle, memory, request, verb
+from tests.bench.scale.line import POINTS, Line, Lines, comes_back, life_cycle, memory, request, verb
 from tests.system.program import Program
 
 if TYPE_CHECKING:
@@ -17,14 +18,18 @@ if TYPE_CHECKING:
 
 FDS_OF_A_RUN = 3  # that keeper and daemon each hold: two pipes and a pidfd, or two files and a pidfd
 SPARE_FDS = 2000
+RUNNING = (1, 10, 100, 1000, 10_000) if not measure.QUICK else (1, 10, 100, 300, 600)
+MANY = 50  # that are stopped at once: of fewer it is the request that costs
 AT_REST = (1, 10, 100, 1000, 10_000) if not measure.QUICK else (1, 10, 100, 1000)
 
 
 def running_counts() -> list[int]:
     """1 to 10,000, or as many as may have their descriptors."""
     most = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE_FDS) // FDS_OF_A_RUN
-    counts = [1, 10, 100, 1000] if not measure.QUICK else [1, 10, 100, 300]
-    return [*counts, *([] if measure.QUICK else [min(10_000, most // 1000 * 1000)])]
+    counts = [count for count in RUNNING if count <= most]
+    if len(counts) < POINTS:
+        raise CannotMeasureError("the hard limit of open files is too low for many jobs (ulimit -Hn)")
+    return counts if len(counts) == len(RUNNING) else [*counts, most]
 
 
 def running(root: Path) -> list[Line]:
@@ -47,7 +52,7 @@ def running(root: Path) -> list[Line]:
             lines.add("jobctl list", "ms", "linear", count, verb(jobd, "list", "-o", "json"))
             lines.add("kill -9 of the daemon to the next answer", "ms", "linear", count, comes_back(jobd))
         for left in [*reversed([each for each in running_counts() if each < there]), 0]:
-            if there - left >= 5:
+            if there - left >= MANY:
                 took = measure.timed(lambda left=left, there=there: stop_sleepers(jobd, there, left))  # type: ignore[misc]
                 lines.add("the stop of one of them, many at once", "ms", "flat", there, took / (there - left) * 1000)
                 there = left

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LIVES = 10  # of a run in one measurement: what is done for several at once is in it
 CYCLES = measure.quick(6, 3)
 ASKED = measure.quick(40, 15)  # times that a question is asked
+POINTS = 3  # two are always on a line
 AT_ONCE = 25  # quick requests in one measurement
 
 
@@ -48,7 +49,9 @@ class Lines:
         line.points.append((size, cost))
 
     def all(self) -> list[Line]:
-        return list(self._found.values())
+        """Those that have enough points for a line, from the smallest."""
+        found = (line._replace(points=sorted(line.points)) for line in self._found.values())
+        return [line for line in found if len(line.points) >= POINTS]
 
 
 def least(count: int, act: Callable[[], float]) -> float:

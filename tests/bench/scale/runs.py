@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobd.wire import messages as m
 from tests.bench import measure, million
-from tests.bench.scale.line import Line, Lines, comes_back, life_cycle, memory, request
+from tests.bench.scale.line import Line, Lines, comes_back, least, life_cycle, memory, request
 from tests.system.program import Program
 from tests.system.raw import Raw
 
@@ -19,7 +19,7 @@ COUNTS = tuple(10**power for power in range(1, measure.quick(7, 6)))  # 10 to 1,
 def stats(jobd: Program) -> float:
     """Milliseconds for figures of all runs."""
     with Raw(jobd.socket) as raw:
-        return measure.timed(lambda: raw.ask(m.HistoryStats(id=1))) * 1000
+        return least(3, lambda: measure.timed(lambda: raw.ask(m.HistoryStats(id=1)))) * 1000
 
 
 def finished(root: Path) -> list[Line]:
