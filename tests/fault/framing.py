@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from jobd.wire import codec, errors, frames
 from jobd.wire import messages as m
 from jobd.wire.plainpack import PlainpackError, packb, unpackb
 from tests.fault.mutations import Mutator
-from tests.fault.probing import Asked, Probe
+from tests.fault.probing import LIVE_SEC, Asked, Probe
 from tests.fault.report import Problem, Report, details, tally
 from tests.system.crowd import ALICE, BOB, CAROL, User, for_everybody
 from tests.system.program import Program, until
@@ -273,6 +274,7 @@ def make_jobs(raw: Raw, mark: str) -> None:
 
 def attack(path: str, mark: str, count: int, seed: str) -> list[object]:
     """Bring so many odd frames; the answers by their code, and [kind, text, what was sent last] of what is wrong."""
+    signal.alarm(LIVE_SEC)
     mutator = Mutator(seed, sent_by(os.getuid(), mark))
     dice = mutator.dice
     seen: Counter[str] = Counter()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PAUSE_SEC = 0.002
+LIVE_SEC = 900  # of a user's process in a campaign, which may take a minute, and many on a busy machine
 
 
 class Asked(NamedTuple):
@@ -56,6 +58,7 @@ def timed(act: Callable[[], None], pids: Sequence[int]) -> float:
 
 
 def _ask(path: str, pid: int, reader: int, writer: int) -> list[object]:
+    signal.alarm(LIVE_SEC)
     os.close(writer)
     seconds: list[float] = []
     errors: list[str] = []
