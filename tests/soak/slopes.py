@@ -19,7 +19,7 @@ FEWEST: Final = 5  # blocks through which a line says anything
 HOUR_SEC: Final = 3600.0
 MOST_ALIKE: Final = 0.9  # neighbouring blocks; more cannot be told from growth
 
-FLAT, GROWS, UNSURE = "flat", "GROWS", "unsure"
+FLAT, GROWS, SETTLES, UNSURE = "flat", "GROWS", "settles", "unsure"
 
 
 class Line(NamedTuple):
@@ -29,11 +29,26 @@ class Line(NamedTuple):
     per_hour: float
     error: float
 
-    def verdict(self, most: float) -> str:
-        """Whether it grows by more than `most` an hour: certainly, certainly not, or longer soaks have to tell."""
-        if self.per_hour - self.error > most:
-            return GROWS
-        return FLAT if self.per_hour + self.error <= most else UNSURE
+    @property
+    def least(self) -> float:
+        return self.per_hour - self.error
+
+
+def verdict(times: Sequence[float], values: Sequence[float], most: float) -> str:
+    """Whether something grows by more than `most` an hour: certainly, certainly not, or longer soaks have to tell.
+
+    What has grown and does not go on in the second half has come to its size: an allocator goes there by steps.
+    """
+    whole, half = fit(times, values), (times[0] + times[-1]) / 2 if times else 0.0
+    at = sum(time < half for time in times)
+    last = fit(times[at:], values[at:])
+    if whole is None or last is None:
+        return UNSURE
+    if whole.per_hour + whole.error <= most:
+        return FLAT
+    if whole.least <= most:
+        return UNSURE
+    return GROWS if last.per_hour > most and last.least > 0 else SETTLES
 
 
 def fit(times: Sequence[float], values: Sequence[float]) -> Line | None:
