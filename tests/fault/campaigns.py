@@ -71,7 +71,7 @@ CAMPAIGNS = {
         Campaign("order", "the daemon is killed under runs in order", order.run_order, "kills", 100, 8),
         Campaign("queues", "daemon or keeper is killed under queued runs", queued.run_queued, "kills", 60, 4),
         Campaign("model", "random acts beside a model, and kills", run_model, "examples", 150, 3, seed=4),
-        Campaign("feeding", "the daemon is killed under a large stdin", feeding.run_feeding, "MiB", 1024, 64),
+        Campaign("feeding", "daemon or keeper is killed under a large stdin", feeding.run_feeding, "MiB", 1024, 64),
     )
 }
 

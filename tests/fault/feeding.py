@@ -1,4 +1,4 @@
-"""A large stdin through `run --pipe` while the daemon is killed all the time: what comes out is what went in."""
+"""A large stdin through `run --pipe` while jobd is killed all the time: what comes out is what went in."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from tests.fault.report import Report
 from tests.system.program import Program
+from tests.system.test_keeper import has_pidfd_info
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES: Final = 1 << 20
+DAEMONS_A_KEEPER: Final = 4  # kills, of which one is for the keeper
 PAUSE_SEC: Final = 0.2  # between an answering daemon and the kill
 END_SEC: Final = 600.0  # a GiB takes about a minute; whatever takes longer hangs
 
@@ -25,12 +27,16 @@ def run_feeding(root: Path, mib: int, seed: int) -> Report:
     right = make(data, size, seed)
     program = Program(root / "jobd")
     stop = threading.Event()
-    kills = 0
+    kills, keepers = 0, 0
 
     def kill() -> None:
-        nonlocal kills
+        nonlocal kills, keepers
         while not stop.wait(PAUSE_SEC):
-            program.replace_daemon()
+            if kills % DAEMONS_A_KEEPER or not has_pidfd_info():
+                program.replace_daemon()
+            else:
+                program.kill_keeper()
+                keepers += 1
             kills += 1
 
     killer = threading.Thread(target=kill, name="killer")
@@ -51,7 +57,7 @@ def run_feeding(root: Path, mib: int, seed: int) -> Report:
         if killer.ident is not None:
             killer.join()
         program.close()
-    done = f"{mib} MiB through run --pipe, {kills} kills of the daemon"
+    done = f"{mib} MiB through run --pipe, {kills - keepers} kills of the daemon and {keepers} of the keeper"
     return Report(seed, done, {"wrong": int(bool(problem))}, [problem] if problem else [])
 
 
