@@ -6,7 +6,8 @@ shows no environment that says whose it is. Each of these would live on until th
 
 So there are further looks, for those that were there when the signal was sent. What is started later is not told: it is
 what a program does to end well. A cgroup tells the truth at once. Without one there are looks a while later, too, and
-many runs that are stopped together share them. A re-exec of the keeper forgets those that were still to come.
+many runs that are stopped together share them. Those that were still to come are not known to the next keeper, nor to
+this one after a re-exec: a stop may then last until its timeout.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Reach:
         self.entry = entry
         self._sig = sig
         self._told: set[tuple[int, int]] = set()
-        self._sent_at: int | None = None  # as /proc/PID/stat has the start of a process
+        # When it was sent, and when it was sent last to somebody: as /proc/PID/stat has the start of a process.
+        self._sent_at: int | None = None
+        self._last_at = 0
 
     def tell(self, found: Iterable[Process]) -> int:
         """Send it to those of these that are meant and have not got it. Returns to how many it went.
@@ -47,21 +50,23 @@ class Reach:
         fresh = [p for p in seen.values() if (p.pid, p.start) not in self._told and self._was_there(p, seen)]
         count = tree.send_each(fresh, self._sig)
         tree.send_each([p for p in fresh if p.state == tree.STOPPED], signal.SIGCONT)
-        if self._sent_at is None:
-            self._sent_at = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
+        if fresh or self._sent_at is None:
+            self._last_at = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
+            self._sent_at = self._last_at if self._sent_at is None else self._sent_at
         self._told |= {(p.pid, p.start) for p in fresh}
         return count
 
     def _was_there(self, process: Process, seen: Mapping[int, Process]) -> bool:
         """Whether it was started before the signal was sent.
 
-        The kernel counts starts in hundredths of a second, and a handler of SIGTERM forks sooner than that. So of those
-        that began in the same one, an orphan is taken for what the signal has missed: its parent is dead of it. Whose
-        parent lives is taken for what that one does to end well.
+        The kernel counts starts in hundredths of a second, and a handler of SIGTERM forks sooner than that; and who was
+        missed at first may have forked until he was told. So of those that began in that time, an orphan is taken for
+        what the signal has missed: its parent is dead of it. Whose parent lives is taken for what that one does to end
+        well.
         """
         if self._sent_at is None or process.start < self._sent_at:
             return True
-        return process.start == self._sent_at and process.parent not in seen
+        return process.start <= self._last_at and process.parent not in seen
 
 
 def reach(entry: Entry, sig: int, strangers: Iterable[int] = ()) -> tuple[Reach, int]:

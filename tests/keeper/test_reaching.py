@@ -81,6 +81,16 @@ def test_in_the_tick_of_the_signal_only_an_orphan_was_there(
     assert seen.sent == [(10, signal.SIGTERM), (12, signal.SIGTERM), (13, signal.SIGTERM)]
 
 
+def test_an_orphan_of_one_that_was_missed_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it was told it may have forked; whose parent lives is what that one does to end well."""
+    now = iter((2.0, 3.0, 4.0))
+    monkeypatch.setattr(time, "clock_gettime", lambda _: next(now) * 100 / os.sysconf("SC_CLK_TCK"))
+    third = [process(10), process(12, 250), process(13, 350), process(14, 250, parent=10)]
+    seen = Tree(monkeypatch, [process(10)], [process(10), process(11)], third, [process(15, 450)], [])
+    assert reach(entry_of("/cgroup"), signal.SIGTERM)[1] == 3
+    assert [pid for pid, _ in seen.sent] == [10, 11, 12]
+
+
 def test_who_is_stopped_goes_on_to_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Tree(monkeypatch, [process(10, state=b"T")])
     reach(entry_of("/cgroup"), signal.SIGTERM)
