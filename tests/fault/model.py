@@ -169,9 +169,11 @@ class Model:
         job = self.jobs.get(name)
         if job is None or job.bare:
             return errors.NOT_FOUND
-        code = self._why_not_submitted(job) or self._why_not_queued(job.plan)
+        plan = job.runs[-1].plan  # as that run was, whatever has been set since
+        code = self._why_not_submitted(job) or self._why_not_queued(plan)
         if code:
             return code
+        job.plan = plan
         self._accept(job, run)
         return self._code_of_start(job)
 
