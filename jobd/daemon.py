@@ -139,6 +139,7 @@ class Daemon:
             except StoreError as error:
                 await self._give_up(str(error), final=isinstance(error, StoreTooNew))
             else:
+                store.on_locked = self._leave_locked
                 journal = Journal(store)
                 journal.start()
                 try:
@@ -146,6 +147,15 @@ class Daemon:
                 finally:
                     store.close()
             link_nursery.cancel_scope.cancel()
+
+    def _leave_locked(self) -> None:
+        """In the store's thread: nothing is written any more until this process ends, and what waits for that, too.
+
+        As killed: the next daemon finds out what is durable. Without a keeper there is none, and capturing goes on.
+        """
+        if self.keeper.alive:
+            log.error("leaving: the database stays locked after an error of the disk")
+            os._exit(1)
 
     async def _give_up(self, why: str, *, final: bool) -> None:
         """This daemon cannot be. The keeper tries again, if it is not `final`; whoever waits for the start is told."""

@@ -67,6 +67,7 @@ class Store(Reader):
         self.boot_id = boot_id
         self.last_boot_id = ""
         self.notices: list[str] = []
+        self.on_locked: Callable[[], None] = lambda: None  # called by the writer's thread, see there; set before start
         self._ballast = Ballast(state_dir)
         self._epoch = 0
         self._conn: sqlite3.Connection | None = None  # the writer's, until it starts
@@ -117,6 +118,7 @@ class Store(Reader):
             self._path, self._conn, self._epoch, self._ballast, self._begin_anew, wake, self._want_check
         )
         self._conn = None
+        self._writer.on_locked = self.on_locked
         self._background = Background(self._path, self.boot_id, self._writer, wake)
         self._writer.start()
         if self._doubtful or self.last_boot_id != self.boot_id:

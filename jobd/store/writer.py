@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -21,10 +22,9 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from . import schema, wal
 from .batch import Batch, StoreError, StoreFenced, StoreFull
 from .change import write
-from .trouble import ERRORS, is_full, is_uncertain, kind
+from .trouble import ERRORS, is_full, is_uncertain, kind, primary
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
@@ -36,6 +36,9 @@ log: Final = logging.getLogger("jobd.store")
 
 RETRY_SEC: Final = 1.0  # DESIGN.md's companion on durability: every 1 to 5 s
 MAX_GROUP_ROWS: Final = 4096  # measured, 40 to 120 ms of work: what a caller who comes just too late has to wait
+# Times that the log cannot be folded in because a reader holds it, each after BUSY_SEC. Ours never hold it so long: the
+# lock is one that SQLite has kept after an I/O error (seen), and goes with this process alone.
+LOCKED_TRIES: Final = 2
 CLOSE_SEC: Final = 5.0  # how long closing waits for a disk in trouble
 NEARLY_FULL: Final = "nearly full: the room kept for emergencies is used up"
 
@@ -90,6 +93,8 @@ class Writer:
         self._retry_at = 0.0
         self._committing = False
         self._doubtful: tuple[int, int] | None = None  # (batches, last event) of a commit that ended in an I/O error
+        self._locked = 0  # tries in a row that a reader was in the way of
+        self.on_locked: Callable[[], None] = lambda: None  # called when one stays there
         self._refusal: Exception | None = None  # set: nothing is written any more
         self._close_by: float | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -284,7 +289,11 @@ class Writer:
                 return self._replace(str(error))
             self._drop_connection()
             self._set_trouble(str(error))
+            self._locked = self._locked + 1 if primary(error) == sqlite3.SQLITE_BUSY else 0
+            if self._locked >= LOCKED_TRIES:
+                self.on_locked()
             return False
+        self._locked = 0
         return True
 
     def _compare(self, conn: sqlite3.Connection) -> None:
