@@ -36,6 +36,7 @@ log = logging.getLogger("jobd.runtime")
 REAP_TRIES: Final = 600  # 30 s: the kernel tells the status only after the reap, and a slow PID 1 took 5 s (measured)
 REAP_PAUSE_SEC: Final = 0.05
 ASK_SEC: Final = 10.0  # for whoever connects to say what he wants
+FLUSH_SEC: Final = 3.0  # for what is to be written; who asks waits ten seconds, and the next comes after five
 LISTEN_SEC: Final = 1.0  # between attempts to listen for one on a disk that is full
 RESPAWN_SEC: Final = 5.0  # a new keeper takes over within 0.3 s; one that has not by now will not
 
@@ -111,10 +112,21 @@ class Orphanage:
         """Stop touching the pipes, finish what is written, and pass everything on."""
         with trio.CancelScope(shield=True):  # `give` has a deadline of its own
             self._registry.handing_over = trio.Event()
-            await self._registry.journal.flush()
+            with trio.move_on_after(FLUSH_SEC) as flushing:
+                await self._registry.journal.flush()
+            if flushing.cancelled_caught:  # the disk is full: what is not written is in this daemon alone
+                log.error("cannot hand over to a new keeper: there is no room to write down what has happened")
+                self._take_back([])
+                return False
             entries = self._entries()
             parts = self._parts()
-            given = await trio.to_thread.run_sync(handover.give, link, parts.listener, parts.lock, entries, parts.relay)
+            try:
+                given = await trio.to_thread.run_sync(
+                    handover.give, link, parts.listener, parts.lock, entries, parts.relay
+                )
+            except OSError as error:  # whatever it is, all runs depend on this daemon
+                log.error("cannot hand over to a new keeper: %s", error)
+                given = False
         if not given:
             log.error("cannot hand over to a new keeper: it went away")
             self._take_back(entries)

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -67,7 +68,7 @@ class Cycle:
                     fill(filler, left)
                 time.sleep(REFILL_SEC)
             if (which := self.dice.random()) < 0.6:
-                self._kill() if which < 0.4 or not has_pidfd_info() else self.program.kill_keeper()
+                self._kill() if which < 0.4 or not has_pidfd_info() else self._kill_keeper()
                 time.sleep(self.dice.uniform(0, FULL_SEC[1]))
         finally:
             self.notes.full.clear()
@@ -77,7 +78,15 @@ class Cycle:
             self._kill()
 
     def _kill(self) -> None:
-        self.program.kill_daemon()
+        if self.program.daemon_status().keeper_pid is not None:  # else both would be dead
+            self.program.kill_daemon()
+
+    def _kill_keeper(self) -> None:
+        """A next one comes when there is room for what the daemon has to write down before."""
+        pid = self.program.keeper_pid
+        os.kill(pid, signal.SIGKILL)
+        if pid == self.program.keeper.pid:
+            self.program.keeper.wait()
 
     def settled(self, number: int) -> list[Problem]:
         """Whether all is well soon, with nobody doing anything."""

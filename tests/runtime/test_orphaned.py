@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from jobd.keeper import handover
+from jobd.keeper.link import Link
 from jobd.runtime import launching, orphaned
 from jobd.runtime.orphaned import Orphanage
 from tests.runtime.fakes import HELPER, WELCOME, Bed, serving
@@ -122,3 +123,32 @@ def test_the_last_word_of_a_child_is_read_though_it_left_bytes_unread(
             child.send(said)
         child.close()
         assert launching._last_word(ours) == word
+
+
+async def test_without_room_for_what_is_to_be_written_nothing_is_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bed = Bed()
+    orphanage, _ = orphanage_of(bed, tmp_path)
+    monkeypatch.setattr(bed.journal, "flush", trio.sleep_forever)
+    monkeypatch.setattr(orphanage, "_entries", None)  # nothing is taken from the pump
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        assert not await orphanage._give(Link(ours))
+    assert trio.current_time() == orphaned.FLUSH_SEC
+    assert bed.registry.handing_over is None
+
+
+async def test_a_handover_that_fails_ends_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give(*_: object) -> bool:
+        raise OSError(9, "Bad file descriptor")
+
+    bed = Bed()
+    orphanage, _ = orphanage_of(bed, tmp_path)
+    monkeypatch.setattr(handover, "give", give)
+    for fake in (bed.registry.streams.pump, bed.registry.streams.feeder):
+        monkeypatch.setattr(fake, "release_all", dict, raising=False)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        assert not await orphanage._give(Link(ours))
+    assert bed.registry.handing_over is None
