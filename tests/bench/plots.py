@@ -68,6 +68,8 @@ def draw(chart: Bars | Lines, folder: Path) -> Path:
         axes.plot(*zip(*chart.points, strict=True), "o", color="C1", label="measured")
         axes.set_xscale("log")
         axes.set_yscale("log")
+        costs = [y for _, y in chart.points]
+        axes.set_ylim(min(costs) / 2, max(costs) * 2)  # or what is flat would look like a range of mountains
         axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
         axes.yaxis.set_major_formatter(LogFormatter())
         axes.set_xlabel(chart.x)

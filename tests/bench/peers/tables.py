@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 OURS = "jobd"
 NONE = "-"
+NOTE = """A job of jobd's or nq's is synced to disk when the prompt is back; task-spooler syncs nothing. The prompt of
+supervisord comes when a service has been up for a second; s6 and runit may wait a second before the next start."""
 FACTS = ("killed with -9", "a job that writes", "its output", "a job that does not", "begun again beside itself",
          "how they ended")  # fmt: skip
 
@@ -70,6 +72,7 @@ def markdown(found: Found) -> str:
             *table("a service", found.services), "",
             *table("jobs", found.jobs), "",
             *fact_table(found.facts), "",
+            NOTE, "",
             f"Medians; in brackets how many times jobd's. {versions}. Defaults, but for: {settings}.",
         ]
     )  # fmt: skip
