@@ -15,12 +15,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from .schema import connect
+from .trouble import ERRORS, kind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MARK: Final = ".moving"  # state.db.moving -> the new name
 NEW: Final = ".new"
+# sqlite3_errstr of SQLITE_CORRUPT and SQLITE_NOTADB; our own words say more.
+_SAID_BY_SQLITE: Final = ("database disk image is malformed", "file is not a database")
 PARTS: Final = ("-wal", "-shm", "")  # the database last: as long as it is there, the move is not done
 
 
@@ -88,6 +91,22 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def is_sound(path: Path, text: str) -> bool:
+    """Whether nothing is wrong with a file of which SQLite has said `text`; what we have found ourselves stays found.
+
+    SQLite has been seen to call one malformed when a read of its log had failed (EIO), and all history was set aside.
+    Raises sqlite3.Error when this cannot be found out now.
+    """
+    if text not in _SAID_BY_SQLITE:
+        return False
+    try:
+        return not Check(path).run()
+    except ERRORS as error:
+        if kind(error) != "damage":
+            raise
+        return False
 
 
 class Check:

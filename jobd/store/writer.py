@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from . import schema, wal
 from .batch import Batch, StoreError, StoreFenced, StoreFull
 from .change import write
+from .damage import is_sound
 from .trouble import ERRORS, is_full, is_uncertain, kind, primary
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ MAX_GROUP_ROWS: Final = 4096  # measured, 40 to 120 ms of work: what a caller wh
 # Times that the log cannot be folded in because a reader holds it, each after BUSY_SEC. Ours never hold it so long: the
 # lock is one that SQLite has kept after an I/O error (seen), and goes with this process alone.
 LOCKED_TRIES: Final = 2
+BELIEVE_SEC: Final = 60.0  # a file that is called damaged twice in that time is, whatever a look at it finds
 CLOSE_SEC: Final = 5.0  # how long closing waits for a disk in trouble
 NEARLY_FULL: Final = "nearly full: the room kept for emergencies is used up"
 
@@ -92,6 +94,7 @@ class Writer:
         self._conn: sqlite3.Connection | None = conn
         self._retry_at = 0.0
         self._committing = False
+        self._believe_until = 0.0  # damage that is found again until then needs no second look
         self._doubtful: tuple[int, int] | None = None  # (batches, last event) of a commit that ended in an I/O error
         self._locked = 0  # tries in a row that a reader was in the way of
         self.on_locked: Callable[[], None] = lambda: None  # called when one stays there
@@ -265,15 +268,20 @@ class Writer:
         self._retry_at = time.monotonic() + RETRY_SEC
         if is_uncertain(error):
             self._on_error()
-            if self._committing:
-                last = max((e.seq for b in self._pending if not b.void for e in b.events), default=0)
-                self._doubtful = (len(self._pending), last)
+            self._note_doubt()
         self._committing = False
         self._set_trouble(str(error))
         if is_full(error):  # nothing was committed: SQLite says so only when a write found no room
             self._refuse_pending(lambda b: b.may_fail, StoreFull(self._cannot(self.trouble)))
         else:
             self._drop_connection()
+
+    def _note_doubt(self) -> None:
+        """The error came of a commit: what it was to write may be in the database all the same."""
+        if self._committing:
+            last = max((e.seq for b in self._pending if not b.void for e in b.events), default=0)
+            self._doubtful = (len(self._pending), last)
+        self._committing = False
 
     def _recover(self) -> bool:
         """The retry timer has run out: get a connection that can be trusted."""
@@ -318,11 +326,18 @@ class Writer:
             self._refuse_pending(lambda b: b.may_fail, StoreFull(self._cannot(self.trouble)))
 
     def _replace(self, text: str) -> bool:
-        """Set the damaged database aside and begin a new one."""
+        """Set the damaged database aside and begin a new one; or open it anew, if a second look finds it sound."""
+        self._note_doubt()
         self._drop_connection()
-        self._doubtful = None
+        believed = time.monotonic() < self._believe_until
+        self._believe_until = time.monotonic() + BELIEVE_SEC
         try:
-            self._conn = self._begin_anew(text)
+            if not believed and is_sound(self._path, text):
+                self._conn = schema.open_database(self._path)
+                self._compare(self._conn)
+            else:
+                self._doubtful = None
+                self._conn = self._begin_anew(text)
         except (*ERRORS, OSError, StoreError) as error:
             self._retry_at = time.monotonic() + RETRY_SEC
             self._set_trouble(f"{text}; {error}")

@@ -83,8 +83,11 @@ class Round:
         for index, one in enumerate(self.runs):
             shown: dict[int, list[tuple[int, int]]] = {STDOUT: [], STDERR: []}
             with RunLog(one.directory) as log:
-                for piece in log.pieces(log.start(), split=True):  # not final: the index covers everything
+                cursor = log.start()
+                for piece in log.pieces(cursor, split=True):  # not final: the index covers everything
                     shown[piece.stream].append((piece.offset, piece.length))
+                for held in cursor.merge.waiting():  # behind a line of the other stream that has no end
+                    shown[held.stream].append((held.start, held.end - held.start))
             for stream, records in shown.items():
                 writer = self.writers[index, stream]
                 name = f"{self.root.name}, run {index}, stream {stream}"
