@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import namedtuple
 
 from jobd.keeper import cgroup, tree
 
@@ -28,6 +29,24 @@ if TYPE_CHECKING:
 
 LATER_SEC = (0.02, 0.1, 0.5)  # the further looks without a cgroup; what takes longer to show itself is for SIGKILL
 _TICKS = os.sysconf("SC_CLK_TCK")
+_LAST_PID = "/proc/sys/kernel/ns_last_pid"  # not where the kernel has no CONFIG_CHECKPOINT_RESTORE
+
+# A moment as processes show it: in clock ticks, as /proc/PID/stat has their starts, and by the number that the kernel
+# gave out last, None if it does not say.
+_Moment = namedtuple("_Moment", ("tick", "pid"))  # typing costs the keeper a megabyte
+
+
+def _now() -> _Moment:
+    return _Moment(int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS), last_pid())
+
+
+def last_pid() -> int | None:
+    """The number that the kernel gave out last to a process of ours; None if it does not say."""
+    try:
+        with open(_LAST_PID, "rb", buffering=0) as file:
+            return int(file.read(32) or b"")
+    except (OSError, ValueError):
+        return None
 
 
 class Reach:
@@ -37,9 +56,8 @@ class Reach:
         self.entry = entry
         self._sig = sig
         self._told: set[tuple[int, int]] = set()
-        # When it was sent, and when it was sent last to somebody: as /proc/PID/stat has the start of a process.
-        self._sent_at: int | None = None
-        self._last_at = 0
+        self._before: _Moment | None = None  # just before it was sent first
+        self._after = _Moment(0, None)  # just after it was sent last to somebody
 
     def tell(self, found: Iterable[Process]) -> int:
         """Send it to those of these that are meant and have not got it. Returns to how many it went.
@@ -48,25 +66,33 @@ class Reach:
         """
         seen = {p.pid: p for p in found}
         fresh = [p for p in seen.values() if (p.pid, p.start) not in self._told and self._was_there(p, seen)]
+        self._before = self._before or _now()
         count = tree.send_each(fresh, self._sig)
+        if fresh or not self._after.tick:
+            self._after = _now()  # at once: who has got it may fork from now on
         tree.send_each([p for p in fresh if p.state == tree.STOPPED], signal.SIGCONT)
-        if fresh or self._sent_at is None:
-            self._last_at = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
-            self._sent_at = self._last_at if self._sent_at is None else self._sent_at
         self._told |= {(p.pid, p.start) for p in fresh}
         return count
 
     def _was_there(self, process: Process, seen: Mapping[int, Process]) -> bool:
         """Whether it was started before the signal was sent.
 
-        The kernel counts starts in hundredths of a second, and a handler of SIGTERM forks sooner than that; and who was
-        missed at first may have forked until he was told. So of those that began in that time, an orphan is taken for
-        what the signal has missed: its parent is dead of it. Whose parent lives is taken for what that one does to end
-        well.
+        The kernel counts starts in hundredths of a second, and a handler of SIGTERM forks sooner than that; numbers of
+        processes say more, but for one that began while the signals were sent. And who was missed at first may have
+        forked until he was told. So of those an orphan is taken for what the signal has missed: its parent is dead of
+        it. Whose parent lives is taken for what that one does to end well.
         """
-        if self._sent_at is None or process.start < self._sent_at:
+        before, after = self._before, self._after
+        if before is None or process.start < before.tick:
             return True
-        return process.start <= self._last_at and process.parent not in seen
+        if process.start > after.tick:
+            return False
+        if None not in (before.pid, after.pid) and before.pid <= after.pid:  # else they began anew meanwhile
+            if process.pid <= before.pid:
+                return True
+            if process.pid > after.pid:
+                return False
+        return process.parent not in seen
 
 
 def reach(entry: Entry, sig: int, strangers: Iterable[int] = ()) -> tuple[Reach, int]:

@@ -38,6 +38,8 @@ class Tree:
         monkeypatch.setattr(tree, "members", self._members)
         monkeypatch.setattr(tree, "send_each", self._send)
         monkeypatch.setattr(tree, "all_processes", dict)
+        self.numbers: dict[int, int] = {}  # the last that the kernel has given out, by how many signals were sent
+        monkeypatch.setattr(reaching, "last_pid", lambda: self.numbers.get(len(self.sent)))
 
     def _members(self, *_: object) -> Look:
         seen = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
@@ -81,9 +83,50 @@ def test_in_the_tick_of_the_signal_only_an_orphan_was_there(
     assert seen.sent == [(10, signal.SIGTERM), (12, signal.SIGTERM), (13, signal.SIGTERM)]
 
 
+def test_in_the_tick_of_the_signal_numbers_tell_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a handler of SIGTERM had left to end well was an orphan in that very tick, and was ended in the middle."""
+    monkeypatch.setattr(time, "clock_gettime", lambda _: BEFORE / os.sysconf("SC_CLK_TCK"))
+    seen = Tree(monkeypatch, [process(70)], [process(70), process(103, parent=70), process(105)])
+    seen.numbers = {0: 100, 1: 104}
+    reach(entry_of("/cgroup"), signal.SIGTERM)
+    assert [pid for pid, _ in seen.sent] == [70]
+    missed = Tree(monkeypatch, [process(70)], [process(70), process(90, parent=70), process(102)])
+    missed.numbers = seen.numbers
+    reach(entry_of("/cgroup"), signal.SIGTERM)
+    assert [pid for pid, _ in missed.sent] == [70, 90, 102]
+
+
+def test_numbers_that_begin_anew_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "clock_gettime", lambda _: BEFORE / os.sysconf("SC_CLK_TCK"))
+    seen = Tree(monkeypatch, [process(70)], [process(70), process(9, parent=70), process(32767), process(12)])
+    seen.numbers = {0: 32766, 1: 10}
+    reach(entry_of("/cgroup"), signal.SIGTERM)
+    assert [pid for pid, _ in seen.sent] == [70, 32767, 12]
+
+
+def test_the_kernel_says_which_number_it_gave_out_last() -> None:
+    before = reaching.last_pid()
+    if before is None:
+        pytest.skip("this kernel does not say")
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert before != reaching.last_pid()
+
+
+def test_a_moment_begins_before_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler ran a command while others were still told, and lost it when that took until the next tick."""
+    now = iter((2.0, 3.0))
+    monkeypatch.setattr(time, "clock_gettime", lambda _: next(now) * 100 / os.sysconf("SC_CLK_TCK"))
+    seen = Tree(monkeypatch, [process(10)], [process(10), process(11, 250, parent=10)])
+    reach(entry_of("/cgroup"), signal.SIGTERM)
+    assert [pid for pid, _ in seen.sent] == [10]
+
+
 def test_an_orphan_of_one_that_was_missed_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until it was told it may have forked; whose parent lives is what that one does to end well."""
-    now = iter((2.0, 3.0, 4.0))
+    now = iter((2.0, 2.0, 3.0, 4.0))
     monkeypatch.setattr(time, "clock_gettime", lambda _: next(now) * 100 / os.sysconf("SC_CLK_TCK"))
     third = [process(10), process(12, 250), process(13, 350), process(14, 250, parent=10)]
     seen = Tree(monkeypatch, [process(10)], [process(10), process(11)], third, [process(15, 450)], [])
