@@ -326,7 +326,7 @@ class Board:
     def _count(self, ticket: Ticket, change: int) -> None:
         """One that waits or is kept out has come, or goes."""
         self._owner(ticket.owner).waiting += change
-        if ticket.group is not None:
+        if ticket.element:
             return
         key = ticket.owner, ticket.queue
         self._single[key] += change

@@ -52,17 +52,18 @@ FREE: Final = Setting(None, starts=True)  # of the line of runs in no queue
 class Ticket:
     """One run's part in it. Owned by the Board; `item` is whose it is."""
 
-    __slots__ = ("group", "item", "key", "lined", "owner", "queue", "state", "weight")
+    __slots__ = ("element", "group", "item", "key", "lined", "owner", "queue", "state", "weight")
 
     def __init__(
         self, owner: int, queue: QueueKey | None, seq: int, *, priority: int = 0, weight: int = 1,
-        place: int | None = None, group: Group | None = None, item: object = None,
+        place: int | None = None, group: Group | None = None, item: object = None, element: bool = False,
     ) -> None:  # fmt: skip
         self.owner = owner
         self.queue = queue
         self.weight = weight
         self.key: Rank = (-priority, seq if place is None else place, seq)
         self.group = group
+        self.element = element or group is not None  # of an array, which need not have a limit
         self.item = item
         self.state = GONE
         self.lined = False  # it is in the line, and not aside for its array's limit

@@ -218,15 +218,14 @@ class Arrays:
         while (array := self._live.get((owner, name))) is not None and array.left and not self._world.stopping:
             await array.filled.wait()
 
-    def limit_of(self, owner: int, name: str) -> tuple[str, int] | None:
-        """The array of which a job is an element, and how many of that may run at once; None if that is no matter."""
+    def limit_of(self, owner: int, name: str) -> tuple[str, int | None] | None:
+        """The array of which a job is an element, and how many of that may run at once, None if that is no matter."""
         stem, at, _ = name.rpartition("@")
         if not at:
             return None
         array = self._live.get((owner, stem))
         row = self._world.catalog.written(owner, stem) if array is None else array.job.row
-        limit = None if row is None or not row.array else self.numbers(row.array).limit
-        return None if limit is None else (stem, limit)
+        return None if row is None or not row.array else (stem, self.numbers(row.array).limit)
 
     # --- what becomes of elements ---------------------------------------------------------------------------------
     def entered(self, run: Run, old: JobRow | None) -> None:

@@ -44,7 +44,8 @@ class Slots:
     """The runs of all owners that have begun or wait.
 
     `is_behind` says whether a run waits for jobs that it comes after, `array_of` of which array a job is an element and
-    how many of that may run at once, `to_come` how many of an owner's are admitted and still to be accepted.
+    how many of that may run at once (None: no matter), `to_come` how many of an owner's are admitted and still to be
+    accepted.
     """
 
     def __init__(self, limits: Callable[[], UserLimits], total: Callable[[], int | None], queues: Queues) -> None:
@@ -52,7 +53,7 @@ class Slots:
         self.queues = queues
         self.board = Board(self.limit_of, total, queues.setting)
         self.is_behind: Callable[[Run], bool] = lambda _: False
-        self.array_of: Callable[[int, str], tuple[str, int] | None] = lambda _owner, _job: None
+        self.array_of: Callable[[int, str], tuple[str, int | None] | None] = lambda _owner, _job: None
         self.to_come: Callable[[int], int] = lambda _: 0
         self.on_taken_back: Callable[[Run], None] = lambda _: None  # what had been let begin waits again
         self.taking_up = False  # nothing begins until `give`: not all that runs has been taken up
@@ -72,9 +73,12 @@ class Slots:
     ) -> Ticket:  # fmt: skip
         """What a run takes part with; `queue` as in its row."""
         array, group = self.array_of(owner, job), None
-        if array is not None:
+        if array is not None and array[1] is not None:
             group = self._groups.get((owner, array[0])) or Group(array[1], (owner, array[0]))
-        return Ticket(owner, key_of(owner, queue), seq, priority=priority, weight=weight, place=place, group=group)
+        return Ticket(
+            owner, key_of(owner, queue), seq, priority=priority, weight=weight, place=place, group=group,
+            element=array is not None,
+        )  # fmt: skip
 
     def may_begin(self, ticket: Ticket, *, kept_out: bool = False, admitted: bool = False) -> bool:
         """Whether a new run begins at once, or has to wait; one that was `admitted` with others has room for that.
@@ -169,7 +173,7 @@ class Slots:
         """How many wait, by owner and queue, but for elements of arrays: also those that have a slot and no place."""
         counts = self.board.singles()
         for ticket in self.board.all_running():
-            if ticket.group is None and cast("Run", ticket.item).row.state == records.QUEUED:
+            if not ticket.element and cast("Run", ticket.item).row.state == records.QUEUED:
                 counts[ticket.owner, ticket.queue] += 1
         return counts
 

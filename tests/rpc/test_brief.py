@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core import records
@@ -44,6 +45,7 @@ async def busy(bed: Bed) -> Jobs:
     jobs.make("free")
     array = specs.JobSpec(argv=(b"true",), cwd=b"/", array="0-9%1", queue="all")
     bed.registry.arrays.submit(0, "train", b"a" * 16, array, specs.encode_env([]), ROOT, {})
+    bed.registry.arrays.submit(0, "all-at-once", b"b" * 16, replace(array, array="0-9"), specs.encode_env([]), ROOT, {})
     await wait_all_tasks_blocked()
     for _ in range(4):
         in_line(jobs, "free")
