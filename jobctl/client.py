@@ -35,8 +35,11 @@ LENGTH = Struct(">I")
 RETRY_SEC = 0.05  # between attempts to connect while no socket is there: a keeper binding it anew takes less
 LIVED_SEC = 5.0  # a connection that held this long was a good one, and its loss counts as the first
 MAX_POLL_MS = 2**31 - 1  # poll(2) takes an int
-MAX_LOSSES = 10  # in a row; a daemon that dies at each of our requests is not to be asked for ever
-# Before each further attempt of a lasting request, so that it costs a jobd that it might itself bring down no more than
+# In a row, without a pause. Whoever kills daemons, be it once in a quarter of a second, does not keep a request from
+# being answered for longer than it takes to be lucky; a daemon that dies of our request is not to be asked for ever.
+MAX_LOSSES = 10
+MAX_SLOW_LOSSES = 10  # further ones, where the answer is not a lasting one
+# Before each further attempt, so that it costs a jobd that it might itself bring down no more than
 # the pauses of its keeper, which forks the next daemon more slowly, too (jobd.keeper.daemonproc.BACKOFF_MAX_SEC).
 PAUSE_SEC = 1.0
 
@@ -91,7 +94,7 @@ class Client:
         self.close()
         if self._losses > MAX_LOSSES:
             often = f"the connection to jobd at {self.path} is lost again and again"
-            if not (lasting and greeted):
+            if not greeted or (not lasting and self._losses > MAX_LOSSES + MAX_SLOW_LOSSES):
                 raise NoDaemonError(f"cannot go on: {often}")
             if self._losses == MAX_LOSSES + 1:
                 terminal.warn(f"{often}; going on")

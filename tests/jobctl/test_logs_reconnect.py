@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobctl import client
+from jobctl.connect import Target
+from jobctl.exits import NoDaemonError
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
@@ -112,15 +115,35 @@ def test_a_follower_of_the_last_lines_resumes_where_they_began(daemon: Make) -> 
     assert jobctl(daemon(script).path, "logs", "-n", "0", "-f", "web").stdout == b"new\n"
 
 
-def test_a_daemon_that_dies_at_every_request_is_not_asked_for_ever(daemon: Make) -> None:
+def test_a_daemon_that_dies_at_every_request_is_not_asked_for_ever(
+    daemon: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def script(_: m.Request) -> Answer:
         raise HangupError
 
     fake = daemon(script)
-    result = jobctl(fake.path, "logs", "web")
-    assert result.returncode == 1
-    assert b"lost again and again" in result.stderr
-    assert len(fake.requests) < 20
+    monkeypatch.setattr(client, "PAUSE_SEC", 0.0)
+    with pytest.raises(NoDaemonError, match="lost again and again"):
+        client.Client(Target(socket=fake.path)).call({"type": "get", "names": ["web"]})
+    assert len(fake.requests) == client.MAX_LOSSES + client.MAX_SLOW_LOSSES + 1
+
+
+def test_a_request_is_asked_more_slowly_when_daemons_die_by_themselves(
+    daemon: Make, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def script(request: m.Request) -> Answer:
+        if len(fake.requests) <= client.MAX_LOSSES + 2:
+            raise HangupError
+        yield m.Reply(id=request.id, body=m.Jobs(jobs=[]))
+
+    fake = daemon(script)
+    monkeypatch.setattr(client, "PAUSE_SEC", 0.0)
+    asking = client.Client(Target(socket=fake.path))
+    try:
+        assert asking.call({"type": "get", "names": ["web"]})["type"] == "jobs"
+    finally:
+        asking.close()
+    assert capfd.readouterr().err.count("is lost again and again; going on") == 1
 
 
 def test_a_socket_that_is_gone_for_a_moment_is_waited_for(daemon: Make) -> None:
