@@ -120,7 +120,8 @@ class Load(threading.Thread):
 def daemon_of(program: Program, keeper: int = 0) -> int:
     """The pid of the keeper's newest daemon, also of one that has not got to its main function; 0 if none.
 
-    `keeper`: its pid, where it is another than was started last.
+    `keeper`: its pid, where it is another than was started last. A child of a daemon that was killed looks like one
+    until it executes something else, and the keeper adopts it; but a daemon has a session of its own.
     """
     pid = keeper or program.keeper.pid
     try:
@@ -128,7 +129,7 @@ def daemon_of(program: Program, keeper: int = 0) -> int:
             children = [int(word) for word in f.read().split()]
         for child in reversed(children):
             with open(f"/proc/{child}/cmdline", "rb") as f:
-                if b"jobd.daemon" in f.read() and is_alive(child):
+                if b"jobd.daemon" in f.read() and is_alive(child) and os.getsid(child) == child:
                     return child
     except (FileNotFoundError, ProcessLookupError):
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,9 +11,11 @@ import pytest
 
 from tests.fault import work
 from tests.fault.both import changed
+from tests.fault.campaign import daemon_of
 from tests.fault.checker import Kill, Observed, check, live_at
 from tests.fault.upgrades import counts_on, without_stopped
 from tests.fault.work import Plan
+from tests.system.program import Program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,3 +133,11 @@ def test_plans_cover_every_end_and_empty_streams() -> None:
     assert {plan.signal or plan.code for plan in plans} == {*work.CODES, *map(int, work.SIGNALS)}
     assert any(not plan.out for plan in plans)
     assert any(len(plan.err) > 100_000 for plan in plans)
+
+
+@pytest.mark.parametrize("session", [False, True], ids=["what a daemon has forked", "a daemon"])
+def test_a_kill_hits_no_child_that_a_dead_daemon_has_left(session: bool, tmp_path: Path) -> None:
+    command = ["/bin/sh", "-c", "read line", "jobd.daemon"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=session) as child:
+        assert daemon_of(Program(tmp_path), os.getpid()) == (child.pid if session else 0)
+        child.communicate(b"\n")
