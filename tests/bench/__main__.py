@@ -42,6 +42,7 @@ from tests.bench import (
 from tests.bench.machine import machine, replace_table
 from tests.bench.measure import CannotMeasureError, Figure
 from tests.bench.plots import can_draw, draw
+from tests.system.stopping import stop_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +108,17 @@ def run_one(name: str) -> list[Figure]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+def cannot_draw(plots: Path) -> str:
+    """Why there would be no plots, asked ahead of an hour of measuring; "" if there will be."""
+    if not can_draw():
+        return "needs matplotlib (make bench PLOTS=DIR installs it)"
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        return str(e)
+    return ""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
@@ -116,8 +128,9 @@ def main() -> int:
     names = options.names or [*BENCHES, *SECTIONS]
     if unknown := [name for name in names if name not in BENCHES and name not in SECTIONS]:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join([*BENCHES, *SECTIONS])}")
-    if options.plots is not None and not can_draw():
-        parser.error("--plots needs matplotlib (make bench PLOTS=DIR installs it)")
+    if options.plots is not None and (why := cannot_draw(options.plots)):
+        parser.error(f"--plots: {why}")
+    stop_in_order()
     if figures_of := [name for name in names if name in BENCHES]:
         figures = []
         print(HEAD, flush=True)

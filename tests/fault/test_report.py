@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fault.__main__ import Outcome, row
+from tests.fault.__main__ import Outcome, Running, main, output_of, row
 from tests.fault.campaigns import CAMPAIGNS, Campaign, run
 from tests.fault.report import CannotRunError, Problem, Report, details, tally
 
@@ -49,13 +51,40 @@ def test_what_a_campaign_raises_is_a_failure_with_its_seed(tmp_path: Path) -> No
 def test_what_cannot_run_here_says_so(tmp_path: Path) -> None:
     with pytest.raises(CannotRunError):
         run(one(CannotRunError("no strace")), tmp_path, 2, 9)
-    assert row(Outcome(one(None), None, "no strace")) == "| F0 | nothing happens | | skipped: no strace | | | |"
+    assert row(Outcome(one(None), 2, None, "no strace")) == "| F0 | nothing happens | | skipped: no strace | |"
 
 
 def test_a_row_says_what_the_line_says() -> None:
-    outcome = Outcome(one(None), Report(7, "2 kills", {"lost": 1, "doubled": 0}, seconds=3.4))
+    outcome = Outcome(one(None), 2, Report(7, "2 kills", {"lost": 1, "doubled": 0}, seconds=3.4))
     assert outcome.failed
-    assert row(outcome) == "| F0 | nothing happens | 2 kills | lost, doubled | **1 lost** | 7 | 3 |"
+    assert row(outcome) == "| F0 | nothing happens | 2 kills | **1 lost**; no: doubled | 3 |"
+    assert outcome.again == "make fault FAULT=F0 SIZE=2 SEED=7"
+
+
+def test_a_row_of_nothing_found_says_what_was_looked_for() -> None:
+    outcome = Outcome(one(None), 2, Report(7, "2 kills", {"lost": 0, "doubled": 0}, seconds=3.4))
+    assert row(outcome) == "| F0 | nothing happens | 2 kills | none of: lost, doubled | 3 |"
+
+
+@pytest.mark.parametrize("size", ["0", "-3", "many"])
+def test_a_size_that_tries_nothing_is_refused(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["fault", "F1", "--size", size])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+
+
+def test_what_is_stopped_ends_its_campaigns(tmp_path: Path) -> None:
+    running = Running()
+    process = running.start([sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"])
+    assert process is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+    running.stop()
+    assert output_of(process) == ""
+    assert process.returncode == -signal.SIGTERM
+    assert not running.ended(process)
+    assert running.start([sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')"]) is None
 
 
 def test_every_campaign_has_a_short_form() -> None:

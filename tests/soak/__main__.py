@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import shutil
 import sys
@@ -21,6 +22,7 @@ from tests.bench.machine import machine, machine_line
 from tests.soak.load import Brisk, Load
 from tests.soak.samples import Pinger, of_process, of_state
 from tests.soak.slopes import GROWS, HOUR_SEC, UNSURE, fit, verdict
+from tests.system.stopping import stop_in_order
 
 if TYPE_CHECKING:
     from tests.soak.slopes import Line
@@ -148,16 +150,31 @@ def soak(root: Path, sec: float, seed: int) -> tuple[list[Sample], Load]:
     return samples, load
 
 
+def minutes(text: str) -> float:
+    """An argument; argparse names its mistake by this function's name."""
+    if not 1 <= (number := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: it takes a minute at least to see anything grow")
+    return number
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--minutes", type=minutes, default=20.0)
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
     sec = options.minutes * 60
     seed = random.SystemRandom().randrange(1 << 30) if options.seed is None else options.seed
     root = Path(tempfile.mkdtemp(prefix="jobd-soak-"))
     print(f"seed {seed}, {options.minutes:g} minutes", flush=True)
-    samples, load = soak(root, sec, seed)
+    stop_in_order()
+    try:
+        samples, load = soak(root, sec, seed)
+    except SystemExit:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
+    except BaseException:
+        print(f"broke off; what jobd has left is in {root}", file=sys.stderr)
+        raise
     found = slopes(samples, min(WARM_SEC, WARM * sec))
     done = ", ".join(f"{count} {name}" for name, count in load.done.items() if name != "kills_daemons")
     print(f"{load.kills} kills of the daemon; times each was done: {done}\n")
