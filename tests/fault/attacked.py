@@ -102,11 +102,15 @@ def begin_job(path: str, name: str, script: bytes) -> None:
 
 
 # --- the campaign ---------------------------------------------------------------------------------------------------
+def is_judged(name: str, quiet: Times, busy: Times) -> bool:
+    return min(len(quiet[name]), len(busy[name])) >= ENOUGH
+
+
 def judge(quiet: Times, busy: Times) -> list[Problem]:
     """What B feels more than he may."""
     problems = []
     for name in ACTS:
-        if min(len(quiet[name]), len(busy[name])) < ENOUGH:
+        if not is_judged(name, quiet, busy):
             continue
         before, now = quantile(quiet[name], 0.99), quantile(busy[name], 0.99)
         if now > max(MOST_TIMES * before, FELT_SEC):
@@ -135,6 +139,7 @@ def run_attacked(_root: Path, size: int, seed: int) -> Report:
     quiet: Times = {name: [] for name in ACTS}
     busy: Times = {name: [] for name in ACTS}
     errors: list[str] = []
+    held = 0
     with for_everybody("F7") as jobd:
         path, before = str(jobd.socket), pids(jobd)
         os.environ["JOBD_TEST_MARK"] = jobd.mark  # of what the users start
@@ -151,18 +156,20 @@ def run_attacked(_root: Path, size: int, seed: int) -> Report:
             ):
                 until(lambda: jobd.daemon_status().connections > STALLED, "the attack has begun")
                 errors += turn(path, before[0], sec, busy)
+                held = max(held, jobd.daemon_status().connections)
             settle(jobd)
         after = pids(jobd)
     problems = judge(quiet, busy) + [Problem("errors", "B", error) for error in errors]
     if before != after:
         problems.append(Problem("deaths", "daemon, keeper", f"were {before}, are {after}"))
-    return Report(seed, words(size, quiet, busy), tally(KINDS, problems), details(problems))
+    return Report(seed, words(size, held, quiet, busy), tally(KINDS, problems), details(problems))
 
 
-def words(size: int, quiet: Times, busy: Times) -> str:
+def words(size: int, held: int, quiet: Times, busy: Times) -> str:
     """What was done, and what it took."""
     told = [
         f"{name} p99 {quantile(quiet[name], 0.99) * 1000:.1f} → {quantile(busy[name], 0.99) * 1000:.1f} ms"
         for name in ACTS
     ]
-    return f"{size} s, {CONNECTIONS} connections, 500 slow clients, {STALLED} stalled readers: {', '.join(told)}"
+    judged = [name for name in ACTS if is_judged(name, quiet, busy)]
+    return f"{size} s, {held} connections at a time, {', '.join(told)}; judged: {', '.join(judged) or 'too few acts'}"

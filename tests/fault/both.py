@@ -6,20 +6,21 @@ nothing runs twice, a service that is started again is never there beside what i
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import sys
 import time
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from jobd.wire import messages as m
-from tests.fault import service_checker, service_work
-from tests.fault.campaign import Load, daemon_of, integrity, observe
+from tests.fault import service_checker
+from tests.fault.asking import history, observe
 from tests.fault.checker import KINDS, Kill, check, live_at
-from tests.fault.report import Problem, Report, details, tally
+from tests.fault.killing import daemon_of
+from tests.fault.load import Load
+from tests.fault.report import Problem, Report, concluded
+from tests.fault.services import command
 from tests.fault.services import observe as observe_services
 from tests.system.program import DEADLINE_SEC, Program, is_alive, marked_processes, open_fds, until
 from tests.system.raw import Raw
@@ -64,14 +65,8 @@ def kill_both(program: Program, dice: random.Random) -> None:
 def told(program: Program) -> dict[str, Answer]:
     """What jobd says of the newest runs that are over. It must not say anything else of them, ever."""
     with Raw(program.socket) as raw:
-        answer = raw.ask(m.History(id=raw.next_id(), limit=SHOWN_ROWS))
-    assert isinstance(answer, m.Reply), answer
-    assert isinstance(answer.body, m.Runs), answer
-    return {
-        view.run.hex(): (view.result, view.exit_code, view.signal)
-        for view in answer.body.runs
-        if view.state == "finished"
-    }
+        newest = list(islice(history(raw, page=SHOWN_ROWS), SHOWN_ROWS))
+    return {view.run.hex(): (view.result, view.exit_code, view.signal) for view in newest if view.state == "finished"}
 
 
 def changed(said: Mapping[str, Answer], now: Mapping[str, Answer]) -> list[Problem]:
@@ -85,24 +80,21 @@ def changed(said: Mapping[str, Answer], now: Mapping[str, Answer]) -> list[Probl
 
 def spans(program: Program) -> dict[str, tuple[int, int]]:
     """When each run was accepted and when it was over, as jobd says."""
-    found: dict[str, tuple[int, int]] = {}
-    before = None
     with Raw(program.socket) as raw:
-        while True:
-            answer = raw.ask(m.History(id=raw.next_id(), limit=1000, before=before))
-            assert isinstance(answer, m.Reply), answer
-            assert isinstance(answer.body, m.Runs), answer
-            for view in answer.body.runs:
-                if view.finished_at is not None:
-                    found[view.run.hex()] = (view.queued_at or 0, view.finished_at)
-            before = answer.body.more
-            if before is None:
-                return found
+        return {
+            view.run.hex(): (view.queued_at or 0, view.finished_at)
+            for view in history(raw)
+            if view.finished_at is not None
+        }
 
 
 def service_file(ledger: Path, mark: str) -> str:
-    command = json.dumps([sys.executable, "-I", "-S", service_work.__file__, str(ledger), "main"])
-    lines = [f"command = {command}", 'restart = "always"', 'start_limit = "infinity"', 'restart_delay = "300ms"']
+    lines = [
+        f"command = {command(ledger, 'main')}",
+        'restart = "always"',
+        'start_limit = "infinity"',
+        'restart_delay = "300ms"',
+    ]
     return "\n".join([*lines, f'environment = {{ JOBD_TEST_MARK = "{mark}" }}', ""])
 
 
@@ -167,18 +159,13 @@ def run_both(root: Path, kills: int, seed: int) -> Report:
     try:
         one.start()
         program.jobctl("enable", "--now", *jobs, check=True)
-        load = Load(program, seed, goes_away=True)
-        load.start()
-        try:
+        with Load(program, seed, goes_away=True) as load:
             while len(one.kills) < kills:
-                load.over += ALLOWANCE
+                load.gone += ALLOWANCE
                 if len(one.kills) % 3 or kills - len(one.kills) < 2:
                     one.round(len(one.kills))
                 else:
                     one.early()
-        finally:
-            load.done.set()
-            load.join()
         program.jobctl("stop", *jobs, check=True)
         observed, served, over = observe(program, list(load.plans)), observe_services(program, jobs), spans(program)
     finally:
@@ -187,12 +174,12 @@ def run_both(root: Path, kills: int, seed: int) -> Report:
     now = {run: (seen.result, seen.exit_code, seen.signal) for run, seen in observed.items()}
     now |= {run: (seen.result, seen.exit_code, seen.signal) for run, seen in served.items()}
     problems = check(load.plans, observed, load.ledger.read_text().split(), may_be_lost)
-    problems += changed({run: said for run, said in one.said.items() if run in now}, now)
+    said = {run: answer for run, answer in one.said.items() if run in now}
+    problems += changed(said, now)
     of_services = service_checker.check(ledger.read_text().splitlines(), served, may_be_lost)
     problems += [problem._replace(kind=f"service {problem.kind}") for problem in of_services]
-    counts = tally((*KINDS, "changed answer", *SERVICE_KINDS), problems)
-    errors = [*load.errors, *one.errors]
-    counts |= {"client errors": len(errors), "integrity errors": integrity(program)}
     lost = sum(result == "lost" for result, _, _ in now.values())
-    done = f"{len(one.kills)} kills of keeper and daemon, {len(now)} runs, of which {lost} are lost"
-    return Report(seed, done, counts, [*details(problems), *errors])
+    done = f"{len(one.kills)} kills of keeper and daemon, {len(now)} runs, of which {lost} are lost, "
+    done += f"{len(said)} answers of before"
+    kinds = (*KINDS, "changed answer", *SERVICE_KINDS)
+    return concluded(program, seed, done, kinds, problems, [*load.errors, *one.errors])

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.fault import (
     attacked,
     both,
-    campaign,
     damage,
     errnos,
     feeding,
     framing,
     full_disk,
     indexed,
+    kills,
     lying,
     order,
     pumping,
@@ -51,8 +51,8 @@ class Campaign(NamedTuple):
 CAMPAIGNS = {
     one.name: one
     for one in (
-        Campaign("F1", "the daemon is killed under load", campaign.run_daemon_kills, "kills", 1000, 6),
-        Campaign("F2a", "the keeper is killed under load", campaign.run_keeper_kills, "kills", 100, 3),
+        Campaign("F1", "the daemon is killed under load", kills.run_daemon_kills, "kills", 1000, 6),
+        Campaign("F2a", "the keeper is killed under load", kills.run_keeper_kills, "kills", 100, 3),
         Campaign("F2b", "keeper and daemon are killed together", both.run_both, "kills", 50, 2),
         Campaign("F3", "the pump is killed under floods of output", pumping.run_pumping, "kills", 1500, 25),
         Campaign("F4", "daemon or keeper is killed at its k-th system call", indexed.run_indexed, "kills", 400, 2),

@@ -19,7 +19,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from jobd.core.ids import new_run_id
-from jobd.wire import messages as m
+from tests.fault.asking import streams
 from tests.fault.damage_store import try_store
 from tests.fault.damage_work import Past, check_past, harm, past
 from tests.fault.report import Problem, Report, details, tally
@@ -220,8 +220,7 @@ class Trial:
             with Raw(self.program.socket) as raw:
                 try:
                     view = raw.wait(run).get(run)
-                    logs = m.Logs(id=raw.next_id(), jobs=[f"live-{number}"], run=run.hex())
-                    out = b"".join(body.data for body in raw.items(logs) if isinstance(body, m.Output))
+                    out = streams(raw, f"live-{number}", run)[1]
                 except AssertionError as e:
                     problems.append(Problem("lost running jobs", self.name, str(e)[:300]))
                     continue

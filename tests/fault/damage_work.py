@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from jobd.wire import messages as m
+from tests.fault.asking import history
 from tests.fault.report import Problem
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PAGE_BYTES: Final = 4096
 GARBAGE_BYTES: Final = 64
-PAGE_OF_HISTORY: Final = 1000
 HARMS: Final = ("bit", "garbage", "zeros", "cut")
 WEIGHTS: Final = (60, 15, 10, 15)  # mostly what is hardest to see
 WAL_HEADER: Final = 32
@@ -84,19 +83,10 @@ def used_bytes(path: Path) -> int:
 def past(raw: Raw) -> Past:
     """All runs as history has them. Raises RuntimeError with what jobd says when it cannot read them."""
     found: Past = {}
-    before = None
-    while True:
-        answer = raw.ask(m.History(id=raw.next_id(), limit=PAGE_OF_HISTORY, before=before))
-        if isinstance(answer, m.Fault):
-            raise RuntimeError(answer.message)
-        assert isinstance(answer.body, m.Runs), answer
-        for view in answer.body.runs:
-            row = msgspec.to_builtins(view)
-            row.pop("position", None)
-            found[view.run.hex()] = row
-        before = answer.body.more
-        if before is None:
-            return found
+    for view in history(raw):
+        row = found[view.run.hex()] = msgspec.to_builtins(view)
+        row.pop("position", None)
+    return found
 
 
 def check_past(name: str, truth: Past, seen: Past, told: str) -> list[Problem]:

@@ -8,11 +8,12 @@ import os
 import shutil
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from jobd.wire import errors
 from jobd.wire import messages as m
-from tests.fault.campaign import MAX_LIVE, Load
+from tests.fault.background import Background
+from tests.fault.load import MAX_LIVE, Load
 from tests.fault.report import Problem
 from tests.system.raw import Raw
 
@@ -52,32 +53,36 @@ class FullLoad(Load):
             self.slowest = max(self.slowest, time.monotonic() - began)
 
 
-class Notes(threading.Thread):
+class Notes(Background):
     """Changes a queue all the time that the disk is full: hundreds of commits a second, so that the log of the
     database comes to its end, and each has to be there at the end if it was answered."""
 
     def __init__(self, program: Program) -> None:
-        super().__init__(name="notes")
+        super().__init__("notes")
         self.program = program
         self.full = threading.Event()
-        self.done = threading.Event()
         self.asked = 1  # slots that were asked for last
         self.answered = 1
         self.refused = 0
 
-    def begin(self) -> None:
+    def __enter__(self) -> Self:
         """Make the queue, and start."""
         with Raw(self.program.socket) as raw:
             assert isinstance(raw.ask(m.QueueAdd(id=1, name=QUEUE, slots=1)), m.Reply)
-        self.start()
+        return super().__enter__()
 
-    def run(self) -> None:
-        while not self.done.is_set():
+    def __exit__(self, kind: object, *rest: object) -> None:
+        self.over.set()  # first: it is not to begin once more
+        self.full.set()
+        super().__exit__(kind, *rest)
+
+    def act(self) -> None:
+        while not self.over.is_set():
             self.full.wait()
             with contextlib.suppress(EOFError, OSError), Raw(self.program.socket) as raw:
-                while self.full.is_set() and not self.done.is_set():
+                while self.full.is_set() and not self.over.is_set():
                     self._change(raw)
-            self.done.wait(AGAIN_SEC)
+            self.over.wait(AGAIN_SEC)
 
     def _change(self, raw: Raw) -> None:
         wanted = 1 + self.asked % MOST_SLOTS
@@ -87,13 +92,10 @@ class Notes(threading.Thread):
         else:
             self.refused += 1
             self.asked = self.answered
-            self.done.wait(REFUSED_SEC)
+            self.over.wait(REFUSED_SEC)
 
-    def end(self) -> list[Problem]:
-        """Stop; whether what was answered last is so."""
-        self.done.set()
-        self.full.set()
-        self.join()
+    def lost(self) -> list[Problem]:
+        """At the end: whether what was answered last is so."""
         with Raw(self.program.socket) as raw:
             answer = raw.ask(m.QueueList(id=1, patterns=[QUEUE]))
         assert isinstance(answer, m.Reply), answer

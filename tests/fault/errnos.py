@@ -16,7 +16,7 @@ from tests.fault.report import Problem, Report, details, tally
 from tests.fault.shot_checker import KINDS, check
 from tests.fault.strace import Strace, check_strace
 from tests.fault.visit import Visit
-from tests.system.program import Program, is_alive, open_fds, until
+from tests.system.program import Program, children_of, is_alive, open_fds, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,11 +85,6 @@ def leaks(now: Counter[str], before: Counter[str]) -> list[str]:
     return [f"{count} x {kind}" for kind, count in (now - before).items()]
 
 
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(word) for word in file.read().split()]
-
-
 class Sweep:
     """The campaign on one jobd."""
 
@@ -121,7 +116,7 @@ class Sweep:
         self.hit += bool(injected)
         name = f"{shot}: {injected}"
         ledger = self._visit.ledger.read_text().split()
-        found = check(told, ledger[self._ledger :], may_fail=True)
+        found = check(told, ledger[self._ledger :], may_fail=bool(injected))
         self.problems += [problem._replace(text=f"{problem.text} ({name})") for problem in found]
         self._ledger = len(ledger)
         if self._visit.longest_sec > HUNG_SEC:
@@ -133,8 +128,9 @@ class Sweep:
     def _look(self, shot: Shot, name: str) -> None:
         """Who has died, and what has leaked."""
         program = self._program
-        if program.keeper.poll() is not None or not is_alive(program.keeper.pid):
-            raise AssertionError(f"the keeper has died of {name}")
+        if not is_alive(program.keeper.pid):
+            self.problems.append(Problem("keeper deaths", name, program.log_text()[-1500:]))
+            return
         said = program.log.read_bytes()[self._said :].decode(errors="replace")
         self._said += len(said.encode(errors="replace"))
         now = program.daemon_pid()
@@ -159,7 +155,7 @@ class Sweep:
         for pid in (self._daemon, self._program.keeper.pid):
             who = "daemon" if pid == self._daemon else "keeper"
             found += [f"{who}: {leak}" for leak in leaks(kinds_of_fds(pid), self._open[pid])]
-        found += [f"child {pid}" for pid in children(self._program.keeper.pid) if pid != self._daemon]
+        found += [f"child {pid}" for pid in children_of(self._program.keeper.pid) if pid != self._daemon]
         return found
 
 
@@ -171,7 +167,10 @@ def run_errnos(root: Path, size: int, seed: int) -> Report:
         try:
             for shot in shots(size, seed):
                 sweep.shoot(shot)
+                if not is_alive(program.keeper.pid):
+                    break  # which has been noted: the next keeper is not the one whose descriptors are known
         finally:
             sweep.close()
-    done = f"{size} calls that fail, of which {sweep.hit} were made; the daemon left by itself {sweep.left} times"
+    done = f"{sweep.hit} calls that failed, {size - sweep.hit} that were not made so often; "
+    done += f"the daemon left by itself {sweep.left} times"
     return Report(seed, done, tally((*OWN_KINDS, *KINDS), sweep.problems), details(sweep.problems))

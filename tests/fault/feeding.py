@@ -5,41 +5,27 @@ from __future__ import annotations
 import hashlib
 import random
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
+from tests.fault.killing import OF_KEEPERS, Killer, told
 from tests.fault.report import Report
 from tests.system.program import Program
-from tests.system.test_keeper import has_pidfd_info
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES: Final = 1 << 20
-DAEMONS_A_KEEPER: Final = 4  # kills, of which one is for the keeper
-PAUSE_SEC: Final = 0.2  # between an answering daemon and the kill
+KILL_WITHIN_SEC: Final = 0.4  # of the fork of a daemon: some of the stdin is fed between two kills
 END_SEC: Final = 600.0  # a GiB takes about a minute; whatever takes longer hangs
 
 
 def run_feeding(root: Path, mib: int, seed: int) -> Report:
-    """Feed `mib` MiB to `cat` by jobctl, killing the daemon 0.2 s after each start, and compare."""
+    """Feed `mib` MiB to `cat` by jobctl while daemon and keeper are killed, and compare."""
     data, size = root / "data", mib << 20
     right = make(data, size, seed)
     program = Program(root / "jobd")
-    stop = threading.Event()
-    kills, keepers = 0, 0
-
-    def kill() -> None:
-        nonlocal kills, keepers
-        while not stop.wait(PAUSE_SEC):
-            if kills % DAEMONS_A_KEEPER or not has_pidfd_info():
-                program.replace_daemon()
-            else:
-                program.kill_keeper()
-                keepers += 1
-            kills += 1
-
-    killer = threading.Thread(target=kill, name="killer")
     try:
         program.start()
         source = subprocess.Popen(["cat", data], env=program.env, stdout=subprocess.PIPE)  # a pipe, which is spliced
@@ -49,15 +35,13 @@ def run_feeding(root: Path, mib: int, seed: int) -> Report:
         )  # fmt: skip
         assert source.stdout is not None
         source.stdout.close()
-        killer.start()
-        problem = compare(client, size, right)
+        dice = random.Random(seed)
+        with Killer(program, dice, sys.maxsize, within_sec=KILL_WITHIN_SEC, keepers=OF_KEEPERS) as killer:
+            problem = compare(client, size, right)
         source.wait()
     finally:
-        stop.set()
-        if killer.ident is not None:
-            killer.join()
         program.close()
-    done = f"{mib} MiB through run --pipe, {kills - keepers} kills of the daemon and {keepers} of the keeper"
+    done = f"{mib} MiB through run --pipe, {told(killer)}"
     return Report(seed, done, {"wrong": int(bool(problem))}, [problem] if problem else [])
 
 

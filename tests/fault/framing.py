@@ -50,6 +50,7 @@ KINDS: Final = (
 )  # fmt: skip
 SENT: Final = [codec.encode(message)[frames.HEADER :] for message in CLIENT.values()]
 TOLD: Final = [codec.encode(message)[frames.HEADER :] for message in DAEMON.values()]
+BROUGHT: Final = "brought"  # among the answers' codes: how many frames there were
 DEADLY: Final = (m.Shutdown, m.DaemonReexec)  # who is not root is refused; in a test of a user's own jobd he is not
 
 
@@ -300,6 +301,7 @@ def attack(path: str, mark: str, count: int, seed: str) -> list[object]:
             seen["ended"] += 1
         finally:
             hostile.sock.close()
+    seen[BROUGHT] += brought
     return [seen, found]
 
 
@@ -378,6 +380,6 @@ def run_frames(_root: Path, size: int, seed: int) -> Report:
     problems += judge(seen)
     codes += more
     stall = f"p99.9 {probe.asked.quantile(0.999) * 1000:.1f} ms of {len(probe.asked.seconds)} questions meanwhile"
-    words = f"{size * IN_PROCESS} bodies, {size} frames of {CLIENTS} clients ({codes['answers']} answers, "
+    words = f"{size * IN_PROCESS} bodies, {codes[BROUGHT]} frames of {CLIENTS} clients ({codes['answers']} answers, "
     words += f"{codes['ended']} ends), {(end - warm) / 1e6:+.1f} MB, {stall}"
     return Report(seed, words, tally(KINDS, problems), details(problems))

@@ -20,10 +20,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.fault.campaign import integrity, observe
+from tests.fault.asking import observe
 from tests.fault.checker import KINDS, check
 from tests.fault.disk_work import FullLoad, Notes, fill
-from tests.fault.report import CannotRunError, Problem, Report, details, tally
+from tests.fault.report import CannotRunError, Problem, Report, concluded
 from tests.system.program import Program, until
 from tests.system.test_keeper import has_pidfd_info
 
@@ -53,6 +53,7 @@ class Cycle:
         self.load = load
         self.notes = notes
         self.dice = dice
+        self.kills = 0
         state = program.state_dir
         directories = {"logs": [state / "logs"], "state": [state], "both": [state / "logs", state]}[place]
         self.fillers = [directory / "filler" for directory in directories]
@@ -80,11 +81,13 @@ class Cycle:
     def _kill(self) -> None:
         if self.program.daemon_status().keeper_pid is not None:  # else both would be dead
             self.program.kill_daemon()
+            self.kills += 1
 
     def _kill_keeper(self) -> None:
         """A next one comes when there is room for what the daemon has to write down before."""
         pid = self.program.keeper_pid
         os.kill(pid, signal.SIGKILL)
+        self.kills += 1
         if pid == self.program.keeper.pid:
             self.program.keeper.wait()
 
@@ -110,35 +113,26 @@ def campaign(root: Path, size: int, seed: int) -> Report:
     program = Program(root)
     dice = random.Random(seed)
     problems: list[Problem] = []
+    kills = 0
     try:
         program.start()
-        load = FullLoad(program, seed)
-        load.start()
-        notes = Notes(program)
-        notes.begin()
-        try:
+        with FullLoad(program, seed) as load, Notes(program) as notes:
             for number in range(size):
                 cycle = Cycle(program, load, notes, PLACES[(seed + number) % len(PLACES)], dice)
                 cycle.run()
                 problems += cycle.settled(number)
+                kills += cycle.kills
                 time.sleep(dice.uniform(*FREE_SEC))
-        finally:
-            load.done.set()
-            load.join()
-            problems += notes.end()
+        problems += notes.lost()
         observed = observe(program, list(load.plans))
     finally:
         program.close()
     problems += check(load.plans, observed, load.ledger.read_text().split())
     if load.slowest > HANGS_SEC:
         problems.append(Problem("hung requests", "load", f"the slowest answer took {load.slowest:.1f} s"))
-    counts = {
-        **tally((*KINDS, *MORE_KINDS), problems),
-        "client errors": len(load.errors),
-        "integrity errors": integrity(program),
-    }
-    done = f"{size} times full, {len(load.plans)} jobs, {load.refused + notes.refused} requests refused"
-    return Report(seed, done, counts, [*details(problems), *load.errors])
+    done = f"{size} times full, {kills} kills meanwhile, {len(load.plans)} jobs, "
+    done += f"{load.refused} of them and {notes.refused} other requests refused"
+    return concluded(program, seed, done, (*KINDS, *MORE_KINDS), problems, load.errors)
 
 
 # --- the namespace ----------------------------------------------------------------------------------------------------

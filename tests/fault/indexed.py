@@ -13,8 +13,7 @@ import shutil
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fault.campaign import integrity
-from tests.fault.report import Problem, Report, details, tally
+from tests.fault.report import Problem, Report, concluded
 from tests.fault.shot_checker import KINDS, check
 from tests.fault.strace import KILLED, Strace, check_strace
 from tests.fault.visit import Visit
@@ -40,7 +39,6 @@ PLACES = {
     "coming keeper": ("connect",),
 }
 DEAR = 80  # one in so many is of a keeper on its way up: the next attempt comes 5 s later
-OWN_KINDS = ("client errors", "integrity errors")
 # A keeper whose daemons are started by way of a script, which has the next one traced when it is told to.
 WRAPPED = (
     "import sys; from jobd.keeper import loop; words = loop.default_argv(); "
@@ -111,6 +109,7 @@ class Sweep:
         self._notes = program.root / "strace"
         self._ledger = 0
         self.problems: list[Problem] = []
+        self.errors: list[str] = []
         self.hit = 0
 
     def close(self) -> None:
@@ -144,7 +143,7 @@ class Sweep:
         found = check(told, ledger[self._ledger :], may_fail=False)
         self._ledger = len(ledger)
         self.problems += [problem._replace(text=f"{problem.text} ({kill})") for problem in found]
-        self.problems += [Problem("client errors", str(kill), text) for text in self._visit.errors]
+        self.errors += [f"{text} ({kill})" for text in self._visit.errors]
         self._visit.errors.clear()
 
 
@@ -159,5 +158,5 @@ def run_indexed(root: Path, size: int, seed: int) -> Report:
                 sweep.shoot(kill)
         finally:
             sweep.close()
-    counts = {**tally((*OWN_KINDS, *KINDS), sweep.problems), "integrity errors": integrity(program)}
-    return Report(seed, f"{size} kills, of which {sweep.hit} came about", counts, details(sweep.problems))
+    done = f"{sweep.hit} kills, and {size - sweep.hit} calls that were not made so often"
+    return concluded(program, seed, done, KINDS, sweep.problems, sweep.errors)

@@ -21,7 +21,7 @@ from tests.fault.mutations import Mutator
 from tests.fault.report import Problem, Report, details, tally
 from tests.keeper import harness
 from tests.keeper.harness import DEADLINE_SEC, KeeperProcess, alive, close_all, environment
-from tests.system.program import until
+from tests.system.program import children_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,11 +214,10 @@ def look_at(pid: int) -> Seen:
     """A keeper as /proc tells it."""
     if not alive(pid):
         return Seen(pid, False, 0, 0, 0)
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        children = len(file.read().split())
+    children, descriptors = len(children_of(pid)), len(os.listdir(f"/proc/{pid}/fd"))
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:
         pages = int(file.read().split()[1])
-    return Seen(pid, True, len(os.listdir(f"/proc/{pid}/fd")), children, pages * os.sysconf("SC_PAGE_SIZE"))
+    return Seen(pid, True, descriptors, children, pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def judge(before: Seen, after: Seen, entry: Message | None, log: str) -> list[Problem]:

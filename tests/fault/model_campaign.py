@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.fault.model_machine import KINDS_OF_PROBLEM, Mismatch, ModelMachine
 from tests.fault.model_world import World
-from tests.fault.report import Report
+from tests.fault.report import Problem, Report, details, tally
 from tests.system.program import Program
 from tests.system.test_keeper import has_pidfd_info
 
@@ -53,7 +53,6 @@ def run_model(root: Path, size: int, seed: int) -> Report:
             found = explore(world, size, seed)
         finally:
             world.close()
-    problems = found[:1]
-    counts = {kind: sum(each.kind == kind for each in problems) for kind in KINDS_OF_PROBLEM}
     done = f"{world.examples} examples, {world.acts} acts, {world.disturbed} kills and replacements"
-    return Report(seed, done, counts, [str(each) for each in problems])
+    problems = [Problem(each.kind, "example", each.text) for each in found[:1]]  # what comes then is its shadow
+    return Report(seed, done, tally(KINDS_OF_PROBLEM, problems), details(problems))

@@ -132,7 +132,7 @@ class Mismatch(AssertionError):  # noqa: N818
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(f"{kind}: {text}")
-        self.kind = kind
+        self.kind, self.text = kind, text
 
 
 class Subject(Protocol):

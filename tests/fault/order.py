@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import threading
-import time
 from typing import TYPE_CHECKING
 
+from tests.fault.killing import Killer, told
 from tests.fault.order_checker import KINDS, Step, check
-from tests.fault.report import Report, details, tally
+from tests.fault.report import Report, concluded
 from tests.system.program import Program, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RUNS_A_KILL = 5
-KILL_WITHIN_SEC = 0.5
 LINES = 3  # jobs whose runs wait for each other
 ALL_SEC = 60.0
 
@@ -27,29 +24,13 @@ def run_order(root: Path, kills: int, seed: int) -> Report:
     chance, log = random.Random(seed), root / "began"
     log.touch()
     with Program(root / "jobd") as program:
-        killer = Killer(program, kills, random.Random(seed + 1))
-        killer.start()
         steps: list[Step] = []
-        while killer.is_alive() or len(steps) < kills * RUNS_A_KILL:
-            steps.append(_submit(program, chance, steps, log))
-        killer.join()
+        with Killer(program, random.Random(seed + 1), kills) as killer:
+            while killer.busy or len(steps) < kills * RUNS_A_KILL:
+                steps.append(_submit(program, chance, steps, log))
         results = until(lambda: _results(program, len(steps)), "all have ended", ALL_SEC)
     problems = check(steps, results, log.read_text().split())
-    done = f"{kills} kills of the daemon, {len(steps)} runs that wait for others"
-    return Report(seed, done, tally(KINDS, problems), details(problems))
-
-
-class Killer(threading.Thread):
-    """Kills daemons."""
-
-    def __init__(self, program: Program, kills: int, chance: random.Random) -> None:
-        super().__init__()
-        self._program, self._kills, self._chance = program, kills, chance
-
-    def run(self) -> None:
-        for _ in range(self._kills):
-            time.sleep(self._chance.uniform(0.0, KILL_WITHIN_SEC))
-            self._program.kill_daemon(signal.SIGKILL)
+    return concluded(program, seed, f"{told(killer)}, {len(steps)} runs that wait for others", KINDS, problems)
 
 
 def _submit(program: Program, chance: random.Random, steps: list[Step], log: Path) -> Step:

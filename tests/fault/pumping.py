@@ -45,6 +45,7 @@ class Round:
         self.dice = random.Random(f"{seed}:{number}")
         self.root = root / f"round-{number}"
         self.root.mkdir(parents=True)
+        self.killed = self.released = 0
         self.relay = os.pipe() if self.dice.random() < 0.75 else None
         self.runs: list[Pipes] = []
         self.writers: dict[tuple[int, int], Writer] = {}
@@ -56,6 +57,7 @@ class Round:
             self.runs.append(Pipes(bytes(15) + bytes([index]), str(self.root / str(index)), *ends.values()))
 
     def run(self, pumps: Pumps, kills: int) -> list[Problem]:
+        problems = []
         for writer in self.writers.values():
             writer.start()
         try:
@@ -63,8 +65,9 @@ class Round:
                 pid = pumps.start(str(self.root / "relay"), self.relay, self.runs)
                 time.sleep(self.dice.uniform(0, LIVE_SEC))
                 # One in eight gives its runs back, as a daemon that is replaced: what is in the relay goes first.
-                os.kill(pid, signal.SIGTERM if self.dice.random() < 0.125 else signal.SIGKILL)
-                pumps.reap()
+                sig = signal.SIGTERM if self.dice.random() < 0.125 else signal.SIGKILL
+                os.kill(pid, sig)
+                problems += self._ended(sig, os.waitstatus_to_exitcode(pumps.reap()))
             for writer in self.writers.values():
                 writer.stop.set()
             pumps.start(str(self.root / "relay"), self.relay, self.runs)
@@ -75,8 +78,19 @@ class Round:
             for writer in self.writers.values():
                 writer.stop.set()
                 writer.join(JOIN_SEC)
-        problems = [Problem("missing bytes", self.root.name, f"the last pump ended with {status}")] if status else []
+        if status:
+            problems.append(Problem("deaths", self.root.name, f"the last pump ended with wait status {status}"))
         return [*problems, *self._compare()]
+
+    def _ended(self, sig: signal.Signals, code: int) -> list[Problem]:
+        """Whether the pump lived until it was killed; one that is not up yet dies of SIGTERM, too."""
+        if code == -sig:
+            self.killed += 1
+        elif (sig, code) == (signal.SIGTERM, 0):
+            self.released += 1
+        else:
+            return [Problem("deaths", self.root.name, f"a pump ended with {code} before {sig.name}")]
+        return []
 
     def _compare(self) -> list[Problem]:
         problems = []
@@ -131,13 +145,14 @@ def pumps() -> Iterator[Pumps]:
 def run_pumping(root: Path, size: int, seed: int) -> Report:
     """Kill the pump `size` times."""
     problems: list[Problem] = []
-    written = 0
+    written = killed = released = 0
     with pumps() as made:
         for number, first in enumerate(range(0, size, ROUND_KILLS)):
             one = Round(root, seed, number)
             found = one.run(made, min(ROUND_KILLS, size - first))
-            written += one.written
+            written, killed, released = written + one.written, killed + one.killed, released + one.released
             problems += found
             if not found:  # else they are what there is to look at
                 shutil.rmtree(one.root)
-    return Report(seed, f"{size} kills of the pump, {written / 1e9:.1f} GB", tally(KINDS, problems), details(problems))
+    done = f"{killed} kills of the pump, {released} times replaced, {written / 1e9:.1f} GB"
+    return Report(seed, done, tally((*KINDS, "deaths"), problems), details(problems))

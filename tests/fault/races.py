@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
-from tests.fault.campaign import integrity
-from tests.fault.queued import OF_KEEPERS, Client, Killer
+from tests.fault.asking import Client
+from tests.fault.killing import OF_KEEPERS, Killer, told
 from tests.fault.race_checker import ACTS, KINDS, SORTS, Race, Seen, check
-from tests.fault.report import Report, details, tally
-from tests.system.program import DEADLINE_SEC, Program, open_fds, until
+from tests.fault.report import Problem, Report, concluded
+from tests.system.program import DEADLINE_SEC, Program, children_of, open_fds, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,7 @@ MOST_FDS: Final = 16  # of a keeper without runs: 13, and one more when it has t
 STUBBORN_SEC: Final = "200ms"
 USUAL_SEC: Final = "60s"
 TAG: Final = b"RACE="
+LEAK: Final = "leaks"
 
 
 def processes_of(run: str) -> list[int]:
@@ -75,29 +76,26 @@ class Worker(threading.Thread):
         words = ["/bin/sh", "-c", f'echo "$0" >>"$1"; {sort.script}', run.hex(), str(self._program.root / "ledger")]
         env = [b"PATH=/usr/bin:/bin", b"JOBD_TEST_MARK=" + self._program.mark.encode(), TAG + run.hex().encode()]
         self.client.ask(
-            lambda number: m.Run(
-                id=number, run=run, argv=[word.encode() for word in words], env=env, cwd=b"/", name=names[0],
+            m.Run(
+                id=0, run=run, argv=[word.encode() for word in words], env=env, cwd=b"/", name=names[0],
                 exec_wait=False, settings={"stop.timeout": STUBBORN_SEC if sort.deaf else USUAL_SEC},
             )
         )  # fmt: skip
         for step, sig in enumerate(ACTS[race.act]):
             time.sleep(self._dice.uniform(0, PAUSE_SEC))
             if sig is None:
-                self.client.ask(lambda number: m.Stop(id=number, names=names, runs=[run]))
+                self.client.ask(m.Stop(id=0, names=names, runs=[run]))
             else:
                 self._kill(run, names, sig, f"{run.hex()}-{step}")
         self.seen[run.hex()] = self._look(run, names, len(processes_of(run.hex())))
 
     def _kill(self, run: bytes, names: list[str], sig: int, once: str) -> None:
         whom = "main" if sig < 0 else "all"
-        self.client.ask(
-            lambda number: m.Kill(id=number, names=names, runs=[run], signal=abs(sig), whom=whom, once=once)
-        )
+        self.client.ask(m.Kill(id=0, names=names, runs=[run], signal=abs(sig), whom=whom, once=once))
 
     def _look(self, run: bytes, names: list[str], left: int) -> Seen:
-        ends = self.client.ask(lambda number: m.Wait(id=number, runs=[run]))
-        views = self.client.ask(lambda number: m.Get(id=number, names=names))
-        (view,) = (body.run for body in ends if isinstance(body, m.Ended))
+        (view,) = self.client.wait([run])
+        views = self.client.ask(m.Get(id=0, names=names))
         (jobs,) = (body.jobs for body in views if isinstance(body, m.Jobs))
         return Seen(view.state, view.result, view.exit_code, view.signal, jobs[0].active, left)
 
@@ -137,28 +135,25 @@ def _run(program: Program, races: list[Race], seed: int, keepers: float) -> Repo
     ledger = path.read_text().split() if path.exists() else []
     problems = check({run: race for worker in workers for run, race in worker.races.items()}, seen, ledger)
     errors = [error for worker in workers for error in (*worker.client.errors, *worker.failed)]
-    counts = tally(KINDS, problems)
-    counts |= {"leaks": len(leaked), "client errors": len(errors), "integrity errors": integrity(program)}
-    done = f"{len(ledger)} programs began, {killer.kills} kills, {killer.of_keepers} of the keeper"
-    return Report(seed, done, counts, [*details(problems), *leaked, *errors])
+    done = f"{len(ledger)} programs began, {told(killer)}"
+    return concluded(program, seed, done, (*KINDS, LEAK), [*problems, *leaked], errors)
 
 
 def held(program: Program) -> set[str]:
     """What the keeper has that is a run's as long as it lives: children, groups; and its descriptors, if too many."""
     pid = program.keeper_pid
     daemon = program.daemon_pid()
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        children = {f"child {word}" for word in f.read().split() if int(word) != daemon}
+    children = {f"child {child}" for child in children_of(pid) if child != daemon}
     groups = {f"cgroup {path.name}" for base in program.cgroups() for path in base.iterdir() if path.is_dir()}
     fds = open_fds(pid)
     many = {f"descriptor {fd}: {link}" for fd, link in fds.items()} if len(fds) > MOST_FDS else set()
     return {*children, *groups, *many}
 
 
-def leaks(program: Program, before: set[str]) -> list[str]:
+def leaks(program: Program, before: set[str]) -> list[Problem]:
     """What the keeper still has a while after the last run has ended."""
     try:
         until(lambda: held(program) <= before, "the keeper has let go of all runs", DEADLINE_SEC / 6)
     except AssertionError:
-        return sorted(held(program) - before)
+        return [Problem(LEAK, "keeper", what) for what in sorted(held(program) - before)]
     return []

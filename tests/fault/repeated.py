@@ -16,8 +16,8 @@ from jobd.core.ids import new_run_id
 from jobd.core.whystarts import SKIPPED
 from jobd.runtime.schedule import ELAPSED
 from jobd.wire import messages as m
-from tests.fault.campaign import integrity
-from tests.fault.queued import OF_KEEPERS, Client, Killer
+from tests.fault.asking import Client
+from tests.fault.killing import OF_KEEPERS, Killer, told
 from tests.fault.repeated_checker import (
     ARRAY_KINDS,
     CODES,
@@ -28,8 +28,8 @@ from tests.fault.repeated_checker import (
     check_array,
     check_schedule,
 )
-from tests.fault.report import Problem, Report, details, tally
-from tests.system.program import Program, until
+from tests.fault.report import Problem, Report, concluded
+from tests.system.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def run_arrays(root: Path, kills: int, seed: int) -> Report:
     try:
         program.start()
         with Killer(program, dice, kills, keepers=OF_KEEPERS) as killer:
-            while killer.kills < kills:
+            while killer.busy:
                 numbers = range(arrays, arrays + TOGETHER)
                 bases = {number: _submit(client, root, number, program.mark) for number in numbers}
                 for number, base in bases.items():
@@ -63,11 +63,8 @@ def run_arrays(root: Path, kills: int, seed: int) -> Report:
     finally:
         client.close()
         program.close()
-    counts = {**tally(ARRAY_KINDS, problems), "client errors": len(client.errors)}
-    counts["integrity errors"] = integrity(program)
-    both = killer.of_keepers
-    done = f"{killer.kills - both} kills of the daemon and {both} of the keeper, {arrays} arrays of {ELEMENTS}"
-    return Report(seed, done, counts, [*details(problems), *client.errors])
+    done = f"{told(killer)}, {arrays} arrays of {ELEMENTS}"
+    return concluded(program, seed, done, ARRAY_KINDS, problems, client.errors)
 
 
 def _submit(client: Client, root: Path, number: int, mark: str) -> bytes:
@@ -76,8 +73,8 @@ def _submit(client: Client, root: Path, number: int, mark: str) -> bytes:
     script = SCRIPT.format(root / name, CODES)
     env = [b"PATH=/usr/bin:/bin", b"JOBD_TEST_MARK=" + mark.encode()]
     client.ask(
-        lambda request: m.Run(
-            id=request, run=base, argv=[script.encode()], shell=True, env=env, cwd=b"/", name=name,
+        m.Run(
+            id=0, run=base, argv=[script.encode()], shell=True, env=env, cwd=b"/", name=name,
             array=f"0-{ELEMENTS - 1}%{AT_ONCE}", exec_wait=False,
         )
     )  # fmt: skip
@@ -93,11 +90,9 @@ def _ledger(root: Path, number: int) -> list[tuple[str, int]]:
 def _elements(client: Client, base: bytes) -> dict[int, Element]:
     """What jobd says of the elements once all have ended."""
     places = {element_id(base, place): place for place in range(ELEMENTS)}
-    ends = client.ask(lambda request: m.Wait(id=request, runs=[base]))
-    views = [body.run for body in ends if isinstance(body, m.Ended)]
     return {
         places.get(view.run, -1 - number): Element(view.state, view.result, view.exit_code)
-        for number, view in enumerate(views)
+        for number, view in enumerate(client.wait([base]))
     }
 
 
@@ -117,7 +112,7 @@ def run_schedules(root: Path, kills: int, seed: int) -> Report:
         program.start()
         program.jobctl("enable", *SCHEDULES_SEC, check=True)
         with Killer(program, dice, kills, keepers=OF_KEEPERS, within_sec=KILL_WITHIN_SEC) as killer:
-            until(lambda: killer.kills == kills, "all kills are done", kills * 10.0)
+            killer.finish()
         program.daemon_status()
         time.sleep(min(SCHEDULES_SEC.values()))  # a schedule goes by the clock, and so does this
         program.jobctl("disable", *SCHEDULES_SEC, check=True)
@@ -130,10 +125,7 @@ def run_schedules(root: Path, kills: int, seed: int) -> Report:
             ledger = (root / job).read_text().split() if (root / job).exists() else []
             problems += check_schedule(job, round(every * NSEC), elapses, seen, ledger)
             counted += len(elapses)
-    counts = {**tally(SCHEDULE_KINDS, problems), "integrity errors": integrity(program)}
-    both = killer.of_keepers
-    done = f"{killer.kills - both} kills of the daemon and {both} of the keeper, {counted} times of schedules"
-    return Report(seed, done, counts, details(problems))
+    return concluded(program, seed, f"{told(killer)}, {counted} times of schedules", SCHEDULE_KINDS, problems)
 
 
 def _elapses(db: sqlite3.Connection, job: str) -> Iterator[Elapse]:

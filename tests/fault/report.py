@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tests.system.program import Program
+
+# How daemons end that campaigns have killed, or told to end; before it has a handler, one dies of SIGTERM.
+MEANT = ("signal 9", "signal 15", "exit status 0")
 SHOWN = 40  # details that are printed; the rest is in build/fault.json
 
 
@@ -24,9 +31,9 @@ class Problem(NamedTuple):
 
 
 def tally(kinds: Iterable[str], problems: Iterable[Problem]) -> dict[str, int]:
-    """How many problems there are of each kind, zeros included."""
+    """How many problems there are of each kind, zeros included; of a kind that nobody has announced, too."""
     found = Counter(problem.kind for problem in problems)
-    return {kind: found[kind] for kind in kinds}
+    return {kind: found[kind] for kind in (*kinds, *found)}
 
 
 def details(problems: Iterable[Problem]) -> list[str]:
@@ -67,3 +74,35 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         line = f"seed {self.seed}: {self.size}: {self.zeros}, {self.seconds:.0f} s: {self.verdict}"
         return "\n".join([line, *(f"  {detail}" for detail in self.details[:SHOWN])])
+
+
+def concluded(
+    program: Program,
+    seed: int,
+    done: str,
+    kinds: Iterable[str],
+    problems: Sequence[Problem],
+    errors: Sequence[str] = (),
+) -> Report:
+    """The report of a campaign on a jobd that has ended: what the checker found, what its clients should not have been
+    told (`errors`), daemons that have died of nobody's kill, and whether SQLite finds the database whole."""
+    dead = own_deaths(program.log_text())
+    counts = {**tally(kinds, problems), "client errors": len(errors), "own deaths": len(dead)}
+    counts["integrity errors"] = integrity(program)
+    return Report(seed, done, counts, [*details(problems), *errors, *dead])
+
+
+def own_deaths(log: str) -> list[str]:
+    """How daemons have died that were not killed and did not leave as they may: a next one hides it from all else.
+
+    The log has no more than twenty deaths by signals in a while; those by an error of ours are another sort.
+    """
+    return [
+        f"a daemon has died: {how}" for how in re.findall(r"the daemon has died \((.*?)\)", log) if how not in MEANT
+    ]
+
+
+def integrity(program: Program) -> int:
+    """0 when SQLite finds its database whole."""
+    with closing(sqlite3.connect(program.state_dir / "state.db")) as db:
+        return int(db.execute("PRAGMA integrity_check").fetchone()[0] != "ok")

@@ -25,7 +25,7 @@ def test_a_p99_of_more_than_five_times_is_found(name: str) -> None:
     (problem,) = judge(QUIET, slower(name, 0.0101))
     assert (problem.kind, problem.run) == ("slower", name)
     assert problem.kind in KINDS
-    assert f"{name} p99 2.0 → 10.1 ms" in words(60, QUIET, slower(name, 0.0101))
+    assert f"{name} p99 2.0 → 10.1 ms" in words(60, 7, QUIET, slower(name, 0.0101))
 
 
 def test_neither_few_nor_what_nobody_feels_is_counted() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.fault import work
 from tests.fault.both import changed
-from tests.fault.campaign import daemon_of
 from tests.fault.checker import Kill, Observed, check, live_at
+from tests.fault.killing import daemon_of
 from tests.fault.upgrades import counts_on, without_stopped
 from tests.fault.work import Plan
 from tests.system.program import Program

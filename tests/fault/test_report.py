@@ -10,7 +10,7 @@ import pytest
 
 from tests.fault.__main__ import Outcome, Running, main, output_of, row
 from tests.fault.campaigns import CAMPAIGNS, Campaign, run
-from tests.fault.report import CannotRunError, Problem, Report, details, tally
+from tests.fault.report import MEANT, CannotRunError, Problem, Report, details, own_deaths, tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,18 @@ def test_a_problem_is_counted_and_told() -> None:
     report = Report(7, "2 kills", tally(("lost", "doubled"), [LOST]), details([LOST]), 1.2)
     assert not report.passed
     assert str(report) == "seed 7: 2 kills: 1 lost, 0 doubled, 1 s: FAILED\n  lost: make-1: ran 0 times"
+
+
+def test_a_kind_that_nobody_has_announced_is_counted() -> None:
+    assert tally(("doubled",), [LOST]) == {"doubled": 0, "lost": 1}
+
+
+def test_a_daemon_that_dies_by_itself_is_seen() -> None:
+    log = "jobd: warning: the daemon has died ({0})\njobd: info: the daemon has ended (exit status 0)\n"
+    for meant in MEANT:
+        assert own_deaths(log.format(meant)) == []
+    assert own_deaths(log.format("exit status 1")) == ["a daemon has died: exit status 1"]
+    assert own_deaths(log.format("signal 11")) == ["a daemon has died: signal 11"]
 
 
 def test_what_is_not_zero_comes_first() -> None:

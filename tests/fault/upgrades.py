@@ -8,24 +8,24 @@ last jobd is ended by SIGTERM and started again, as a unit is: what ran then was
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
-from tests.fault import service_work
+from tests.fault.asking import observe
 from tests.fault.both import spans
-from tests.fault.campaign import Load, daemon_of, integrity, observe
 from tests.fault.checker import KINDS, Kill, Observed, check, live_at
 from tests.fault.feeding import compare, make
-from tests.fault.report import Problem, Report, details, tally
+from tests.fault.killing import daemon_of
+from tests.fault.load import Load
+from tests.fault.report import Problem, Report, concluded
+from tests.fault.services import command
 from tests.system.program import DEADLINE_SEC, Program
 from tests.system.raw import Raw, started
 
@@ -74,10 +74,9 @@ class Lasting:
         """Before jobd is started."""
         jobs = self.program.config_dir / "jobs"
         jobs.mkdir()
-        command = json.dumps([sys.executable, "-I", "-S", service_work.__file__, str(self.ledger), "steady"])
         environment = f'{{ JOBD_TEST_MARK = "{self.program.mark}" }}'
-        text = f'command = {command}\ntype = "notify"\nrestart = "always"\nenvironment = {environment}\n'
-        (jobs / "steady.toml").write_text(text)
+        text = f'command = {command(self.ledger, "steady")}\ntype = "notify"\nrestart = "always"\n'
+        (jobs / "steady.toml").write_text(f"{text}environment = {environment}\n")
 
     def begin(self) -> None:
         words = [b"/bin/sh", b"-c", COUNT.encode(), os.fsencode(self.stop)]
@@ -167,18 +166,13 @@ def run_upgrades(root: Path, size: int, seed: int) -> Report:
     try:
         program.start()
         lasting.begin()
-        load = Load(program, seed, goes_away=True)
-        load.start()
         fed = Fed(program, max(1, size * FED_MIB), seed)
-        try:
+        with Load(program, seed, goes_away=True) as load:
             for number in range(size):
                 errors.append(act(program, ACTS[number % len(ACTS)] if number < len(ACTS) else dice.choice(ACTS)))
                 time.sleep(dice.uniform(0, PAUSE_SEC))
             problems = [*fed.end(), *lasting.end()]
             kills += [restart(program, dice) for _ in range(-(-size // RESTARTS))]
-        finally:
-            load.done.set()
-            load.join()
         observed, over = observe(program, list(load.plans)), spans(program)
     finally:
         program.close()
@@ -186,6 +180,5 @@ def run_upgrades(root: Path, size: int, seed: int) -> Report:
     lost = {run: observed[run]._replace(result="lost", exit_code=None, signal=None) for run in stopped}
     problems += check(load.plans, observed | lost, load.ledger.read_text().split(), stopped)
     errors = [error for error in (*errors, *load.errors) if error]
-    counts = {**tally(UPGRADE_KINDS, problems), "client errors": len(errors), "integrity errors": integrity(program)}
     done = f"{size} acts, {len(kills)} restarts, {len(load.plans)} jobs, of which {len(stopped)} were stopped"
-    return Report(seed, done, counts, [*details(problems), *errors])
+    return concluded(program, seed, done, UPGRADE_KINDS, problems, errors)

@@ -4,8 +4,6 @@ daemon dies over an answer, as the documented protocol allows. It notes what it 
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -13,12 +11,15 @@ from jobd.core.ids import new_run_id
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.fault import work
-from tests.fault.checker import Observed
+from tests.fault.asking import DEAD, observed
+from tests.fault.load import work_command
 from tests.system.program import DEADLINE_SEC, Program
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.fault.checker import Observed
 
 T = TypeVar("T")
 TRIES = 3  # one call fails once; what is asked again works
@@ -58,9 +59,9 @@ class Visit:
         index, self._count = self._count, self._count + 1
         self.longest_sec = 0.0
         run, sleeper = new_run_id(), new_run_id()
-        words = [sys.executable, "-I", "-S", work.__file__, str(self._seed), str(index), str(self.ledger), run.hex()]
+        words = work_command(self._seed, index, self.ledger, run)
         refused = {
-            run: self._submit(run, f"work-{index}", [os.fsencode(word) for word in words]),
+            run: self._submit(run, f"work-{index}", words),
             sleeper: self._submit(sleeper, f"sleep-{index}", [b"sleep", b"1000"]),
         }
         if not refused[sleeper]:
@@ -80,7 +81,7 @@ class Visit:
             try:
                 self._raw = self._raw or Raw(self._program.socket)
                 answer = act(self._raw)
-            except (EOFError, ConnectionResetError, BrokenPipeError):
+            except DEAD:
                 self.close()  # its daemon is dead: ask the next
                 if time.monotonic() - began > DEADLINE_SEC:
                     raise
@@ -114,8 +115,7 @@ class Visit:
         self.longest_sec = began  # a run takes its time
         if ended is None:
             return None
-        streams = self._whole(lambda raw: _streams(raw, ended.job, run)) or {1: b"", 2: b""}
-        return Observed(ended.state, ended.result, ended.exit_code, ended.signal, streams[1], streams[2])
+        return self._whole(lambda raw: observed(raw, ended))
 
 
 def _wait(raw: Raw, run: bytes) -> m.RunView | None:
@@ -126,13 +126,4 @@ def _wait(raw: Raw, run: bytes) -> m.RunView | None:
         if isinstance(answer.body, m.Ended):
             found = answer.body.run
     assert isinstance(answer, m.End) or (isinstance(answer, m.Fault) and answer.code == errors.NOT_FOUND), answer
-    return found
-
-
-def _streams(raw: Raw, job: str, run: bytes) -> dict[int, bytes]:
-    found = {1: b"", 2: b""}
-    for body in raw.items(m.Logs(id=raw.next_id(), jobs=[job], run=run.hex())):
-        if isinstance(body, m.Output):
-            assert body.offset == len(found[body.stream]), "a gap in the logs"
-            found[body.stream] += body.data
     return found

@@ -65,6 +65,16 @@ def open_fds(pid: int) -> dict[int, str]:
     return found
 
 
+def children_of(pid: int) -> list[int]:
+    """The children of all its threads, oldest first; none when it is gone."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as f:
+                found += map(int, f.read().split())
+    return found
+
+
 def marked_processes(mark: str) -> dict[int, str]:
     """Processes whose environment carries `mark`, with their command lines."""
     found = {}
@@ -195,7 +205,7 @@ class Program:
         return pid
 
     def replace_daemon(self) -> int:
-        """Kill the daemon and wait for the next one; its pid."""
+        """Kill the daemon and wait for the next one; the pid of the dead one."""
         old = self.kill_daemon()
         until(lambda: self.daemon_pid() != old, "the keeper forks the next daemon")
         return old
