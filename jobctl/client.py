@@ -87,6 +87,7 @@ class Client:
 
         Raises:
             NoDaemonError: it did not, or connections keep being lost.
+            TimeoutError: the deadline has come meanwhile.
         """
         lived = time.monotonic() - self._since
         self._losses = 1 if lived > LIVED_SEC else self._losses + 1
@@ -98,7 +99,7 @@ class Client:
                 raise NoDaemonError(f"cannot go on: {often}")
             if self._losses == MAX_LOSSES + 1:
                 terminal.warn(f"{often}; going on")
-            time.sleep(PAUSE_SEC)
+            self._pause(PAUSE_SEC)
         began = time.monotonic()
         while True:
             try:
@@ -106,7 +107,13 @@ class Client:
             except NoDaemonError:
                 if time.monotonic() > began + self.target.patience_sec:
                     raise
-                time.sleep(RETRY_SEC)
+                self._pause(RETRY_SEC)
+
+    def _pause(self, seconds: float) -> None:
+        left = seconds if self.deadline is None else self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        time.sleep(min(seconds, left))
 
     def connect(self) -> str:
         """Connect, if we are not; the path of the daemon's socket. Raises NoDaemonError."""

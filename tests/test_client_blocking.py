@@ -165,6 +165,24 @@ def test_wait_with_a_timeout(path: Path) -> None:
         assert jobs.get("web") == []
 
 
+def test_a_timeout_holds_for_the_next_daemon_as_well(path: Path) -> None:
+    """One that did not greet was waited for without end."""
+
+    def script(peer: Peer) -> None:
+        if peer.number:
+            peer.receive()
+        else:
+            peer.hello()
+            peer.receive()
+
+    with (
+        FakeDaemon(path, script, greets=False) as daemon,
+        connect_blocking(daemon.path) as jobs,
+        pytest.raises(TimeoutError, match=r"^cannot wait longer: not ended after 0\.05 s$"),
+    ):
+        jobs.wait(runs=[RUN], timeout=0.05)
+
+
 def test_an_empty_command_is_refused_before_it_is_sent(path: Path) -> None:
     with FakeDaemon(path, answer) as daemon, connect_blocking(daemon.path) as jobs:
         with pytest.raises(Invalid, match=r"^cannot run an empty command$"):

@@ -222,7 +222,7 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining, BlockingSch
             channel: Channel | None = None
             broken = False
             try:
-                channel = self._channel(exchange)
+                channel = self._channel(exchange, end)
                 id = channel.send(exchange)  # noqa: A001
                 while exchange.state is State.WAITING:
                     if end is not None:
@@ -247,10 +247,10 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining, BlockingSch
             raise Unavailable(errors.UNAVAILABLE, f"cannot reach the daemon any more: {error}") from error
         if end is not None and time.monotonic() >= end:
             raise TimeoutError("timed out")
-        time.sleep(delay)
+        time.sleep(delay if end is None else min(delay, max(end - time.monotonic(), 0)))
 
-    def _channel(self, exchange: Exchange[T]) -> Channel:
-        """A connection of our own. Raises LostError, or JobdError for a daemon that refuses us."""
+    def _channel(self, exchange: Exchange[T], end: float | None = None) -> Channel:
+        """A connection of our own. Raises LostError, TimeoutError, or JobdError for a daemon that refuses us."""
         while self._idle:
             channel = self._idle.pop()
             if exchange.repeatable or not channel.is_stale():
@@ -262,7 +262,7 @@ class BlockingJobs(BlockingActing, BlockingAsking, BlockingDefining, BlockingSch
             if e.code != errors.UNAVAILABLE:
                 raise error_for(e.code, e.message) from e
             raise LostError(e.message) from e
-        channel = Channel(sock)
+        channel = Channel(sock, end)
         self._peer = channel.session.peer
         return channel
 

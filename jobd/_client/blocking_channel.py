@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,18 +24,23 @@ class Channel:
 
     __slots__ = ("session", "sock")
 
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self, sock: _socket.socket, end: float | None = None) -> None:
+        """Raises LostError, and TimeoutError when the daemon has not greeted us by `end`, of time.monotonic."""
         self.sock = sock
         self.session = Session()
         try:
             with suppress(BrokenPipeError, ConnectionResetError):  # a daemon that refuses us has said why, and closed
                 sock.sendall(self.session.hello())
             while self.session.peer is None:
+                if end is not None:
+                    sock.settimeout(max(end - time.monotonic(), 1e-6))
                 self.session.feed(sock.recv(RECEIVE_BYTES))
                 while self.session.next() is not None:
                     pass  # an answer that nobody asked for
         except OSError as e:
             sock.close()
+            if isinstance(e, TimeoutError):
+                raise
             raise LostError(f"the connection broke: {e.strerror}") from e
         except BaseException:
             sock.close()

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl.client import MAX_LOSSES, Client
-from jobctl.connect import Target
+from jobctl.connect import PATIENCE_SEC, Target
 from jobctl.exits import NoDaemonError
-from jobctl.verb_wait import await_runs
+from jobctl.verb_wait import DeadlineError, await_runs
 from jobd.core.arrays import element_id
 from jobd.wire import messages as m
 from tests.jobctl.fakes import (
@@ -101,6 +101,19 @@ def test_a_wait_gives_up_on_what_takes_connections_and_never_greets(tmp_path: Pa
     thread.join(DEADLINE_SEC)
     listener.close()
     assert taken == MAX_LOSSES + 1
+
+
+def test_a_timeout_holds_when_no_daemon_comes_back(tmp_path: Path) -> None:
+    path = str(tmp_path / "sock")
+    listener = socket.create_server(path, family=socket.AF_UNIX)
+    client = Client(Target(socket=path))
+    client.connect()
+    listener.accept()[0].close()
+    listener.close()
+    began = time.monotonic()
+    with pytest.raises(DeadlineError):
+        await_runs(client, {RUN_ID: RUN_ID}, any_one=False, deadline=began + 0.1)
+    assert time.monotonic() - began < PATIENCE_SEC / 2
 
 
 def test_several_give_the_status_of_the_first_that_failed(daemon: Make) -> None:
