@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 from jobd.host import pidfd, procs, usage
 from jobd.keeper import cgroup, tree
@@ -218,7 +219,8 @@ class Ends:
             self.recheck()
 
     def _on_events(self, entry: Entry, fd: int) -> None:
-        os.pread(fd, 256, 0)  # or the event stays
+        with suppress(OSError):  # somebody has removed it
+            os.pread(fd, 256, 0)  # or the event stays
         if entry.run in self._late and not cgroup.populated(entry.cgroup):
             self.recheck()
 

@@ -15,7 +15,6 @@ import sys
 import time
 from contextlib import suppress
 
-from jobd.core import logline
 from jobd.keeper import kernel, sockets, unprivileged
 from jobd.keeper.cgroup import Cgroups
 from jobd.keeper.daemonproc import LISTEN, PING_SEC, DaemonProcess, default_argv
@@ -35,6 +34,7 @@ from jobd.keeper.requests import Requests
 from jobd.keeper.rootfiles import FileGrants
 from jobd.keeper.shutdown import Shutdown
 from jobd.keeper.strays import Strays
+from jobd.keeper.surviving import Surviving
 from jobd.keeper.unixchecks import UnixChecks
 from jobd.keeper.welcome import welcome
 
@@ -84,7 +84,6 @@ class Keeper:
         self._handlers: dict[int, Callable[[], object]] = {}
         self._check_at = 0.0
         self._link_waits = False
-        self._survived = ""  # the last error that was said
         self._peers: set[Link] = set()
         self.ends = Ends(self)
         self.helpers = Helpers(self)
@@ -97,6 +96,11 @@ class Keeper:
         self.lookups = Lookups(self)
         self.requests = Requests(self)
         self.shutdown = Shutdown(self)
+        self._surviving = Surviving(self.log)
+        self._ticks: tuple[Callable[[float], float | None], ...] = (
+            self._look_at_daemon, self._check, self.ends.tick, self.freezer.tick, self.shutdown.tick, self.lookups.tick,
+            self.helpers.tick, self.unix_checks.tick, self.file_grants.tick, self.reaching.tick, self._notify,
+        )  # fmt: skip
 
     # --- the loop ---------------------------------------------------------------------------------------------------
     def run(self) -> int:
@@ -109,44 +113,33 @@ class Keeper:
             self.adopt_link(self.daemon.link)
         self.ends.reap()
         self.notify_sockets.tidy(self.table.values())
+        attempt = self._surviving.attempt
         gc.collect()
         gc.freeze()  # what is here now stays for good; the collector need not touch (and so copy) it after a fork
         while self.exit_code is None:
-            timeout = CROWDED_SEC
-            try:
-                timeout = self._what_is_due()
-            except (OSError, MemoryError) as e:
-                self._survive(e)
-            try:
-                if self.exit_code is None:
-                    for fd, _ in self._poll.poll(timeout):
-                        handler = self._handlers.get(fd)  # one handler of this round may have closed another's
-                        if handler is not None:
-                            handler()
-            except (OSError, MemoryError) as e:
-                self._survive(e)
+            timeout = self._what_is_due()
+            if self.exit_code is None:
+                for fd, _ in attempt([], self._poll.poll, timeout):
+                    handler = self._handlers.get(fd)  # one handler of this round may have closed another's
+                    if handler is not None:
+                        attempt(None, handler)
+            self._surviving.rest()
             if self.reexec is not None and not self._busy():
                 self.reexec()
         return self.exit_code
 
     def _what_is_due(self) -> float:
         """All that no event announces. Returns for how many seconds there is nothing of it."""
+        attempt, now = self._surviving.attempt, time.monotonic()
         if self.ends.unreaped:
-            self.ends.reap()
-        timeout = self._deadlines(time.monotonic())
-        self._flush()
+            attempt(None, self.ends.reap)
+        due = [at for tick in self._ticks if (at := attempt(now, tick, now)) is not None]
+        attempt(None, self._flush)
         late, self.late = self.late, []
         for message in late:
-            self._request(message, {})
-        return min(timeout, CROWDED_SEC) if self._busy_soon() else timeout
-
-    def _survive(self, error: OSError | MemoryError) -> None:
-        """What the kernel refuses just now ends no keeper: events stay until they are served, what is due stays due."""
-        text = f"going on after an error: {logline.brief(error)}"
-        if text != self._survived:
-            self._survived = text
-            self.log(text, "error")
-        time.sleep(CROWDED_SEC)  # it may come again at once
+            attempt(None, self._request, message, {})
+        soon = self._surviving.failed or self._busy_soon()
+        return max(0.0, min([*due, now + CROWDED_SEC] if soon else due) - now)
 
     def _listen(self) -> None:
         """The sockets besides the clients': for another keeper, and for root."""
@@ -171,14 +164,20 @@ class Keeper:
         link = self.daemon.link
         return self.reexec is not None or bool(self.late) or (link is not None and link.crowded)
 
-    def _deadlines(self, now: float) -> float:
-        """Do what is due, and say in how many seconds the next thing is."""
+    def _look_at_daemon(self, now: float) -> float | None:
+        """Kill a daemon that does not answer, and start the next one. Returns when to look again."""
         daemon = self.daemon
         if daemon.overdue(now) and not self._heard(now):
             self.log(f"daemon {daemon.pid} does not answer or leave: killing it", "warning")
             daemon.kill()
         if daemon.next_at is not None and now >= daemon.next_at and self.shutdown.wants_daemon:
             self._start_daemon(now)
+        next_fork = daemon.next_at if self.shutdown.wants_daemon else None
+        return min((at for at in (daemon.kill_at, next_fork) if at is not None), default=None)
+
+    def _check(self, now: float) -> float:
+        """What is looked at every few seconds. Returns when that is next."""
+        daemon = self.daemon
         if now >= self._check_at:
             self._check_at = now + PING_SEC
             if daemon.ready and daemon.link is not None:
@@ -186,12 +185,7 @@ class Keeper:
                 daemon.pinged(now)
             self.check_listener()
             self.cgroups.tidy()
-        next_fork = daemon.next_at if self.shutdown.wants_daemon else None
-        due = [daemon.kill_at, next_fork, self._check_at]
-        due += [self.ends.tick(now), self.freezer.tick(now), self.shutdown.tick(now), self.lookups.tick(now)]
-        due += [self.helpers.tick(now), self.unix_checks.tick(now), self.file_grants.tick(now)]
-        due += [self.reaching.tick(now), self._notify(now)]
-        return max(0.0, min(at for at in due if at is not None) - now)
+        return self._check_at
 
     def _heard(self, now: float) -> bool:
         """Whether the daemon has answered, and it was we who have not listened: a machine may be very busy."""
@@ -242,7 +236,7 @@ class Keeper:
             self.renew_listener()
         try:
             self.adopt_link(self.daemon.fork(now))
-        except OSError as e:
+        except (OSError, MemoryError) as e:
             self.log(f"cannot start the daemon: {e}", "error")
             self.daemon.kill()  # if it was forked: nobody has heard of its link
             self.lose_link()

@@ -21,8 +21,10 @@ def due(name):
     path = sys.argv[2] + "/../fail-" + name
     try:
         with open(path) as file:
-            number = int(file.read())
-        os.unlink(path)
+            number, *stays = file.read().split()
+        number = int(number)
+        if not stays:
+            os.unlink(path)
     except FileNotFoundError:
         return
     raise OSError(number, os.strerror(number))
@@ -55,10 +57,10 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeeperPr
         yield process
 
 
-def fail(keeper: KeeperProcess, name: str, number: int) -> None:
-    """Have the next call of this name fail."""
+def fail(keeper: KeeperProcess, name: str, number: int, word: str = "") -> None:
+    """Have the next call of this name fail, or ("stays") all of them."""
     fresh = keeper.directory / "fail"
-    fresh.write_text(str(number))
+    fresh.write_text(f"{number} {word}")
     fresh.rename(keeper.directory / f"fail-{name}")
 
 
@@ -106,3 +108,19 @@ def test_a_child_that_cannot_be_tended_never_runs(keeper: KeeperProcess, name: s
     daemon.start(SECOND, b"true")
     assert daemon.expect("exited", run=SECOND)[0]["status"] == 0
     assert not mark.exists()
+
+
+@pytest.mark.slow
+def test_what_fails_for_long_keeps_nothing_else_from_being_done(keeper: KeeperProcess) -> None:
+    """An end that could not be looked at came before all answers, and before all that was due."""
+    daemon = keeper.ready_daemon()
+    close_all(daemon.start(FIRST, b"true")[1])
+    close_all(daemon.start(SECOND, b"sleep", b"1000")[1])
+    fail(keeper, "look", errno.ENFILE, "stays")
+    daemon.send("kill-tree", run=SECOND, o="kill-1")
+    keeper.wait_log("Too many open files in system")
+    for _ in range(3):
+        assert {FIRST, SECOND} == daemon.list().keys()
+    (keeper.directory / "fail-look").unlink()
+    assert daemon.expect("exited", run=SECOND)[0]["status"] == 9
+    assert keeper.log.count("going on after an error") <= 2  # when it came, and in each later round
