@@ -102,25 +102,26 @@ class Worker(threading.Thread):
 
 def run_races(root: Path, size: int, seed: int) -> Report:
     """F12: one campaign in `root`, which may be thrown away afterwards when it passed. Each half tracks processes in
-    another way: by control groups, where there are any, and by what /proc says."""
+    another way: by control groups, where there are any (if not, its words say so), and by what /proc says."""
     dice = random.Random(seed)
     races = [Race(number, dice.choice(list(SORTS)), dice.choice(list(ACTS))) for number in range(size)]
     halves = [
-        _run(Program(root / "g"), races[: size // 2], seed, OF_KEEPERS),
-        # Without control groups a keeper that is killed within half a second of a stop takes along the looks that were
-        # still to come (jobd.keeper.reaching), and the stop may last until its timeout: it says so, and rightly.
-        _run(Program(root / "p", env={"JOBD_TRACKING": "process"}), races[size // 2 :], seed + 1, 0.0),
+        _run(Program(root / "g"), races[: size // 2], seed),
+        _run(Program(root / "p", env={"JOBD_TRACKING": "process"}), races[size // 2 :], seed + 1),
     ]
     counts = {kind: sum(half.counts[kind] for half in halves) for kind in halves[0].counts}
-    done = f"{size} races, by control groups: {halves[0].size}; by processes: {halves[1].size}"
+    done = f"{size} races; {halves[0].size}; {halves[1].size}"
     return Report(seed, done, counts, [line for half in halves for line in half.details])
 
 
-def _run(program: Program, races: list[Race], seed: int, keepers: float) -> Report:
+def _run(program: Program, races: list[Race], seed: int) -> Report:
     workers = [Worker(program, races[start::WORKERS], seed + start) for start in range(WORKERS)]
     try:
         program.start()
-        before = held(program)
+        before, tracking = held(program), program.daemon_status().tracking
+        # Without control groups a keeper that is killed within half a second of a stop takes along the looks that were
+        # still to come (jobd.keeper.reaching), and the stop may last until its timeout: it says so, and rightly.
+        keepers = OF_KEEPERS if tracking == "cgroup" else 0.0
         kills = len(races) // RACES_A_KILL
         with Killer(program, random.Random(seed), kills, within_sec=KILL_WITHIN_SEC, keepers=keepers) as killer:
             for worker in workers:
@@ -135,7 +136,7 @@ def _run(program: Program, races: list[Race], seed: int, keepers: float) -> Repo
     ledger = path.read_text().split() if path.exists() else []
     problems = check({run: race for worker in workers for run, race in worker.races.items()}, seen, ledger)
     errors = [error for worker in workers for error in (*worker.client.errors, *worker.failed)]
-    done = f"{len(ledger)} programs began, {told(killer)}"
+    done = f"tracked by {tracking}: {len(ledger)} programs began, {told(killer)}"
     return concluded(program, seed, done, (*KINDS, LEAK), [*problems, *leaked], errors)
 
 
