@@ -159,7 +159,7 @@ def row(outcome: Outcome) -> str:
         return f"| {one.name} | {one.what} | | skipped: {outcome.why} | |"
     found = [f"**{n} {kind}**" for kind, n in report.counts.items() if n]
     zeros = [kind for kind, n in report.counts.items() if not n]
-    none = [f"{'none of' if len(zeros) > 1 else 'no'}: {', '.join(zeros)}"] if zeros else []
+    none = [f"0 of: {', '.join(zeros)}"] if zeros else []
     return f"| {one.name} | {one.what} | {report.size} | {'; '.join([*found, *none])} | {report.seconds:.0f} |"
 
 

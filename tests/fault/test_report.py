@@ -69,13 +69,13 @@ def test_what_cannot_run_here_says_so(tmp_path: Path) -> None:
 def test_a_row_says_what_the_line_says() -> None:
     outcome = Outcome(one(None), 2, Report(7, "2 kills", {"lost": 1, "doubled": 0}, seconds=3.4))
     assert outcome.failed
-    assert row(outcome) == "| F0 | nothing happens | 2 kills | **1 lost**; no: doubled | 3 |"
+    assert row(outcome) == "| F0 | nothing happens | 2 kills | **1 lost**; 0 of: doubled | 3 |"
     assert outcome.again == "make fault FAULT=F0 SIZE=2 SEED=7"
 
 
 def test_a_row_of_nothing_found_says_what_was_looked_for() -> None:
     outcome = Outcome(one(None), 2, Report(7, "2 kills", {"lost": 0, "doubled": 0}, seconds=3.4))
-    assert row(outcome) == "| F0 | nothing happens | 2 kills | none of: lost, doubled | 3 |"
+    assert row(outcome) == "| F0 | nothing happens | 2 kills | 0 of: lost, doubled | 3 |"
 
 
 @pytest.mark.parametrize("size", ["0", "-3", "many"])

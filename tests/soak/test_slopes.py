@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from tests.soak.__main__ import JUDGED_SEC, WATCHED, Slope, has_failed
 from tests.soak.slopes import FLAT, GROWS, SETTLES, UNSURE, fit, verdict
 
 SEC = 1200.0
@@ -84,3 +85,10 @@ def test_a_descriptor_a_minute_is_found_and_one_that_comes_once_does_not_grow() 
 def test_through_too_few_blocks_there_is_no_line(count: int) -> None:
     assert fit(TIMES[:count], [1.0] * count) is None
     assert verdict(TIMES[:count], [1.0] * count, MOST) == UNSURE
+
+
+def test_a_short_soak_fails_by_errors_alone() -> None:
+    grown = [Slope(WATCHED[0], None, 2.0, GROWS)]
+    assert has_failed([], grown, JUDGED_SEC)
+    assert not has_failed([], grown, JUDGED_SEC - 1)
+    assert has_failed(["runs: wrong"], [], JUDGED_SEC - 1)
