@@ -135,7 +135,8 @@ class Sweep:
         self._said += len(said.encode(errors="replace"))
         now = program.daemon_pid()
         if now != self._daemon:
-            self._daemon = now
+            program.replace_daemon()  # killed by somebody else, it is no failure: the keeper's pauses begin anew
+            self._daemon = now = program.daemon_pid()
             self._visit.come()
             self._open[now] = kinds_of_fds(now)
             self._ledger = len(self._visit.ledger.read_text().split())
