@@ -98,7 +98,7 @@ class Mutator:
         value = self.dice.choice(self._values)
         for _ in range(self.dice.choice((1, 1, 1, 2, 3))):
             value = self._changed(value, top=True)
-        return msgspec.msgpack.encode(value)
+        return msgspec.msgpack.encode(value)[:MAX]  # texts may have doubled again and again
 
     def _changed(self, value: object, *, top: bool = False) -> object:
         """`value` with another one somewhere in it; nothing that is in `value` is changed itself."""
