@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobctl import completions
 from tests.bench import measure
 from tests.bench.measure import CannotMeasureError, Figure
-from tests.system.program import BIN
+from tests.system.program import BIN, Program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,9 +41,9 @@ def tab(env: Mapping[str, str], *words: str) -> float:
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
+    jobd = Program(root)
     env = {**jobd.env, "PATH": f"{BIN}:/usr/bin:/bin"}
-    try:
+    with jobd:
         for name in ("web", "worker"):
             jobd.jobctl("run", "--name", name, "--", "sleep", "1000", check=True)
         found = measure.medians(
@@ -54,8 +54,6 @@ def measure_all(root: Path) -> list[Figure]:
                 "a job": lambda: tab(env, "stop", "w"),
             },
         )
-    finally:
-        jobd.close()
     bare = found.pop("python")
     return [
         Figure(

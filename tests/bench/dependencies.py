@@ -9,6 +9,7 @@ from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.measure import Figure
+from tests.system.program import Program
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
@@ -20,20 +21,15 @@ LINK_MS = 50  # what a link may cost: the issue's
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
-    try:
-        with Raw(jobd.socket) as raw:
-            alone = _define(raw, [(f"alone-{at}", ()) for at in range(JOBS)])
-            chain = _define(raw, [(f"chain-{at}", (f"chain-{at - 1}",) if at else ()) for at in range(JOBS)])
-            hub = [("hub", ()), *((f"l{at}", ("hub",)) for at in range(JOBS - 2))]
-            wide = _define(raw, [*hub, ("top", tuple(f"l{at}" for at in range(JOBS - 2)))])
-            took = {
-                name: _start(raw, names)
-                for name, names in (("alone", alone), ("chain", chain[-1:]), ("wide", wide[-1:]))
-            }
-            stopped = _stop(raw, ["hub"])
-    finally:
-        jobd.close()
+    with Program(root) as jobd, Raw(jobd.socket) as raw:
+        alone = _define(raw, [(f"alone-{at}", ()) for at in range(JOBS)])
+        chain = _define(raw, [(f"chain-{at}", (f"chain-{at - 1}",) if at else ()) for at in range(JOBS)])
+        hub = [("hub", ()), *((f"l{at}", ("hub",)) for at in range(JOBS - 2))]
+        wide = _define(raw, [*hub, ("top", tuple(f"l{at}" for at in range(JOBS - 2)))])
+        took = {
+            name: _start(raw, names) for name, names in (("alone", alone), ("chain", chain[-1:]), ("wide", wide[-1:]))
+        }
+        stopped = _stop(raw, ["hub"])
     beside = f"{JOBS} that do not depend on each other: {measure.milliseconds(took['alone'])}"
     return [
         Figure(name=f"a link of a chain of {JOBS}", value=took["chain"] * 1000 / JOBS, unit="ms", reach=LINK_MS,

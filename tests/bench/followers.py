@@ -16,12 +16,12 @@ from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.measure import Figure
+from tests.system.program import Program
 from tests.system.raw import Raw, started
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.system.program import Program
 
 READERS = 100
 CYCLES = measure.quick(200, 60)  # of a job, one after the other
@@ -86,12 +86,9 @@ def read(path: str) -> None:
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         cycle_sec(jobd)
         found = measure.medians(ROUNDS, {"alone": lambda: cycle_sec(jobd), "followed": lambda: followed(jobd)})
-    finally:
-        jobd.close()
     return [
         Figure(
             name=f"a job's life cycle beside {READERS} readers of events -f",

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from tests.bench import measure
 from tests.bench.measure import Figure
+from tests.system.program import Program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.system.program import Program
 
 SIZE: Final = measure.quick(1 << 30, 64 << 20)
 ROUNDS: Final = measure.quick(5, 3)
@@ -25,11 +25,8 @@ ECHO_SEC: Final = 10.0  # a key that is not back by then never comes
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root / "jobd")
-    try:
+    with Program(root / "jobd") as jobd:
         return [_pipe(jobd, root), _keys(jobd)]
-    finally:
-        jobd.close()
 
 
 def _pipe(jobd: Program, root: Path) -> Figure:

@@ -25,6 +25,8 @@ NOISE = 1.15  # the two within this of each other: the same
 
 def fill(jobd: Program, jobs: int = JOBS, runs_of_a_job: int = RUNS_OF_A_JOB) -> None:
     """Copy the one run of the job `first` in the database, of a jobd that is not running, for so many other jobs."""
+    if not jobs:
+        return  # the recursion would make one
     with sqlite3.connect(jobd.state_dir / "state.db") as db:
         columns = [row[1] for row in db.execute("PRAGMA table_info(runs)")]
         own = {

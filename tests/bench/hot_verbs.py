@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench import measure
 from tests.bench.measure import Figure
+from tests.system.program import Program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +15,7 @@ ROUNDS = measure.quick(60, 15)
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         jobd.jobctl("run", "--name", "up", "--", "sleep", "1000", check=True)
         jobd.jobctl("run", "--wait", "--name", "lines", "--", "seq", "1000", check=True)
         jobd.jobctl("run", "--wait", "--name", "again", "--", "true", check=True)
@@ -33,8 +33,6 @@ def measure_all(root: Path) -> list[Figure]:
                 "logs -n 20": lambda: verb("logs", "-n", "20", "lines"),
             },
         )
-    finally:
-        jobd.close()
     bare = found.pop("python")
     return [
         Figure(

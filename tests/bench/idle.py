@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tests.bench import measure
 from tests.bench.measure import Figure
 from tests.bench.memory import start_sleepers, stop_sleepers
+from tests.system.program import Program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +40,7 @@ def cpu_ticks(pid: int) -> int:
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         start_sleepers(jobd, JOBS)
         pids = {"keeper": jobd.keeper.pid, "daemon": jobd.daemon_pid()}
         time.sleep(SETTLE_SEC)
@@ -48,8 +48,6 @@ def measure_all(root: Path) -> list[Figure]:
         time.sleep(WATCH_SEC)
         after = {name: (wakeups(pid), cpu_ticks(pid)) for name, pid in pids.items()}
         stop_sleepers(jobd, JOBS)
-    finally:
-        jobd.close()
     woken = {name: more(before[name][0], after[name][0]) / WATCH_SEC for name in pids}
     ticks = sum(after[name][1] - before[name][1] for name in pids)
     return [

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.system.program import BIN, Program
+from tests.system.program import BIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,17 +96,6 @@ def compiled(source: Path, folder: Path) -> Path:
         ).returncode:
             return target
     raise CannotMeasureError(f"gcc cannot compile {source.name}")
-
-
-def program(root: Path) -> Program:
-    """A jobd of the benchmark's own, answering."""
-    jobd = Program(root)
-    try:
-        jobd.start()
-    except BaseException:
-        jobd.close()
-        raise
-    return jobd
 
 
 def pss_kib(pid: int) -> int:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.measure import Figure
+from tests.system.program import Program
 from tests.system.raw import Raw, started
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.system.program import Program
 
 JOBS = measure.quick(1000, 200)
 AT_A_TIME = 4096  # names of one message
@@ -37,8 +37,7 @@ def stop_sleepers(jobd: Program, count: int, first: int = 0) -> None:
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         daemon = jobd.daemon_pid()
         jobd.jobctl("run", "--wait", "--", "true", check=True)
 
@@ -50,8 +49,6 @@ def measure_all(root: Path) -> list[Figure]:
         full = total()
         assert jobd.daemon_pid() == daemon
         stop_sleepers(jobd, JOBS)
-    finally:
-        jobd.close()
     return [
         Figure(
             name="memory of keeper and daemon, no jobs",

@@ -8,6 +8,7 @@ from pathlib import Path
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.measure import Figure
+from tests.system.program import Program
 from tests.system.raw import Raw, started
 
 LINE_BYTES = 100
@@ -22,7 +23,7 @@ def shell(script: str, *args: str) -> float:
 
 def measure_all(root: Path) -> list[Figure]:
     lines = str(measure.compiled(Path(__file__).with_name("lines.c"), root))
-    jobd = measure.program(root / "jobd")
+    jobd = Program(root / "jobd")
     copies: list[
         Path
     ] = []  # a new file each time, as a run has; one written again would leave out half of the disk's work
@@ -53,7 +54,7 @@ def measure_all(root: Path) -> list[Figure]:
         script = f'test "$({command} | wc -c)" = {SIZE}'
         return shell(f'JOBD_SOCKET="{jobd.socket}"; export JOBD_SOCKET; {script}', *args)
 
-    try:
+    with jobd:
         written = measure.medians(ROUNDS, {"jobd": through_jobd, "cat": through_cat})
         read = measure.medians(
             ROUNDS,
@@ -62,8 +63,6 @@ def measure_all(root: Path) -> list[Figure]:
                 "cat": lambda: logs_out('cat "$1"', str(copies[-1])),
             },
         )
-    finally:
-        jobd.close()
     return [
         _figure(
             f"{round(SIZE / (1 << 20))} MiB through a job's stdout", written, 0.9, "the same writer into cat > file"

@@ -14,13 +14,13 @@ from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.measure import Figure
 from tests.bench.throughput import through_spawn
+from tests.system.program import Program
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.system.program import Program
 
 MANY = measure.quick(10_000, 2000)
 FEW = 100  # as many as `list` shows of a queue: what it costs to draw them is in both
@@ -71,13 +71,10 @@ def set_queue(raw: Raw, name: str, state: str) -> None:
 def fresh(root: Path, name: str) -> Iterator[Program]:
     """A jobd with both queues."""
     (root / name).mkdir()
-    jobd = measure.program(root / name)
-    try:
+    with Program(root / name) as jobd:
         with Raw(jobd.socket) as raw:
             make_queues(raw)
         yield jobd
-    finally:
-        jobd.close()
 
 
 def taken(root: Path, round_: int) -> float:

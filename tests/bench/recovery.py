@@ -11,13 +11,12 @@ from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.measure import Figure
 from tests.bench.memory import start_sleepers, stop_sleepers
-from tests.system.program import BIN
+from tests.system.program import BIN, Program
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.system.program import Program
 
 ROUNDS = measure.quick(30, 8)
 JOBS = 20
@@ -50,9 +49,9 @@ class Recovery:
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
+    jobd = Program(root)
     recovery = Recovery(jobd)
-    try:
+    with jobd:
         start_sleepers(jobd, JOBS)
         python = str(BIN / "python")
         found = measure.medians(
@@ -63,8 +62,6 @@ def measure_all(root: Path) -> list[Figure]:
             },
         )
         stop_sleepers(jobd, JOBS)
-    finally:
-        jobd.close()
     return [
         Figure(
             name="kill -9 of the daemon to the next answer",

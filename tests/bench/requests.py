@@ -12,12 +12,12 @@ from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.measure import Figure
 from tests.bench.memory import start_sleepers, stop_sleepers
+from tests.system.program import Program
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.system.program import Program
 
 REQUESTS = measure.quick(10_000, 2000)
 ROUNDS = 5
@@ -59,16 +59,13 @@ def echo_rate() -> float:
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         start_sleepers(jobd, 1)
         one = measure.medians(ROUNDS, {"jobd": lambda: status_rate(jobd), "echo": echo_rate})
         start_sleepers(jobd, JOBS - 1, first=1)
         time.sleep(1)  # the commits of the last starts
         many = measure.medians(ROUNDS, {"jobd": lambda: status_rate(jobd), "echo": echo_rate})
         stop_sleepers(jobd, JOBS)
-    finally:
-        jobd.close()
     return [
         Figure(
             name=f"status requests, {count} jobs",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.bench import measure
 from tests.bench.measure import Figure
+from tests.system.program import Program
 from tests.system.raw import Raw, started
 
 ROUNDS = measure.quick(200, 40)
@@ -15,7 +16,7 @@ ROUNDS = measure.quick(200, 40)
 
 def measure_all(root: Path) -> list[Figure]:
     stamp = measure.compiled(Path(__file__).with_name("stamp.c"), root)
-    jobd = measure.program(root / "jobd")
+    jobd = Program(root / "jobd")
     times = root / "times"
 
     def first_instruction() -> int:
@@ -29,18 +30,15 @@ def measure_all(root: Path) -> list[Figure]:
         os.waitpid(pid, 0)
         return (first_instruction() - began) / 1e9
 
-    try:
-        with Raw(jobd.socket) as raw:
+    with jobd, Raw(jobd.socket) as raw:
 
-            def through_jobd() -> float:
-                began = time.monotonic_ns()
-                run = started(raw.run([os.fsencode(stamp), os.fsencode(times)], env={b"A": b"1"})).run
-                raw.wait(run)
-                return (first_instruction() - began) / 1e9
+        def through_jobd() -> float:
+            began = time.monotonic_ns()
+            run = started(raw.run([os.fsencode(stamp), os.fsencode(times)], env={b"A": b"1"})).run
+            raw.wait(run)
+            return (first_instruction() - began) / 1e9
 
-            found = measure.medians(ROUNDS, {"jobd": through_jobd, "spawn": through_spawn})
-    finally:
-        jobd.close()
+        found = measure.medians(ROUNDS, {"jobd": through_jobd, "spawn": through_spawn})
     return [
         Figure(
             name="submission to first instruction",

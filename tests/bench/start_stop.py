@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench import measure
 from tests.bench.measure import Figure
-from tests.system.program import is_alive
+from tests.system.program import Program, is_alive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,8 +15,7 @@ ROUNDS = measure.quick(40, 10)
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         jobd.jobctl("run", "--name", "sleeper", "--", "sleep", "100000", check=True)
         jobd.jobctl("stop", "sleeper", check=True)
         pids: list[int] = []
@@ -36,8 +35,6 @@ def measure_all(root: Path) -> list[Figure]:
             return measure.timed_process([measure.PYTHON, "-I", "-S", "-c", "pass"], jobd.env)
 
         found = measure.medians(ROUNDS, {"start": start, "stop": stop, "python": python})
-    finally:
-        jobd.close()
     return [
         Figure(
             name=f"jobctl {verb} of a sleep",

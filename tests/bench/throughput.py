@@ -10,12 +10,12 @@ from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.measure import Figure
+from tests.system.program import Program
 from tests.system.raw import Raw, started
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.system.program import Program
 
 JOBS = measure.quick(1500, 300)
 ROUNDS = measure.quick(5, 3)
@@ -63,11 +63,8 @@ def through_spawn() -> float:
 
 
 def measure_all(root: Path) -> list[Figure]:
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         found = measure.medians(ROUNDS, {"jobd": lambda: through_jobd(jobd), "spawn": through_spawn})
-    finally:
-        jobd.close()
     return [
         Figure(
             name="jobs through one connection",

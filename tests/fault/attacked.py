@@ -13,8 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jobd.wire import messages as m
-from tests.fault.framing import pids
-from tests.fault.probing import quantile, timed
+from tests.fault.probing import pids, quantile, settle, timed
 from tests.fault.report import CannotRunError, Problem, Report, details, tally
 from tests.system.attacks import HELLO, connect, push, slow_clients, stalled_readers
 from tests.system.crowd import ALICE, BOB, User, for_everybody, users
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from tests.system.program import Program
 
 CONNECTIONS: Final = 2000  # security.md, C.5, as are the slow clients and the readers
 STALLED: Final = 50
@@ -127,11 +125,6 @@ def turn(path: str, pid: int, sec: float, into: Times) -> list[str]:
     return [str(error) for error in found[1]]
 
 
-def settle(jobd: Program) -> None:
-    """Return when nothing of the attack is left in the daemon."""
-    until(lambda: jobd.daemon_status().connections <= 1, "all connections are gone")
-
-
 def run_attacked(_root: Path, size: int, seed: int) -> Report:
     """F7: for so many seconds, half of them under attack."""
     if os.geteuid() != 0:
@@ -157,7 +150,7 @@ def run_attacked(_root: Path, size: int, seed: int) -> Report:
                 until(lambda: jobd.daemon_status().connections > STALLED, "the attack has begun")
                 errors += turn(path, before[0], sec, busy)
                 held = max(held, jobd.daemon_status().connections)
-            settle(jobd)
+            settle(jobd, ours=1)
         after = pids(jobd)
     problems = judge(quiet, busy) + [Problem("errors", "B", error) for error in errors]
     if before != after:

@@ -1,9 +1,8 @@
-"""F6: frames that nobody should send, to the decoders in this process, and to a daemon by eight clients at once.
+"""F6: frames that nobody should send, to the decoders in this process (decoding.py), and to a daemon by eight clients.
 
-In process each body is read by every decoder of ours that somebody else's bytes reach; it comes to a value that is the
-same by every way and survives the way back, or to the decoder's own error. Over the socket the frames come whole, in
-halves, a byte at a time, with a length that lies, before the hello and behind it. After a few of them follows a plain
-question on the same connection: it is answered, or the connection was ended with a reason.
+Over the socket the frames come whole, in halves, a byte at a time, with a length that lies, before the hello and behind
+it. After a few of them follows a plain question on the same connection: it is answered, or the connection was ended
+with a reason.
 """
 
 from __future__ import annotations
@@ -14,28 +13,25 @@ import signal
 import socket
 import time
 from collections import Counter
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobd.core.ids import new_run_id
-from jobd.keeper.link import LinkCodec, LinkError
-from jobd.runtime.linkcodec import FastCodec
 from jobd.wire import codec, errors, frames
 from jobd.wire import messages as m
-from jobd.wire.plainpack import PlainpackError, packb, unpackb
+from tests.fault.decoding import SENT, read_all
 from tests.fault.mutations import Mutator
-from tests.fault.probing import LIVE_SEC, Asked, Probe
+from tests.fault.probing import LIVE_SEC, Asked, Probe, pids, settle
 from tests.fault.report import Problem, Report, details, tally
 from tests.system.crowd import ALICE, BOB, CAROL, User, for_everybody
-from tests.system.program import Program, until
 from tests.system.raw import Raw
 from tests.wire.example_views import OTHER, RUN
-from tests.wire.examples import CLIENT, DAEMON
+from tests.wire.examples import CLIENT
 
 if TYPE_CHECKING:
-    import random
     from pathlib import Path
+
+    from tests.system.program import Program
 
 CLIENTS: Final = 8
 IN_PROCESS: Final = 10  # bodies in this process for each frame over the socket
@@ -48,87 +44,8 @@ KINDS: Final = (
     "decoder exceptions", "internal errors", "log errors", "bad answers", "unanswered", "deaths", "growth", "stalls",
     "probe errors",
 )  # fmt: skip
-SENT: Final = [codec.encode(message)[frames.HEADER :] for message in CLIENT.values()]
-TOLD: Final = [codec.encode(message)[frames.HEADER :] for message in DAEMON.values()]
 BROUGHT: Final = "brought"  # among the answers' codes: how many frames there were
 DEADLY: Final = (m.Shutdown, m.DaemonReexec)  # who is not root is refused; in a test of a user's own jobd he is not
-
-
-# --- in this process ------------------------------------------------------------------------------------------------
-def misread(body: bytes) -> str:
-    """What is wrong with how the decoders read a body; "" for nothing."""
-    try:
-        for why in (_by_types(body), _plainly(body), _as_datagram(body)):
-            if why:
-                return why
-    except Exception as e:
-        return f"{type(e).__name__}: {e}"
-    return ""
-
-
-def _by_types(body: bytes) -> str:
-    try:
-        sent = codec.decode_client(body)
-        if codec.decode_client(codec.encode(sent)[frames.HEADER :]) != sent and b"\xcb" not in body:  # NaN
-            return f"{sent} does not come back from its own frame"
-        seen: object = codec.decode_client(memoryview(body))
-        if seen != sent:
-            return f"{sent} is {seen} of a view"
-    except codec.ProtocolError as e:
-        if e.code not in errors.CODES or not e.message.isprintable():
-            return f"its error is {e.code!r}: {e.message!r}"
-    with suppress(codec.ProtocolError):
-        codec.encode(codec.decode_daemon(body))
-    return ""
-
-
-def _plainly(body: bytes) -> str:
-    try:
-        value = unpackb(body)
-    except PlainpackError:
-        return ""
-    again = unpackb(packb(value))
-    return "" if repr(again) == repr(value) else f"{value!r} comes back as {again!r}"
-
-
-def _as_datagram(body: bytes) -> str:
-    for one in (LinkCodec(), FastCodec()):
-        try:
-            one.decode(body, [])
-        except LinkError:
-            continue
-    return ""
-
-
-def read_all(count: int, seed: int) -> list[Problem]:
-    """So many bodies through every decoder, and all of them through a buffer of frames, cut at random."""
-    mutator = Mutator(f"{seed}:in", [*SENT, *TOLD])
-    buffer = frames.FrameBuffer()
-    problems = []
-    expected: list[bytes] = []
-    for number in range(count):
-        body = mutator.body()
-        if why := misread(body):
-            problems.append(Problem("decoder exceptions", f"body {number}", f"{why}: {body[:200].hex()}"))
-        expected.append(body)
-        if len(expected) == 64:
-            problems += _through(buffer, expected, mutator.dice, number)
-            expected = []
-    return problems
-
-
-def _through(buffer: frames.FrameBuffer, bodies: list[bytes], dice: random.Random, number: int) -> list[Problem]:
-    data = b"".join(map(frames.pack, bodies))
-    found: list[frames.Body] = []
-    while data:
-        cut = dice.choice((1, 3, 100, 5000, len(data)))
-        buffer.feed(data[:cut])
-        data = data[cut:]
-        while (body := buffer.next()) is not None:
-            found.append(body)
-    if found == bodies and not buffer.pending:
-        return []
-    return [Problem("decoder exceptions", f"bodies to {number}", "the buffer gives out others than it was fed")]
 
 
 # --- over the socket ------------------------------------------------------------------------------------------------
@@ -339,15 +256,6 @@ def resident(pid: int) -> int:
     return sum(int(found[name].split()[0]) << 10 for name in ("Private_Clean", "Private_Dirty"))
 
 
-def pids(jobd: Program) -> list[int]:
-    return [jobd.daemon_pid(), jobd.keeper_pid]
-
-
-def settle(jobd: Program) -> None:
-    """Return when those who attacked are gone from the daemon, too; the probe and we who ask remain."""
-    until(lambda: jobd.daemon_status().connections <= 2, "the daemon has seen them leave")
-
-
 def attack_by_all(jobd: Program, count: int, seed: str) -> tuple[Counter[str], list[list[str]]]:
     uids = (ALICE, CAROL) if os.geteuid() == 0 else (os.geteuid(),)
     them = [
@@ -361,7 +269,7 @@ def attack_by_all(jobd: Program, count: int, seed: str) -> tuple[Counter[str], l
         assert isinstance(result, list)
         seen.update(result[0])
         found += result[1]
-    settle(jobd)
+    settle(jobd, ours=2)  # the probe, and we who ask
     return seen, found
 
 

@@ -41,9 +41,8 @@ PLACES = {
 DEAR = 80  # one in so many is of a keeper on its way up: the next attempt comes 5 s later
 # A keeper whose daemons are started by way of a script, which has the next one traced when it is told to.
 WRAPPED = (
-    "import sys; from jobd.keeper import loop; words = loop.default_argv(); "
-    "loop.default_argv = lambda: ['/bin/sh', {script!r}, *words]; "
-    "from jobd.__main__ import main; raise SystemExit(main())"
+    "from jobd.keeper import loop; words = loop.default_argv(); "
+    "loop.default_argv = lambda: ['/bin/sh', {script!r}, *words]"
 )
 SCRIPT = """\
 if mv {root}/arm {root}/armed 2>/dev/null; then
@@ -86,12 +85,9 @@ class Wrapped(Program):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.script = root / "start"
-        self.script.write_text(SCRIPT.format(root=root, strace=shutil.which("strace")))
-
-    def command(self) -> list[str]:
-        python, isolated, _, _, *options = super().command()
-        return [python, isolated, "-c", WRAPPED.format(script=str(self.script)), *options]
+        script = root / "start"
+        script.write_text(SCRIPT.format(root=root, strace=shutil.which("strace")))
+        self.changes = WRAPPED.format(script=str(script))
 
     def arm(self, kill: Kill) -> None:
         """Have the next daemon traced."""

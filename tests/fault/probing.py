@@ -16,13 +16,26 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from jobd.wire import messages as m
 from tests.system.crowd import User
+from tests.system.program import until
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tests.system.program import Program
+
 PAUSE_SEC = 0.002
 LIVE_SEC = 900  # of a user's process in a campaign, which may take a minute, and many on a busy machine
+
+
+def pids(jobd: Program) -> list[int]:
+    """Daemon and keeper: if both are the same afterwards, nobody has died."""
+    return [jobd.daemon_pid(), jobd.keeper_pid]
+
+
+def settle(jobd: Program, ours: int) -> None:
+    """Return when the daemon has seen all others leave: no more than `ours` are connected, with the one that asks."""
+    until(lambda: jobd.daemon_status().connections <= ours, "the daemon has seen them leave")
 
 
 class Asked(NamedTuple):

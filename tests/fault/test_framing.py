@@ -1,4 +1,4 @@
-"""What looks for faults in how frames are read finds those that are planted."""
+"""What looks for faults in how a daemon takes odd frames finds those that are planted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobd.keeper.link import LinkCodec
 from jobd.wire import codec, errors, frames
 from jobd.wire import messages as m
 from tests.fault import framing
-from tests.fault.framing import ENOUGH, SENT, Ended, Hostile, Seen, chosen, judge, misread, read_all
+from tests.fault.decoding import SENT
+from tests.fault.framing import ENOUGH, Ended, Hostile, Seen, chosen, judge
 from tests.fault.mutations import Mutator
 from tests.fault.probing import Asked, quantile, timed
 
@@ -48,38 +48,6 @@ def test_a_planted_fault_is_found(seen: Seen, kind: str) -> None:
 
 def test_few_questions_say_nothing_of_one_in_a_thousand() -> None:
     assert judge(CLEAN._replace(asked=Asked([0.001, 0.2], []))) == []
-
-
-@pytest.mark.parametrize(
-    "exception", [KeyError("x"), MemoryError(), RecursionError(), UnicodeDecodeError("a", b"", 0, 1, "b")]
-)
-def test_what_a_decoder_raises_besides_its_own_error_is_found(
-    exception: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise exception
-
-    monkeypatch.setattr(LinkCodec, "decode", fail)
-    (problem, *_) = read_all(5, 1)
-    assert (problem.kind, type(exception).__name__ in problem.text) == ("decoder exceptions", True)
-
-
-def test_a_message_that_changes_on_its_way_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "encode", lambda _: frames.pack(SENT[-1]))
-    assert "does not come back" in misread(SENT[0])
-    monkeypatch.setattr(framing, "packb", lambda _: b"\x01")
-    assert "comes back as 1" in framing._plainly(b"\x02")
-
-
-def test_a_buffer_that_flips_one_bit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    take = frames.FrameBuffer.next
-
-    def flipped(self: frames.FrameBuffer) -> frames.Body | None:
-        body = take(self)
-        return bytes((body[0] ^ 1, *body[1:])) if body else body
-
-    monkeypatch.setattr(frames.FrameBuffer, "next", flipped)
-    assert [problem.kind for problem in read_all(64, 1)] == ["decoder exceptions"]
 
 
 def test_of_one_seed_come_the_same_bodies_of_both_kinds() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.bench.machine import machine, machine_line
+from tests.fault.report import own_deaths
 from tests.soak.load import Brisk, Load
 from tests.soak.samples import Pinger, of_process, of_state
 from tests.soak.slopes import GROWS, HOUR_SEC, UNSURE, fit, verdict
@@ -33,6 +34,7 @@ RESULTS = Path("build/soak.json")
 SAMPLE_SEC: Final = 2.0
 JUDGED_SEC: Final = 600.0  # it takes that for a slope to say anything: clients come and go, and take descriptors along
 KILLED: Final = 1 / 3  # of the time daemons are killed
+AFTER_KILL_SEC: Final = 15.0  # until the next daemon is there, at the longest: three of the keeper's longest pauses
 WARM_SEC: Final = 180.0  # caches fill, the allocator's arenas and the database's pages come to their size …
 WARM: Final = 1 / 6  # … in a short soak: of the time
 
@@ -127,6 +129,12 @@ def slopes(samples: list[Sample], warm_sec: float) -> list[Slope]:
     return found
 
 
+def replaced(samples: list[Sample], after: float) -> list[str]:
+    """What is wrong when there was more than one daemon from then on, where nobody kills any."""
+    daemons = dict.fromkeys(sample.daemon for sample in samples if sample.at >= after)
+    return [f"{len(daemons) - 1} daemons have died that nobody had killed"] if len(daemons) > 1 else []
+
+
 def soak(root: Path, sec: float, seed: int) -> tuple[list[Sample], Load]:
     """Have it go on for so long; what was seen."""
     program = Brisk(root)
@@ -149,6 +157,8 @@ def soak(root: Path, sec: float, seed: int) -> tuple[list[Sample], Load]:
             pinger.join()
     finally:
         program.close()
+    load.errors += [*load.never_done(), *own_deaths(program.log_text())]
+    load.errors += replaced(samples, KILLED * sec + AFTER_KILL_SEC)
     return samples, load
 
 

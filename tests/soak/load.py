@@ -10,12 +10,14 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from jobd.core.ids import new_run_id
+from jobd.keeper.daemonproc import LINK_FD
 from jobd.wire import messages as m
 from tests.soak.samples import LOST
 from tests.system.program import DEADLINE_SEC, Program
@@ -58,16 +60,8 @@ FINE: Final = (0, 1, 3, 5)  # not running, not applicable just now: the services
 class Brisk(Program):
     """A jobd with little patience for what has ended."""
 
-    def command(self) -> list[str]:
-        python, isolated, _, _, *options = super().command()
-        changed = f"from jobd.keeper import loop; loop.default_argv = lambda: {[python, isolated, '-c', BRISK, '3']!r}"
-        return [
-            python,
-            isolated,
-            "-c",
-            f"{changed}; from jobd.__main__ import main; raise SystemExit(main())",
-            *options,
-        ]
+    daemon = (sys.executable, "-I", "-c", BRISK, str(LINK_FD))
+    changes = f"from jobd.keeper import loop; loop.default_argv = lambda: {daemon!r}"
 
     def prepare(self) -> None:
         """Write the configuration and the services' files."""
@@ -126,6 +120,10 @@ class Load:
         for actor in self.actors:
             actor.join(2 * DEADLINE_SEC)
             assert not actor.is_alive(), f"{actor.name} does not end"
+
+    def never_done(self) -> list[str]:
+        """What has not come about once: a soak without it says nothing of it."""
+        return [f"{name}: never done" for name, count in self.done.items() if not count]
 
     def fail(self, text: str) -> None:
         if len(self.errors) < MAX_ERRORS:

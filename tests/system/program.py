@@ -126,7 +126,10 @@ class Program:
     Attributes:
         keeper: the newest keeper that was started here.
         env: the environment of everything started.
+        changes: statements that the keeper executes first, which change a module of it.
     """
+
+    changes = ""
 
     def __init__(self, root: Path, *, env: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
         self.root = root
@@ -149,7 +152,9 @@ class Program:
 
     def command(self) -> list[str]:
         places = ("--socket", self.socket, "--state-dir", self.state_dir, "--config-dir", self.config_dir)
-        return [sys.executable, "-I", "-m", "jobd", *map(str, places), *self.options]
+        main = "from jobd.__main__ import main; raise SystemExit(main())"
+        what = ["-c", f"{self.changes}; {main}"] if self.changes else ["-m", "jobd"]
+        return [sys.executable, "-I", *what, *map(str, places), *self.options]
 
     def start(self, *, wrapper: Sequence[str] = (), answering: bool = True) -> None:
         """Start a keeper; with `answering` wait until its daemon has answered a request."""
@@ -345,12 +350,7 @@ class Impatient(Program):
     """A jobd whose keeper waits a second for its daemon, and not ten, nor long for the next: tests/keeper knows the
     real times."""
 
-    SHORT = (
+    changes = (
         "from jobd.keeper import daemonproc, loop, shutdown; loop.PING_SEC, daemonproc.PONG_SEC = 0.3, 1.5; "
-        "daemonproc.BACKOFF_MAX_SEC = 0.1; shutdown.ANSWER_SEC = 1.0; "
-        "from jobd.__main__ import main; raise SystemExit(main())"
+        "daemonproc.BACKOFF_MAX_SEC = 0.1; shutdown.ANSWER_SEC = 1.0"
     )
-
-    def command(self) -> list[str]:
-        python, isolated, _, _, *options = super().command()
-        return [python, isolated, "-c", self.SHORT, *options]

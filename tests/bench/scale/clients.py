@@ -11,12 +11,13 @@ from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.memory import start_sleepers, stop_sleepers
 from tests.bench.scale.line import Line, Lines, least, life_cycle, memory, request
+from tests.fault.probing import settle
+from tests.system.program import Program
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.system.program import Program
 
 COUNTS = (1, 10, 100, 900) if not measure.QUICK else (1, 10, 100)  # of the 1,024 that a daemon has places for
 REQUESTS = measure.quick(2000, 500)
@@ -60,8 +61,7 @@ def follow(raw: Raw) -> None:
 
 def connected(root: Path) -> list[Line]:
     lines = Lines("clients")
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         start_sleepers(jobd, 1)
         for count in COUNTS:
             with ExitStack() as stack:
@@ -72,14 +72,6 @@ def connected(root: Path) -> list[Line]:
                 for raw in clients:
                     follow(raw)
                 lines.add("a run's life, followed by all", "ms", "linear", count, life_cycle(jobd))
-            settled(jobd)
+            settle(jobd, ours=1)
         stop_sleepers(jobd, 1)
-    finally:
-        jobd.close()
     return lines.all()
-
-
-def settled(jobd: Program) -> None:
-    """Return when the daemon has seen that they are gone."""
-    while jobd.daemon_status().connections > 1:
-        pass

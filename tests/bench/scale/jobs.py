@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jobd.wire import messages as m
@@ -10,7 +11,7 @@ from tests.bench import measure
 from tests.bench.history import fill
 from tests.bench.measure import CannotMeasureError
 from tests.bench.memory import start_sleepers, stop_sleepers
-from tests.bench.scale.line import POINTS, Line, Lines, comes_back, life_cycle, memory, request, verb
+from tests.bench.scale.line import POINTS, Line, Lines, comes_back, filled, life_cycle, memory, request, verb
 from tests.system.program import Program
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def running(root: Path) -> list[Line]:
     """The starts are not flat: a fork copies the keeper's descriptors, three for each run, and the child closes them;
     and the kernel looks at all children for one that has ended. Half a microsecond for each run, measured."""
     lines = Lines("running jobs")
-    jobd = measure.program(root)
-    try:
+    with Program(root) as jobd:
         there = 0
         for count in running_counts():
             if count <= there:
@@ -57,29 +57,17 @@ def running(root: Path) -> list[Line]:
                 lines.add("the stop of one of them, many at once", "ms", "flat", there, took / (there - left) * 1000)
                 there = left
         stop_sleepers(jobd, there)
-    finally:
-        jobd.close()
     return lines.all()
 
 
 def at_rest(root: Path) -> list[Line]:
     lines = Lines("jobs at rest")
     for count in AT_REST:
-        jobd = Program(root / str(count))
-        try:
-            jobd.start()
-            jobd.jobctl("run", "--wait", "--name", "first", "--", "true", check=True)
-            jobd.keeper.terminate()
-            jobd.keeper.wait(60)
-            if count > 1:
-                fill(jobd, jobs=count - 1, runs_of_a_job=1)
-            jobd.start()
+        with filled(root / str(count), partial(fill, jobs=count - 1, runs_of_a_job=1)) as jobd:
             lines.add("memory of keeper and daemon", "MiB", "linear", count, memory(jobd))
             lines.add("a status request", "ms", "flat", count, request(jobd, m.Get(id=1, names=["first"])))
             lines.add("a run's life", "ms", "flat", count, life_cycle(jobd))
             lines.add("jobctl list", "ms", "flat", count, verb(jobd, "list", "-o", "json"))
             lines.add("jobctl list --all", "ms", "linear", count, verb(jobd, "list", "--all", "-o", "json"))
             lines.add("kill -9 of the daemon to the next answer", "ms", "linear", count, comes_back(jobd))
-        finally:
-            jobd.close()
     return lines.all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,12 +11,12 @@ from jobd.wire import codec
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.requests import ask
+from tests.system.program import DEADLINE_SEC, Program
 from tests.system.raw import Raw, started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.system.program import Program
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 LIVES = 10  # of a run in one measurement: what is done for several at once is in it
 CYCLES = measure.quick(6, 3)
@@ -52,6 +53,22 @@ class Lines:
         """Those that have enough points for a line, from the smallest."""
         found = (line._replace(points=sorted(line.points)) for line in self._found.values())
         return [line for line in found if len(line.points) >= POINTS]
+
+
+@contextlib.contextmanager
+def filled(root: Path, fill: Callable[[Program], None]) -> Iterator[Program]:
+    """A jobd with one run, of the job `first`, to whose database `fill` has done something while it was away."""
+    jobd = Program(root)
+    try:
+        jobd.start()
+        jobd.jobctl("run", "--wait", "--name", "first", "--", "true", check=True)
+        jobd.keeper.terminate()
+        jobd.keeper.wait(DEADLINE_SEC)
+        fill(jobd)
+        jobd.start()
+        yield jobd
+    finally:
+        jobd.close()
 
 
 def least(count: int, act: Callable[[], float]) -> float:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jobd.wire import messages as m
 from tests.bench import measure
 from tests.bench.peers.supervisor import bytes_on_disk
 from tests.bench.scale.line import Line, Lines, memory, verb
+from tests.system.program import Program
 from tests.system.raw import Raw, started
-
-if TYPE_CHECKING:
-    from tests.system.program import Program
 
 SIZES = (1, 4, 16, 64, 256, 1024) if not measure.QUICK else (1, 4, 16, 64)  # MiB
 LINE_BYTES = 100
@@ -37,8 +34,7 @@ def written(jobd: Program, lines: str, mib: int) -> float:
 def sizes(root: Path) -> list[Line]:
     found = Lines("MiB of output")
     lines = str(measure.compiled(Path(__file__).parents[1] / "lines.c", root))
-    jobd = measure.program(root / "jobd")
-    try:
+    with Program(root / "jobd") as jobd:
         written(jobd, lines, SIZES[0])
         for mib in SIZES:
             logs, name = jobd.state_dir / "logs", f"writer-{mib}"
@@ -50,6 +46,4 @@ def sizes(root: Path) -> list[Line]:
             found.add("logs, all of it", "ms", "linear", mib, verb(jobd, "logs", "-o", "cat", name, count=FULL_READS))
             found.add("logs --grep, one line", "ms", "linear", mib, verb(jobd, "logs", "-g", ONE, name, count=2))
             found.add("memory of keeper and daemon", "MiB", "flat", mib, memory(jobd))
-    finally:
-        jobd.close()
     return found.all()
