@@ -137,7 +137,10 @@ def test_plans_cover_every_end_and_empty_streams() -> None:
 
 @pytest.mark.parametrize("session", [False, True], ids=["what a daemon has forked", "a daemon"])
 def test_a_kill_hits_no_child_that_a_dead_daemon_has_left(session: bool, tmp_path: Path) -> None:
-    command = ["/bin/sh", "-c", "read line", "jobd.daemon"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=session) as child:
+    command = ["/bin/sh", "-c", "echo here; read line", "jobd.daemon"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=session) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # until it is executed nobody sees its words
         assert daemon_of(Program(tmp_path), os.getpid()) == (child.pid if session else 0)
         child.communicate(b"\n")
