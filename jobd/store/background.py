@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from .connections import Connections
     from .writer import Writer
 
 log: Final = logging.getLogger("jobd.store")
@@ -32,8 +33,11 @@ PAUSE_SEC: Final = 0.01  # between two steps: retention never takes more than ha
 class Background:
     """Does what it is asked for, in order."""
 
-    def __init__(self, path: Path, boot_id: str, writer: Writer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, path: Path, boot_id: str, writer: Writer, wake: Callable[[], None], connections: Connections
+    ) -> None:
         self._path = path
+        self._connections = connections
         self._boot_id = boot_id
         self._writer = writer
         self._wake = wake
@@ -106,7 +110,7 @@ class Background:
 
     def _run_check(self) -> None:
         generation = self._writer.generation
-        check = Check(self._path)
+        check = Check(self._path, self._connections)
         with self._lock:
             self._check = check
         if self._stopping.is_set():
@@ -114,9 +118,9 @@ class Background:
         try:
             found = check.run()
         except ERRORS as error:
-            if self._stopping.is_set() or "interrupt" in str(error):
+            if self._stopping.is_set():
                 return
-            if kind(error) != "damage":  # the disk or the memory: that says nothing of what is in the file
+            if kind(error) != "damage":  # the disk or the memory, or interrupted: that says nothing of the file
                 raise
             found = str(error)
         finally:
@@ -128,7 +132,7 @@ class Background:
             self._writer.call(lambda conn: schema.set_meta(conn, "boot_id", self._boot_id))
 
     def _run_steps(self, what: type[Retention], policy: Policy, now: int) -> None:
-        reader = Reader(self._path, lambda: self._writer.generation, self._writer.report_damage)
+        reader = Reader(self._path, lambda: self._writer.generation, self._writer.report_damage, self._connections)
         pass_ = what(reader.fetch, self._writer.call, self._path.parent, policy, now)
         try:
             while not self._stopping.is_set() and pass_.step():

@@ -14,7 +14,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final
 
-from .schema import connect
+from .connections import Connections
 from .trouble import ERRORS, kind
 
 if TYPE_CHECKING:
@@ -112,15 +112,18 @@ def is_sound(path: Path, text: str) -> bool:
 class Check:
     """One `quick_check` of the whole file, on a connection of its own; it can be stopped from another thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._conn = connect(path, read_only=True)
+    def __init__(self, path: Path, connections: Connections | None = None) -> None:
+        self._connections = connections or Connections()
+        with self._connections:
+            self._conn = self._connections.open(path)
 
     def run(self) -> str:
-        """Returns what is wrong, "" if nothing is. Raises sqlite3.OperationalError when stopped."""
+        """Returns what is wrong, "" if nothing is. Raises sqlite3.Error when stopped or closed."""
         try:
-            found = [str(text) for (text,) in self._conn.execute("PRAGMA quick_check(1)")]
+            with self._connections:
+                found = [str(text) for (text,) in self._conn.execute("PRAGMA quick_check(1)")]
         finally:
-            self._conn.close()
+            self._connections.close(self._conn)
         return "" if found == ["ok"] else "; ".join(found)
 
     def stop(self) -> None:

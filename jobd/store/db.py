@@ -22,6 +22,7 @@ from . import removed, schema, seal, wal
 from .background import Background
 from .ballast import Ballast
 from .batch import Batch, Removal, StoreError, StoreFenced, StoreFull, StoreTooNew
+from .connections import Connections
 from .damage import exchange, finish_move, fresh_path, keep_copy
 from .reader import Counts, Reader
 from .removal import PURGES, highest_purged
@@ -62,7 +63,7 @@ class Store(Reader):
     """
 
     def __init__(self, state_dir: Path, path: Path, boot_id: str) -> None:
-        super().__init__(path, lambda: self.generation, self._damaged)
+        super().__init__(path, lambda: self.generation, self._damaged, Connections())
         self.state_dir = state_dir
         self.boot_id = boot_id
         self.last_boot_id = ""
@@ -115,11 +116,12 @@ class Store(Reader):
         assert self._writer is None
         assert self._conn is not None
         self._writer = Writer(
-            self._path, self._conn, self._epoch, self._ballast, self._begin_anew, wake, self._want_check
-        )
+            self._path, self._conn, self._epoch, self._ballast, self._begin_anew, wake, self._want_check,
+            self._connections,
+        )  # fmt: skip
         self._conn = None
         self._writer.on_locked = self.on_locked
-        self._background = Background(self._path, self.boot_id, self._writer, wake)
+        self._background = Background(self._path, self.boot_id, self._writer, wake, self._connections)
         self._writer.start()
         if self._doubtful or self.last_boot_id != self.boot_id:
             self._background.check()
@@ -143,7 +145,7 @@ class Store(Reader):
 
     def another_reader(self) -> Reader:
         """For a thread that asks much: it is slow alone, and closes it when it is done."""
-        return Reader(self._path, lambda: self.generation, self._damaged)
+        return Reader(self._path, lambda: self.generation, self._damaged, self._connections)
 
     # --- writing ------------------------------------------------------------------------------------------------
     def next_event_seq(self) -> int:

@@ -15,17 +15,19 @@ from jobd.core.runfilter import EVERY, RunFilter
 from . import changes, pages, removed
 from .batch import StoreError
 from .blobs import Blobs
+from .connections import Asker
 from .removal import purge_key
 from .rows import EVENT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, Value, Values, are_sound, event_of, job_row, run_row, tail_of
-from .schema import LISTED, LIVE, connect, garbled
+from .schema import LISTED, LIVE, garbled
 from .trouble import ERRORS, UNREADABLE, kind
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from jobd.core.records import Event, JobRow, RunRow
+
+    from .connections import Connections
 
 SCAN_JOBS: Final = 2000  # measured among 20,000: 3 ms, so that the daemon's loop hardly notices
 MAX_FAILED: Final = 100  # definitions that are told of; who has more knows that something is wrong
@@ -53,17 +55,18 @@ class Reader(Blobs):
     been replaced, so that asking again makes sense.
     """
 
-    def __init__(self, path: Path, generation: Callable[[], int], damaged: Callable[[str, int], bool]) -> None:
+    def __init__(
+        self, path: Path, generation: Callable[[], int], damaged: Callable[[str, int], bool], connections: Connections
+    ) -> None:
         self._path = path
-        self._current_generation = generation
+        self._connections = connections
+        self._asker = Asker(path, generation, connections)
         self._report_damage = damaged
-        self._generation = -1
-        self._read_conn: sqlite3.Connection | None = None
 
     def fetch(self, sql: str, args: Sequence[Value] = ()) -> list[Values]:
         """Ask. Raises StoreError."""
         try:
-            found = self._reading().execute(sql, args).fetchall()
+            found = self._asker.ask(sql, args)
             if are_sound(sql, found):
                 return found
             raise garbled("a row has values that no row can have")
@@ -71,26 +74,16 @@ class Reader(Blobs):
             if kind(error) != "damage" or not self.damage(str(error)):
                 raise StoreError(f"cannot read {self._path}: {error}") from error
         try:
-            return self._reading().execute(sql, args).fetchall()
+            return self._asker.ask(sql, args)
         except ERRORS as error:
             raise StoreError(f"cannot read {self._path}: {error}") from error
 
     def damage(self, text: str) -> bool:
-        return self._report_damage(text, self._generation)
-
-    def _reading(self) -> sqlite3.Connection:
-        generation = self._current_generation()
-        if self._read_conn is None or generation != self._generation:
-            self.close_reader()
-            self._generation = generation  # of the file that is opened here, also for who finds it damaged
-            self._read_conn = connect(self._path, read_only=True)
-        return self._read_conn
+        return self._report_damage(text, self._asker.generation)
 
     def close_reader(self) -> None:
         """Close the connection; the next question opens another."""
-        if self._read_conn is not None:
-            self._read_conn.close()
-            self._read_conn = None
+        self._asker.close()
 
     # --- jobs ---------------------------------------------------------------------------------------------------
     def job(self, owner: int, name: str) -> JobRow | None:

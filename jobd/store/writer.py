@@ -4,8 +4,8 @@ Rules:
 - Batches commit in the order in which they were handed in, each whole or not at all.
 - A batch is reported once, when it is durable or has failed. Only `may_fail` batches fail for the disk's sake; the
   others are kept and tried again every second. That timer runs only while there is trouble.
-- After an I/O error nobody knows what the disk has. The connection is closed and opened anew, the log is folded into
-  the database (which writes and syncs every page again), and what is found there decides what is still to be written.
+- After an I/O error nobody knows what the disk has. All connections are closed (connections.py says why), the log is
+  folded into the database (every page is written and synced again), and what is there decides what is still to be.
 - A batch that can never be written (a bug of ours) fails alone.
 """
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .ballast import Ballast
+    from .connections import Connections
 
 T = TypeVar("T")
 
@@ -37,8 +38,8 @@ log: Final = logging.getLogger("jobd.store")
 
 RETRY_SEC: Final = 1.0  # DESIGN.md's companion on durability: every 1 to 5 s
 MAX_GROUP_ROWS: Final = 4096  # measured, 40 to 120 ms of work: what a caller who comes just too late has to wait
-# Times that the log cannot be folded in because a reader holds it, each after BUSY_SEC. Ours never hold it so long: the
-# lock is one that SQLite has kept after an I/O error (seen), and goes with this process alone.
+# Times that the log cannot be folded in because a reader holds it, each after BUSY_SEC. Ours are closed before: it is
+# another process's, which the next daemon does not wait for, or one of ours does not end.
 LOCKED_TRIES: Final = 2
 BELIEVE_SEC: Final = 60.0  # a file that is called damaged twice in that time is, whatever a look at it finds
 CLOSE_SEC: Final = 5.0  # how long closing waits for a disk in trouble
@@ -78,6 +79,7 @@ class Writer:
         begin_anew: Callable[[str], sqlite3.Connection],
         wake: Callable[[], None],
         on_error: Callable[[], None],
+        connections: Connections,
     ) -> None:
         self.trouble = ""
         self.generation = 0
@@ -87,6 +89,7 @@ class Writer:
         self._ballast = ballast
         self._begin_anew = begin_anew
         self._wake = wake
+        self._connections = connections
         self._on_error = on_error  # an I/O error: the file should be checked
         self._queue: queue.SimpleQueue[Batch | Call[object] | _Damage | _Close] = queue.SimpleQueue()
         self._pending: list[Batch] = []
@@ -288,6 +291,7 @@ class Writer:
         self._retry_at = time.monotonic() + RETRY_SEC
         if self._conn is not None:
             return True
+        self._connections.close_all()
         try:
             self._conn = schema.open_database(self._path)
             schema.fold_log(self._conn)

@@ -11,6 +11,7 @@ import pytest
 from jobd.store import background
 from jobd.store.background import Background
 from jobd.store.batch import StoreError
+from jobd.store.connections import Connections
 from jobd.store.retention import Policy, Purge
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def writer() -> Writing:
 @pytest.fixture
 def work(tmp_path: Path, writer: Writing, monkeypatch: pytest.MonkeyPatch) -> Iterator[Background]:
     monkeypatch.setattr(background, "RETRY_SEC", 0.001)
-    found = Background(tmp_path / "state.db", "boot", cast("Writer", writer), lambda: None)
+    found = Background(tmp_path / "state.db", "boot", cast("Writer", writer), lambda: None, Connections())
     yield found
     found.stop()
 
@@ -75,6 +76,7 @@ def test_a_purge_that_the_disk_interrupts_is_begun_anew(work: Background, monkey
     [
         (sqlite3.SQLITE_IOERR, "disk I/O error", []),
         (sqlite3.SQLITE_NOMEM, "out of memory", []),
+        (sqlite3.SQLITE_INTERRUPT, "interrupted", []),  # the connections were closed
         (sqlite3.SQLITE_CORRUPT, "malformed", ["malformed"]),
     ],
 )
@@ -86,7 +88,7 @@ def test_only_damage_is_reported_as_such(
     errors = [error]
 
     class Look:
-        def __init__(self, _: Path) -> None:
+        def __init__(self, *_: object) -> None:
             pass
 
         def run(self) -> str:

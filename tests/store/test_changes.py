@@ -13,6 +13,7 @@ from jobd.core.globs import sql_glob
 from jobd.core.records import QUEUE_SET, SHARED, Event
 from jobd.store import changes, reader, schema
 from jobd.store.changes import HIDDEN, Wanted
+from jobd.store.connections import Connections
 from jobd.store.db import Batch, Policy, Store
 from jobd.store.rows import event_values, insert_events
 
@@ -177,7 +178,7 @@ def test_globs_are_those_of_the_other_verbs(table: Table) -> None:
 
 def test_no_question_walks_or_sorts_the_table(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "SCAN_NUMBERS", 10)
-    asking = reader.Reader(table.conn, lambda: 0, lambda *_: False)  # type: ignore[arg-type]  # `fetch` is replaced
+    asking = reader.Reader(table.conn, lambda: 0, lambda *_: False, Connections())  # type: ignore[arg-type]  # `fetch` is replaced
     asking.fetch = table.explain  # type: ignore[method-assign]
     for wanted in WANTED:
         asking.changes_page(wanted, 0, LAST, 10)

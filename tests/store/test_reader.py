@@ -13,6 +13,7 @@ from jobd.core.exits import GOOD_RESULTS
 from jobd.core.records import STATES, JobRow, RunRow
 from jobd.core.runfilter import RunFilter
 from jobd.store import pages, reader
+from jobd.store.connections import Connections
 
 from .helpers import OWNER, Book, run_id
 
@@ -245,7 +246,7 @@ def test_a_part_of_an_owners_jobs_is_found_a_little_at_a_time(
 
 def test_no_question_walks_or_sorts_a_table(book: Book) -> None:
     plans = Plans(book.store.state_dir / "state.db")
-    asking = reader.Reader(book.store.state_dir / "state.db", lambda: 0, lambda *_: False)
+    asking = reader.Reader(book.store.state_dir / "state.db", lambda: 0, lambda *_: False, Connections())
     asking.fetch = plans.fetch  # type: ignore[method-assign]
     asking.job(OWNER, "make-8")
     for every in (True, False):
