@@ -99,7 +99,8 @@ class Writer:
         self._committing = False
         self._believe_until = 0.0  # damage that is found again until then needs no second look
         self._doubtful: tuple[int, int] | None = None  # (batches, last event) of a commit that ended in an I/O error
-        self._locked = 0  # tries in a row that a reader was in the way of
+        self._locked = 0  # tries in a row that a reader was in the way of, since an I/O error
+        self._io_failed = False  # since the last recovery: what locks us may be ours; else it is somebody's session
         self.on_locked: Callable[[], None] = lambda: None  # called when one stays there
         self._refusal: Exception | None = None  # set: nothing is written any more
         self._close_by: float | None = None
@@ -270,6 +271,7 @@ class Writer:
     def _fall_into_trouble(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + RETRY_SEC
         if is_uncertain(error):
+            self._io_failed = True
             self._on_error()
             self._note_doubt()
         self._committing = False
@@ -301,11 +303,11 @@ class Writer:
                 return self._replace(str(error))
             self._drop_connection()
             self._set_trouble(str(error))
-            self._locked = self._locked + 1 if primary(error) == sqlite3.SQLITE_BUSY else 0
+            self._locked = self._locked + 1 if self._io_failed and primary(error) == sqlite3.SQLITE_BUSY else 0
             if self._locked >= LOCKED_TRIES:
                 self.on_locked()
             return False
-        self._locked = 0
+        self._locked, self._io_failed = 0, False
         return True
 
     def _compare(self, conn: sqlite3.Connection) -> None:

@@ -51,3 +51,28 @@ def test_a_lock_that_stays_is_told_of_and_nothing_is_lost(tmp_path: Path, monkey
     with book:
         book.durable(book.accept(run_id(1)))
         assert locked.wait(DEADLINE_SEC)
+
+
+def test_a_session_of_somebody_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `BEGIN IMMEDIATE` in `sqlite3 state.db` one daemon after the other left, each time with all its clients."""
+    monkeypatch.setattr(writer, "RETRY_SEC", 0.001)
+    monkeypatch.setattr(schema, "BUSY_SEC", 0.001)
+    locked, tried = threading.Event(), threading.Semaphore(0)
+    real_fold = schema.fold_log
+
+    def fold(conn: sqlite3.Connection) -> None:
+        tried.release()
+        real_fold(conn)
+
+    book = Book(tmp_path)
+    monkeypatch.setattr(schema, "fold_log", fold)
+    book.store.on_locked = locked.set
+    session = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    session.execute("BEGIN IMMEDIATE")
+    with book:
+        accepted = book.accept(run_id(1))
+        for _ in range(writer.LOCKED_TRIES + 2):
+            assert tried.acquire(timeout=DEADLINE_SEC)
+        session.close()
+        book.durable(accepted)
+    assert not locked.is_set()
