@@ -88,9 +88,7 @@ class Ends:
             callback(status)
         elif pid in self.readers:
             self.readers.pop(pid)(status)
-        else:
-            if self._keeper.unix_checks.reaped(pid, status):
-                return True
+        elif not self._keeper.unix_checks.reaped(pid, status):
             self._keeper.helpers.reaped(pid, status)
             return False  # a helper may have been the last of its tree, too
         return True
