@@ -34,7 +34,7 @@ def mask(names: Sequence[str], *, masked: bool) -> Action:
 
 
 def reload(names: Sequence[str], *, or_restart: bool, running_only: bool, no_block: bool, progress: Progress) -> Action:
-    runs = [new_run_id() for _ in names] if or_restart else []
+    runs = [new_run_id() for _ in names]  # asked again under them, nothing is reloaded twice
     request = m.Reload(
         id=0, names=list(names), runs=runs, or_restart=or_restart, running_only=running_only, no_block=no_block
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_LINKS: Final = 1000  # of a view: 60 KiB
 MAX_KNOWN: Final = 1024  # definitions whose part of a view is kept: about 500 bytes each
 HELD: Final = "held"  # in the place of a job's `queued`
+IN_QUEUE: Final = ("queue", "priority", "weight")  # fields that are of the newest run, if there is one
 _NO_SPEC = JobSpec(argv=(), cwd=b"")
 _USUAL: Final = {f.name: f.default for f in fields_of(m.JobView)}
 _KNOWN: Final[dict[bytes, tuple[JobSpec, Mapping[str, object]]]] = {}  # by the hash of the definition
@@ -107,6 +108,8 @@ def job_view(registry: Registry, row: JobRow) -> m.JobView:
         view |= live_fields(live, registry)
     if run is None:
         return m.JobView(**view)  # type: ignore[arg-type]  # a dict of the fields' own types
+    for name in IN_QUEUE:  # what its definition says is for the next one
+        view.pop(name, None)
     view |= queue_fields(registry, run)
     return m.JobView(
         **view,  # type: ignore[arg-type]  # as above

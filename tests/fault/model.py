@@ -10,6 +10,7 @@ from __future__ import annotations
 from jobd.wire import errors
 from tests.fault.model_rows import (
     ACTIVE,
+    BROKEN,
     CANCELED,
     CLEAN_SIGNALS,
     ENDED,
@@ -60,24 +61,29 @@ class Model:
         self._accept(job, run, hold=hold)
         return self._code_of_start(job)
 
-    def _why_not_queued(self, plan: Plan) -> str:
+    def _why_not_queued(self, plan: Plan, *, again: bool = False) -> str:
+        """Why its queue does not take it; `again`: it follows a run, and is not turned away for its weight."""
         if not plan.queue:
             return ""
         queue = self.queues.get(plan.queue)
         if queue is None:
             return errors.NOT_FOUND
-        return errors.INVALID if queue.slots and plan.weight > queue.slots else ""
+        return errors.INVALID if queue.slots and plan.weight > queue.slots and not again else ""
 
     def _why_not_submitted(self, job: Job) -> str:
         if job.masked:
             return errors.MASKED
         return errors.EXISTS if job.live or job.sub == "auto-restart" else ""
 
+    def obstacle(self, job: Job) -> str:
+        """Why this job cannot be started, whoever wants it to."""
+        return errors.MASKED if job.masked else ""
+
     def _accept(self, job: Job, run: str, *, hold: bool = False) -> None:
         self._places += 1
         number = job.runs[-1].number + 1 if job.runs else 1
         job.runs.append(Run(run, job.name, number, job.plan, self._places, held=hold))
-        job.sub, job.result = "queued", "success"
+        job.sub, job.result, job.fresh = "queued", "success", False
         self.settle()
 
     def _code_of_start(self, job: Job) -> str:
@@ -128,8 +134,8 @@ class Model:
         """The live run of this job ends."""
         run = job.live
         assert run is not None
-        run.state, run.end, run.held = ENDED, ending, False
-        if ending in (SUCCESS, STOPPED, CANCELED):
+        run.state, run.end, run.held, run.frozen = ENDED, ending, False, False
+        if ending.result in (SUCCESS.result, STOPPED.result, CANCELED.result):
             job.sub, job.result = "dead", "success"
         elif run.plan.restart and not job.masked and ending.signal not in CLEAN_SIGNALS:
             job.sub, job.result = "auto-restart", ending.result
@@ -143,21 +149,21 @@ class Model:
             return errors.NOT_FOUND
         if job.live is not None:
             return ""
-        if job.masked:
-            return errors.MASKED
-        if self._why_not_queued(job.plan):
+        return self._start(job, run)
+
+    def _start(self, job: Job, run: str) -> str:
+        """Decided at once, and only then is stopped what runs."""
+        if code := self.obstacle(job):
+            return code
+        if self._why_not_queued(job.plan, again=job.sub not in ("dead", "failed")):
             return errors.FAILED
+        self._stop(job)
         self._accept(job, run)
         return self._code_of_start(job)
 
-    def restart(self, name: str, run: str, *, no_block: bool = False) -> str:
+    def restart(self, name: str, run: str, *, no_block: bool = False) -> str:  # noqa: ARG002  # as the client has it
         job = self.jobs.get(name)
-        if job is None:
-            return errors.NOT_FOUND
-        if job.masked:
-            return errors.MASKED
-        self._stop(job)
-        return self.start(name, run, no_block=no_block)
+        return errors.NOT_FOUND if job is None else self._start(job, run)
 
     def try_restart(self, name: str, run: str, *, no_block: bool = False) -> str:
         job = self.jobs.get(name)
@@ -167,14 +173,16 @@ class Model:
 
     def rerun(self, name: str, run: str) -> str:
         job = self.jobs.get(name)
-        if job is None or job.bare:
+        if job is None or job.bare or not job.runs:
             return errors.NOT_FOUND
         plan = job.runs[-1].plan  # as that run was, whatever has been set since
         code = self._why_not_submitted(job) or self._why_not_queued(plan)
         if code:
             return code
-        job.plan = plan
+        run_plan, job.plan = job.plan, plan
         self._accept(job, run)
+        if job.filed:  # what it is, its file says
+            job.plan = run_plan
         return self._code_of_start(job)
 
     def set_priority(self, name: str, priority: int) -> str:
@@ -323,19 +331,20 @@ class Model:
         job = self.jobs.get(name)
         if job is None:
             return Seen()
-        run = None if job.bare else job.newest
+        run = None if job.bare or job.fresh else job.newest
         end = run.end if run is not None else None
         return Seen(
-            load="masked" if job.masked else "loaded",
+            load="masked" if job.masked else job.load,
             active=ACTIVE[job.sub],
             sub="held" if run and run.held else job.sub,
             result=job.result,
             number=run.number if run else 0,
             code=end.code if end else None,
             signal=end.signal if end else None,
-            queue=run.plan.queue if run else "",
+            queue=run.plan.queue if run else job.plan.queue if job.filed else "",
             held=bool(run and run.held),
-            enabled="masked" if job.masked else "",
+            frozen=bool(run and run.frozen),
+            enabled=job.file_state,
         )
 
     def history(self, name: str) -> list[RunSeen] | None:
@@ -352,4 +361,4 @@ class Model:
 
     def listed(self) -> set[str]:
         """Jobs that `list` shows without being asked for all."""
-        return {name for name, job in self.jobs.items() if job.sub != "dead"}
+        return {name for name, job in self.jobs.items() if job.sub != "dead" or job.enabled or job.load == BROKEN}

@@ -9,7 +9,8 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.fault.model_machine import KINDS_OF_PROBLEM, Mismatch, ModelMachine
+from tests.fault.model_filed_machine import FiledMachine
+from tests.fault.model_machine import KINDS_OF_PROBLEM, Mismatch
 from tests.fault.model_world import World
 from tests.fault.report import Problem, Report, details, tally
 from tests.system.program import Program
@@ -18,16 +19,24 @@ from tests.system.test_keeper import has_pidfd_info
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.fault.model_machine import Subject
+    from tests.fault.model_machine import ModelMachine, Subject
 
 STEPS = 40  # acts an example, or fewer
 TRACE = 4000  # characters of a traceback that are told
 
 
-def explore(subject: Subject, examples: int, seed: int, *, shrink: bool = False, steps: int = STEPS) -> list[Mismatch]:
+def explore(
+    subject: Subject,
+    examples: int,
+    seed: int,
+    *,
+    machine: type[ModelMachine] = FiledMachine,
+    shrink: bool = False,
+    steps: int = STEPS,
+) -> list[Mismatch]:
     """Run the machine on this subject; the first mismatch, or none."""
     found: list[Mismatch] = []
-    machine = hypothesis.seed(seed)(type("Machine", (ModelMachine,), {"subject": subject, "found": found}))
+    machine = hypothesis.seed(seed)(type("Machine", (machine,), {"subject": subject, "found": found}))
     settings = hypothesis.settings(
         max_examples=examples,
         stateful_step_count=steps,

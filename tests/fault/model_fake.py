@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobd.core.ids import new_run_id
 from jobd.wire import errors
-from tests.fault.model import Model
+from tests.fault.model_filed import Filed
 from tests.fault.model_machine import QueueSeen, Told, queues_of
 from tests.fault.model_rows import ENDED, GATE, Plan, Run, run_seen
 
@@ -33,7 +33,7 @@ class Fake:
         pass
 
     def finish(self) -> None:
-        self.model = Model()
+        self.model = Filed()
         self.told: list[Told] = []
         self.known: dict[str, str] = {}  # the state in which each run was when somebody was told
 
@@ -76,6 +76,21 @@ class Fake:
 
     def disturb(self, how: str, after: float) -> None:  # noqa: ARG002  # of the protocol
         raise AssertionError("nothing to kill")
+
+    # --- job files ----------------------------------------------------------------------------------------------
+    def define(self, name: str, plan: Plan | None) -> None:
+        self.model.disk[name] = plan
+
+    def undefine(self, name: str) -> None:
+        del self.model.disk[name]
+
+    def daemon_reload(self) -> dict[str, str]:
+        found = self.model.daemon_reload()
+        self._tell("")
+        return found
+
+    def cat(self, name: str) -> str:
+        return self.model.cat(name)
 
     # --- events -------------------------------------------------------------------------------------------------
     def _tell(self, code: str) -> str:

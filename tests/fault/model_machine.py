@@ -15,11 +15,15 @@ from jobd.core.ids import new_run_id
 from jobd.wire import errors
 from tests.fault.model import Model
 from tests.fault.model_rows import (
+    BY_COMMAND,
+    BY_FAILING,
+    BY_SIGNAL,
     ENDED,
     FOREVER,
     GATE,
     KINDS,
     NO_QUEUE,
+    NO_RELOAD,
     RUNS,
     SUCCESS,
     Ending,
@@ -40,7 +44,7 @@ __all__ = ["FOREVER", "KINDS_OF_PROBLEM", "Mismatch", "ModelMachine", "QueueSeen
 
 KINDS_OF_PROBLEM: Final = (
     "wrong answers", "wrong states", "wrong lists", "wrong queues", "wrong ends", "wrong history", "wrong logs",
-    "wrong events", "broken off",
+    "wrong events", "wrong definitions", "broken off",
 )  # fmt: skip
 
 JOBS: Final = ("a", "b", "c")
@@ -57,6 +61,7 @@ plans = st.builds(
     priority=st.integers(-1, 1),
     weight=st.integers(1, 2),
     restart=st.sampled_from((False, False, True)),
+    reload=st.sampled_from((NO_RELOAD, BY_SIGNAL, BY_COMMAND, BY_FAILING)),
 )
 endings = st.sampled_from((SUCCESS, Ending("exit-code", 1), Ending("exit-code", 77), Ending("signal", signal=9)))
 texts = st.sampled_from((b"line\n", b"no end", b"\0\xff\x80", b"twice\ntwice\n", b"x" * 700))
@@ -79,7 +84,7 @@ def fits(verb: str, job: Job) -> bool:
     if verb in ("kill", "stop", "try_restart"):
         return job.live is not None
     if verb in ("run", "rerun"):
-        return job.live is None and not (job.masked or (verb == "rerun" and not job.runs))
+        return job.live is None and not (job.masked or (not job.runs if verb == "rerun" else job.filed))
     if verb == "reset_failed":
         return job.sub in ("failed", "auto-restart")
     return verb != "unmask" or job.masked
@@ -142,6 +147,10 @@ class Subject(Protocol):
     def kills(self) -> bool: ...
 
     def begin(self) -> None: ...
+    def define(self, name: str, plan: Plan | None) -> None: ...
+    def undefine(self, name: str) -> None: ...
+    def daemon_reload(self) -> dict[str, str]: ...
+    def cat(self, name: str) -> str: ...
     def finish(self) -> None: ...
     def run(self, name: str, plan: Plan, run: str, *, hold: bool) -> str: ...
     def rerun(self, name: str, run: str) -> str: ...
@@ -165,6 +174,7 @@ class ModelMachine(RuleBasedStateMachine):
 
     subject: ClassVar[Subject]
     found: ClassVar[list[Mismatch]]  # kept here, whatever hypothesis makes of what is raised
+    names: ClassVar[tuple[str, ...]] = JOBS
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,13 +202,13 @@ class ModelMachine(RuleBasedStateMachine):
     def named(self, pick: int) -> str:
         """Mostly one of the jobs that are there: of the others there is little to be said."""
         there = sorted(self.model.jobs)
-        return there[pick % len(there)] if there and pick else JOBS[pick % len(JOBS)]
+        return there[pick % len(there)] if there and pick else self.names[pick % len(self.names)]
 
     # --- submitting ---------------------------------------------------------------------------------------------
     @rule(pick=picks, plan=plans, hold=st.sampled_from((False, False, False, True)))
     def run(self, pick: int, plan: Plan, hold: bool) -> None:
-        free = [name for name in JOBS if name not in self.model.jobs or fits("run", self.model.jobs[name])]
-        name = free[pick % len(free)] if free and pick else JOBS[pick % len(JOBS)]
+        free = [name for name in self.names if name not in self.model.jobs or fits("run", self.model.jobs[name])]
+        name = free[pick % len(free)] if free and pick else self.names[pick % len(self.names)]
         run = new_run_id().hex()
         found = self.subject.run(name, plan, run, hold=hold)
         self.did(f"run {name} {plan}{' hold' * hold}", found, self.model.run(name, plan, run, hold=hold))
@@ -219,6 +229,8 @@ class ModelMachine(RuleBasedStateMachine):
     @rule(pick=picks, priority=st.integers(-1, 2))
     def set_priority(self, pick: int, priority: int) -> None:
         name = self.fitting("cancel", pick)
+        if name in self.model.jobs and self.model.jobs[name].filed:
+            return  # a drop-in, which jobctl writes
         found, _ = self.subject.act("set_priority", name, priority=priority)
         self.did(f"set-property {name} priority={priority}", found, self.model.set_priority(name, priority))
 
@@ -231,17 +243,24 @@ class ModelMachine(RuleBasedStateMachine):
         if verb == "remove":
             how = {option: option in options for option in ("stop", "purge")}
         elif verb == "kill":
-            how = {"signal": int(options[0])}
+            job = self.model.jobs.get(name)
+            how = {"signal": 9 if job and job.live and job.live.frozen else int(options[0])}  # another one would wait
         elif verb in STARTS:
-            how = {"no_block": self.model.waits_long(name)}
-        found, run = self.subject.act(verb, name, **how)
-        given = (run,) if verb in STARTS else ()
-        wanted = getattr(self.model, verb)(name, *given, **how)
-        if how.get("no_block") and wanted == errors.FAILED:  # who does not wait may be told of it, or not
+            self.starting(verb, name)
+            return
+        found, _ = self.subject.act(verb, name, **how)
+        self.did(f"{verb} {name} {' '.join(options)}".strip(), found, getattr(self.model, verb)(name, **how))
+
+    def starting(self, verb: str, name: str) -> None:
+        """One of the verbs that may make a run."""
+        no_block = self.model.waits_long(name)
+        found, run = self.subject.act(verb, name, no_block=no_block)
+        wanted = getattr(self.model, verb)(name, run, no_block=no_block)
+        if no_block and wanted == errors.FAILED:  # who does not wait may be told of it, or not
             found, wanted = found.replace(errors.FAILED, ""), ""
-        self.did(f"{verb} {name} {' '.join(options)}".strip(), found, wanted)
+        self.did(f"{verb} {name}", found, wanted)
         newest = self.model.jobs[name].newest if name in self.model.jobs else None
-        if given and not wanted and run and newest is not None:
+        if not wanted and run and newest is not None:
             self.same("wrong answers", f"the run that {verb} {name} names", run, newest.id)
 
     def fitting(self, verb: str, pick: int) -> str:
@@ -252,7 +271,7 @@ class ModelMachine(RuleBasedStateMachine):
     # --- what the jobs do ---------------------------------------------------------------------------------------
     def at_gates(self) -> list[Run]:
         live = [job.live for _, job in sorted(self.model.jobs.items())]
-        return [run for run in live if run is not None and run.state == RUNS]
+        return [run for run in live if run is not None and run.state == RUNS and not run.frozen]
 
     @precondition(lambda self: self.at_gates())
     @rule(pick=picks, ending=endings)
@@ -283,7 +302,7 @@ class ModelMachine(RuleBasedStateMachine):
             wanted = self.model.queue_add(name, slots)
         elif verb == "remove":
             wanted = self.model.queue_remove(name)
-            if wanted == errors.NOT_FOUND and self.steps and self.steps[-1].endswith("killed"):
+            if wanted == errors.NOT_FOUND and self.was_killed():
                 wanted = found and wanted  # asked a second time, the client takes it for gone by the first
         elif verb == "slots":
             wanted = self.model.queue_set(name, slots=slots)
@@ -298,12 +317,16 @@ class ModelMachine(RuleBasedStateMachine):
         self.steps.append(f"{how} killed")
         self.subject.disturb(how, after)
 
+    def was_killed(self) -> bool:
+        """Whether a daemon may die over the act that comes now, and the client ask another a second time."""
+        return bool(self.steps) and self.steps[-1].endswith("killed")
+
     # --- looking ------------------------------------------------------------------------------------------------
     @invariant()
     def states(self) -> None:
-        wanted = {name: self.model.seen(name) for name in JOBS}
+        wanted = {name: self.model.seen(name) for name in self.names}
         found = self.subject.until_seen(wanted)
-        for name in JOBS:
+        for name in self.names:
             self.same("wrong states", f"job {name}", found[name], wanted[name])
         for run in self.at_gates():
             if run.id not in self.greeted:
@@ -315,7 +338,7 @@ class ModelMachine(RuleBasedStateMachine):
         """Lists, queues, and the history of every job."""
         self.same("wrong lists", "list", self.subject.listed(), self.model.listed())
         self.same("wrong queues", "queues", self.subject.queues(), queues_of(self.model))
-        for name in JOBS:
+        for name in self.names:
             self.same("wrong history", f"history {name}", self.subject.history(name), self.model.history(name))
 
     def teardown(self) -> None:

@@ -13,6 +13,9 @@ KINDS: Final = (GATE, *QUICK, MISSING)
 FOREVER: Final = "1h"  # as a restart_delay: nobody waits for it here
 NO_QUEUE: Final = ""
 GREETING: Final = "begin"  # what a job writes first, before its run's id
+# Ways to reload; which it was is written to stderr, a line, by the job or by the command.
+NO_RELOAD, BY_SIGNAL, BY_COMMAND, BY_FAILING = "", "signal", "command", "failing command"
+LOADED, BROKEN, GONE = "loaded", "bad-setting", "not-found"  # what becomes of a job file
 
 WAITS, RUNS, ENDED = "queued", "running", "finished"
 
@@ -25,6 +28,7 @@ class Plan(NamedTuple):
     priority: int = 0
     weight: int = 1
     restart: bool = False  # on failure, after a time that does not come
+    reload: str = NO_RELOAD
 
 
 class Ending(NamedTuple):
@@ -53,6 +57,7 @@ class Run:
     place: int
     state: str = WAITS
     held: bool = False
+    frozen: bool = False
     end: Ending | None = None
     out: bytes = b""
     err: bytes = b""
@@ -69,6 +74,19 @@ class Job:
     result: str = "success"
     masked: bool = False
     bare: bool = False  # it has no definition: it is there because its name is masked
+    filed: bool = False  # from a job file, and not from a submission
+    load: str = LOADED
+    read: Plan | None = None  # of one with a job file, what was read in it; None: errors
+    enabled: bool = False
+    fresh: bool = False  # it is there since its file was read, and has not been started since
+
+    @property
+    def file_state(self) -> str:
+        if self.masked or not self.filed:
+            return "masked" if self.masked else ""
+        if self.load == BROKEN:
+            return "bad"
+        return "enabled" if self.enabled else "disabled"
 
     @property
     def newest(self) -> Run | None:
@@ -98,6 +116,7 @@ class Seen(NamedTuple):
     signal: int | None = None
     queue: str = ""
     held: bool = False
+    frozen: bool = False
     enabled: str = ""
 
 

@@ -13,7 +13,8 @@ from jobd.client import JobdError, NotFound, StartFailed, Unavailable, connect_b
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.fault.model_machine import QueueSeen, Told
-from tests.fault.model_rows import FOREVER, GATE, GREETING, MISSING, Ending, Plan, Run, RunSeen, Seen
+from tests.fault.model_program import command, file_text, plan_in, settings
+from tests.fault.model_rows import GATE, Ending, Plan, Run, RunSeen, Seen
 from tests.system.program import DEADLINE_SEC, POLL_SEC, Gate, Program, until
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 KILLS: Final = 3  # an example, at most
 PATIENCE_SEC: Final = 30.0  # a wrong state may be one that is not right yet, on a busy machine
-# Everything is open to both ends of a gate at once: so what is told to a job that lives is never lost.
-SCRIPT: Final = """exec 3<>{gate}; printf '{greeting} %s\\n' "$JOBD_RUN"
-while :; do read -r line <&3 && eval "$line"; done"""
 
 
 class World:
@@ -34,6 +32,8 @@ class World:
 
     def __init__(self, program: Program, *, keeper: bool) -> None:
         self.program = program
+        self.files = program.config_dir / "jobs"
+        self.files.mkdir(exist_ok=True)
         self.keeper = keeper  # may be killed: this kernel tells exits to others than the parent
         self.jobs = connect_blocking(str(program.socket))
         self.env = {"JOBD_TEST_MARK": program.mark, "PATH": "/usr/bin:/bin"}
@@ -56,6 +56,9 @@ class World:
     def finish(self) -> None:
         """Nothing of the example stays; the jobs end however far things went."""
         self._undisturbed()
+        for path in self.files.iterdir():
+            path.unlink()
+        self.jobs.daemon_reload()
         names = [view.job for view in self.jobs.list(f"{self.prefix}*", all=True)]
         if names:
             self.jobs.remove(*names, stop=True, purge=True)
@@ -81,9 +84,6 @@ class World:
     # --- acts ---------------------------------------------------------------------------------------------------
     def run(self, name: str, plan: Plan, run: str, *, hold: bool) -> str:
         self.acts += 1
-        settings = {"weight": str(plan.weight)}
-        if plan.restart:
-            settings |= {"restart": "on-failure", "restart_delay": FOREVER}
         queue = self.full(plan.queue) if plan.queue else None
         return self.code_of(
             lambda: self.jobs.run(
@@ -91,7 +91,7 @@ class World:
                 name=self.full(name),
                 run_id=run,
                 env=self.env,
-                settings=settings,
+                settings=settings(plan),
                 queue=queue,
                 priority=plan.priority,
                 hold=hold,
@@ -99,12 +99,10 @@ class World:
         )
 
     def _command(self, name: str, kind: str) -> list[str]:
-        if kind == MISSING:
-            return ["/nonexistent/program"]
-        if kind != GATE:
-            return ["/bin/sh", "-c", f"printf '{GREETING} %s\\n' \"$JOBD_RUN\"; exit {kind}"]
-        gate = self.gates.get(name) or self.gates.setdefault(name, Gate(self.program.root / self.full(name)))
-        return ["/bin/sh", "-c", SCRIPT.format(gate=gate.path, greeting=GREETING)]
+        path = self.program.root / self.full(name)
+        if kind == GATE and name not in self.gates:
+            self.gates[name] = Gate(path)
+        return command(kind, path)
 
     def rerun(self, name: str, run: str) -> str:
         self.acts += 1
@@ -141,6 +139,24 @@ class World:
         if verb in ("add", "slots"):
             return self.code_of(lambda: getattr(self.jobs, f"queue_{verb}")(full, slots))
         return self.code_of(lambda: getattr(self.jobs, f"queue_{verb}")(full))
+
+    # --- job files ----------------------------------------------------------------------------------------------
+    def define(self, name: str, plan: Plan | None) -> None:
+        words = self._command(name, plan.kind) if plan else []
+        queue = self.full(plan.queue) if plan and plan.queue else ""
+        (self.files / f"{self.full(name)}.toml").write_text(file_text(plan, words, self.env, queue))
+
+    def undefine(self, name: str) -> None:
+        (self.files / f"{self.full(name)}.toml").unlink()
+
+    def daemon_reload(self) -> dict[str, str]:
+        self.acts += 1
+        found = self.jobs.daemon_reload().changes
+        return {self.short(each.job): each.change for each in found if each.change != "unchanged"}
+
+    def cat(self, name: str) -> str:
+        found = self.jobs.definition(self.full(name))
+        return plan_in(found.files[0].text) if found.files else ""
 
     # --- what the jobs do ---------------------------------------------------------------------------------------
     def tell_text(self, name: str, out: bytes, err: bytes) -> None:
@@ -298,6 +314,7 @@ def seen(view: m.JobView, world: World) -> Seen:
         signal=view.signal,
         queue=world.short(view.queue),
         held=view.held,
+        frozen=view.frozen,
         enabled=view.enabled,
     )
 

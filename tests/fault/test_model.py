@@ -9,6 +9,7 @@ import pytest
 from tests.fault.model import Model
 from tests.fault.model_campaign import explore
 from tests.fault.model_fake import Fake
+from tests.fault.model_machine import ModelMachine
 from tests.fault.model_rows import CANCELED, ENDED, STOPPED, Ending, Plan
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ EXAMPLES = 300  # at most; a fault is found long before
 
 
 def test_nothing_is_found_in_a_jobd_that_is_right() -> None:
-    assert explore(Fake(), 15, SEED) == []
+    assert explore(Fake(), 15, SEED, machine=ModelMachine) == []
 
 
 class Doubled(Fake):
@@ -182,7 +183,7 @@ FAULTS = (
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault: type[Fake]) -> None:
-    found = explore(fault(), EXAMPLES, SEED)
+    found = explore(fault(), EXAMPLES, SEED, machine=ModelMachine)
     assert found
     assert found[0].kind != "broken off", found[0]
 

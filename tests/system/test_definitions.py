@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobd.core.ids import new_run_id
 from jobd.wire import messages as m
 from tests.system.program import Program, until
 from tests.system.raw import Raw
@@ -72,6 +73,34 @@ def test_the_plan_of_a_reload_and_what_runs(filed: Program) -> None:
     filed.jobctl("restart", "plan", check=True)
     assert filed.show("plan", "MainPID") != pid
     filed.jobctl("stop", "plan", check=True)
+
+
+def test_a_run_is_in_the_queue_that_it_began_in_and_not_in_one_of_its_file_since(filed: Program) -> None:
+    path = write(filed, "moved", SLEEP)
+    reload(filed)
+    filed.jobctl("start", "moved", check=True)
+    path.write_text(SLEEP + 'queue = "batch"\npriority = 3\n')
+    assert reload(filed)["moved"]["keys"] == ["queue", "priority"]
+    for verb in ("start", "stop"):  # while it runs, and afterwards
+        filed.jobctl(verb, "moved", check=True)
+        (row,) = json.loads(filed.jobctl("list", "-a", "-o", "json", "moved", check=True).stdout)
+        assert (row["queue"], row["priority"]) == (None, 0)
+
+
+def test_a_reload_that_is_asked_for_again_under_its_name_is_done_once_also_of_a_glob(filed: Program) -> None:
+    write(filed, "again-1", SLEEP + "reload.command = \"sh -c 'echo reloaded >&2'\"\n")
+    reload(filed)
+    filed.jobctl("start", "again-1", check=True)
+    once = new_run_id()
+    for _ in range(2):  # as a client does whose daemon has died over the answer
+        with Raw(filed.socket) as raw:
+            raw.send(m.Reload(id=1, names=["again-*"], runs=[once]))
+            done = raw.receive()
+            assert isinstance(done, m.Item), done
+            assert isinstance(done.body, m.Done)
+            assert (done.body.job, done.body.code) == ("again-1", "")
+    filed.jobctl("stop", "again-1", check=True)
+    assert filed.output("again-1", "stderr") == b"reloaded\n"
 
 
 def test_who_forgets_to_reload_is_told(filed: Program) -> None:

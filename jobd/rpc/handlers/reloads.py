@@ -32,14 +32,14 @@ async def reload(context: Context, request: m.Reload) -> None:
         raise Refused(errors.INVALID, text)
     action = RELOAD_OR_RESTART if request.or_restart else RELOAD
     words = request.names
-    if not request.runs:
+    if not request.or_restart:
         words = await context.expand(request.names, action, at_rest=False)
 
     async def act(word: str, index: int) -> m.Done:
-        once = request.runs[index] if request.runs else b""
-        if not request.or_restart:
+        if not request.or_restart:  # one name for the act is enough, as it is looked for among what was done to a run
+            once = request.runs[0] if request.runs else b""
             return await _reload(context, request, word, context.job(word, action), once)
-        return await _reload_or_restart(context, request, word, once)
+        return await _reload_or_restart(context, request, word, request.runs[index])
 
     await each(context, request.id, words, act, begins=True)
 
