@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.system.program import BIN
+from tests.system.program import BIN, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,8 +100,7 @@ def compiled(source: Path, folder: Path) -> Path:
 
 def pss_kib(pid: int) -> int:
     """Proportional set size."""
-    with open(f"/proc/{pid}/smaps_rollup") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+    return memory_of(pid)["Pss"] >> 10
 
 
 def milliseconds(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.fault.report import Problem, Report, details, tally
 from tests.fault.shot_checker import KINDS, check
-from tests.fault.strace import Strace, check_strace
+from tests.fault.strace import TOO_FEW, Strace, check_strace, too_few
 from tests.fault.visit import Visit
 from tests.system.program import Program, children_of, is_alive, open_fds, until
 
@@ -94,7 +94,7 @@ class Sweep:
         self._notes = program.root / "strace"
         self._said = 0  # bytes of jobd's log that were read
         self.problems: list[Problem] = []
-        self.hit = self.left = 0
+        self.shot = self.hit = self.left = 0
         for _ in range(3):  # what is made at the first use, and kept, is no leak
             self._visit.come()
         self._daemon = program.daemon_pid()
@@ -113,6 +113,7 @@ class Sweep:
         ) as strace:
             told = self._visit.come()
         injected = strace.text
+        self.shot += 1
         self.hit += bool(injected)
         name = f"{shot}: {injected}"
         ledger = self._visit.ledger.read_text().split()
@@ -172,6 +173,7 @@ def run_errnos(root: Path, size: int, seed: int) -> Report:
                     break  # which has been noted: the next keeper is not the one whose descriptors are known
         finally:
             sweep.close()
-    done = f"{sweep.hit} calls that failed, {size - sweep.hit} that were not made so often; "
+    done = f"{sweep.hit} calls that failed, {sweep.shot - sweep.hit} that were not made so often; "
     done += f"the daemon left by itself {sweep.left} times"
-    return Report(seed, done, tally((*OWN_KINDS, *KINDS), sweep.problems), details(sweep.problems))
+    problems = sweep.problems + too_few(sweep.hit, sweep.shot)
+    return Report(seed, done, tally((*OWN_KINDS, TOO_FEW, *KINDS), problems), details(problems))

@@ -24,6 +24,7 @@ from tests.fault.mutations import Mutator
 from tests.fault.probing import LIVE_SEC, Asked, Probe, pids, settle
 from tests.fault.report import Problem, Report, details, tally
 from tests.system.crowd import ALICE, BOB, CAROL, User, for_everybody
+from tests.system.program import memory_of
 from tests.system.raw import Raw
 from tests.wire.example_views import OTHER, RUN
 from tests.wire.examples import CLIENT
@@ -251,9 +252,8 @@ def judge(seen: Seen) -> list[Problem]:
 
 def resident(pid: int) -> int:
     """Bytes of memory that a process has to itself."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        found = dict(line.split(":", 1) for line in file.read().splitlines()[1:])
-    return sum(int(found[name].split()[0]) << 10 for name in ("Private_Clean", "Private_Dirty"))
+    found = memory_of(pid)
+    return found["Private_Clean"] + found["Private_Dirty"]
 
 
 def attack_by_all(jobd: Program, count: int, seed: str) -> tuple[Counter[str], list[list[str]]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.fault.report import Problem, Report, concluded
 from tests.fault.shot_checker import KINDS, check
-from tests.fault.strace import KILLED, Strace, check_strace
+from tests.fault.strace import KILLED, TOO_FEW, Strace, check_strace, too_few
 from tests.fault.visit import Visit
 from tests.system.program import Program, until
 from tests.system.test_keeper import has_pidfd_info
@@ -155,4 +155,5 @@ def run_indexed(root: Path, size: int, seed: int) -> Report:
         finally:
             sweep.close()
     done = f"{sweep.hit} kills, and {size - sweep.hit} calls that were not made so often"
-    return concluded(program, seed, done, KINDS, sweep.problems, sweep.errors)
+    problems = sweep.problems + too_few(sweep.hit, size)
+    return concluded(program, seed, done, (*KINDS, TOO_FEW), problems, sweep.errors)

@@ -14,13 +14,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Self
 
-from tests.fault.report import CannotRunError
+from tests.fault.report import CannotRunError, Problem
 from tests.system.program import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ATTACH_SEC = 10.0
+SURE = 20  # of fewer, none may be met by chance
+TOO_FEW = "too few met"
 INJECTED = b"(INJECTED)"
 KILLED = b"+++ killed by SIGKILL +++"
 
@@ -77,6 +79,14 @@ class Strace:
         """The calls that were made to fail, or the end."""
         lines = self._notes.read_bytes().splitlines() if self._notes.exists() else []
         return b"; ".join(line for line in lines if INJECTED in line or KILLED in line).decode(errors="replace")
+
+
+def too_few(hit: int, size: int) -> list[Problem]:
+    """A campaign whose calls are hardly ever made tries nothing: of the kills and errors of F4 and F5 two in three are
+    met, and it is strace that does not do what it is told when not even a quarter is."""
+    if size < SURE or 4 * hit >= size:
+        return []
+    return [Problem(TOO_FEW, "strace", f"{hit} of {size}")]
 
 
 def check_strace(root: Path) -> None:

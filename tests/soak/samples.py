@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from jobd.wire import messages as m
-from tests.system.program import DEADLINE_SEC
+from tests.system.program import DEADLINE_SEC, children_of, memory_of
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
@@ -25,32 +25,18 @@ MIB: Final = 1 << 20
 
 def memory_mib(pid: int) -> dict[str, float]:
     """Resident and proportional set size."""
-    found = {}
-    with open(f"/proc/{pid}/smaps_rollup") as file:
-        for line in file:
-            name, _, rest = line.partition(":")
-            if name in ("Rss", "Pss"):
-                found[name.upper()] = int(rest.split()[0]) / 1024
-    return found
+    found = memory_of(pid)
+    return {"RSS": found["Rss"] / MIB, "PSS": found["Pss"] / MIB}
 
 
 def of_process(pid: int) -> dict[str, float]:
     """Memory in MiB, descriptors, threads and children that nobody has waited for. Raises OSError when it is gone."""
-    threads = os.listdir(f"/proc/{pid}/task")
     return {
         **memory_mib(pid),
         "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
-        "threads": len(threads),
-        "zombies": sum(map(_is_zombie, _children(pid, threads))),
+        "threads": len(os.listdir(f"/proc/{pid}/task")),
+        "zombies": sum(map(_is_zombie, children_of(pid))),
     }
-
-
-def _children(pid: int, threads: list[str]) -> list[int]:
-    found: list[int] = []
-    for thread in threads:
-        with suppress(FileNotFoundError), open(f"/proc/{pid}/task/{thread}/children") as file:
-            found += map(int, file.read().split())
-    return found
 
 
 def _is_zombie(pid: int) -> bool:

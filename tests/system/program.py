@@ -75,6 +75,14 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def memory_of(pid: int) -> dict[str, int]:
+    """Bytes of memory by kind, as the kernel names them: Rss, Pss, Private_Dirty, … Raises OSError when it is gone."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        next(f)  # the range
+        lines = [line.split() for line in f]
+    return {words[0].rstrip(":"): int(words[1]) << 10 for words in lines}
+
+
 def marked_processes(mark: str) -> dict[int, str]:
     """Processes whose environment carries `mark`, with their command lines."""
     found = {}
