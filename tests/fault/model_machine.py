@@ -19,7 +19,6 @@ from tests.fault.model_rows import (
     BY_FAILING,
     BY_SIGNAL,
     ENDED,
-    FOREVER,
     GATE,
     KINDS,
     NO_QUEUE,
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.fault.model_rows import Run
-
-__all__ = ["FOREVER", "KINDS_OF_PROBLEM", "Mismatch", "ModelMachine", "QueueSeen", "Subject", "Told"]
 
 KINDS_OF_PROBLEM: Final = (
     "wrong answers", "wrong states", "wrong lists", "wrong queues", "wrong ends", "wrong history", "wrong logs",

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from jobd.store import logs_index
@@ -36,6 +37,15 @@ LIVE_SEC: Final = 0.04
 STREAM_BYTES: Final = 400 << 20
 READ_BYTES: Final = 1 << 20
 JOIN_SEC: Final = 60.0
+KILLED: Final = "killed"
+RELEASED: Final = "released"
+
+
+def end_of(sig: signal.Signals, code: int) -> str:
+    """What became of a pump that was sent this: "" if it had ended by itself. One that is not up yet dies of SIGTERM."""
+    if code == -sig:
+        return KILLED
+    return RELEASED if (sig, code) == (signal.SIGTERM, 0) else ""
 
 
 class Round:
@@ -45,7 +55,7 @@ class Round:
         self.dice = random.Random(f"{seed}:{number}")
         self.root = root / f"round-{number}"
         self.root.mkdir(parents=True)
-        self.killed = self.released = 0
+        self.ends = Counter[str]()
         self.relay = os.pipe() if self.dice.random() < 0.75 else None
         self.runs: list[Pipes] = []
         self.writers: dict[tuple[int, int], Writer] = {}
@@ -67,7 +77,10 @@ class Round:
                 # One in eight gives its runs back, as a daemon that is replaced: what is in the relay goes first.
                 sig = signal.SIGTERM if self.dice.random() < 0.125 else signal.SIGKILL
                 os.kill(pid, sig)
-                problems += self._ended(sig, os.waitstatus_to_exitcode(pumps.reap()))
+                code = os.waitstatus_to_exitcode(pumps.reap())
+                self.ends[end_of(sig, code)] += 1
+                if not end_of(sig, code):
+                    problems.append(Problem("deaths", self.root.name, f"a pump ended with {code} before {sig.name}"))
             for writer in self.writers.values():
                 writer.stop.set()
             pumps.start(str(self.root / "relay"), self.relay, self.runs)
@@ -81,16 +94,6 @@ class Round:
         if status:
             problems.append(Problem("deaths", self.root.name, f"the last pump ended with wait status {status}"))
         return [*problems, *self._compare()]
-
-    def _ended(self, sig: signal.Signals, code: int) -> list[Problem]:
-        """Whether the pump lived until it was killed; one that is not up yet dies of SIGTERM, too."""
-        if code == -sig:
-            self.killed += 1
-        elif (sig, code) == (signal.SIGTERM, 0):
-            self.released += 1
-        else:
-            return [Problem("deaths", self.root.name, f"a pump ended with {code} before {sig.name}")]
-        return []
 
     def _compare(self) -> list[Problem]:
         problems = []
@@ -145,14 +148,15 @@ def pumps() -> Iterator[Pumps]:
 def run_pumping(root: Path, size: int, seed: int) -> Report:
     """Kill the pump `size` times."""
     problems: list[Problem] = []
-    written = killed = released = 0
+    written, ends = 0, Counter[str]()
     with pumps() as made:
         for number, first in enumerate(range(0, size, ROUND_KILLS)):
             one = Round(root, seed, number)
             found = one.run(made, min(ROUND_KILLS, size - first))
-            written, killed, released = written + one.written, killed + one.killed, released + one.released
+            written += one.written
+            ends += one.ends
             problems += found
             if not found:  # else they are what there is to look at
                 shutil.rmtree(one.root)
-    done = f"{killed} kills of the pump, {released} times replaced, {written / 1e9:.1f} GB"
+    done = f"{ends[KILLED]} kills of the pump, {ends[RELEASED]} times replaced, {written / 1e9:.1f} GB"
     return Report(seed, done, tally((*KINDS, "deaths"), problems), details(problems))

@@ -29,7 +29,7 @@ def test_a_p99_of_more_than_five_times_is_found(name: str) -> None:
 
 
 def test_neither_few_nor_what_nobody_feels_is_counted() -> None:
-    assert judge(QUIET, slower("run", 9.0, count=2)) == []  # one in 250
+    assert judge(QUIET, slower("run", 9.0, count=2)) == []  # one in 150
     assert judge(QUIET, {**QUIET, "run": [9.0]}) == []
     fast = {name: [0.0001] * ENOUGH for name in attacked.ACTS}
     assert judge(fast, QUIET) == []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.fault.pump_checker import check_bytes, check_index
 from tests.fault.pump_work import SIZES, Flow
+from tests.fault.pumping import KILLED, RELEASED, end_of
 
 WANTED = [bytes([number]) * 700 for number in range(200)]
 WHOLE = b"".join(WANTED)
@@ -78,3 +81,19 @@ def test_a_flow_is_the_same_again_and_no_other() -> None:
     assert b"".join(Flow(1, "a").upto(size)) == first
     assert b"".join(Flow(1, "b").upto(size)) != first
     assert b"".join(Flow(1, "a").upto(10)) == first[:10]
+
+
+@pytest.mark.parametrize(
+    ("sig", "code", "end"),
+    [
+        (signal.SIGKILL, -9, KILLED),
+        (signal.SIGTERM, 0, RELEASED),
+        (signal.SIGTERM, -15, KILLED),
+        (signal.SIGKILL, 0, ""),
+        (signal.SIGKILL, 1, ""),
+        (signal.SIGTERM, 1, ""),
+        (signal.SIGKILL, -11, ""),
+    ],
+)
+def test_a_pump_that_ended_by_itself_was_not_killed(sig: signal.Signals, code: int, end: str) -> None:
+    assert end_of(sig, code) == end
