@@ -42,7 +42,7 @@ RELEASED: Final = "released"
 
 
 def end_of(sig: signal.Signals, code: int) -> str:
-    """What became of a pump that was sent this: "" if it had ended by itself. One that is not up yet dies of SIGTERM."""
+    """What became of a pump that was sent this: "" if it had ended by itself. One not yet up dies of SIGTERM, too."""
     if code == -sig:
         return KILLED
     return RELEASED if (sig, code) == (signal.SIGTERM, 0) else ""
