@@ -38,8 +38,7 @@ log: Final = logging.getLogger("jobd.store")
 
 RETRY_SEC: Final = 1.0  # DESIGN.md's companion on durability: every 1 to 5 s
 MAX_GROUP_ROWS: Final = 4096  # measured, 40 to 120 ms of work: what a caller who comes just too late has to wait
-# Times that the log cannot be folded in because a reader holds it, each after BUSY_SEC. Ours are closed before: it is
-# another process's, which the next daemon does not wait for, or one of ours does not end.
+# Times that the log cannot be folded in for a reader of another process, or of ours that does not end; each BUSY_SEC.
 LOCKED_TRIES: Final = 2
 BELIEVE_SEC: Final = 60.0  # a file that is called damaged twice in that time is, whatever a look at it finds
 CLOSE_SEC: Final = 5.0  # how long closing waits for a disk in trouble
@@ -384,9 +383,8 @@ class Writer:
 
     def _refuse_pending(self, which: Callable[[Batch], bool], error: Exception) -> None:
         refused = [b for b in self._pending if which(b)]
-        if refused:
-            self._pending = [b for b in self._pending if not which(b)]
-            self._report(refused, error)
+        self._pending = [b for b in self._pending if not which(b)]
+        self._report(refused, error)
 
     def _set_trouble(self, text: str) -> None:
         if self.trouble != text:
