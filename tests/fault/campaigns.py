@@ -56,7 +56,7 @@ CAMPAIGNS = {
         Campaign("F2b", "keeper and daemon are killed together", both.run_both, "kills", 50, 2),
         Campaign("F3", "the pump is killed under floods of output", pumping.run_pumping, "kills", 1500, 25),
         Campaign("F4", "daemon or keeper is killed at its k-th system call", indexed.run_indexed, "kills", 400, 2),
-        Campaign("F5", "a system call of daemon or keeper fails", errnos.run_errnos, "calls", 368, 3),
+        Campaign("F5", "a system call of daemon or keeper fails", errnos.run_errnos, "calls", 360, 3),
         Campaign("F6", "frames that nobody should send", framing.run_frames, "frames", 100_000, 600, alone=True),
         Campaign("F7", "what B feels of A's attack", attacked.run_attacked, "seconds", 60, 1, alone=True),
         Campaign("F8", "the disk is full under load, and free again", full_disk.run_full_disk, "times", 20, 1),
