@@ -36,7 +36,7 @@ class Connections:
     """Whoever asks does it inside `with connections:`, on a connection that came from `open`.
 
     Attributes:
-        count: how many times all of them were closed. One that was opened under another count is no more.
+        count: how many times all of them were closed. One that was opened before is no more.
     """
 
     def __init__(self) -> None:

@@ -17,12 +17,13 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from . import schema, wal
 from .batch import Batch, StoreError, StoreFenced, StoreFull
 from .change import write
 from .damage import is_sound
+from .errands import Call, Close, Damage
 from .trouble import ERRORS, is_full, is_uncertain, kind, primary
 
 if TYPE_CHECKING:
@@ -43,27 +44,6 @@ LOCKED_TRIES: Final = 2
 BELIEVE_SEC: Final = 60.0  # a file that is called damaged twice in that time is, whatever a look at it finds
 CLOSE_SEC: Final = 5.0  # how long closing waits for a disk in trouble
 NEARLY_FULL: Final = "nearly full: the room kept for emergencies is used up"
-
-
-class Call(Generic[T]):
-    """A piece of work for the writer's thread, in a transaction of its own."""
-
-    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
-        self.work = work
-        self.done = threading.Event()
-        self.result: T | None = None
-        self.error: Exception | None = None
-
-
-class _Close:
-    pass
-
-
-class _Damage:
-    def __init__(self, text: str, generation: int) -> None:
-        self.text = text
-        self.generation = generation
-        self.done = threading.Event()
 
 
 class Writer:
@@ -90,7 +70,7 @@ class Writer:
         self._wake = wake
         self._connections = connections
         self._on_error = on_error  # an I/O error: the file should be checked
-        self._queue: queue.SimpleQueue[Batch | Call[object] | _Damage | _Close] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Batch | Call[object] | Damage | Close] = queue.SimpleQueue()
         self._pending: list[Batch] = []
         self._calls: deque[Call[object]] = deque()
         self._conn: sqlite3.Connection | None = conn
@@ -99,6 +79,7 @@ class Writer:
         self._believe_until = 0.0  # damage that is found again until then needs no second look
         self._doubtful: tuple[int, int] | None = None  # (batches, last event) of a commit that ended in an I/O error
         self._locked = 0  # tries in a row that a reader was in the way of, since an I/O error
+        self._distrusted = False  # all connections are to be closed before one is opened
         self._io_failed = False  # since the last recovery: what locks us may be ours; else it is somebody's session
         self.on_locked: Callable[[], None] = lambda: None  # called when one stays there
         self._refusal: Exception | None = None  # set: nothing is written any more
@@ -126,13 +107,13 @@ class Writer:
 
     def report_damage(self, text: str, generation: int, timeout_sec: float = 10.0) -> bool:
         """Have the damaged file of this generation set aside, and wait. Returns whether there is a new one."""
-        damage = _Damage(text, generation)
+        damage = Damage(text, generation)
         self._queue.put(damage)
         return damage.done.wait(timeout_sec) and self.generation > generation
 
     def close(self) -> None:
         """Write what is queued, then end the thread. What a disk in trouble does not take in time fails."""
-        self._queue.put(_Close())
+        self._queue.put(Close())
         self._thread.join()
 
     # --- the thread ---------------------------------------------------------------------------------------------
@@ -175,7 +156,7 @@ class Writer:
         except queue.Empty:
             return
 
-    def _take(self, item: Batch | Call[object] | _Damage | _Close) -> int:
+    def _take(self, item: Batch | Call[object] | Damage | Close) -> int:
         match item:
             case Batch():
                 if self._refusal is not None:
@@ -187,13 +168,13 @@ class Writer:
                     return item.rows()
             case Call():
                 self._calls.append(item)
-            case _Damage():
+            case Damage():
                 try:
                     if item.generation == self.generation:
                         self._replace(item.text)
                 finally:
                     item.done.set()
-            case _Close():
+            case Close():
                 self._close_by = time.monotonic() + CLOSE_SEC
         return 1
 
@@ -269,6 +250,7 @@ class Writer:
 
     def _fall_into_trouble(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + RETRY_SEC
+        self._distrusted |= not is_full(error)
         if is_uncertain(error):
             self._io_failed = True
             self._on_error()
@@ -292,7 +274,8 @@ class Writer:
         self._retry_at = time.monotonic() + RETRY_SEC
         if self._conn is not None:
             return True
-        self._connections.close_all()
+        if self._distrusted:
+            self._distrusted = not self._connections.close_all()
         try:
             self._conn = schema.open_database(self._path)
             schema.fold_log(self._conn)
@@ -301,6 +284,7 @@ class Writer:
             if kind(error) == "damage":
                 return self._replace(str(error))
             self._drop_connection()
+            self._distrusted |= is_uncertain(error)
             self._set_trouble(str(error))
             self._locked = self._locked + 1 if self._io_failed and primary(error) == sqlite3.SQLITE_BUSY else 0
             if self._locked >= LOCKED_TRIES:

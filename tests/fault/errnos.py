@@ -29,9 +29,9 @@ ERRORS = ("EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "ENOSPC", "EIO", "EROFS", "EIN
 # Not the daemon's fcntl(2), most of which are SQLite's locks: it does not look whether an unlock went well, and as long
 # as that lock stays nobody may read the database (jobd/store/connections.py). No kernel refuses one on a local disk.
 DAEMON_CALLS = (
-    "accept4", "epoll_ctl", "epoll_wait", "fdatasync", "getdents64", "getsockopt", "ioctl", "lseek", "mkdir", "newfstatat",
-    "openat", "pread64", "pwrite64", "read", "recvfrom", "recvmsg", "rmdir", "sendmsg", "sendto", "splice", "unlinkat",
-    "write",
+    "accept4", "epoll_ctl", "epoll_wait", "fdatasync", "getdents64", "getsockopt", "ioctl", "lseek", "mkdir",
+    "newfstatat", "openat", "pread64", "pwrite64", "read", "recvfrom", "recvmsg", "rmdir", "sendmsg", "sendto",
+    "splice", "unlinkat", "write",
 )  # fmt: skip
 KEEPER_CALLS = (
     "clone3", "epoll_ctl", "epoll_wait", "fcntl", "getdents64", "ioctl", "lseek", "mkdir", "mmap", "newfstatat",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobd.store import schema, writer
 from jobd.store.change import write as real_write
+from jobd.store.connections import Connections
 
 from .helpers import DEADLINE_SEC, Book, run_id
 
@@ -64,8 +65,16 @@ def test_a_session_of_somebody_is_waited_for(tmp_path: Path, monkeypatch: pytest
         tried.release()
         real_fold(conn)
 
+    closed = []
+    real_close = Connections.close_all
+
+    def close_all(connections: Connections) -> bool:
+        closed.append(real_close(connections))
+        return closed[-1]
+
     book = Book(tmp_path)
     monkeypatch.setattr(schema, "fold_log", fold)
+    monkeypatch.setattr(Connections, "close_all", close_all)
     book.store.on_locked = locked.set
     session = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     session.execute("BEGIN IMMEDIATE")
@@ -76,3 +85,4 @@ def test_a_session_of_somebody_is_waited_for(tmp_path: Path, monkeypatch: pytest
         session.close()
         book.durable(accepted)
     assert not locked.is_set()
+    assert closed == [True], "what others ask is interrupted once, not as long as that session lasts"
