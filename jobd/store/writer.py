@@ -319,9 +319,9 @@ class Writer:
         self._note_doubt()
         self._drop_connection()
         believed = time.monotonic() < self._believe_until
-        self._believe_until = time.monotonic() + BELIEVE_SEC
         try:
             if not believed and is_sound(self._path, text):
+                self._believe_until = time.monotonic() + BELIEVE_SEC  # not before: a look may fail, too
                 self._conn = schema.open_database(self._path)
                 self._compare(self._conn)
             else:

@@ -67,6 +67,29 @@ def test_what_is_called_damaged_again_at_once_is(tmp_path: Path, fail: Callable[
     assert aside(tmp_path)
 
 
+def test_a_look_that_failed_was_none(
+    tmp_path: Path, fail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "RETRY_SEC", 0.001)
+    failures: list[sqlite3.DatabaseError] = []
+    look = damage.Check.run
+
+    def run(check: damage.Check) -> str:
+        if failures:
+            raise failures.pop()
+        return look(check)
+
+    monkeypatch.setattr(damage.Check, "run", run)
+    with Book(tmp_path) as book:
+        book.durable(book.accept(run_id(1)))
+        book.until_quiet()
+        failures.append(error("disk I/O error", sqlite3.SQLITE_IOERR))
+        fail(MALFORMED, 2)
+        book.durable(book.accept(run_id(2)))
+        assert not failures
+    assert not aside(tmp_path)
+
+
 def test_what_we_have_found_ourselves_is_not_looked_at_again(tmp_path: Path, fail: Callable[..., None]) -> None:
     with Book(tmp_path) as book:
         book.durable(book.accept(run_id(1)))
