@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OF_KEEPERS: Final = 0.25  # of the kills
 KILL_WITHIN_SEC: Final = 0.5  # of the fork of a daemon: it takes 0.2 s to be there, and may die on its way
-LONGEST_SEC: Final = 10.0  # a kill, with all that comes before the next one; a hundred times what it takes
+LONGEST_SEC: Final = 10.0  # a kill, with all that comes before the next one; six times what it takes on a busy machine
 
 
 def daemon_of(program: Program, keeper: int = 0) -> int:
