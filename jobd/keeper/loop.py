@@ -125,7 +125,7 @@ class Keeper:
                         attempt(None, handler)
             self._surviving.rest()
             if self.reexec is not None and not self._busy():
-                self.reexec()
+                attempt(None, self.reexec)
         return self.exit_code
 
     def _what_is_due(self) -> float:
