@@ -110,10 +110,11 @@ class Client:
                 self._pause(RETRY_SEC)
 
     def _pause(self, seconds: float) -> None:
-        left = seconds if self.deadline is None else self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        time.sleep(min(seconds, left))
+        if self.deadline is not None:
+            seconds = min(seconds, self.deadline - time.monotonic())
+            if seconds <= 0:
+                raise TimeoutError
+        time.sleep(seconds)
 
     def connect(self) -> str:
         """Connect, if we are not; the path of the daemon's socket. Raises NoDaemonError."""
