@@ -134,7 +134,7 @@ class Stream:
                     if self._is_new(body):
                         yield body
             except ConnectionLostError:
-                self.client.reconnect(lasting=bool(self.request["follow"]))
+                self.client.reconnect(lasting=bool(self.request.get("follow")))
             else:
                 return
 
