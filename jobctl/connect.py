@@ -89,6 +89,7 @@ def open_target(target: Target, start: bool) -> tuple[socket, str]:
     Raises:
         NoDaemonError: none answers, or one that is not to be trusted.
     """
+    target.software = ""  # who comes next has not said
     if target.host:
         from jobctl import remote
 

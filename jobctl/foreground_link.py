@@ -164,11 +164,17 @@ class Link:
         """The next whole message that is held and not a Hello.
 
         Raises:
-            Fault: it is one about the connection itself, or the daemon speaks another protocol.
+            Fault: it is one about the connection itself, or of a daemon of another protocol, or of what is none.
         """
         while (size := self.announced()) and len(self.held) >= size:
-            message: Message = unpackb(self.take(size)[frames.HEADER :])  # type: ignore[assignment]  # our daemon's
-            kind = message["type"]
+            data = self.take(size)[frames.HEADER :]
+            try:
+                message: Message = unpackb(data)  # type: ignore[assignment]  # our daemon's
+                kind = message["type"]
+            except (LookupError, TypeError, ValueError) as e:
+                if self.greeted:
+                    raise
+                raise Fault(MALFORMED, f"cannot understand what answers at {self.path}: it is no jobd") from e
             if kind == "hello":
                 check_version(message, self._target)
                 self.uid = message.get("uid", self.uid)

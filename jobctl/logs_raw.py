@@ -115,6 +115,8 @@ class _Splicing:
         """Write the data of the frame that comes next, if it is an Output."""
         client = self._client
         (length,) = LENGTH.unpack_from(client.held())
+        if length > frames.MAX:
+            return False  # no jobd, which is for the client to say
         client.fill(min(frames.HEADER + length, AHEAD_BYTES), AHEAD_BYTES)
         found = output_head(client.held(), frames.HEADER + length)
         if found is None:

@@ -94,3 +94,12 @@ def test_another_protocol_and_an_endless_frame_are_refused(ends: tuple[Link, soc
     link.receive()
     with pytest.raises(Fault, match="a frame of 2147483647 bytes"):
         link.next_message()
+
+
+@pytest.mark.parametrize("said", [b"\0\0\0\5hello", b"\0\0\0\1\x80", b"\0\0\0\1\x90", b"\0\0\0\1\xc0"])
+def test_what_is_no_jobd_is_said_to_be_none(ends: tuple[Link, socket.socket], said: bytes) -> None:
+    link, daemon = ends
+    daemon.sendall(said)
+    link.receive()
+    with pytest.raises(Fault, match=r"cannot understand what answers at .*: it is no jobd"):
+        link.next_message()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobd.wire import frames
+import jobd
+from jobd.wire import codec, frames
 from jobd.wire import messages as m
 from jobd.wire.plainpack import packb
-from tests.jobctl.fakes import FakeDaemon, jobctl
+from tests.jobctl.fakes import DEADLINE_SEC, FakeDaemon, jobctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,3 +77,34 @@ def test_what_is_no_jobd_is_said_to_be_none(tmp_path: Path, said: bytes) -> None
     code, told = status_of(tmp_path, said)
     assert told.startswith(f"jobctl: cannot understand what answers at {tmp_path}/jobd.sock: ")
     assert code == 1
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\5hello", b"\0\0\0\1\x80"])
+@pytest.mark.parametrize("line", ["logs -f web", "events -f"])
+def test_what_has_come_into_a_daemons_place_is_no_daemon(tmp_path: Path, line: str, said: bytes) -> None:
+    """A log that was followed went on waiting for a gigabyte, or ended with a trace of jobctl's own."""
+    path = str(tmp_path / "jobd.sock")
+    hello = codec.encode(m.Hello(version=m.PROTOCOL_VERSION, software=f"jobd {jobd.__version__}"))
+    ended = threading.Event()
+
+    def answer() -> None:
+        with listener.accept()[0] as sock:
+            sock.recv(1 << 16)
+            sock.sendall(hello)
+        with listener.accept()[0] as sock:
+            sock.sendall(said)
+            ended.wait(DEADLINE_SEC)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = jobctl(path, *line.split())
+        ended.set()
+        thread.join()
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        (b"jobctl: cannot understand what answers at", b"jobctl: cannot read from jobd: a frame")
+    )
+    assert b"Traceback" not in done.stderr
