@@ -14,7 +14,7 @@ from tests.fault.model_machine import QueueSeen, Told, queues_of
 from tests.fault.model_rows import ENDED, GATE, Plan, Run, run_seen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.fault.model_rows import Ending, RunSeen, Seen
 
@@ -25,6 +25,7 @@ class Fake:
     """Answers as jobd has to. Faults are planted by overriding."""
 
     kills = False
+    boots = True
 
     def __init__(self) -> None:
         self.finish()
@@ -91,6 +92,18 @@ class Fake:
 
     def cat(self, name: str) -> str:
         return self.model.cat(name)
+
+    def boot(self, newest: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002  # of the protocol
+        self.model.shut_down()
+        self._tell("")
+        self.model.daemon_reload()
+        runs = {name: new_run_id().hex() for name in self.started()}
+        self.model.boot(runs)
+        self._tell("")
+        return runs
+
+    def started(self) -> list[str]:
+        return self.model.started_with_jobd()
 
     # --- events -------------------------------------------------------------------------------------------------
     def _tell(self, code: str) -> str:

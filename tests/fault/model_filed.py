@@ -137,10 +137,10 @@ class Filed(Model):
         return ""
 
     def shut_down(self) -> None:
-        """All that runs is stopped; what waits in queues stays there."""
+        """A stop of all jobs, but that what waits in queues stays there."""
         for job in self.jobs.values():
-            if job.live is not None and job.live.state == RUNS:
-                self.end(job, STOPPED)
+            if job.live is None or job.live.state == RUNS:
+                self._stop(job)
 
     def started_with_jobd(self) -> list[str]:
         """Files have been read, and these are to start now."""

@@ -19,7 +19,7 @@ FILES: Final = ("f", "f", "a")  # what files are for: a name of its own, and one
 texts = st.sampled_from(("good", "good", "good", "broken", "none"))
 services = plans.map(lambda plan: plan._replace(kind=GATE, queue=NO_QUEUE))
 readings = st.sampled_from((True, True, True, False))
-tendings = st.sampled_from(("reload", "reload", "freeze", "thaw", "thaw"))
+tendings = st.sampled_from(("reload", "reload", "freeze", "thaw", "thaw", "kill"))
 
 
 class FiledMachine(ModelMachine):
@@ -46,6 +46,8 @@ class FiledMachine(ModelMachine):
             self.steps.append(f"{name}.toml is removed")
         if read:
             self.daemon_reload()
+        else:
+            self.cat()
 
     @rule(text=st.sampled_from(("good", "good", "good", "broken")), plan=services)
     def serve(self, text: str, plan: Plan) -> None:
@@ -73,9 +75,27 @@ class FiledMachine(ModelMachine):
     @rule(pick=picks, verb=st.sampled_from(("enable", "enable", "disable")))
     def set_enabled(self, pick: int, verb: str) -> None:
         there = [name for name, job in sorted(self.model.jobs.items()) if job.filed]
-        name = there[pick % len(there)] if there and pick > 1 else self.named(pick)
+        name = there[pick % len(there)] if there and pick > 3 else self.named(pick)
         found, _ = self.subject.act(verb, name)
         self.did(f"{verb} {name}", found, getattr(self.model, verb)(name))
+
+    @precondition(lambda self: self.subject.boots)
+    @rule(chance=st.integers(0, 2))
+    def boot(self, chance: int) -> None:
+        """jobd is shut down, and started again: which reads all files, and starts what is enabled."""
+        if chance:
+            return
+        self.steps.append("shutdown and start")
+        self.model.shut_down()
+        self.model.daemon_reload()
+        names = self.model.started_with_jobd()
+        runs = self.subject.boot({name: self.newest(name) for name in names})
+        self.same("wrong answers", "started with jobd", sorted(runs), sorted(names))
+        self.model.boot(runs)
+
+    def newest(self, name: str) -> str:
+        run = self.model.jobs[name].newest
+        return run.id if run is not None else ""
 
     # --- what is done to what runs ------------------------------------------------------------------------------
     @rule(pick=picks, verb=tendings)
@@ -84,8 +104,11 @@ class FiledMachine(ModelMachine):
         name = there[pick % len(there)] if there and pick > 1 else self.named(pick)
         if verb == "reload" and name in self.model.jobs and is_frozen(self.model.jobs[name]):
             return  # that would take as long as a start may
-        found, _ = self.subject.act(verb, name)
-        wanted = getattr(self.model, verb)(name)
+        how = {}
+        if verb == "kill":  # a frozen one would keep the others until it is thawed
+            how = {"signal": 9 if name in self.model.jobs and is_frozen(self.model.jobs[name]) else 10 + pick % 2 * 5}
+        found, _ = self.subject.act(verb, name, **how)
+        wanted = getattr(self.model, verb)(name, **how)
         self.did(f"{verb} {name}", found, wanted)
         if verb == "reload" and wanted in ("", errors.FAILED) and (run := self.model.jobs[name].live):
             self.same("wrong logs", f"logs of {name}", self.subject.until_output(run), (run.out, run.err))

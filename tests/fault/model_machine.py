@@ -35,7 +35,7 @@ from tests.fault.model_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.fault.model_rows import Run
 
@@ -142,6 +142,8 @@ class Subject(Protocol):
 
     @property
     def kills(self) -> bool: ...
+    @property
+    def boots(self) -> bool: ...
 
     def begin(self) -> None: ...
     def define(self, name: str, plan: Plan | None) -> None: ...
@@ -164,6 +166,7 @@ class Subject(Protocol):
     def output(self, name: str, run: str) -> tuple[bytes, bytes]: ...
     def events(self) -> tuple[list[Told], list[Told]]: ...
     def disturb(self, how: str, after: float) -> None: ...
+    def boot(self, newest: Mapping[str, str]) -> dict[str, str]: ...
 
 
 class ModelMachine(RuleBasedStateMachine):
@@ -254,7 +257,7 @@ class ModelMachine(RuleBasedStateMachine):
         found, run = self.subject.act(verb, name, no_block=no_block)
         wanted = getattr(self.model, verb)(name, run, no_block=no_block)
         if no_block and wanted == errors.FAILED:  # who does not wait may be told of it, or not
-            found, wanted = found.replace(errors.FAILED, ""), ""
+            found = found or wanted
         self.did(f"{verb} {name}", found, wanted)
         newest = self.model.jobs[name].newest if name in self.model.jobs else None
         if not wanted and run and newest is not None:

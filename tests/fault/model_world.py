@@ -15,10 +15,10 @@ from jobd.wire import messages as m
 from tests.fault.model_machine import QueueSeen, Told
 from tests.fault.model_program import command, file_text, plan_in, settings
 from tests.fault.model_rows import GATE, Ending, Plan, Run, RunSeen, Seen
-from tests.system.program import DEADLINE_SEC, POLL_SEC, Gate, Program, until
+from tests.system.program import DEADLINE_SEC, POLL_SEC, Gate, Program, is_alive, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -41,6 +41,7 @@ class World:
         self.acts = 0
         self.disturbed = 0
         self.kills_left = 0
+        self.boots = False  # whether jobd may be shut down and started: once an example, as it takes as long
         self.prefix = ""
         self.gates: dict[str, Gate] = {}
         self.follower = Follower(str(program.socket))
@@ -50,6 +51,7 @@ class World:
     def begin(self) -> None:
         self.examples += 1
         self.kills_left = KILLS
+        self.boots = True
         self.prefix = f"e{self.examples}-"
         self.gates = {}
 
@@ -263,6 +265,22 @@ class World:
             if not after:
                 self._undisturbed()
 
+    def boot(self, newest: Mapping[str, str]) -> dict[str, str]:
+        """Shut jobd down and start it; the runs that follow these, by their jobs."""
+        self._undisturbed()
+        self.boots = False
+        self.disturbed += 1
+        keeper = self.program.keeper_pid
+        self.jobs.shutdown()
+        until(lambda: not is_alive(keeper), "jobd ends")
+        self.program.start()
+        found: dict[str, str] = {}
+        end = time.monotonic() + PATIENCE_SEC
+        while newest.keys() != found.keys() and time.monotonic() < end:
+            runs = {name: (self.jobs.get(self.full(name))[0].run or b"").hex() for name in newest}
+            found = {name: run for name, run in runs.items() if run not in ("", newest[name])}
+        return found
+
     def _undisturbed(self) -> None:
         """No kill is under way any more."""
         if self.killer is not None:
@@ -282,16 +300,30 @@ class Follower:
     def __init__(self, socket: str) -> None:
         self.changes: list[m.Change] = []
         self.error = ""
+        self._socket = socket
+        self._last: int | None = None
         self._stream: Iterator[m.Change | m.Missed] = connect_blocking(socket).events(follow=True)
-        threading.Thread(target=self._read, name="follower", daemon=True).start()
+        threading.Thread(target=self._follow, name="follower", daemon=True).start()
+
+    def _follow(self) -> None:
+        """Also when there is no jobd for a while, as between its end and its next start."""
+        while not self.error:
+            with contextlib.suppress(Unavailable):
+                self._read()
+            time.sleep(POLL_SEC)
+            with contextlib.suppress(Unavailable):
+                self._stream = connect_blocking(self._socket).events(after=self._last, follow=True)
 
     def _read(self) -> None:
         try:
             for each in self._stream:
                 if isinstance(each, m.Change):
+                    self._last = each.seq
                     self.changes.append(each)
                 elif each.before < each.after:  # else a purge took what it had not been told yet
                     self.error = f"the cursor {each.after} is not of this database, which begins at {each.before}"
+        except Unavailable:
+            raise
         except JobdError as e:
             self.error = repr(e)
 

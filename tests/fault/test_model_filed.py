@@ -10,13 +10,23 @@ import pytest
 from tests.fault.model_campaign import explore
 from tests.fault.model_fake import Fake
 from tests.fault.model_filed import Filed
+from tests.fault.model_filed_machine import FiledMachine
 from tests.fault.model_rows import BROKEN, BY_COMMAND, BY_FAILING, GONE, LOADED, STOPPED, Ending, Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.fault.model_rows import Seen
 
 SEED = 4
 EXAMPLES = 300  # at most; a fault is found long before
+STEPS = 120  # of one example
+
+
+class FilesAlone(FiledMachine):
+    """Without the acts that have nothing to do with files: so a fault is found sooner."""
+
+    run_in_queue = rerun = queue = set_priority = write = None  # type: ignore[assignment]
 
 
 def test_nothing_is_found_in_a_jobd_that_is_right() -> None:
@@ -214,16 +224,46 @@ class RemovesUnderFile(Fake):
         return answer
 
 
+class BootStartsNothing(Fake):
+    """What is enabled is not started with jobd."""
+
+    def started(self) -> list[str]:
+        return []
+
+
+class BootStartsAll(Fake):
+    """What is not enabled is started, too."""
+
+    def started(self) -> list[str]:
+        for job in self.model.jobs.values():
+            job.enabled = job.filed
+        return super().started()
+
+
+class BootReadsNothing(Fake):
+    """The files are not read at the start."""
+
+    def boot(self, newest: Mapping[str, str]) -> dict[str, str]:
+        disk, self.model.disk = (
+            self.model.disk,
+            {name: job.read for name, job in self.model.jobs.items() if job.filed and job.load != GONE},
+        )
+        found = super().boot(newest)
+        self.model.disk = disk
+        return found
+
+
 FAULTS = (
     EnablesNot, DisablesNot, ReloadsNot, FreezesNot, ThawsNot, EnableStarts, DisableStops, EnablesAnything,
     ReloadsTwice, ReloadFailureLost, ReloadKills, ReloadsAsItIsNow, BrokenStarts, BrokenStops, ReloadsAllTheTime,
     ForgetsFailed, TellsNothing, CatOfDisk, TermFails, RunsOverFile, RemovesUnderFile,
+    BootStartsNothing, BootStartsAll, BootReadsNothing,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault: type[Fake]) -> None:
-    found = explore(fault(), EXAMPLES, SEED)
+    found = explore(fault(), EXAMPLES, SEED, machine=FilesAlone, steps=STEPS)
     assert found
     assert found[0].kind != "broken off", found[0]
 
