@@ -309,8 +309,10 @@ class Keeper:
         hopeless = self.config.ready_fd >= 0 and self.daemon.failures >= GIVE_UP_STARTS
         if (hopeless or self.daemon.final) and not self.table:
             died = f"the daemon died {GIVE_UP_STARTS} times ({_words(status)})"
-            self.tell_starter(f"cannot start: {self.daemon.why or died}")
-            self.shutdown.finish(REFUSED if self.daemon.final else 1)
+            try:
+                self.shutdown.finish(REFUSED if self.daemon.final else 1)
+            finally:  # who is told finds nothing left, and may start another at once
+                self.tell_starter(f"cannot start: {self.daemon.why or died}")
         self.shutdown.daemon_left()
 
     def daemon_ready(self) -> None:
