@@ -11,6 +11,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from jobd.core import exits, records, states
 from jobd.core import spec as specs
 from jobd.core.records import Data, Event, JobRow, apply_run, job_data
@@ -203,7 +205,9 @@ def _unknown(world: Registry, run_id: bytes, entry: Entry) -> None:
         world.keeper.send("ack", run=run_id)
         return
     # The database was set aside as damaged: the run lives on under its name, with what can still be known.
-    blob, env = specs.encode_spec(NO_SPEC), specs.encode_env([])
+    # What its stdin is can be seen from what is held of it: its client feeds it on.
+    stdin = specs.PTY if "pty" in fds else specs.PIPE if "input" in fds else specs.NULL
+    blob, env = specs.encode_spec(replace(NO_SPEC, stdin=stdin)), specs.encode_env([])
     run = _reinvent(world, run_id, label, blob, env, bool(message["execd"]))
     log.warning("run %s of %s was not in the database; it is taken up again", run_id.hex(), run.job.row.job)
     _adopt(world, run, entry)

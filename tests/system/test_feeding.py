@@ -7,14 +7,17 @@ import os
 import random
 import sys
 import threading
+from contextlib import closing
+from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jobd.wire import errors
 from jobd.wire import messages as m
+from tests.fault.killing import daemon_of
 from tests.system.feeding import Feeder
-from tests.system.program import Gate, until
+from tests.system.program import Gate, is_alive, until
 from tests.system.raw import Raw
 
 if TYPE_CHECKING:
@@ -275,3 +278,29 @@ def test_stdin_outlives_the_keeper(jobd: Program, name: str, stdin: str) -> None
     assert end_of(jobd, run).exit_code == 0
     assert set(jobd.output(name).split()) == {b"one", b"two"}  # a terminal shows what is typed, too
     feeder.raw.sock.close()
+
+
+def test_a_run_is_fed_on_when_the_database_was_set_aside(jobd: Program) -> None:
+    feeder = Feeder(jobd.socket)
+    data = random.Random(2).randbytes(3_000_000)
+    run = feeder.start([b"cat"], "fed")
+    feeder.begin(run)
+    feeder.send(data[:1000], 0)
+    until(lambda: jobd.output("fed") == data[:1000], "some of it has come")
+    feeder.raw.sock.close()
+    os.kill(jobd.keeper.pid, SIGSTOP)  # else it would begin the next daemon at once
+    try:
+        old = daemon_of(jobd)
+        os.kill(old, SIGKILL)
+        until(lambda: not is_alive(old), "the daemon is dead")
+        for path in jobd.state_dir.glob("state.db*"):
+            path.write_bytes(b"this is no database " * 1000)
+    finally:
+        os.kill(jobd.keeper.pid, SIGCONT)
+    jobd.daemon_status()
+    again = Feeder(jobd.socket)
+    with closing(again.raw.sock):
+        again.begin(run)
+        again.feed(data)
+    assert end_of(jobd, run).exit_code == 0
+    assert jobd.output("fed") == data
