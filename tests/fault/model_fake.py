@@ -26,6 +26,7 @@ class Fake:
 
     kills = False
     boots = True
+    dying = False
 
     def __init__(self) -> None:
         self.finish()

@@ -144,6 +144,8 @@ class Subject(Protocol):
     def kills(self) -> bool: ...
     @property
     def boots(self) -> bool: ...
+    @property
+    def dying(self) -> bool: ...
 
     def begin(self) -> None: ...
     def define(self, name: str, plan: Plan | None) -> None: ...
@@ -181,6 +183,7 @@ class ModelMachine(RuleBasedStateMachine):
         self.model = Model()
         self.steps: list[str] = []
         self.broken = False
+        self.dying = False  # a kill was still to come before this act
         self.greeted: set[str] = set()  # runs whose first output has been seen
         self.subject.begin()
 
@@ -319,7 +322,7 @@ class ModelMachine(RuleBasedStateMachine):
 
     def was_killed(self) -> bool:
         """Whether a daemon may die over the act that comes now, and the client ask another a second time."""
-        return bool(self.steps) and self.steps[-1].endswith("killed")
+        return self.dying or (bool(self.steps) and self.steps[-1].endswith("killed"))
 
     # --- looking ------------------------------------------------------------------------------------------------
     @invariant()
@@ -332,6 +335,7 @@ class ModelMachine(RuleBasedStateMachine):
             if run.id not in self.greeted:
                 self.same("wrong logs", f"logs of {run.job}", self.subject.until_output(run), (run.out, run.err))
                 self.greeted.add(run.id)
+        self.dying = self.subject.dying
 
     @rule()
     def look(self) -> None:

@@ -74,6 +74,11 @@ class World:
         """Whether a kill may come: each takes as long as a hundred acts."""
         return self.kills_left > 0
 
+    @property
+    def dying(self) -> bool:
+        """Whether a kill is still to come: quick acts are done before it."""
+        return self.killer is not None and self.killer.is_alive()
+
     def close(self) -> None:
         self.jobs.close()
 
