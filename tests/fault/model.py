@@ -173,8 +173,8 @@ class Model:
 
     def rerun(self, name: str, run: str) -> str:
         job = self.jobs.get(name)
-        if job is None or job.bare or not job.runs:
-            return errors.NOT_FOUND
+        if job is None or job.bare or job.fresh or not job.runs:
+            return errors.NOT_FOUND  # runs of a job that was removed are of another one
         plan = job.runs[-1].plan  # as that run was, whatever has been set since
         code = self._why_not_submitted(job) or self._why_not_queued(plan)
         if code:
