@@ -47,6 +47,7 @@ SAID = ("the daemon fails", "killing daemon", "its task failed")
 MAIN_THREAD = ("sendto",)
 TIMES = (1, 1, 2, 3, 5, 8, 13)  # the k of the k-th call; of most there are few in a visit
 HUNG_SEC = 5.0
+SET_ASIDE = "was set aside as"  # of a database, which is said until the next boot
 SETTLE_SEC = 10.0
 OWN_KINDS = ("keeper deaths", "daemon deaths", "hung", "leaked", "client errors")
 
@@ -148,11 +149,19 @@ class Sweep:
             else:
                 self.problems.append(Problem("daemon deaths", name, said[-1500:]))
         try:
+            until(lambda: not self._troubles(), "", SETTLE_SEC)
+        except AssertionError:
+            self.problems.append(Problem("hung", name, f"goes on for {SETTLE_SEC:.0f} s: {self._troubles()}"))
+        try:
             until(lambda: not self._leaks(), "", SETTLE_SEC)
         except AssertionError:
             self.problems.append(Problem("leaked", name, str(self._leaks())))
             for pid in (self._daemon, program.keeper.pid):
                 self._open[pid] = kinds_of_fds(pid)  # said once
+
+    def _troubles(self) -> list[str]:
+        """Why jobd may refuse what is asked for after the call that failed: after a write new runs, for a second."""
+        return [why for why in self._program.daemon_status().reasons if SET_ASIDE not in why]
 
     def _leaks(self) -> list[str]:
         found = []
