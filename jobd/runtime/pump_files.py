@@ -173,6 +173,12 @@ class Run:
     # --- moving bytes -----------------------------------------------------------------------------------------------
     def open_files(self, stream: Stream) -> None:
         """Opens what `stream` needs, making the directory for the first byte. Raises: OSError."""
+        if stream.file < 0:  # it is open when the index could not be opened the last time
+            self._open_file(stream)
+        if self.index < 0:
+            self.index = index_.open_index(self.directory, os.O_RDWR | os.O_CREAT)
+
+    def _open_file(self, stream: Stream) -> None:
         path = index_.segment_path(self.directory, stream.number, stream.start)
         try:
             stream.file = os.open(path, _OPEN, 0o600)
@@ -182,10 +188,14 @@ class Run:
             except FileNotFoundError:
                 os.makedirs(self.directory, 0o700)
             stream.file = os.open(path, _OPEN, 0o600)
-        if os.fstat(stream.file).st_size != stream.end - stream.start:
+        try:
+            size = os.fstat(stream.file).st_size
+        except OSError:
+            os.close(stream.file)  # what is open was looked at
+            stream.file = -1
+            raise
+        if size != stream.end - stream.start:
             self._begin_segment(stream)
-        if self.index < 0:
-            self.index = index_.open_index(self.directory, os.O_RDWR | os.O_CREAT)
 
     def _begin_segment(self, stream: Stream) -> None:
         """The file is not the one we wrote: somebody removed it. The stream goes on in one named by its offset."""
