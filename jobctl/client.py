@@ -60,6 +60,7 @@ class Client:
         self._data = b""
         self._pos = 0
         self._id = 0
+        self.patient = True  # whether to ask more slowly, and say so, where one daemon dies after the other
         self._losses = 0
         self._since = 0.0
         self._greeted = False  # by the daemon of this connection
@@ -95,7 +96,7 @@ class Client:
         self.close()
         if self._losses > MAX_LOSSES:
             often = f"the connection to jobd at {self.path} is lost again and again"
-            if not greeted or (not lasting and self._losses > MAX_LOSSES + MAX_SLOW_LOSSES):
+            if not (greeted and self.patient) or (not lasting and self._losses > MAX_LOSSES + MAX_SLOW_LOSSES):
                 raise NoDaemonError(f"cannot go on: {often}")
             if self._losses == MAX_LOSSES + 1:
                 terminal.warn(f"{often}; going on")

@@ -68,7 +68,9 @@ def complete(wanted: Mapping[str, Value], words: list[str]) -> int:
         target = target_of(wanted)
         if target.host:
             return 0  # each TAB would be a login over there
-        found = _found(Client(target, start=False), words)
+        client = Client(target, start=False)
+        client.patient = False
+        found = _found(client, words)
         lines = [f"{name}\t{word}\n" for name, word in found if name.startswith(words[-1]) and _is_plain(name, word)]
         terminal.say("".join(lines))
     except Exception:

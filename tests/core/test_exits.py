@@ -57,7 +57,7 @@ def test_a_failed_start_is_told_in_words() -> None:
 
 def test_every_step_that_can_fail_has_words() -> None:
     keeper = Path(__file__).resolve().parents[2] / "jobd" / "keeper"
-    text = "".join((keeper / f"{name}.py").read_text() for name in ("spawn", "child", "requests", "helpers"))
+    text = "".join((keeper / f"{name}.py").read_text() for name in ("spawn", "child", "spawns", "helpers"))
     found = set(re.findall(r'(?:step = b?|SpawnFailed\(|"step": |[\[(]\(?b)"([a-z]+)"', text))
     assert {"chdir", "exec", "descriptors", "oom", "pty", "cgroup"} <= found
     assert found <= exits.STEP_WORDS.keys()
