@@ -228,10 +228,10 @@ def test_where_there_is_no_tee_everything_is_copied(rig: Rig, monkeypatch: pytes
         raise ImportError
 
     monkeypatch.setattr(fp, "_find_tee", none)
-    before = len(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(AssertionError):
         rig.pass_on()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
     rig.read(b"x")
     rig.send()
     assert len(rig.got) == PASS_AFTER_BYTES + 1

@@ -79,7 +79,7 @@ def test_of_any_datagram_no_descriptor_is_left(codec: type[LinkCodec], seed: int
                 os.close(fd)
     except LinkError:
         pass
-    assert open_fds() == before
+    assert open_fds() <= before  # what other tests have left may be closed meanwhile
 
 
 @settings(max_examples=200)
@@ -130,7 +130,7 @@ def test_whatever_is_handed_over_is_taken_or_refused(seed: int) -> None:
             os.close(fd)
         listener.close()
         os.close(lock)
-    assert open_fds() == before
+    assert open_fds() <= before  # what other tests have left may be closed meanwhile
 
 
 @settings(max_examples=300)
@@ -159,7 +159,7 @@ def test_of_a_batch_that_is_refused_nothing_is_kept() -> None:
         handover._receive(link, "/state", -1, handover.Taken(), [])
     theirs.close()
     link.close()
-    assert open_fds() == before
+    assert open_fds() <= before  # what other tests have left may be closed meanwhile
 
 
 def test_of_a_run_that_is_taken_over_nothing_is_kept_that_has_no_name_here() -> None:

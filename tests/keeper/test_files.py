@@ -150,7 +150,7 @@ def test_nothing_else_is(config: Path, path: str, number: int) -> None:
         assert failed.value.errno in (errno.ELOOP, errno.ENOTDIR)
     else:
         assert failed.value.errno == number
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's files")

@@ -138,7 +138,7 @@ def test_a_lie_is_an_error_of_the_link(tmp_path: Path, lie: Message) -> None:
     try:
         with pytest.raises(LinkError):
             Requests(double).handle(lie, {})  # type: ignore[arg-type]  # a double
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert set(os.listdir("/proc/self/fd")) <= before
         assert not said
     finally:
         entry.close()

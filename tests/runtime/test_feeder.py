@@ -66,20 +66,20 @@ def test_what_cannot_be_fed_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="Illegal seek"):
         feeder.add(RUN, str(tmp_path / "run"), dict(held))
-    assert len(os.listdir("/proc/self/fd")) == before - len(held)
+    assert len(os.listdir("/proc/self/fd")) <= before - len(held)
     for fd in (master, slave, writer):
         os.close(fd)
 
 
 def test_the_last_command_may_find_a_thread_that_has_ended() -> None:
     """It takes a command as soon as it is there, and so may have ended before it is poked for it."""
-    before = os.listdir("/proc/self/fd")
+    before = set(os.listdir("/proc/self/fd"))
     feeder = Feeder(lambda: None)
     feeder._command(feeder._worker.stop)
     assert feeder._thread is not None
     feeder._thread.join(30)
     feeder.stop()
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -129,7 +129,7 @@ def test_whoever_goes_on_from_a_place_found_opens_no_file_of_him_who_found_it(tm
         before = set(os.listdir("/proc/self/fd"))
         with RunLog(tmp_path) as log:
             assert b"".join(log.read(piece) for piece in log.pieces(cursor, final=True)).endswith(b"a\nb\n")
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert set(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("count", [1, 22, 100, 1000, 2500])
