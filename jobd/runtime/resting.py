@@ -80,10 +80,13 @@ def was_removed(registry: Registry, key: Key, run_id: bytes) -> bool:
     row = registry.catalog.written(*key)
     if row is not None and row.array and row.latest == run_id:
         return False  # it has no run of its own
-    if registry.run(key[0], run_id) is None and store.run(key[0], run_id) is None:
+    live = registry.run(key[0], run_id) is not None
+    if not live and store.run(key[0], run_id) is None:
         return True  # purged
     events = store.last_events_of_run(*key, run_id, 1)
-    return bool(events) and events[0].seq < store.last_removal(*key)
+    if not events:
+        return not live  # purged between these two questions: it goes on in a thread
+    return events[0].seq < store.last_removal(*key)
 
 
 async def purged(registry: Registry, key: Key) -> None:
