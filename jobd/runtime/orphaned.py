@@ -119,16 +119,15 @@ class Orphanage:
                 self._take_back([])
                 return False
             entries = self._entries()
-            parts = self._parts()
+            parts, why = self._parts(), "it went away"
             try:
                 given = await trio.to_thread.run_sync(
                     handover.give, link, parts.listener, parts.lock, entries, parts.relay
                 )
             except OSError as error:  # whatever it is, all runs depend on this daemon
-                log.error("cannot hand over to a new keeper: %s", error)
-                given = False
+                given, why = False, str(error)
         if not given:
-            log.error("cannot hand over to a new keeper: it went away")
+            log.error("cannot hand over to a new keeper: %s", why)
             self._take_back(entries)
             return False
         log.info("handed %d runs over to a new keeper", len(entries))
