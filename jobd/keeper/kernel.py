@@ -2,7 +2,8 @@
 
 `clone` is fork, pidfd and cgroup in one call: the child is born in its cgroup, which costs nothing, while moving it
 there later waits for an RCU grace period (60 µs to 20 ms measured). Where it is refused (a container's seccomp
-profile) it falls back to fork. Only for a process with one thread.
+profile) it falls back to fork. Only for a process with one thread: the child would wait for ever for another one to
+take the interpreter lock, if that had asked for it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from jobd.client import JobdError, NotFound, StartFailed, Unavailable, connect_blocking
+import trio
+
+from jobd.client import JobdError, NotFound, StartFailed, Unavailable, connect, connect_blocking
 from jobd.wire import errors
 from jobd.wire import messages as m
 from tests.fault.model_machine import QueueSeen, Told
@@ -18,7 +20,7 @@ from tests.fault.model_rows import GATE, Ending, Plan, Run, RunSeen, Seen
 from tests.system.program import DEADLINE_SEC, POLL_SEC, Gate, Program, is_alive, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -80,6 +82,7 @@ class World:
         return self.killer is not None and self.killer.is_alive()
 
     def close(self) -> None:
+        self.follower.end()
         self.jobs.close()
 
     def full(self, name: str) -> str:
@@ -300,33 +303,46 @@ def _kill(pid: int, after: float) -> None:
 
 
 class Follower:
-    """Reads all events as they come, over the death of any daemon: one for all examples, as nobody can end it early."""
+    """Reads all events as they come, over the death of any daemon: one for all examples.
+
+    With the client of trio, as its reading can be ended; a thread that is left would be in the way of every test that
+    comes after, the more so of one that forks.
+    """
 
     def __init__(self, socket: str) -> None:
         self.changes: list[m.Change] = []
         self.error = ""
         self._socket = socket
-        self._last: int | None = None
-        self._stream: Iterator[m.Change | m.Missed] = connect_blocking(socket).events(follow=True)
-        threading.Thread(target=self._follow, name="follower", daemon=True).start()
+        self._last = 0
+        self._scope = trio.CancelScope()
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._follow,), name="follower")
+        self._thread.start()
+        self._begun.wait(DEADLINE_SEC)
 
-    def _follow(self) -> None:
+    def end(self) -> None:
+        trio.from_thread.run_sync(self._scope.cancel, trio_token=self._token)
+        self._thread.join()
+
+    async def _follow(self) -> None:
         """Also when there is no jobd for a while, as between its end and its next start."""
-        while not self.error:
-            with contextlib.suppress(Unavailable):
-                self._read()
-            time.sleep(POLL_SEC)
-            with contextlib.suppress(Unavailable):
-                self._stream = connect_blocking(self._socket).events(after=self._last, follow=True)
+        self._token = trio.lowlevel.current_trio_token()
+        self._begun.set()
+        with self._scope:
+            while True:
+                with contextlib.suppress(Unavailable):
+                    await self._read()
+                await trio.sleep(POLL_SEC)
 
-    def _read(self) -> None:
+    async def _read(self) -> None:
         try:
-            for each in self._stream:
-                if isinstance(each, m.Change):
-                    self._last = each.seq
-                    self.changes.append(each)
-                elif each.before < each.after:  # else a purge took what it had not been told yet
-                    self.error = f"the cursor {each.after} is not of this database, which begins at {each.before}"
+            async with connect(self._socket) as jobs:
+                async for each in jobs.events(after=self._last, follow=True):
+                    if isinstance(each, m.Change):
+                        self._last = each.seq
+                        self.changes.append(each)
+                    elif each.before < each.after:  # else a purge took what it had not been told yet
+                        self.error = f"the cursor {each.after} is not of this database, which begins at {each.before}"
         except Unavailable:
             raise
         except JobdError as e:

@@ -5,6 +5,7 @@ Every wait has a deadline; leaving the context kills the keeper, its daemons and
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -272,10 +273,15 @@ def close_all(fds: Fds) -> None:
 
 
 def read_all(fd: int) -> bytes:
-    """What a pipe holds until its end."""
+    """What a pipe or a terminal holds until its end."""
     data = b""
     while select.select([fd], [], [], DEADLINE_SEC)[0]:
-        part = os.read(fd, 65536)
+        try:
+            part = os.read(fd, 65536)
+        except OSError as e:  # how the last one who has a terminal open leaves it
+            if e.errno != errno.EIO:
+                raise
+            part = b""
         if not part:
             return data
         data += part

@@ -152,7 +152,7 @@ def test_a_terminal_is_the_users(daemon: Daemon) -> None:
     script = b"stat -Lc '%u %a' $(tty); echo again > $(tty)"
     _, fds = daemon.start(run, b"/bin/sh", b"-c", script, user=UID, gid=GID, stdin="pty")
     daemon.expect("exited", run=run)
-    assert os.read(fds["pty"], 1000).split(b"\r\n") == [b"%d 620" % UID, b"again", b""]
+    assert read_all(fds["pty"]).split(b"\r\n") == [b"%d 620" % UID, b"again", b""]
     close_all(fds)
     daemon.send("ack", run=run)
 
