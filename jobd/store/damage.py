@@ -9,6 +9,7 @@ Nothing is ever written over.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -24,6 +25,8 @@ MARK: Final = ".moving"  # state.db.moving -> the new name
 NEW: Final = ".new"
 # sqlite3_errstr of SQLITE_CORRUPT and SQLITE_NOTADB; our own words say more.
 _SAID_BY_SQLITE: Final = ("database disk image is malformed", "file is not a database")
+# What a check says of a page that could not be read, with SQLite's extended result code (its btree.c).
+_UNREAD: Final = re.compile(r"unable to get the page\. error code=(\d+)")
 PARTS: Final = ("-wal", "-shm", "")  # the database last: as long as it is there, the move is not done
 
 
@@ -118,13 +121,17 @@ class Check:
             self._conn = self._connections.open(path)
 
     def run(self) -> str:
-        """Returns what is wrong, "" if nothing is. Raises sqlite3.Error when stopped or closed."""
+        """Returns what is wrong, "" if nothing is. Raises sqlite3.Error when stopped or closed, or a read fails."""
         try:
             with self._connections:
                 found = [str(text) for (text,) in self._conn.execute("PRAGMA quick_check(1)")]
         finally:
             self._connections.close(self._conn)
-        return "" if found == ["ok"] else "; ".join(found)
+        if found == ["ok"]:
+            return ""
+        for text in found:
+            _raise_unread(text)
+        return "; ".join(found)
 
     def stop(self) -> None:
         """Make `run` end soon."""
@@ -132,3 +139,14 @@ class Check:
             self._conn.interrupt()
         except sqlite3.ProgrammingError:  # closed: it has ended
             return
+
+
+def _raise_unread(text: str) -> None:
+    """A check goes on after a read that fails, and tells of it as of damage; the disk's trouble is not the file's."""
+    match = _UNREAD.search(text)
+    if match is None:
+        return
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = int(match[1])
+    if kind(error) != "damage":
+        raise error

@@ -112,3 +112,28 @@ def test_a_look_that_fails_says_damage_or_nothing(
                 damage.is_sound(tmp_path / "state.db", MALFORMED)
         else:
             assert damage.is_sound(tmp_path / "state.db", MALFORMED) is sound
+
+
+@pytest.mark.parametrize(("code", "unread"), [(8458, True), (sqlite3.SQLITE_IOERR_READ, True), (7, True), (11, False)])
+def test_a_page_that_could_not_be_read_is_not_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, unread: bool
+) -> None:
+    """8458, SQLITE_IOERR_CORRUPTFS, is what a check says after an EIO."""
+    text = f"Page 19: unable to get the page. error code={code}"
+
+    class Connection:
+        def execute(self, _: str) -> list[tuple[str]]:
+            return [(text,)]
+
+        def close(self) -> None:
+            pass
+
+    with Book(tmp_path) as book:
+        book.until_quiet()
+        check = damage.Check(tmp_path / "state.db")
+        monkeypatch.setattr(check, "_conn", Connection())
+        if unread:
+            with pytest.raises(sqlite3.OperationalError, match="Page 19"):
+                check.run()
+        else:
+            assert check.run() == text
