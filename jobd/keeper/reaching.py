@@ -4,10 +4,11 @@ A look at a tree is not one instant. Between it and its signals a process may be
 whose parent ends just then may be seen with neither the old parent nor the new; and while it executes a program it
 shows no environment that says whose it is. Each of these would live on until the stop timeout, and be killed.
 
-So there are further looks, for those that were there when the signal was sent. What is started later is not told: it is
-what a program does to end well. A cgroup tells the truth at once. Without one there are looks a while later, too, and
-many runs that are stopped together share them. Those that were still to come are not known to the next keeper, nor to
-this one after a re-exec: a stop may then last until its timeout.
+So there are further looks, for those that were there when the signal was sent. What is started later is not told: it
+is what a program does to end well. In a cgroup there are some at once, as the kernel knows all that is in it. Others
+come a while later: without a cgroup for what did not show whose it is, and in one for children of who had got the
+signal and was not dead of it yet, as on a busy machine: they looked like what he does to end well. Those that were
+still to come are not known to the next keeper, nor to this one after a re-exec: a stop may then last until its timeout.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from jobd.keeper.loop import Keeper
     from jobd.keeper.table import Entry
 
-LATER_SEC = (0.02, 0.1, 0.5)  # the further looks without a cgroup; what takes longer to show itself is for SIGKILL
+LATER_SEC = (0.02, 0.1, 0.5)  # the further looks; what takes longer to show itself is for SIGKILL
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LAST_PID = "/proc/sys/kernel/ns_last_pid"  # not where the kernel has no CONFIG_CHECKPOINT_RESTORE
 
@@ -117,8 +118,7 @@ class Reaching:
     def send(self, entry: Entry, sig: int) -> int:
         """Send a signal that is to end the tree. Returns how many got it now."""
         found, count = reach(entry, sig, self._keeper.ends.strangers(entry))
-        if not entry.cgroup:
-            self._later.append((time.monotonic() + LATER_SEC[0], 0, found))
+        self._later.append((time.monotonic() + LATER_SEC[0], 0, found))
         return count
 
     def tick(self, now: float) -> float | None:
@@ -128,11 +128,13 @@ class Reaching:
         table = self._keeper.table
         live = [one for one in self._later if table.get(one[2].entry.run) is one[2].entry and not one[2].entry.empty]
         self._later = [one for one in live if one[0] > now]
-        if len(self._later) < len(live):
+        due = [one for one in live if one[0] <= now]
+        strangers: Iterable[int] = ()
+        processes: Mapping[int, Process] = {}
+        if not all(found.entry.cgroup for _, _, found in due):  # many that are stopped together share a look
             strangers, processes = self._keeper.ends.strangers(), tree.all_processes()
-            for at, step, found in live:
-                if at <= now:
-                    found.tell(tree.members(found.entry, strangers, processes).values())
-                    if step + 1 < len(LATER_SEC):
-                        self._later.append((now + LATER_SEC[step + 1], step + 1, found))
+        for _, step, found in due:
+            found.tell(tree.members(found.entry, strangers, processes).values())
+            if step + 1 < len(LATER_SEC):
+                self._later.append((now + LATER_SEC[step + 1], step + 1, found))
         return min((at for at, _, _ in self._later), default=None)

@@ -187,6 +187,17 @@ def test_without_a_cgroup_there_are_looks_a_while_later(keeper: FakeKeeper, monk
     assert seen.sent == [(10, signal.SIGTERM), (11, signal.SIGTERM)]
 
 
+def test_a_child_of_one_that_was_slow_to_die_is_reached(keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forked between look and signal, its parent was still there in all looks at once: it lived until the timeout."""
+    monkeypatch.setattr(time, "clock_gettime", lambda _: BEFORE / os.sysconf("SC_CLK_TCK"))
+    seen = Tree(monkeypatch, [process(70)], [process(70), process(90, parent=70)], [process(90)])
+    seen.numbers = {0: 80, 1: 95}
+    found, _ = begin(keeper, "/cgroup")
+    assert [pid for pid, _ in seen.sent] == [70]
+    found.tick(50.0 + LATER_SEC[0])
+    assert [pid for pid, _ in seen.sent] == [70, 90]
+
+
 @pytest.mark.parametrize("why", ["empty", "forgotten"])
 def test_what_has_ended_is_not_looked_for(keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     seen = Tree(monkeypatch, [process(10)], [process(11)])
