@@ -6,6 +6,7 @@ is answered by a Fault; without one the stream cannot be trusted any more, and t
 
 from __future__ import annotations
 
+import re
 from operator import methodcaller
 from typing import Annotated, Final, cast
 
@@ -31,11 +32,22 @@ class _AnyHello(msgspec.Struct, tag="hello", tag_field="type"):
     software: str = "a program"
 
 
+class _AnyRequest(msgspec.Struct):
+    """What every request has; nothing else of one is built."""
+
+    type: str
+    id: m.Id
+
+
 _INPUT: Final = msgspec.msgpack.encode({"type": "input"})[1:]  # what an Input from our clients begins with, at byte 1
+# How msgspec says that a text or a list is longer than its type allows; test_codec.py shows that it still does.
+_TOO_LONG: Final = re.compile(r"Expected `(str|bytes|array)` of length <= (\d+) - at `\$\.([^`]+)`\Z")
+_UNITS: Final = {"str": "characters", "bytes": "bytes", "array": "entries"}
 _find_sign: Final = methodcaller("find", b"=")
 _encoder = msgspec.msgpack.Encoder()
 _client_decoder: msgspec.msgpack.Decoder[m.FromClient] = msgspec.msgpack.Decoder(m.FromClient)
 _input_decoder = msgspec.msgpack.Decoder(_InputView)
+_request_decoder = msgspec.msgpack.Decoder(_AnyRequest)
 _hello_decoder = msgspec.msgpack.Decoder(_AnyHello)
 _daemon_decoder: msgspec.msgpack.Decoder[m.FromDaemon] = msgspec.msgpack.Decoder(m.FromDaemon)
 
@@ -107,7 +119,7 @@ def decode_client(body: frames.Body) -> m.FromClient:
             body = bytes(body)
         message = _client_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        raise _malformed(e) from e
+        raise _too_long(body, str(e)) or _malformed(e) from e
     if b"\0" in body:  # else no text of it can hold one; most bodies end here
         _refuse_nul(message)
     if type(message) is m.Run:
@@ -142,6 +154,24 @@ def clean(text: str) -> str:
 
 def _malformed(e: Exception) -> ProtocolError:
     return ProtocolError(errors.MALFORMED, clean(f"cannot read the message: {e}"))
+
+
+def _too_long(body: frames.Body, error: str) -> ProtocolError | None:
+    """The fault of a request with too long a value, if that is what the decoder's `error` means.
+
+    It concerns this request alone, as the next one can still be read; only input cannot do without what came before.
+    """
+    match = _TOO_LONG.match(error)
+    if match is None:
+        return None
+    try:
+        request = _request_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if request.type == "input":
+        return None
+    kind, limit, field = match.groups()
+    return ProtocolError(errors.TOO_LARGE, f"cannot take {field}: more than {limit} {_UNITS[kind]}", request.id)
 
 
 # Every field of a request that holds text or words; the rest are numbers, flags and run ids (any 16 bytes).

@@ -102,10 +102,11 @@ def packed(value: object) -> bytes:
         packed({"type": "get", "id": 2**53 + 1, "names": ["x"]}),
         packed({"type": "get", "id": "1", "names": ["x"]}),
         packed({"type": "get", "id": 1, "names": []}),
-        packed({"type": "get", "id": 1, "names": ["x" * 97]}),
-        packed({"type": "get", "id": 1, "names": ["x"] * 4097}),
         packed({"type": "wait", "id": 1, "runs": [b"x" * 15]}),
         packed({"type": "kill", "id": 1, "names": ["x"], "signal": 65}),
+        packed({"type": "get", "id": -1, "names": ["x" * 97]}),
+        packed({"type": "hello", "version": m.PROTOCOL_VERSION, "software": "x" * 5000}),
+        packed({"type": "input", "id": 1, "request": 1, "offset": 0, "data": b"x" * (m.MAX_INPUT_BYTES + 1)}),
         packed({"type": "cancel", "id": 1, "request": 1}) + b"\0",  # trailing bytes
         packed({"type": "shutdown", "id": 1})[:-1],
         b"\x82\xa4type\xa8shutdown\xa2id\xa1\xff",  # not UTF-8
@@ -120,6 +121,22 @@ def test_malformed_requests_end_the_connection(data: bytes) -> None:
     assert info.value.code == errors.MALFORMED
     assert info.value.id is None
     assert info.value.message.startswith("cannot read the message: ")
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        ({"type": "get", "names": ["x", "x" * 97]}, "names[1]: more than 96 characters"),
+        ({"type": "get", "names": ["x"] * 4097}, "names: more than 4096 entries"),
+        ({"type": "list", "patterns": ["*"] * 4097}, "patterns: more than 4096 entries"),
+        ({"type": "run", "run": RUN, "argv": [b"x" * 131_072]}, "argv[0]: more than 131071 bytes"),
+    ],
+)
+def test_a_value_that_is_too_long_concerns_its_request_alone(request_: dict[str, object], text: str) -> None:
+    with pytest.raises(ProtocolError) as info:
+        decode_client(packed({**request_, "id": 7}))
+    assert (info.value.code, info.value.id) == (errors.TOO_LARGE, 7)
+    assert info.value.message == f"cannot take {text}"
 
 
 def test_error_text_is_short_and_printable() -> None:
@@ -204,7 +221,7 @@ def test_768_kib_of_argv_and_env_are_taken_and_a_byte_more_is_not() -> None:
 
 
 def test_argument_of_128_kib_is_refused() -> None:
-    assert refused(a_run(argv=[b"x" * (128 << 10)])).code == errors.MALFORMED
+    assert refused(a_run(argv=[b"x" * (128 << 10)])).code == errors.TOO_LARGE
     assert decode_client(body_of(a_run(argv=[b"x" * m.MAX_ARG_BYTES])))
 
 
