@@ -104,7 +104,7 @@ class Campaign:
     def __init__(self, root: Path, seed: int) -> None:
         self.program = Program(root)
         self.dice = random.Random(seed)
-        self.kills: list[int] = []  # by the wall's clock
+        self.kills: list[tuple[int, int]] = []  # by the wall's clock: before each, and after it
         self.answers: list[int] = []  # when jobd answered for the first time after a start
         self.said: dict[str, Answer] = {}
         self.errors: list[str] = []
@@ -114,8 +114,9 @@ class Campaign:
         self.answers.append(time.time_ns())
 
     def kill(self) -> None:
-        self.kills.append(time.time_ns())
+        at = time.time_ns()
         kill_both(self.program, self.dice)
+        self.kills.append((at, time.time_ns()))
 
     def round(self, number: int) -> None:
         """Have somebody wait for a job; kill; see that the job lives on, and that he is told."""
@@ -145,7 +146,7 @@ class Campaign:
         self.start()
 
     def deaths(self) -> list[Kill]:
-        return [Kill(at, next(back for back in self.answers if back > at)) for at in self.kills]
+        return [Kill(at, gone, next(back for back in self.answers if back > gone)) for at, gone in self.kills]
 
 
 def run_both(root: Path, kills: int, seed: int) -> Report:

@@ -31,17 +31,20 @@ class Observed(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """One death of keeper and daemon together: by the wall's clock, when, and when jobd answered again."""
+    """One death of keeper and daemon together, by the wall's clock."""
 
-    at: int
-    back: int
+    at: int  # nothing was done to them before
+    gone: int  # nothing was accepted after
+    back: int  # jobd answered again
 
 
 def live_at(kills: Sequence[Kill], spans: Mapping[str, tuple[int, int]]) -> set[str]:
-    """Of these runs those that one of the kills has ended, and that may be lost: accepted before it, and over between
-    then and jobd's return. `spans`: when each was accepted, and when jobd says that it was over."""
+    """Of these runs those that one of the kills has ended, and that may be lost: accepted before both were gone, and
+    over between the kill and jobd's return. `spans`: when each was accepted, and when jobd says that it was over."""
     return {
-        run for run, (accepted, over) in spans.items() if any(accepted < kill.at <= over <= kill.back for kill in kills)
+        run
+        for run, (accepted, over) in spans.items()
+        if any(accepted < kill.gone and kill.at <= over <= kill.back for kill in kills)
     }
 
 

@@ -88,12 +88,12 @@ def test_of_a_run_that_may_be_lost_a_wrong_answer_is_found(seen: Observed, ledge
 
 
 def test_lost_may_be_what_was_live_at_a_kill_and_nothing_else() -> None:
-    kills = [Kill(100, 150), Kill(300, 350)]
+    kills = [Kill(100, 110, 150), Kill(300, 310, 350)]
     spans = {
-        "live": (90, 120), "later": (200, 310), "ended before": (10, 99), "long over": (10, 160),
+        "live": (90, 120), "later": (200, 310), "in it": (105, 107), "ended before": (10, 99), "long over": (10, 160),
         "after": (120, 140), "between": (160, 299),
     }  # fmt: skip
-    assert live_at(kills, spans) == {"live", "later"}
+    assert live_at(kills, spans) == {"live", "later", "in it"}
 
 
 def test_an_answer_that_changes_is_found() -> None:

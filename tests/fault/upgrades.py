@@ -148,8 +148,9 @@ def restart(program: Program, dice: random.Random) -> Kill:
     at = time.time_ns()
     program.keeper.terminate()
     program.keeper.wait(DEADLINE_SEC)
+    gone = time.time_ns()
     program.start()
-    return Kill(at, time.time_ns())
+    return Kill(at, gone, time.time_ns())
 
 
 def without_stopped(seen: dict[str, Observed], may_be: set[str]) -> set[str]:
