@@ -41,7 +41,10 @@ RETRY_SEC: Final = 1.0  # DESIGN.md's companion on durability: every 1 to 5 s
 MAX_GROUP_ROWS: Final = 4096  # measured, 40 to 120 ms of work: what a caller who comes just too late has to wait
 # Times that the log cannot be folded in for a reader of another process, or of ours that does not end; each BUSY_SEC.
 LOCKED_TRIES: Final = 2
-BELIEVE_SEC: Final = 60.0  # a file that is called damaged twice in that time is, whatever a look at it finds
+# A file that is called damaged so often within that time is, whatever a look at it finds. Not at the second time: each
+# thread of ours may meet a disk that fails for a moment, and SQLite says the same of that.
+BELIEVE_SEC: Final = 60.0
+MOST_LOOKS: Final = 5
 CLOSE_SEC: Final = 5.0  # how long closing waits for a disk in trouble
 NEARLY_FULL: Final = "nearly full: the room kept for emergencies is used up"
 
@@ -76,7 +79,7 @@ class Writer:
         self._conn: sqlite3.Connection | None = conn
         self._retry_at = 0.0
         self._committing = False
-        self._believe_until = 0.0  # damage that is found again until then needs no second look
+        self._looks: list[float] = []  # when a look at what was called damaged found it sound
         self._doubtful: tuple[int, int] | None = None  # (batches, last event) of a commit that ended in an I/O error
         self._locked = 0  # tries in a row that a reader was in the way of, since an I/O error
         self._distrusted = False  # all connections are to be closed before one is opened
@@ -318,10 +321,10 @@ class Writer:
         """Set the damaged database aside and begin a new one; or open it anew, if a second look finds it sound."""
         self._note_doubt()
         self._drop_connection()
-        believed = time.monotonic() < self._believe_until
+        self._looks = [at for at in self._looks if time.monotonic() < at + BELIEVE_SEC]
         try:
-            if not believed and is_sound(self._path, text):
-                self._believe_until = time.monotonic() + BELIEVE_SEC  # not before: a look may fail, too
+            if len(self._looks) < MOST_LOOKS and is_sound(self._path, text):
+                self._looks.append(time.monotonic())  # not before: a look may fail, too
                 self._conn = schema.open_database(self._path)
                 self._compare(self._conn)
             else:

@@ -1,4 +1,4 @@
-"""A sound database that SQLite calls malformed, as after a read that had failed: nothing is set aside for it, once."""
+"""A sound database that SQLite calls malformed, as after a read that had failed: nothing is set aside for it."""
 
 from __future__ import annotations
 
@@ -59,12 +59,13 @@ def test_a_sound_file_is_opened_anew_and_the_change_is_made(tmp_path: Path, fail
     assert not aside(tmp_path)
 
 
-def test_what_is_called_damaged_again_at_once_is(tmp_path: Path, fail: Callable[..., None]) -> None:
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_is_called_damaged_again_and_again_is(tmp_path: Path, fail: Callable[..., None], more: int) -> None:
     with Book(tmp_path) as book:
         book.durable(book.accept(run_id(1)))
-        fail(MALFORMED, 2)
+        fail(MALFORMED, writer.MOST_LOOKS + more)
         book.durable(book.accept(run_id(2)))
-    assert aside(tmp_path)
+    assert bool(aside(tmp_path)) is bool(more)
 
 
 def test_a_look_that_failed_was_none(
