@@ -38,6 +38,7 @@ REAP_PAUSE_SEC: Final = 0.05
 ASK_SEC: Final = 10.0  # for whoever connects to say what he wants
 FLUSH_SEC: Final = 3.0  # for what is to be written; who asks waits ten seconds, and the next comes after five
 LISTEN_SEC: Final = 1.0  # between attempts to listen for one on a disk that is full
+SHORT_SEC: Final = 0.1  # between attempts to get a descriptor while there are none
 RESPAWN_SEC: Final = 5.0  # a new keeper takes over within 0.3 s; one that has not by now will not
 
 _KEPT: Final = ("pidfd", "notify", "err_in")  # descriptors that stay the run's while they are handed over
@@ -67,8 +68,7 @@ class Orphanage:
         async with trio.open_nursery() as nursery:
             for run in list(self._registry.runs.values()):
                 if run.pidfd is not None and run.ending is None:
-                    # A copy: the run may close its own at any moment, as one that was never let go does now.
-                    nursery.start_soon(self._watch, run, os.dup(run.pidfd))
+                    nursery.start_soon(self._watch, run)
             nursery.start_soon(self._respawn)
             with closing(await self._listen()) as listener:
                 await self._hand_over(listener)
@@ -88,7 +88,8 @@ class Orphanage:
         while True:
             await trio.lowlevel.wait_readable(listener)
             link = handover.accept(listener)
-            if link is None:
+            if link is None:  # somebody else, or no descriptor is left: then he waits in the line, and it stays readable
+                await trio.sleep(SHORT_SEC)
                 continue
             try:
                 with trio.move_on_after(ASK_SEC):
@@ -184,8 +185,11 @@ class Orphanage:
                 log.error("cannot start a new keeper: %s", error)
             await trio.sleep(RESPAWN_SEC)
 
-    async def _watch(self, run: Run, pidfd: int) -> None:
-        """Read the exit of one run from its pidfd, which is ours to close."""
+    async def _watch(self, run: Run) -> None:
+        """Read the exit of one run from its pidfd."""
+        pidfd = await _copy(run)
+        if pidfd is None:
+            return
         status = None
         try:
             await trio.lowlevel.wait_readable(pidfd)
@@ -201,6 +205,17 @@ class Orphanage:
             # Whether others of its tree live on is for the next keeper to find out, which can stop them too.
             run.ending = Ending(-1 if status is None else status, None, at)
             run.wake.set()
+
+
+async def _copy(run: Run) -> int | None:
+    """A copy of its pidfd: the run may close its own at any moment, as one that was never let go does. None: it has."""
+    while run.pidfd is not None:
+        try:
+            return os.dup(run.pidfd)
+        except OSError as error:  # all runs depend on this daemon, also at its limit of descriptors
+            log.debug("cannot watch %s: %s", run.row.job, error)
+        await trio.sleep(SHORT_SEC)
+    return None
 
 
 def _entry(run: Run) -> dict[str, object]:

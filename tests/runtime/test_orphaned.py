@@ -152,3 +152,48 @@ async def test_a_handover_that_fails_ends_no_daemon(tmp_path: Path, monkeypatch:
     with ours, theirs:
         assert not await orphanage._give(Link(ours))
     assert bed.registry.handing_over is None
+
+
+async def test_without_a_descriptor_left_a_run_is_watched_a_little_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    def dup(_: int) -> int:
+        tried.append(trio.current_time())
+        raise OSError(24, "Too many open files")
+
+    tried: list[float] = []
+    bed = Bed()
+    orphanage, _ = orphanage_of(bed, tmp_path)
+    async with serving(bed), trio.open_nursery() as nursery:
+        run = bed.submit()
+        await wait_all_tasks_blocked()
+        child = os.posix_spawn("/bin/true", ["true"], {})
+        run.pidfd = os.pidfd_open(child)
+        real = os.dup
+        monkeypatch.setattr(os, "dup", dup)
+        nursery.start_soon(orphanage._watch, run)
+        await trio.sleep(3 * orphaned.SHORT_SEC)
+        assert 2 <= len(tried) <= 4
+        assert run.ending is None
+        monkeypatch.setattr(os, "dup", real)
+        os.waitid(os.P_PIDFD, run.pidfd, os.WEXITED)
+        with trio.fail_after(60):
+            while run.ending is None:
+                await trio.sleep(orphaned.SHORT_SEC)
+
+
+async def test_a_new_keeper_that_cannot_be_accepted_yet_is_not_asked_for_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    def accept(_: object) -> None:
+        tried.append(trio.current_time())
+        assert len(tried) < 100, "it spins"
+
+    tried: list[float] = []
+    orphanage, _ = orphanage_of(Bed(), tmp_path)
+    monkeypatch.setattr(handover, "accept", accept)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, trio.move_on_after(10 * orphaned.SHORT_SEC):
+        theirs.send(b"x")
+        await orphanage._hand_over(ours)
+    assert 2 <= len(tried) <= 11
