@@ -88,7 +88,7 @@ class Orphanage:
         while True:
             await trio.lowlevel.wait_readable(listener)
             link = handover.accept(listener)
-            if link is None:  # somebody else, or no descriptor is left: then he waits in the line, and it stays readable
+            if link is None:  # somebody else; or no descriptor is left, and the socket stays readable
                 await trio.sleep(SHORT_SEC)
                 continue
             try:
