@@ -49,7 +49,7 @@ TIMES = (1, 1, 2, 3, 5, 8, 13)  # the k of the k-th call; of most there are few 
 HUNG_SEC = 5.0
 SET_ASIDE = "was set aside as"  # of a database, which is said until the next boot
 SETTLE_SEC = 10.0
-OWN_KINDS = ("keeper deaths", "daemon deaths", "hung", "leaked", "client errors")
+OWN_KINDS = ("keeper deaths", "daemon deaths", "hung", "leaked", "set aside", "client errors")
 
 
 class Shot(NamedTuple):
@@ -137,6 +137,8 @@ class Sweep:
             return
         said = program.log.read_bytes()[self._said :].decode(errors="replace")
         self._said += len(said.encode(errors="replace"))
+        if SET_ASIDE in said:  # no error of the disk makes a sound database a damaged one
+            self.problems.append(Problem("set aside", name, said[-1500:]))
         now = program.daemon_pid()
         if now != self._daemon:
             program.replace_daemon()  # killed by somebody else, it is no failure: the keeper's pauses begin anew
