@@ -3,7 +3,8 @@
 Beside the load of F1 there live, from the first act to the last: a job that counts, one that does so on a terminal, a
 service that has to be ready, and a job that is fed a large stdin. The acts: the daemon and the keeper are executed
 anew, by request and by signal, and settings and job files are read again, one act often in the middle of another. At
-last jobd is ended by SIGTERM and started again, as a unit is: what ran then was stopped, and nothing else is.
+last jobd is ended by SIGTERM and started again, as a unit is: what ran then was stopped, and nothing else is; what
+waits in a queue still does, and the service, which is enabled, is started anew.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ RESTARTS: Final = 10  # acts for each restart at the end
 LIVING: Final[tuple[tuple[str, Stdin], ...]] = (("count", "null"), ("terminal", "pty"))
 FED_MIB: Final = 1  # for each act: about as much as is read meanwhile
 LIVED_CODE: Final = 7
-UPGRADE_KINDS: Final = (*KINDS, "noticed")
+STOPPED: Final = ("stopped", "canceled")  # also before it was started
+WAITING: Final = "waiting"  # a queue, and the run that waits in it
+UPGRADE_KINDS: Final = (*KINDS, "noticed", "not as before")
 COUNT: Final = 'i=0; while [ ! -e "$0" ]; do i=$((i+1)); echo $i; sleep 0.01; done; exit 7'
 
 
@@ -88,6 +91,9 @@ class Lasting:
                 )
                 started(raw.ask(request))
         self.program.jobctl("enable", "--now", "steady", check=True)
+        self.program.jobctl("queue", "add", WAITING, check=True)
+        self.program.jobctl("queue", "pause", WAITING, check=True)
+        self.program.jobctl("run", "--queue", WAITING, "--name", WAITING, "--", "sh", "-c", "exit 7", check=True)
 
     def end(self) -> list[Problem]:
         """End it, and say what it has noticed."""
@@ -105,6 +111,21 @@ class Lasting:
         states = [(run["state"], run["result"]) for run in runs]
         if states != [("running", None)] or self.ledger.read_text().count("begin") != 1:
             problems.append(Problem("noticed", "steady", f"{states}, {self.ledger.read_text()}"))
+        return problems
+
+    def restarted(self, times: int) -> list[Problem]:
+        """What is not as before, after so many restarts of jobd; and the end of all this."""
+        program, problems = self.program, []
+        newest, *others = [(run["state"], run["result"]) for run in program.history("steady")]
+        stopped = [result for _, result in others if result in STOPPED]
+        if newest != ("running", None) or not len(others) == len(stopped) == times:
+            problems.append(Problem("not as before", "steady", f"{times} times: {newest}, {others}"))
+        states = [(run["state"], run["result"]) for run in program.history(WAITING)]
+        if states != [("queued", None)]:
+            problems.append(Problem("not as before", WAITING, str(states)))
+        program.jobctl("queue", "resume", WAITING, check=True)
+        if (code := program.jobctl("wait", WAITING).returncode) != LIVED_CODE:
+            problems.append(Problem("not as before", WAITING, f"jobctl wait ended with {code}"))
         program.jobctl("stop", "steady", check=True)
         return problems
 
@@ -155,7 +176,7 @@ def restart(program: Program, dice: random.Random) -> Kill:
 
 def without_stopped(seen: dict[str, Observed], may_be: set[str]) -> set[str]:
     """The runs that jobd has stopped when it was told to end, which it may say of these."""
-    return {run for run, one in seen.items() if one.result in ("stopped", "canceled") and run in may_be}
+    return {run for run, one in seen.items() if one.result in STOPPED and run in may_be}
 
 
 def run_upgrades(root: Path, size: int, seed: int) -> Report:
@@ -174,6 +195,7 @@ def run_upgrades(root: Path, size: int, seed: int) -> Report:
                 time.sleep(dice.uniform(0, PAUSE_SEC))
             problems = [*fed.end(), *lasting.end()]
             kills += [restart(program, dice) for _ in range(-(-size // RESTARTS))]
+        problems += lasting.restarted(len(kills))
         observed, over = observe(program, list(load.plans)), spans(program)
     finally:
         program.close()
