@@ -75,7 +75,8 @@ class Link:
         self.lost: Exception | None = None
         self._boxes: dict[int, Mailbox] = {}
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=sock.detach())))
-        self._frames, self._to_write = trio.open_memory_channel[bytes](WAITING_FRAMES)
+        self._ids, self._to_write = trio.open_memory_channel[int](WAITING_FRAMES)
+        self._frames: dict[int, bytes] = {}  # of those that wait to be written
         self._cancels: list[bytes] = []
         self._changed = trio.Event()
 
@@ -104,10 +105,7 @@ class Link:
         box = self._boxes[id] = Mailbox(self, id, exchange.resumable)
         self.changed()  # a reader that fills its mailbox is not alone any more
         try:
-            await self._frames.send(frame)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as e:
-            self._boxes.pop(id, None)
-            raise LostError("the connection broke") from e
+            await self._send(id, frame)
         except BaseException:
             self._boxes.pop(id, None)
             raise
@@ -115,10 +113,7 @@ class Link:
 
     async def tell(self, build: Callable[[int], m.Request]) -> None:
         """Send a request that has no answer of its own. Raises LostError."""
-        try:
-            await self._frames.send(self.session.request(build)[1])
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as e:
-            raise LostError("the connection broke") from e
+        await self._send(*self.session.request(build))
 
     def leave(self, box: Mailbox, *, cancel: bool) -> None:
         """Take no more answers to a request; with `cancel` tell the daemon so. Never waits."""
@@ -154,13 +149,26 @@ class Link:
     async def write(self) -> None:
         """Send what is handed over. A task of its own: a request canceled half-way must not leave half a frame."""
         try:
-            async for frame in self._to_write:
-                await self._stream.send_all(frame + b"".join(self._cancels))
-                self._cancels.clear()
+            async for id in self._to_write:  # noqa: A001
+                data = self._frames.pop(id, b"") + b"".join(self._cancels)
+                self._cancels.clear()  # before the wait, in which others come
+                if data:
+                    await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the reading task finds out, after what can still be read
         finally:
             self._to_write.close()
+
+    async def _send(self, id: int, frame: bytes) -> None:  # noqa: A002  # the field's name
+        """Hand a frame to the writing task. Raises LostError."""
+        self._frames[id] = frame
+        try:
+            await self._ids.send(id)
+        except BaseException as e:
+            self._frames.pop(id, None)
+            if isinstance(e, (trio.BrokenResourceError, trio.ClosedResourceError)):
+                raise LostError("the connection broke") from e
+            raise
 
     async def _route(self, answer: Answer) -> None:
         assert answer.id is not None, "the session raises faults without an id"
@@ -180,9 +188,12 @@ class Link:
             await self._changed.wait()
 
     def _cancel(self, id: int) -> None:  # noqa: A002  # the field's name
-        frame = self.session.cancel(id)
+        if self._frames.pop(id, None) is not None:  # the daemon would not know what this is about
+            return
+        own, frame = self.session.cancel(id)
         try:
-            self._frames.send_nowait(frame)
+            self._ids.send_nowait(own)
+            self._frames[own] = frame
         except trio.WouldBlock:
             self._cancels.append(frame)  # goes with the next frame that is written; there are many
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -191,7 +202,7 @@ class Link:
     def _fail(self, failure: Exception) -> None:
         if self.lost is None:
             self.lost = failure
-        self._frames.close()
+        self._ids.close()
         for box in self._boxes.values():
             box.end(self.lost)
         self._boxes.clear()

@@ -61,10 +61,10 @@ class Session:
             raise error_for(e.code, e.message) from e
         return self._last_id, frame
 
-    def cancel(self, request: int) -> bytes:
-        """The frame that ends `request` early."""
+    def cancel(self, request: int) -> tuple[int, bytes]:
+        """What ends `request` early: a fresh id, and the frame."""
         self._last_id += 1
-        return codec.encode(m.Cancel(id=self._last_id, request=request))
+        return self._last_id, codec.encode(m.Cancel(id=self._last_id, request=request))
 
     def feed(self, data: bytes) -> None:
         """Add what was received. Raises LostError for b"", the end of the stream."""
