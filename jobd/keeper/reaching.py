@@ -68,12 +68,16 @@ class Reach:
         seen = {p.pid: p for p in found}
         fresh = [p for p in seen.values() if (p.pid, p.start) not in self._told and self._was_there(p, seen)]
         self._before = self._before or _now()
-        count = tree.send_each(fresh, self._sig)
-        if fresh or not self._after.tick:
+        got = tree.send_each(fresh, self._sig)
+        if got or not self._after.tick:
             self._after = _now()  # at once: who has got it may fork from now on
-        tree.send_each([p for p in fresh if p.state == tree.STOPPED], signal.SIGCONT)
-        self._told |= {(p.pid, p.start) for p in fresh}
-        return count
+        tree.send_each([p for p in got if p.state == tree.STOPPED], signal.SIGCONT)
+        self._told |= {(p.pid, p.start) for p in got}  # whom it has not reached, for want of a descriptor, gets it yet
+        return len(got)
+
+    def main_told(self) -> None:
+        """The main process has got it by other means, and is not to have it twice."""
+        self._told.add((self.entry.pid, self.entry.start))
 
     def _was_there(self, process: Process, seen: Mapping[int, Process]) -> bool:
         """Whether it was started before the signal was sent.
@@ -121,13 +125,18 @@ class Reaching:
         self._later.append((time.monotonic() + LATER_SEC[0], 0, found))
         return count
 
+    def main_told(self, entry: Entry) -> None:
+        """The main process has got by other means what was sent last to the tree."""
+        for found in [found for _, _, found in self._later if found.entry is entry][-1:]:
+            found.main_told()
+
     def tick(self, now: float) -> float | None:
         """Look again, where it is due. Returns when to come again."""
         if not self._later:
             return None
         table = self._keeper.table
         live = [one for one in self._later if table.get(one[2].entry.run) is one[2].entry and not one[2].entry.empty]
-        self._later = [one for one in live if one[0] > now]
+        later = [one for one in live if one[0] > now]
         due = [one for one in live if one[0] <= now]
         strangers: Iterable[int] = ()
         processes: Mapping[int, Process] = {}
@@ -136,5 +145,6 @@ class Reaching:
         for _, step, found in due:
             found.tell(tree.members(found.entry, strangers, processes).values())
             if step + 1 < len(LATER_SEC):
-                self._later.append((now + LATER_SEC[step + 1], step + 1, found))
+                later.append((now + LATER_SEC[step + 1], step + 1, found))
+        self._later = later  # only now: what an error came over is still due
         return min((at for at, _, _ in self._later), default=None)

@@ -244,6 +244,9 @@ class Requests:
             count = self._send(entry, sig, str(message["whom"]), stops)
             if not count and message["whom"] == "all":  # a look that failed finds nobody, and we have the pidfd
                 count = self._send(entry, sig, "main", stops)
+                if stops and count:
+                    self._keeper.reaching.main_told(entry)
+            entry.done(op)  # only now: after an error the next daemon asks again, and nobody has got it
             if stops:
                 self._keeper.freezer.thaw(entry)
             elif sig == signal.SIGCONT:
@@ -289,6 +292,7 @@ class Requests:
         if entry is not None:
             _is_done(entry, str(message["o"]))
             self._keeper.ends.kill(entry)
+            entry.done(str(message["o"]))
             self._keeper.freezer.thaw(entry)
 
     def _watch(self, message: Message, _: Fds) -> None:
@@ -347,7 +351,7 @@ def _tag(message: Message) -> int:
 
 
 def _is_done(entry: Entry, op: str) -> bool:
-    """Note that an operation is done. Returns whether it was before."""
+    """Whether an operation was done before. Raises AssertionError for one that cannot be noted."""
     assert len(op) <= MAX_OPERATION
     assert len(entry.ops) < MAX_OPERATIONS
-    return entry.done(op)
+    return op in entry.ops or op in entry.once

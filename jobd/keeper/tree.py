@@ -101,27 +101,27 @@ def members(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process]
 
 def send_all(entry: Entry, sig: int, strangers: Iterable[int], table: Mapping[int, Process] | None = None) -> int:
     """Send a signal to the whole tree once. Returns how many processes got it."""
-    return send_each(members(entry, strangers, table).values(), sig)
+    return len(send_each(members(entry, strangers, table).values(), sig))
 
 
-def send_each(found: Iterable[Process], sig: int) -> int:
-    """Send a signal to processes that a look has found. Returns how many got it."""
-    count = 0
+def send_each(found: Iterable[Process], sig: int) -> list[Process]:
+    """Send a signal to processes that a look has found. Returns those that got it."""
+    got: list[Process] = []
     for p in found:
         try:
             pidfd = os.pidfd_open(p.pid)
         except OSError:
-            continue  # gone
+            continue  # gone, or there is no descriptor to be had just now
         try:
             now = process(p.pid)  # the pidfd is of this number's present holder: is it still the one that was found?
             if now is not None and now.start == p.start:
                 signal.pidfd_send_signal(pidfd, sig)
-                count += 1
+                got.append(p)
         except OSError:
             continue  # gone, or a setuid program, which only root may signal
         finally:
             os.close(pidfd)
-    return count
+    return got
 
 
 def kill_all(entry: Entry, strangers: Iterable[int], table: Mapping[int, Process] | None = None) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
 from jobd.host.procs import Process
 from jobd.keeper import cgroup, reaching, tree
 from jobd.keeper.ends import Ends
+from jobd.keeper.link import LinkError
 from jobd.keeper.reaching import LATER_SEC, Reaching, reach
+from jobd.keeper.requests import Requests
 from jobd.keeper.table import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jobd.keeper.link import Message
     from jobd.keeper.loop import Keeper
 
 RUN = b"\1" * 16
@@ -45,10 +50,10 @@ class Tree:
         seen = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
         return {p.pid: p for p in seen}
 
-    def _send(self, found: Iterable[Process], sig: int) -> int:
-        pids = [p.pid for p in found]
-        self.sent += [(pid, sig) for pid in pids]
-        return len(pids)
+    def _send(self, found: Iterable[Process], sig: int) -> list[Process]:
+        got = list(found)
+        self.sent += [(p.pid, sig) for p in got]
+        return got
 
 
 def entry_of(path: str) -> Entry:
@@ -160,6 +165,10 @@ class FakeKeeper:
     def __init__(self) -> None:
         self.table: dict[bytes, Entry] = {}
         self.ends = FakeEnds()
+        self.said: list[Message] = []
+        self.send = self.said.append
+        self.reaching: Reaching
+        self.freezer = self.helpers = self.unix_checks = self.mains = self.strays = SimpleNamespace()
 
 
 @pytest.fixture
@@ -210,8 +219,72 @@ def test_what_has_ended_is_not_looked_for(keeper: FakeKeeper, monkeypatch: pytes
     assert seen.sent == [(10, signal.SIGTERM)]
 
 
+def test_a_look_that_fails_is_made_again(keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Tree(monkeypatch, [process(10)], [process(10), process(11)])
+    found, _ = begin(keeper)
+    with monkeypatch.context() as patch:
+        patch.setattr(tree, "all_processes", refuse)
+        for _ in range(2):
+            with pytest.raises(OSError, match="open files"):
+                found.tick(50.0 + LATER_SEC[0])
+    assert found.tick(50.0 + LATER_SEC[0]) is not None
+    assert seen.sent == [(10, signal.SIGTERM), (11, signal.SIGTERM)]
+
+
+def refuse(*_: object) -> NoReturn:
+    raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+
+def request(keeper: FakeKeeper, found: Reaching) -> Requests:
+    keeper.reaching, keeper.freezer = found, SimpleNamespace(thaw=lambda _: None)
+    keeper.helpers = keeper.unix_checks = keeper.mains = keeper.strays = SimpleNamespace(handlers={})
+    return Requests(cast("Keeper", keeper))
+
+
+TERM: Message = {"op": "signal", "run": RUN, "o": "term-1", "sig": signal.SIGTERM, "whom": "all"}
+
+
+def test_a_signal_that_could_not_be_sent_is_sent_when_the_next_daemon_asks(
+    keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told that this is done, and the stop lasted until its timeout."""
+    keeper.table[RUN] = entry_of("")
+    requests = request(keeper, Reaching(cast("Keeper", keeper)))
+    with monkeypatch.context() as patch:
+        patch.setattr(tree, "members", refuse)
+        with pytest.raises(LinkError, match="open files"):
+            requests.handle(TERM, {})
+    seen = Tree(monkeypatch, [process(10)])
+    for repeated, count in ((False, 1), (True, 0)):
+        requests.handle(TERM, {})
+        assert keeper.said.pop() == {"op": "signaled", "run": RUN, "o": "term-1", "repeated": repeated, "count": count}
+    assert seen.sent == [(10, signal.SIGTERM)]
+
+
+def test_whom_no_descriptor_could_be_had_for_gets_it_a_while_later_and_the_main_process_once(
+    keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = keeper.table[RUN] = entry_of("")
+    entry.pid, entry.start, entry.pidfd = 10, BEFORE, 1000
+    requests = request(keeper, Reaching(cast("Keeper", keeper)))
+    sent: list[int] = []
+    processes = {pid: process(pid) for pid in (10, 11)}
+    monkeypatch.setattr(tree, "members", lambda *_: processes)
+    monkeypatch.setattr(tree, "all_processes", dict)
+    monkeypatch.setattr(tree, "process", processes.get)
+    monkeypatch.setattr(os, "close", lambda _: None)
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda fd, _: sent.append(fd - 990))
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    requests.handle(TERM, {})
+    assert sent == [10]  # its pidfd is there
+    monkeypatch.setattr(os, "pidfd_open", lambda pid: pid + 990)
+    for delay in LATER_SEC:
+        keeper.reaching.tick(50.0 + delay + 1)
+    assert sent == [10, 11]
+
+
 def test_the_start_of_a_process_is_by_the_same_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree, "send_each", lambda found, _: len(list(found)))
+    monkeypatch.setattr(tree, "send_each", lambda found, _: list(found))
     me = tree.look([1])[1]
     found = reaching.Reach(entry_of(""), signal.SIGTERM)
     found.tell([])
