@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from jobd.core.records import JobRow
@@ -45,6 +46,15 @@ async def ask(bed: Bed, *words: str, name: str = "new") -> m.Started:
     (body,) = answers.bodies
     assert isinstance(body, m.Started)
     return body
+
+
+@pytest.mark.parametrize("array", ["", "1-3"])
+async def test_a_name_that_is_a_templates_is_not_one_for_a_run(array: str) -> None:
+    async with serving(Bed()) as bed:
+        request = replace(a_run(name="web@"), array=array)
+        with pytest.raises(Refused, match="'web@' ends with '@', which is for templates") as info:
+            await run(context_of(bed, Answers()), request)
+    assert info.value.code == errors.INVALID
 
 
 async def test_a_name_that_is_taken_by_what_waits_is_said_to_be_queued(autojump_clock: MockClock) -> None:

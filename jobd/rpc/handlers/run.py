@@ -69,6 +69,9 @@ def _named(context: Context, request: m.Run) -> tuple[JobSpec, str]:
         return spec, registry.names.free(context.own, spec)
     if not names.valid_job_name(name):
         raise Refused(errors.INVALID, names.why_invalid(name))
+    if name.endswith("@"):
+        text = f"job name {name!r} ends with '@', which is for templates; choose another name"
+        raise Refused(errors.INVALID, text, job=name)
     if whole := registry.arrays.array_of(context.own, name):
         text = f"cannot run {name!r}: elements of the array {whole} are called so; choose another name"
         raise Refused(errors.EXISTS, text, job=name)
