@@ -254,8 +254,9 @@ class Ends:
         """SIGKILL the whole tree, again and again until nothing of it is left."""
         if not entry.empty and not entry.killing:
             entry.killing = 1
-            self._kill_once(entry)
             self._round_at = time.monotonic() + ROUND_SEC
+            with suppress(OSError):  # the next round comes in any case
+                self._kill_once(entry)
 
     def _kill_once(self, entry: Entry) -> None:
         """One round. Many runs that are killed together share a look at /proc; what it missed the next round meets."""
