@@ -42,5 +42,7 @@ def signal_number(text: str) -> int:
         from jobd.core.names import closest
 
         meant = closest(word, [name.removeprefix("SIG") for name in _NUMBERS])
-        raise UsageError(f"unknown signal {text!r}" + (f"; did you mean SIG{meant}?" if meant else ""))
+        if meant:
+            raise UsageError(f"unknown signal {text!r}; did you mean SIG{meant}?")
+        raise UsageError(f"cannot send signal {text!r}: give a name such as TERM, or a signal number of this system")
     return number

@@ -31,8 +31,8 @@ Supervise jobs. Clients (jobctl) connect to its socket.
   --state-dir DIR     where the database and the logs are
   --config-dir DIR    where jobd.toml and jobs/ are (default: DIR/config below the state directory)
   --idle-exit TIME    end after TIME without jobs and clients; 0 for never (default: 15min with --user, else 0)
-  --daemon-user USER  who the daemon is, of which clients talk to; root starts the jobs (default: jobd with --system if
-                      there is such a user, else root)
+  --daemon-user USER  as whom the daemon runs, which clients talk to; root starts the jobs (default: jobd with --system
+                      if there is such a user, else root)
   --daemonize         return when jobd is ready, and go on in the background; the log goes to STATE-DIR/jobd.log
   --log-level LEVEL   {", ".join(LEVELS)} (default: as jobd.toml says, else info)
   --check-config      only say what is wrong with jobd.toml, or that nothing is

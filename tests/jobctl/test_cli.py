@@ -106,6 +106,8 @@ def test_help_on_an_unknown_verb_gets_a_suggestion(line: Run) -> None:
         ("list --state=COMPLETED", "unknown state 'COMPLETED'; see --state=help"),
         ("list --state=fialed", "unknown state 'fialed'; did you mean 'failed'?"),
         ("kill -s TREM web", "unknown signal 'TREM'; did you mean SIGTERM?"),
+        ("kill -s 99 web", "cannot send signal '99': give a name such as TERM, or a signal number of this system"),
+        ("kill -s 0 web", "cannot send signal '0': give a name such as TERM, or a signal number of this system"),
         ("kill --kill-whom mian web", "unknown part of a job 'mian'; did you mean 'main'?"),
         ("st web", "unknown verb 'st'; did you mean start, stop or status?"),
         ("detach web", "unknown verb 'detach': ^] three times leaves a job that is attached"),
