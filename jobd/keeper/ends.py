@@ -268,12 +268,6 @@ class Ends:
             self._looked_at, self._looked = now, (self.strangers(), tree.all_processes())
         tree.kill_all(entry, *self._looked)
 
-    def forward(self, sig: int) -> None:
-        """As PID 1: hand a signal on to the main process of every run."""
-        for entry in self._keeper.table.values():
-            if entry.execd and not entry.ended and entry.pidfd is not None:
-                pidfd.send_signal(entry.pidfd, sig)
-
     def tick(self, now: float) -> float | None:
         """Do what is due. Returns when to look again."""
         if self.helper_until is not None and now >= self.helper_until[0]:

@@ -220,15 +220,17 @@ class Keeper:
     def _on_signals(self, fd: int) -> None:
         data = os.read(fd, 32 * kernel.SIGINFO_SIZE)
         for at in range(0, len(data), kernel.SIGINFO_SIZE):
-            sig = int.from_bytes(data[at : at + 4], sys.byteorder)
-            if sig == signal.SIGCHLD:
-                self.ends.reap()
-            elif sig == signal.SIGHUP:
-                self.replace_daemon()
-            elif sig in (signal.SIGTERM, signal.SIGINT):
-                self.shutdown.begin(signal.Signals(sig).name)
-            else:
-                self.ends.forward(sig)
+            self._surviving.attempt(None, self._on_signal, int.from_bytes(data[at : at + 4], sys.byteorder))
+
+    def _on_signal(self, sig: int) -> None:
+        if sig == signal.SIGCHLD:
+            self.ends.reap()
+        elif sig == signal.SIGHUP:
+            self.replace_daemon()
+        elif sig in (signal.SIGTERM, signal.SIGINT):
+            self.shutdown.begin(signal.Signals(sig).name)
+        else:
+            self.mains.forward(sig)
 
     # --- the daemon -------------------------------------------------------------------------------------------------
     def _start_daemon(self, now: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jobd.host import procs
+from jobd.host import pidfd, procs
 from jobd.keeper.membership import Membership
 
 TYPE_CHECKING = False
@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 
 
 class Mains:
-    """The request for another main process."""
+    """The request for another main process, and what all of them get."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self.handlers: dict[str, Callable[[Message, Fds], None]] = {"set-main": self._set_main}
+
+    def forward(self, sig: int) -> None:
+        """As PID 1: hand a signal on to the main process of every run."""
+        for entry in self._keeper.table.values():
+            if entry.execd and not entry.ended and entry.pidfd is not None:
+                try:
+                    pidfd.send_signal(entry.pidfd, sig)
+                except PermissionError:  # a setuid program; the others are to have it
+                    self._keeper.log(f"not allowed to signal process {entry.pid}", "warning")
 
     def _set_main(self, message: Message, _: Fds) -> None:
         run, tag, pid = message["run"], message["tag"], message["pid"]

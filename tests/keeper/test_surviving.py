@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import time
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NoReturn, cast
 
+from jobd.host import pidfd
+from jobd.keeper import kernel
+from jobd.keeper.loop import Keeper
+from jobd.keeper.mains import Mains
 from jobd.keeper.surviving import MAX_SAID, PAUSE_SEC, SAY_SEC, Surviving
+from jobd.keeper.table import Entry
 
 if TYPE_CHECKING:
     import pytest
@@ -48,3 +57,40 @@ def test_without_an_error_nobody_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     assert surviving.attempt(0, max, 3, 4) == 4
     surviving.rest()
     assert clock.now == 100.0
+
+
+def test_a_signal_that_cannot_be_served_takes_no_other_with_it() -> None:
+    """All that have come are read at once."""
+    why: list[str] = []
+
+    def refuse(_: int) -> NoReturn:
+        raise OSError
+
+    double = SimpleNamespace(_surviving=Surviving(cast("Log", lambda *_: None)))
+    double.mains, double.shutdown = SimpleNamespace(forward=refuse), SimpleNamespace(begin=why.append)
+    double._on_signal = lambda sig: Keeper._on_signal(cast("Keeper", double), sig)
+    reader, writer = os.pipe()
+    for sig in (signal.SIGUSR1, signal.SIGTERM):
+        os.write(writer, sig.to_bytes(4, sys.byteorder).ljust(kernel.SIGINFO_SIZE, b"\0"))
+    Keeper._on_signals(cast("Keeper", double), reader)
+    assert why == ["SIGTERM"]
+    os.close(reader)
+    os.close(writer)
+
+
+def test_as_pid_1_a_setuid_program_keeps_no_signal_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    got: list[int] = []
+    double = SimpleNamespace(table={}, log=lambda text, _: said.append(text))
+    for number in (1, 2):
+        entry = double.table[number] = Entry(b"%d" % number * 16)
+        entry.pid, entry.pidfd, entry.execd = number, number + 1000, True
+
+    def send(fd: int, _: int) -> None:
+        if fd == 1001:
+            raise PermissionError
+        got.append(fd)
+
+    monkeypatch.setattr(pidfd, "send_signal", send)
+    Mains(cast("Keeper", double)).forward(signal.SIGUSR1)
+    assert (got, said) == ([1002], ["not allowed to signal process 1"])
