@@ -71,8 +71,7 @@ class Ends:
                 strangers |= not self._other_ended(pid, status)
             elif self._main_ended(entry, status, usage):
                 self._untold.append(entry)
-        if self._untold:
-            self._settle(self._untold)
+        self._settle(self._untold)
         if strangers:
             self.recheck()
         self.unreaped = False
@@ -113,6 +112,7 @@ class Ends:
         return True
 
     def _settle(self, ended: list[Entry]) -> None:
+        ended[:] = [entry for entry in ended if entry.exit is not None and self._keeper.table.get(entry.run) is entry]
         for entry, empty in zip(list(ended), self._emptiness(ended), strict=True):
             ended.remove(entry)
             self._tell_exited(entry, empty)
@@ -371,13 +371,17 @@ class Ends:
 
     def _foreign_ended(self, entry: Entry) -> None:
         assert entry.pidfd is not None
-        self._keeper.unwatch(entry.pidfd)
+        until = time.monotonic() + (STATUS_SEC if pidfd.keeps_exit_status() else 0.0)
+        self._keeper.unwatch(entry.pidfd)  # after an error in the above this comes again …
+        self._lagging[entry.run], self._round_at = (
+            until,
+            time.monotonic(),
+        )  # … and after one in the below the round does
         if self.own.get(entry.pid) is entry:
             self.reap()
             if entry.ended or self.own.get(entry.pid) is not entry:
                 return
-        wait = STATUS_SEC if pidfd.keeps_exit_status() else 0.0
-        self._ask_status(entry, time.monotonic() + wait)
+        self._ask_status(entry, until)
 
     def _ask_status(self, entry: Entry, until: float) -> None:
         """Its parent has to reap it before the kernel tells the status."""
@@ -391,4 +395,6 @@ class Ends:
         self.own.pop(entry.pid, None)
         entry.exit = {"status": UNKNOWN if status is None else status, "rusage": None, "at": time.time_ns()}
         entry.exit["mono"] = time.monotonic_ns()
-        self._settle([entry])
+        self._untold.append(entry)
+        self.unreaped = True  # or it were not told after an error
+        self._settle(self._untold)

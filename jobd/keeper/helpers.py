@@ -285,8 +285,8 @@ class Helpers:
         fd = helper.pidfd
 
         def ended() -> None:
-            self._keeper.unwatch(fd)
             helper.lag_until = time.monotonic() + (LAG_SEC if pidfd.keeps_exit_status() else 0.0)
+            self._keeper.unwatch(fd)  # only now: after an error in the above this comes again
             self._ask_status(entry, helper)
 
         self._keeper.watch(fd, ended)
