@@ -2,8 +2,8 @@
 
 The new one is made first, complete, beside the old one (`state.db.new`); then the old one moves away, and the new one
 into its place. The old one's three files have to move together (the database, its log, the log's index): a symbolic
-link, made first and removed last, says where to. Whoever opens a database first finishes what a kill interrupted.
-Nothing is ever written over.
+link, made first and removed last, says where to. Whoever opens a database first finishes what a kill interrupted, and
+the writer what an error of the disk did. Nothing is ever written over.
 """
 
 from __future__ import annotations
@@ -37,15 +37,8 @@ def fresh_path(path: Path) -> Path:
     return path.with_name(path.name + NEW)
 
 
-def exchange(path: Path) -> Path:
-    """Set the database at `path` aside, and put the new one in its place. Returns where the old one is."""
-    aside = _begin_move(path)
-    finish_move(path)
-    return aside
-
-
-def _begin_move(path: Path) -> Path:
-    """Say where the database at `path` goes."""
+def begin_move(path: Path) -> Path:
+    """Say where the database at `path` goes; nothing but `finish_move` may be done with it after that."""
     stamp = _stamp()
     name, n = f"{path.name}.damaged-{stamp}", 0
     while any(os.path.lexists(path.with_name(name + part)) for part in PARTS):
@@ -56,19 +49,26 @@ def _begin_move(path: Path) -> Path:
 
 
 def finish_move(path: Path) -> None:
-    """Complete a move that was begun, by us or by a daemon that died in it."""
+    """Complete a move that was begun, by us or by a daemon that died in it. What fails in it can be called again."""
     mark, new = path.with_name(path.name + MARK), path.with_name(path.name + NEW)
-    if mark.is_symlink():
-        name = os.readlink(mark)
-        for part in PARTS:
-            source = path.with_name(path.name + part)
-            if source.exists():
-                os.rename(source, path.with_name(name + part))
+    begun = mark.is_symlink()
+    if begun:
+        _move(path, os.readlink(mark))
         sync_directory(path.parent)
-        mark.unlink()
     if new.exists() and not path.exists():
         os.rename(new, path)
         sync_directory(path.parent)
+    if begun:
+        mark.unlink()
+
+
+def _move(path: Path, name: str) -> None:
+    if path.exists() and os.path.lexists(path.with_name(name)):
+        return  # it has moved, whole: this is the one that has come after it, with a log of its own
+    for part in PARTS:
+        source, target = path.with_name(path.name + part), path.with_name(name + part)
+        if source.exists() and not os.path.lexists(target):
+            os.rename(source, target)
 
 
 def keep_copy(path: Path) -> Path | None:

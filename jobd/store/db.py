@@ -23,12 +23,12 @@ from .background import Background
 from .ballast import Ballast
 from .batch import Batch, Removal, StoreError, StoreFenced, StoreFull, StoreTooNew
 from .connections import Connections
-from .damage import exchange, finish_move, fresh_path, keep_copy
+from .damage import begin_move, finish_move, fresh_path, keep_copy
 from .reader import Counts, Reader
 from .removal import PURGES, highest_purged
 from .retention import Policy
 from .rows import QUEUE_COLUMNS, queue_row
-from .salvage import salvage
+from .salvage import Salvaged, salvage
 from .trouble import ERRORS, kind
 from .writer import Writer
 
@@ -75,6 +75,7 @@ class Store(Reader):
         self._writer: Writer | None = None
         self._background: Background | None = None
         self._witness: wal.Witness | None = None
+        self._moving = ""  # what to tell when the damaged database, which is being set aside, has moved
         self._doubtful = False  # what is in the database is not what was written: the whole file is to be checked
         self._event_seqs = itertools.count(2, 2)
         self._run_seqs = itertools.count(1)
@@ -102,7 +103,8 @@ class Store(Reader):
                 if kind(error) != "damage":
                     raise
                 seal.remove(path)
-                conn = store._begin_anew(str(error))
+                store._begin_anew(str(error))
+                conn = schema.open_database(path)
         except (*ERRORS, OSError, StoreError) as error:
             store._close_witness()
             if isinstance(error, StoreError):
@@ -116,8 +118,8 @@ class Store(Reader):
         assert self._writer is None
         assert self._conn is not None
         self._writer = Writer(
-            self._path, self._conn, self._epoch, self._ballast, self._begin_anew, wake, self._want_check,
-            self._connections,
+            self._path, self._conn, self._epoch, self._ballast, self._begin_anew, lambda: bool(self._moving), wake,
+            self._want_check, self._connections,
         )  # fmt: skip
         self._conn = None
         self._writer.on_locked = self.on_locked
@@ -243,8 +245,24 @@ class Store(Reader):
         self._event_seqs = itertools.count((last_event // 2 + 1) * 2, 2)
         self._run_seqs = itertools.count(last_run + 1)
 
-    def _begin_anew(self, text: str) -> sqlite3.Connection:
-        """Make a new database that is ours, and put it into the place of the damaged one."""
+    def _begin_anew(self, text: str) -> None:
+        """Make a new database that is ours, and put it into the place of the damaged one; or go on with that."""
+        if not self._moving:
+            saved = self._make_new()
+            aside = begin_move(self._path)
+            # From here on there is no way back: what is at `path` is no whole database until the move is finished.
+            self._moving = (
+                f"the database was damaged ({text}): it was set aside as {aside}; the new one has taken over"
+                f" {saved.runs} live runs and {saved.jobs} jobs, and no history"
+            )
+            if self._writer is None:  # the counters are not in use yet
+                self._count_from(saved.last_event, saved.last_run)
+        finish_move(self._path)
+        self._tell(self._moving)
+        self._moving = ""
+
+    def _make_new(self) -> Salvaged:
+        """Make a new database beside the damaged one, with what can be taken over."""
         fresh = fresh_path(self._path)
         conn = schema.open_database(fresh)
         try:
@@ -255,15 +273,7 @@ class Store(Reader):
             schema.fold_log(conn)
         finally:
             conn.close()
-        aside = exchange(self._path)
-        conn = schema.open_database(self._path)
-        self._tell(
-            f"the database was damaged ({text}): it was set aside as {aside}; the new one has taken over"
-            f" {saved.runs} live runs and {saved.jobs} jobs, and no history"
-        )
-        if self._writer is None:  # the counters are not in use yet
-            self._count_from(saved.last_event, saved.last_run)
-        return conn
+        return saved
 
     def _close_witness(self) -> None:
         if self._witness is not None:

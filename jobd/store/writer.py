@@ -58,7 +58,8 @@ class Writer:
         conn: sqlite3.Connection,
         epoch: int,
         ballast: Ballast,
-        begin_anew: Callable[[str], sqlite3.Connection],
+        begin_anew: Callable[[str], None],
+        is_moving: Callable[[], bool],
         wake: Callable[[], None],
         on_error: Callable[[], None],
         connections: Connections,
@@ -69,7 +70,8 @@ class Writer:
         self._path = path
         self._epoch = epoch
         self._ballast = ballast
-        self._begin_anew = begin_anew
+        self._begin_anew = begin_anew  # raises when it fails
+        self._is_moving = is_moving  # it has failed half-way: nothing is to be opened before it went well
         self._wake = wake
         self._connections = connections
         self._on_error = on_error  # an I/O error: the file should be checked
@@ -279,6 +281,8 @@ class Writer:
             return True
         if self._distrusted:
             self._distrusted = not self._connections.close_all()
+        if self._is_moving():
+            return self._replace("a damaged database is not yet set aside")
         try:
             self._conn = schema.open_database(self._path)
             schema.fold_log(self._conn)
@@ -323,21 +327,21 @@ class Writer:
         self._drop_connection()
         self._looks = [at for at in self._looks if time.monotonic() < at + BELIEVE_SEC]
         try:
-            if len(self._looks) < MOST_LOOKS and is_sound(self._path, text):
+            if not self._is_moving() and len(self._looks) < MOST_LOOKS and is_sound(self._path, text):
                 self._looks.append(time.monotonic())  # not before: a look may fail, too
-                self._conn = schema.open_database(self._path)
-                self._compare(self._conn)
             else:
                 self._doubtful = None
-                self._conn = self._begin_anew(text)
+                self._begin_anew(text)
+            self.generation += 1  # even if it cannot be opened now: what others have opened is another file
+            self._wake()
+            self._conn = schema.open_database(self._path)
+            self._compare(self._conn)
         except (*ERRORS, OSError, StoreError) as error:
             self._retry_at = time.monotonic() + RETRY_SEC
             self._set_trouble(f"{text}; {error}")
             if is_full(error):
                 self._ballast.release()
             return False
-        self.generation += 1
-        self._wake()
         return True
 
     # --- calls --------------------------------------------------------------------------------------------------
