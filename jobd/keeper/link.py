@@ -87,8 +87,19 @@ class LinkCodec:
         """Pack (message, descriptors) pairs, of which a message may be packed already, into as few datagrams as go.
 
         A datagram with a large body gets a memfd as its first descriptor, which the caller closes after sending.
+        Raises OSError when there is none to be had; then all is as it was.
         """
         datagrams: list[Datagram] = []
+        try:
+            self._encode(items, datagrams)
+        except (OSError, LinkError):
+            _close([fds[0] for data, fds in datagrams if data is _MEMFD])
+            raise
+        return datagrams
+
+    def _encode(
+        self, items: Sequence[tuple[Mapping[str, object] | bytes, Sequence[int]]], datagrams: list[Datagram]
+    ) -> None:
         bodies: list[bytes] = []
         fds: list[int] = []
         size = 0
@@ -104,7 +115,6 @@ class LinkCodec:
             size += len(body)
         if bodies:
             datagrams.append(_datagram(bodies, fds))
-        return datagrams
 
     def decode(self, data: bytes, fds: Sequence[int], most: int = MAX_BODY) -> list[tuple[Message, Fds]]:
         """Unpack one datagram. The descriptors become the caller's; on LinkError all are closed.
@@ -147,8 +157,12 @@ def _datagram(bodies: list[bytes], fds: list[int]) -> Datagram:
         return data, fds
     memfd = os.memfd_create("jobd-link")
     view = memoryview(data)
-    while view:
-        view = view[os.write(memfd, view) :]
+    try:
+        while view:
+            view = view[os.write(memfd, view) :]
+    except OSError:
+        os.close(memfd)
+        raise
     return _MEMFD, [memfd, *fds]
 
 
@@ -232,10 +246,14 @@ class Link:
         if self.broken:
             raise LinkError("cannot send to the other end")
         if self._queue:
-            queue, self._queue, self._queued = self._queue, [], 0
-            fresh = self._codec.encode(queue)
-            self._outbox += fresh
-            self._waiting += sum(map(_size, fresh))
+            try:
+                fresh = self._codec.encode(self._queue)
+            except OSError:  # a shortage; what goes nevertheless frees memory and descriptors
+                self.crowded = True
+            else:
+                self._queue, self._queued = [], 0
+                self._outbox += fresh
+                self._waiting += sum(map(_size, fresh))
         while self._outbox:
             data, fds = self._outbox[0]
             try:
@@ -249,7 +267,7 @@ class Link:
                 return not self.broken
             self._waiting -= _size(self._outbox.pop(0))
             _close(fds)
-        return True
+        return not self._queue
 
     def receive(self) -> list[tuple[Message, Fds]]:
         """What has come, possibly nothing. Raises LinkClosed after the last message, LinkError for what is not ours."""

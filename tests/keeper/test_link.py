@@ -244,6 +244,48 @@ def test_what_a_shortage_keeps_from_being_sent_is_sent_later(
     assert b.receive() == [({"op": "x"}, {})]
 
 
+@pytest.mark.parametrize("name", ["memfd_create", "write"])
+def test_what_finds_no_room_for_its_body_is_sent_later(
+    links: tuple[Link, Link], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """All that waited with it was lost, and its descriptors were never closed."""
+    a, b = links
+    before, real, calls = open_fds(), getattr(os, name), list[int]()
+
+    def second_fails(*args: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+        return real(*args)
+
+    monkeypatch.setattr(os, name, second_fails)
+    a.send({"op": "exited", "fds": ["f"]}, [0])
+    for op in ("one", "two"):
+        a.send({"op": op, "data": bytes(MAX_INLINE)})
+    assert (a.flush(), a.crowded, a.unsent) == (False, True, True)
+    assert open_fds() == before + 1
+    assert (a.flush(), a.crowded, a.unsent) == (True, False, False)
+    got = [found for _ in range(3) for found in b.receive()]
+    assert [message["op"] for message, _ in got] == ["exited", "one", "two"]
+    os.close(got[0][1]["f"])
+    assert open_fds() == before
+
+
+def test_what_finds_no_room_holds_up_nothing_that_came_before(
+    links: tuple[Link, Link], refusing: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = links
+    a.send({"op": "first"})
+    refusing.error = errno.ENOBUFS
+    a.flush()
+    a.send({"op": "large", "data": bytes(MAX_INLINE)})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "memfd_create", lambda _: os.open("/nowhere", os.O_RDONLY))
+        assert not a.flush()
+    assert [message["op"] for message, _ in b.receive()] == ["first"]
+    assert a.flush()
+
+
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.ENOBUFS])
 def test_what_a_shortage_keeps_from_being_received_comes_later(
     links: tuple[Link, Link], refusing: Refusing, number: int
