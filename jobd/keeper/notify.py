@@ -7,9 +7,13 @@ a manager that is slow is told again when the loop comes round.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, socket
+from contextlib import closing
+
+from jobd.keeper.link import SHORTAGES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 EXTEND_EVERY_SEC = 5.0  # while starting or stopping …
 EXTEND_SEC = 30.0  # … the manager is told that it may take so much longer, which is how soon a hang is noticed
 START_SEC = 600.0  # without jobs a start may take no longer; with jobs there is no end, as their keeper must not go
-RETRY_SEC = 0.5  # until the next attempt where the manager's queue was full
+RETRY_SEC = 0.5  # until the next attempt where the manager's queue was full, or the kernel short of something
 BEATS = 3  # pings in the time after which the manager takes us for dead: one may come late
 
 STARTING, UP, RELOADING, STOPPING = "starting", "up", "reloading", "stopping"
@@ -131,19 +135,18 @@ class Notifier:
 
     def _flush(self) -> None:
         address = b"\0" + os.fsencode(self.path[1:]) if self.path.startswith("@") else os.fsencode(self.path)
-        sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
         try:
-            while self._unsent:
-                sock.sendto(self._unsent[0], MSG_DONTWAIT, address)
-                del self._unsent[0]
+            with closing(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)) as sock:
+                while self._unsent:
+                    sock.sendto(self._unsent[0], MSG_DONTWAIT, address)
+                    del self._unsent[0]
             self.error = ""
-        except BlockingIOError:
-            del self._unsent[:-_MAX_UNSENT]
         except OSError as e:
+            if e.errno in (errno.EAGAIN, *SHORTAGES):
+                del self._unsent[:-_MAX_UNSENT]
+                return
             self._unsent.clear()
             self.error = f"cannot tell {self.path} how jobd is: {e.strerror}"
-        finally:
-            sock.close()
 
 
 _EXTEND = b"EXTEND_TIMEOUT_USEC=%d" % int(EXTEND_SEC * 1e6)

@@ -60,8 +60,8 @@ class Shutdown:
             self._why, self._stage = why, "asked"
             nobody = not self._keeper.table and not self._keeper.daemon.ready
             self._until = time.monotonic() + (NOBODY_SEC if nobody else ANSWER_SEC)
+            self.tell()  # first: nobody would say it again
             self._keeper.notifier.stopping()
-            self.tell()
 
     def tell(self) -> None:
         """Ask the daemon, if there is one, to stop all runs; each new daemon is asked again."""

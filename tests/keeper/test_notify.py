@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
 from jobd.keeper import notify
 from jobd.keeper.notify import Notifier
+from jobd.keeper.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from jobd.keeper.link import Message
+    from jobd.keeper.loop import Keeper
 
 EXTEND = b"EXTEND_TIMEOUT_USEC=30000000"
 
@@ -126,6 +132,37 @@ def test_a_manager_that_is_busy_is_told_later(tmp_path: Path) -> None:
     notifier.tick(notifier._born + 1, 0, hopeless=False)
     assert manager.heard()[0] == b"READY=1"
     manager.sock.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENFILE, errno.ENOMEM])
+def test_over_a_shortage_the_manager_is_told_later(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    notifier = Notifier(manager.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(notify, "socket", refuse)
+        notifier.ready()
+        assert notifier.tick(notifier._born, 0, hopeless=False) == notifier._born + notify.RETRY_SEC
+    notifier.tick(notifier._born + 1, 0, hopeless=False)
+    assert manager.heard()[0] == b"READY=1"
+    assert not notifier.error
+
+
+def test_what_a_manager_cannot_be_told_keeps_no_daemon_from_being_told() -> None:
+    """The keeper took that for a daemon that does not answer, and stopped the runs without their own timeouts."""
+
+    def refuse() -> NoReturn:
+        raise MemoryError
+
+    said: list[Message] = []
+    double = SimpleNamespace(table={}, log=lambda _: None, send=said.append, notifier=SimpleNamespace(stopping=refuse))
+    double.daemon = SimpleNamespace(ready=True)
+    with pytest.raises(MemoryError):
+        Shutdown(cast("Keeper", double)).begin("SIGTERM")
+    assert said == [{"op": "shutdown", "why": "SIGTERM"}]
 
 
 def test_a_manager_that_is_gone_is_one_line_in_the_log(tmp_path: Path) -> None:
