@@ -186,17 +186,20 @@ class Writer:
     def _flush(self) -> None:
         if self.trouble and (time.monotonic() < self._retry_at or not self._recover()):
             return
-        tries = 3  # as it is; with the ballast released, or on a new connection; in a new database
+        tries, why = 3, ""  # as it is; with the ballast released, or on a new connection; in a new database
         while self._pending and tries:
             tries -= 1
             try:
                 self._transaction(lambda conn: write(conn, self._pending))
             except Exception as error:
+                why = str(error)
                 if not self._overcome(error):
                     break
             else:
                 self._report(self._pending, None)
                 self._pending = []
+        if self._pending and not self.trouble:  # each error was overcome, but there were many: the timer is for them
+            self._set_trouble(why)
         if self.trouble:
             self._settle()
 
