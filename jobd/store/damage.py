@@ -25,8 +25,11 @@ MARK: Final = ".moving"  # state.db.moving -> the new name
 NEW: Final = ".new"
 # sqlite3_errstr of SQLITE_CORRUPT and SQLITE_NOTADB; our own words say more.
 _SAID_BY_SQLITE: Final = ("database disk image is malformed", "file is not a database")
-# What a check says of a page that could not be read, with SQLite's extended result code (its btree.c).
-_UNREAD: Final = re.compile(r"unable to get the page\. error code=(\d+)")
+# What a check says of a page that could not be read, with SQLite's extended result code (its btree.c). Of a page in a
+# list, that of an overflow or of free ones, it names none; but a number that no page has is told before it is read
+# ("invalid page number"), so that only a read, or the memory for it, can have failed. "Failed to read ptrmap key" is
+# not here: a garbled map is told by the same words, and our files have none.
+_UNREAD: Final = re.compile(r"unable to get the page\. error code=(\d+)|failed to get page \d+")
 PARTS: Final = ("-wal", "-shm", "")  # the database last: as long as it is there, the move is not done
 
 
@@ -147,6 +150,6 @@ def _raise_unread(text: str) -> None:
     if match is None:
         return
     error = sqlite3.OperationalError(text)
-    error.sqlite_errorcode = int(match[1])
+    error.sqlite_errorcode = int(match[1] or sqlite3.SQLITE_IOERR)
     if kind(error) != "damage":
         raise error

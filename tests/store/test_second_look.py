@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobd.store import damage, writer
+from jobd.store import damage, trouble, writer
 from jobd.store.change import write as real_write
 
 from .helpers import OWNER, Book, run_id
@@ -115,12 +115,23 @@ def test_a_look_that_fails_says_damage_or_nothing(
             assert damage.is_sound(tmp_path / "state.db", MALFORMED) is sound
 
 
-@pytest.mark.parametrize(("code", "unread"), [(8458, True), (sqlite3.SQLITE_IOERR_READ, True), (7, True), (11, False)])
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("Page 19: unable to get the page. error code=8458", True),  # SQLITE_IOERR_CORRUPTFS: what is said after an EIO
+        (f"Page 19: unable to get the page. error code={sqlite3.SQLITE_IOERR_READ}", True),
+        ("Page 19: unable to get the page. error code=7", True),
+        ("Page 19: unable to get the page. error code=11", False),
+        ("On tree page 47 cell 0: failed to get page 43", True),
+        ("Main freelist: failed to get page 43", True),
+        ("On tree page 47 cell 0: invalid page number 4300", False),
+        ("On tree page 47 cell 0: 2nd reference to page 43", False),
+        ("Failed to read ptrmap key=43", False),
+    ],
+)
 def test_a_page_that_could_not_be_read_is_not_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, unread: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, unread: bool
 ) -> None:
-    """8458, SQLITE_IOERR_CORRUPTFS, is what a check says after an EIO."""
-    text = f"Page 19: unable to get the page. error code={code}"
 
     class Connection:
         def execute(self, _: str) -> list[tuple[str]]:
@@ -134,7 +145,8 @@ def test_a_page_that_could_not_be_read_is_not_damage(
         check = damage.Check(tmp_path / "state.db")
         monkeypatch.setattr(check, "_conn", Connection())
         if unread:
-            with pytest.raises(sqlite3.OperationalError, match="Page 19"):
+            with pytest.raises(sqlite3.OperationalError, match=text) as caught:
                 check.run()
+            assert trouble.kind(caught.value) == "disk"
         else:
             assert check.run() == text
