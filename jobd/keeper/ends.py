@@ -255,18 +255,18 @@ class Ends:
         if not entry.empty and not entry.killing:
             entry.killing = 1
             self._round_at = time.monotonic() + ROUND_SEC
-            with suppress(OSError):  # the next round comes in any case
-                self._kill_once(entry)
+            self._kill_once(entry)
 
     def _kill_once(self, entry: Entry) -> None:
         """One round. Many runs that are killed together share a look at /proc; what it missed the next round meets."""
-        if entry.cgroup:
-            tree.kill_all(entry, ())
-            return
-        now = time.monotonic()
-        if now - self._looked_at > LOOK_SEC:
-            self._looked_at, self._looked = now, (self.strangers(), tree.all_processes())
-        tree.kill_all(entry, *self._looked)
+        with suppress(OSError):  # the next round comes in any case, and the others have their turn in this one
+            if entry.cgroup:
+                tree.kill_all(entry, ())
+                return
+            now = time.monotonic()
+            if now - self._looked_at > LOOK_SEC:
+                self._looked_at, self._looked = now, (self.strangers(), tree.all_processes())
+            tree.kill_all(entry, *self._looked)
 
     def tick(self, now: float) -> float | None:
         """Do what is due. Returns when to look again."""

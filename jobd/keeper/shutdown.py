@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 
 from jobd.keeper import cgroup, files, sockets
 from jobd.keeper.table import Entry
@@ -127,7 +128,8 @@ class Shutdown:
         self._stage, self._until = "term", time.monotonic() + TERM_SEC
         for entry in list(keeper.table.values()):
             if not entry.empty:
-                keeper.reaching.send(entry, signal.SIGTERM)
+                with suppress(OSError):  # SIGKILL comes in any case, and the others have their turn
+                    keeper.reaching.send(entry, signal.SIGTERM)
                 keeper.freezer.thaw(entry)
         self._until = min(self._until, time.monotonic() + TERM_SEC)
 

@@ -142,3 +142,21 @@ def test_a_tree_whose_first_sigkill_is_refused_gets_the_next(
     monkeypatch.setattr(tree, "all_processes", dict)
     assert keeper.ends.tick(time.monotonic() + 2 * ROUND_SEC) is not None
     assert killed == [entry]
+
+
+def test_a_sigkill_that_is_refused_is_in_nobodys_way(keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of the table was refused it in each round, and those behind it were never killed."""
+    first, killed = keeper.table[RUN], list[Entry]()
+    other = keeper.table[b"\2" * 16] = Entry(b"\2" * 16)
+    first.killing = other.killing = 1
+
+    def kill_all(entry: Entry, *_: object) -> None:
+        if entry is first:
+            refuse()
+        killed.append(entry)
+
+    monkeypatch.setattr(tree, "kill_all", kill_all)
+    monkeypatch.setattr(tree, "all_processes", dict)
+    keeper.ends._round_at = 0.0
+    keeper.ends.tick(time.monotonic())
+    assert killed == [other]

@@ -15,9 +15,9 @@ from tests.runtime.fakes import Bed
 @pytest.mark.parametrize(
     ("verb", "user", "said"),
     [
-        ("fly", "", "cannot say whether you may 'fly': no such verb; jobctl help lists them"),
-        ("fly", "bob", "cannot say whether 'bob' may 'fly': no such verb; jobctl help lists them"),
-        ("strat", "", "cannot say whether you may 'strat': no such verb; did you mean 'start'?"),
+        ("fly", "", "cannot say whether you may 'fly': no rule is about that; jobd.toml(5) has them all"),
+        ("fly", "bob", "cannot say whether 'bob' may 'fly': no rule is about that; jobd.toml(5) has them all"),
+        ("strat", "", "cannot say whether you may 'strat': no rule is about that; did you mean 'start'?"),
     ],
 )
 async def test_of_what_is_no_verb_nobody_can_say_who_may(verb: str, user: str, said: str) -> None:

@@ -27,9 +27,9 @@ async def can_i(context: Context, request: m.AuthCanI) -> None:
     """Whether somebody may do something, and by which rule. Says nothing of whether there is such a job."""
     if request.action not in rules.VERBS:
         meant = names.closest(request.action, rules.VERBS)
-        hint = f"did you mean {meant!r}?" if meant else "jobctl help lists them"
+        hint = f"did you mean {meant!r}?" if meant else "jobd.toml(5) has them all"
         whom = repr(request.user) if request.user else "you"
-        text = f"cannot say whether {whom} may {request.action!r}: no such verb; {hint}"
+        text = f"cannot say whether {whom} may {request.action!r}: no rule is about that; {hint}"
         raise Refused(errors.INVALID, text, action=request.action)
     who = await _who(context, request.user)
     daemon = rules.VERBS[request.action] not in rules.OF_JOBS
