@@ -27,7 +27,7 @@ from .errands import Call, Close, Damage
 from .trouble import ERRORS, is_full, is_uncertain, kind, primary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from .ballast import Ballast
@@ -80,7 +80,7 @@ class Writer:
         self._calls: deque[Call[object]] = deque()
         self._conn: sqlite3.Connection | None = conn
         self._retry_at = 0.0
-        self._committing = False
+        self._committing: list[Batch] = []  # what a commit that has not returned holds, the first of those pending
         self._looks: list[float] = []  # when a look at what was called damaged found it sound
         self._doubtful: tuple[int, int] | None = None  # (batches, last event) of a commit that ended in an I/O error
         self._locked = 0  # tries in a row that a reader was in the way of, since an I/O error
@@ -190,7 +190,7 @@ class Writer:
         while self._pending and tries:
             tries -= 1
             try:
-                self._transaction(lambda conn: write(conn, self._pending))
+                self._write(self._pending)
             except Exception as error:
                 why = str(error)
                 if not self._overcome(error):
@@ -203,7 +203,10 @@ class Writer:
         if self.trouble:
             self._settle()
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _write(self, batches: list[Batch]) -> None:
+        self._transaction(lambda conn: write(conn, batches), batches)
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T], batches: Sequence[Batch] = ()) -> T:
         conn = self._conn
         if conn is None:
             raise StoreError(self._cannot(self.trouble))
@@ -215,9 +218,9 @@ class Writer:
             if found < self._epoch:  # there was no room for it when the database was opened
                 schema.set_meta(conn, "epoch", str(self._epoch))
             result = work(conn)
-            self._committing = True
+            self._committing = list(batches)
             conn.execute("COMMIT")
-            self._committing = False
+            self._committing = []
         except BaseException:
             if conn.in_transaction:  # some errors have rolled back by themselves
                 conn.execute("ROLLBACK")
@@ -246,7 +249,7 @@ class Writer:
         while self._pending:
             batch = self._pending[0]
             try:
-                self._transaction(lambda conn, b=batch: write(conn, [b]))  # type: ignore[misc]  # bound now, on purpose
+                self._write([batch])
             except Exception as error:
                 if kind(error) != "change":
                     self._overcome(error)
@@ -263,7 +266,7 @@ class Writer:
             self._io_failed = True
             self._on_error()
             self._note_doubt()
-        self._committing = False
+        self._committing = []
         self._set_trouble(str(error))
         if is_full(error):  # nothing was committed: SQLite says so only when a write found no room
             self._refuse_pending(lambda b: b.may_fail, StoreFull(self._cannot(self.trouble)))
@@ -273,9 +276,9 @@ class Writer:
     def _note_doubt(self) -> None:
         """The error came of a commit: what it was to write may be in the database all the same."""
         if self._committing:
-            last = max((e.seq for b in self._pending if not b.void for e in b.events), default=0)
-            self._doubtful = (len(self._pending), last)
-        self._committing = False
+            last = max((e.seq for b in self._committing if not b.void for e in b.events), default=0)
+            self._doubtful = (len(self._committing), last)
+        self._committing = []
 
     def _recover(self) -> bool:
         """The retry timer has run out: get a connection that can be trusted."""
