@@ -311,10 +311,10 @@ class Writer:
         if self._doubtful is None:
             return
         count, last = self._doubtful
-        self._doubtful = None
         if last and conn.execute("SELECT 1 FROM events WHERE seq = ?", (last,)).fetchone():
             self._report(self._pending[:count], None)
             del self._pending[:count]
+        self._doubtful = None  # not before: the question may fail, too
 
     def _settle(self) -> None:
         """After a try: trouble is over once writing works again and the ballast is back."""
@@ -344,6 +344,7 @@ class Writer:
             self._compare(self._conn)
         except (*ERRORS, OSError, StoreError) as error:
             self._retry_at = time.monotonic() + RETRY_SEC
+            self._drop_connection()
             self._set_trouble(f"{text}; {error}")
             if is_full(error):
                 self._ballast.release()

@@ -19,19 +19,27 @@ if TYPE_CHECKING:
 
 
 class Connection(sqlite3.Connection):
-    """One whose next commits end in an error, and are done (or not) all the same."""
+    """One whose next commits end in an error, and are done (or not) all the same; and the questions after that."""
 
     failing = 0
+    failing_questions = 0
     done = True
 
     def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
-        if sql != "COMMIT" or not Connection.failing:
-            return super().execute(sql, *args)  # type: ignore[arg-type]  # as they came
-        Connection.failing -= 1
-        super().execute("COMMIT" if Connection.done else "ROLLBACK")
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
-        raise error
+        if sql == "COMMIT" and Connection.failing:
+            Connection.failing -= 1
+            super().execute("COMMIT" if Connection.done else "ROLLBACK")
+            raise io_error()
+        if sql == "SELECT 1 FROM events WHERE seq = ?" and Connection.failing_questions:
+            Connection.failing_questions -= 1
+            raise io_error()
+        return super().execute(sql, *args)  # type: ignore[arg-type]  # as they came
+
+
+def io_error() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    return error
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +48,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, **k, factory=Connection))
     monkeypatch.setattr(writer, "RETRY_SEC", 0.001)
     monkeypatch.setattr(Connection, "failing", 0)
+    monkeypatch.setattr(Connection, "failing_questions", 0)
 
 
 @pytest.mark.parametrize("done", [True, False])
@@ -81,3 +90,13 @@ def test_one_of_several_that_are_written_one_by_one(
         assert store.run(OWNER, run_id(1)) is not None
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_it_is_asked_for_until_there_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: bool) -> None:
+    monkeypatch.setattr(Connection, "done", done)
+    with Book(tmp_path) as book:
+        book.until_quiet()
+        Connection.failing, Connection.failing_questions = 1, 3
+        book.durable(book.accept(run_id(1)))
+        assert Connection.failing_questions == 0
