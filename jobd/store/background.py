@@ -15,7 +15,7 @@ from .batch import StoreError
 from .damage import Check
 from .reader import Reader
 from .retention import Policy, Purge, Retention
-from .trouble import ERRORS, kind
+from .trouble import ERRORS, UNREADABLE, kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ class Background:
                 work = self._wanted.pop(what)
             try:
                 work()
-            except (StoreError, *ERRORS, OSError) as error:
+            except (StoreError, *ERRORS, *UNREADABLE, ValueError, OSError) as error:  # a number that is none, too
                 self._put_off(what, work, str(error))
 
     def _put_off(self, what: str, work: Callable[[], None], why: str) -> None:

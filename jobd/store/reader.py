@@ -98,12 +98,12 @@ class Reader(Blobs):
     def last_removal(self, owner: int, name: str) -> int:
         """The number of the last event by which a job of this name was removed; 0: none is known."""
         where = "INDEXED BY events_by_run WHERE owner = ? AND job = ? AND run IS NULL AND kind = ?"
-        return int(self.fetch(f"SELECT max(seq) FROM events {where}", (owner, name, REMOVED))[0][0] or 0)
+        return self._number(f"SELECT max(seq) FROM events {where}", (owner, name, REMOVED))
 
     def highest_number(self, owner: int, name: str) -> int:
         """The highest number that a run of a job of this name has, of one that was removed too; 0: there is none."""
         where = "INDEXED BY runs_by_number WHERE owner = ? AND job = ?"
-        return int(self.fetch(f"SELECT max(number) FROM runs {where}", (owner, name))[0][0] or 0)
+        return self._number(f"SELECT max(number) FROM runs {where}", (owner, name))
 
     def is_used(self, owner: int, name: str) -> bool:
         """Whether there is a job of this name, or runs of one that was removed; or elements of an array called so."""
@@ -126,7 +126,7 @@ class Reader(Blobs):
     def count_defined(self, owner: int) -> int:
         """How many jobs of an owner are not transient: 0.1 µs each (measured)."""
         sql = "SELECT count(*) FROM jobs INDEXED BY jobs_defined WHERE transient = 0 AND owner = ?"
-        return int(str(self.fetch(sql, (owner,))[0][0]))
+        return self._number(sql, (owner,))
 
     def defining_owners(self) -> list[int]:
         """All who have such jobs, in order."""
@@ -162,7 +162,7 @@ class Reader(Blobs):
     def highest_suffix(self, owner: int, base: str) -> int:
         """The greatest N of this owner's jobs called `base-N`; 0 if there is none."""
         where = "INDEXED BY jobs_by_suffix WHERE owner = ? AND base = ? AND suffix IS NOT NULL"
-        return int(self.fetch(f"SELECT max(suffix) FROM jobs {where}", (owner, base))[0][0] or 0)
+        return self._number(f"SELECT max(suffix) FROM jobs {where}", (owner, base))
 
     def jobs_page(
         self,
@@ -309,7 +309,7 @@ class Reader(Blobs):
 
     def last_event(self, owner: int | None) -> int:
         """The highest number that an event has, or had that was this owner's (None: anybody's) and is gone."""
-        return max(self.removed_events(owner), int(self.fetch("SELECT max(seq) FROM events")[0][0] or 0))
+        return max(self.removed_events(owner), self._number("SELECT max(seq) FROM events"))
 
     def removed_events(self, owner: int | None) -> int:
         """The highest number of an event of this owner (None: of anybody) that was removed.
@@ -317,8 +317,8 @@ class Reader(Blobs):
         Who is not past it has missed something.
         """
         if owner is None:
-            return int(self.fetch(removed.HIGHEST)[0][0] or 0)
-        return int(self.fetch(removed.OF_OWNER, removed.keys(owner))[0][0] or 0)
+            return self._number(removed.HIGHEST)
+        return self._number(removed.OF_OWNER, removed.keys(owner))
 
     def changes_page(self, wanted: changes.Wanted, after: int, upto: int, limit: int) -> tuple[list[Event], int, bool]:
         """Events to show, behind number `after` and up to `upto`, oldest first; see changes.page.
@@ -368,16 +368,29 @@ class Reader(Blobs):
         try:
             return [event_of(v) for v in rows]
         except UNREADABLE as error:
-            self.damage(f"an event cannot be read: {error}")  # who asks again has the new one
-            raise StoreError(f"cannot read an event in {self._path}: {error}") from error
+            raise self._garbled(f"an event cannot be read: {error}") from error
 
     def counts(self) -> Counts:
         """How many runs are where, and how big the database is."""
         sql = f"SELECT state, count(*) FROM runs INDEXED BY runs_live WHERE {LIVE} GROUP BY state"
         by_state = {str(state): int(n or 0) for state, n in self.fetch(sql)}
         by_state["closing"] = by_state.pop("finished", 0)
-        size = self.fetch("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0]
-        return Counts(**by_state, database_bytes=int(size or 0))
+        if not by_state.keys() <= set(Counts.__slots__):
+            raise self._garbled("a run is in a state that no run can have")
+        size = self._number("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return Counts(**by_state, database_bytes=size)
+
+    def _number(self, sql: str, args: Sequence[Value] = ()) -> int:
+        """The one number that a query gives, 0 for NULL."""
+        value = self.fetch(sql, args)[0][0]
+        if not isinstance(value, int | None):
+            raise self._garbled("a number is none")
+        return value or 0
+
+    def _garbled(self, what: str) -> StoreError:
+        """Have the file set aside, and what to raise: who asks again has the new one."""
+        self.damage(what)
+        return StoreError(f"cannot read {self._path}: {what}")
 
     def _steps(self, sql: str) -> list[int]:
         """Follow "the least greater than": distinct values of an index's first column, one look-up each."""

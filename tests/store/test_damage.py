@@ -367,6 +367,22 @@ def test_a_row_that_no_row_can_be_is_damage_when_it_is_read(tmp_path: Path, sql:
         assert book.store.live_runs() is not None
 
 
+@pytest.mark.parametrize("sql", ["UPDATE runs SET state = 'quuued'", "UPDATE runs SET number = x'00'"])
+def test_a_sum_that_cannot_be_is_damage(tmp_path: Path, sql: str) -> None:
+    def ask() -> tuple[object, ...]:
+        return book.store.counts(), book.store.highest_number(OWNER, "make-1")
+
+    with Book(tmp_path) as book:
+        book.durable(book.accept(run_id(1), "make-1"))
+        conn = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        conn.execute(sql)
+        conn.close()
+        with pytest.raises(StoreError, match="cannot read"):
+            ask()
+        assert book.store.generation == 1
+        assert ask()
+
+
 @pytest.mark.parametrize("data", [b"", b"\x07", b"\x81\xa3ab", b"\x81\xa1\xff\x01", b"\x81\x81\x01\x01\x01", b"\xc1"])
 def test_an_event_that_cannot_be_read_is_damage_and_not_for_good(tmp_path: Path, data: bytes) -> None:
     with Book(tmp_path) as book:
@@ -377,7 +393,7 @@ def test_an_event_that_cannot_be_read_is_damage_and_not_for_good(tmp_path: Path,
         conn = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
         conn.execute("UPDATE events SET data = ? WHERE seq = 4", (data,))
         conn.close()
-        with pytest.raises(StoreError, match="cannot read an event"):
+        with pytest.raises(StoreError, match="an event cannot be read"):
             book.store.events_page()
         assert "an event cannot be read" in book.store.notices[0]
         assert [event.kind for event in book.store.events_page()] == ["salvaged", "salvaged"]
