@@ -21,6 +21,7 @@ from jobd.runtime.ending import end_unbegun
 from jobd.runtime.job import Job
 from jobd.runtime.keeperlink import Fields, close_all
 from jobd.runtime.run import Ending, Run
+from jobd.store.batch import StoreError
 
 if TYPE_CHECKING:
     from jobd.core.records import RunRow
@@ -83,7 +84,9 @@ def _make(world: Registry, row: RunRow) -> Run:
     job = world.jobs.get((row.owner, row.job))
     if job is None:
         job_row = world.store.job(row.owner, row.job)
-        assert job_row is not None, "a run's row has its job's row beside it"
+        if job_row is None:  # damage that SQLite does not see; the next daemon finds a new database, with one made up
+            world.store.damage(f"there is no job {row.job!r} beside its run")
+            raise StoreError(f"cannot take up run {row.run.hex()}: its job {row.job!r} is not in the database")
         job = world.jobs[row.owner, row.job] = Job(job_row, world.journal)
     run = Run(job, row, _spec(world, row), None)
     run.launched = run.gone = row.state == records.FINISHED  # else whoever waits for its end would wait for ever

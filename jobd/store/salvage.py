@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from jobd.core.records import STATES, Event, JobRow, QueueRow, RunRow, job_data, queue_data, run_data
+from jobd.core import records, states
+from jobd.core.names import valid_job_name
+from jobd.core.records import Event, JobRow, QueueRow, RunRow, job_data, queue_data, run_data
 from jobd.core.spec import digest as digest_of
 
 from . import removed, trouble
@@ -51,6 +53,11 @@ _QUEUES: Final = (
     f"SELECT {QUEUE_COLUMNS} FROM queues ORDER BY owner, name",
     f"SELECT {QUEUE_COLUMNS} FROM queues ORDER BY owner DESC, name DESC",
 )
+_SUBS: Final = {
+    records.QUEUED: states.QUEUED, records.STARTING: states.START, records.RUNNING: states.RUNNING,
+    records.STOPPING: states.STOP_SIGTERM, records.FINISHED: states.DEAD,
+}  # fmt: skip
+MADE_UP: Final = 0  # as the time when it was created: it is not known
 _JOB: Final = f"SELECT {JOB_COLUMNS} FROM jobs WHERE owner = ? AND job = ?"
 
 
@@ -99,10 +106,13 @@ def _write(conn: sqlite3.Connection, batch: Batch) -> None:
 
 
 def _read(damaged: sqlite3.Connection, now: int) -> Batch:
-    runs = {r.run: r for r in _rows(damaged, _RUNS, run_row, RunRow) if r.state in STATES and len(r.run) == 16}
+    runs = {r.run: r for r in _rows(damaged, _RUNS, run_row, RunRow) if _is_whole(r)}
     jobs = {(j.owner, j.job): j for j in _rows(damaged, _JOBS, job_row, JobRow)}
     for key in {(r.owner, r.job) for r in runs.values()} - jobs.keys():
         jobs |= {(j.owner, j.job): j for j in _rows(damaged, (_JOB,), job_row, JobRow, key)}
+    for run in sorted(runs.values(), key=lambda r: r.number):
+        if (run.owner, run.job) not in jobs or jobs[run.owner, run.job].created_at == MADE_UP:
+            jobs[run.owner, run.job] = _made_up(run)
     wanted = {r.spec for r in runs.values()} | {r.env for r in runs.values()}
     wanted |= {j.spec for j in jobs.values()} | {j.env for j in jobs.values()}
     wanted |= {j.source for j in jobs.values() if j.source is not None}
@@ -111,6 +121,24 @@ def _read(damaged: sqlite3.Connection, now: int) -> Batch:
     queues = tuple({(q.owner, q.name): q for q in _rows(damaged, _QUEUES, queue_row, QueueRow)}.values())
     events = tuple(_events(kept, jobs.values(), queues, now))
     return Batch(events, tuple(kept), tuple(jobs.values()), blobs, queues)
+
+
+def _is_whole(run: RunRow) -> bool:
+    name = run.job if run.array_index is None else run.job.rpartition("@")[0]
+    return run.state in records.STATES and len(run.run) == 16 and valid_job_name(name)
+
+
+def _made_up(run: RunRow) -> JobRow:
+    """The job of a live run whose own row is not to be read: as it is after such a run was submitted.
+
+    What a job from a file is, its file says again at the next daemon-reload.
+    """
+    sub = _SUBS[run.state]
+    return JobRow(
+        owner=run.owner, job=run.job, spec=run.spec, env=run.env, created_at=MADE_UP, latest=run.run, runs=run.number,
+        active=states.ACTIVE_STATE[sub], sub=sub, changed_at=run.queued_at,
+        array_of="" if run.array_index is None else run.job.rpartition("@")[0],
+    )  # fmt: skip
 
 
 def _events(runs: Iterable[RunRow], jobs: Iterable[JobRow], queues: Iterable[QueueRow], now: int) -> Iterator[Event]:
