@@ -27,7 +27,7 @@ from tests.fault.killing import daemon_of
 from tests.fault.load import Load
 from tests.fault.report import Problem, Report, concluded
 from tests.fault.services import command
-from tests.system.program import DEADLINE_SEC, Program
+from tests.system.program import DEADLINE_SEC, Program, until
 from tests.system.raw import Raw, started
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Lasting:
     def restarted(self, times: int) -> list[Problem]:
         """What is not as before, after so many restarts of jobd; and the end of all this."""
         program, problems = self.program, []
+        until(lambda: program.history("steady")[0]["state"] != "starting", "the service is ready")
         newest, *others = [(run["state"], run["result"]) for run in program.history("steady")]
         stopped = [result for _, result in others if result in STOPPED]
         if newest != ("running", None) or not len(others) == len(stopped) == times:
