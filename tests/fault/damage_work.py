@@ -41,6 +41,8 @@ class Harm(NamedTuple):
 def harm(path: Path, dice: random.Random) -> Harm:
     """Change a file somewhere in what is used of it; never to what it was."""
     used = used_bytes(path)
+    if not used:  # it was cut before, and there is nothing left to change
+        return Harm(path.name, "cut", 0)
     kind = dice.choices(HARMS, WEIGHTS)[0]
     at = dice.randrange(used)
     if kind == "cut":
@@ -77,7 +79,7 @@ def used_bytes(path: Path) -> int:
             if file.read(FRAME_HEADER)[8:16] != salts:
                 break
             end += FRAME_HEADER + PAGE_BYTES
-    return end
+    return min(end, size)  # of one that was cut before
 
 
 def past(raw: Raw) -> Past:
