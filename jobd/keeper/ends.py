@@ -373,10 +373,8 @@ class Ends:
         assert entry.pidfd is not None
         until = time.monotonic() + (STATUS_SEC if pidfd.keeps_exit_status() else 0.0)
         self._keeper.unwatch(entry.pidfd)  # after an error in the above this comes again …
-        self._lagging[entry.run], self._round_at = (
-            until,
-            time.monotonic(),
-        )  # … and after one in the below the round does
+        self._lagging[entry.run] = until  # … and after one in the below the round does
+        self._round_at = time.monotonic()
         if self.own.get(entry.pid) is entry:
             self.reap()
             if entry.ended or self.own.get(entry.pid) is not entry:
